@@ -1,0 +1,1 @@
+"""The words of Mainstay: pure models, no effects."""

@@ -1,0 +1,167 @@
+"""Typed evidence: what an outcome proves, read by reports and by the next plan only."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from automation.model.base import Model
+
+Source = Literal["real", "simulated"]
+
+
+class ServerState(Model):
+    """Read back from the provider after a power or network action."""
+
+    kind: Literal["server-state"] = "server-state"
+    server: str
+    power: Literal["on", "off", "absent"]
+    autostart: bool
+    network: Literal["connected", "blocked"]
+    source: Source = "real"
+
+
+class FenceProof(Model):
+    """A connection to the fenced server was attempted from a vantage and refused."""
+
+    kind: Literal["fence-proof"] = "fence-proof"
+    server: str
+    vantage: str
+    address: str
+    port: int
+    refused_by: str = Field(description="how the attempt failed, for example unreachable or timeout")
+    reached_instead: tuple[str, ...] = Field(description="what the vantage reached at that moment")
+    means: tuple[str, ...] = Field(description="the fences read back before")
+    source: Source = "real"
+
+
+class Declaration(Model):
+    """A person, or a drill, says that a site is lost."""
+
+    kind: Literal["declaration"] = "declaration"
+    sites: tuple[str, ...]
+    reason: str
+    exercise: bool
+    declared_by: str
+    declared_at: datetime
+
+
+class Promotion(Model):
+    """A standby became the writable primary."""
+
+    kind: Literal["promotion"] = "promotion"
+    server: str
+    system_identifier: str
+    timeline_before: int
+    timeline_after: int
+    last_lsn: str = Field(description="last WAL location replayed before promotion")
+
+
+class Replication(Model):
+    """State of a standby as the primary and itself see it."""
+
+    kind: Literal["replication"] = "replication"
+    primary: str
+    standby: str
+    system_identifier: str
+    timeline: int
+    state: str
+    synchronous: bool
+    lag_bytes: int
+
+
+class DnsChange(Model):
+    """Records swapped on every authoritative server that was reached."""
+
+    kind: Literal["dns-change"] = "dns-change"
+    name: str
+    old: str
+    new: str
+    updated: tuple[str, ...]
+    reconcile: tuple[str, ...] = Field(description="servers not reached: reconcile before they answer again")
+
+
+class WitnessRecord(Model):
+    """What the witness has written, fetched to the run's artifacts."""
+
+    kind: Literal["witness-record"] = "witness-record"
+    host: str
+    file: str
+    probes: int
+    acknowledged: int
+    clock_offset_s: float = Field(description="clock of the witness host minus ours")
+    clock_uncertainty_s: float
+
+
+class ProbesSeen(Model):
+    """The witness saw enough good, or failed, probes in a row."""
+
+    kind: Literal["probes-seen"] = "probes-seen"
+    verdict: Literal["good", "failed"]
+    probes: tuple[str, ...]
+    at: datetime
+
+
+class WritesListed(Model):
+    """References of the writes that a database holds, in an artifact, one a line."""
+
+    kind: Literal["writes-listed"] = "writes-listed"
+    server: str
+    file: str
+    count: int
+
+
+class ChecksRun(Model):
+    """What pytest said of drtests/checks."""
+
+    kind: Literal["checks-run"] = "checks-run"
+    passed: int
+    failed: int
+    skipped: int
+    failures: tuple[str, ...] = ()
+
+
+class PlaybookRun(Model):
+    """Changed and unchanged tasks by host."""
+
+    kind: Literal["playbook-run"] = "playbook-run"
+    playbook: str
+    changed: Mapping[str, int]
+    ok: Mapping[str, int]
+
+
+class Fault(Model):
+    """A fault was put into the lab; wall clock of the lab's own event log."""
+
+    kind: Literal["fault"] = "fault"
+    fault: str
+    target: str
+    at: datetime
+
+
+class CommandOutput(Model):
+    """Output of a command, kept as an artifact."""
+
+    kind: Literal["command-output"] = "command-output"
+    server: str
+    file: str
+    exit_code: int
+
+
+Evidence = Annotated[
+    ServerState
+    | FenceProof
+    | Declaration
+    | Promotion
+    | Replication
+    | DnsChange
+    | WitnessRecord
+    | ProbesSeen
+    | WritesListed
+    | ChecksRun
+    | PlaybookRun
+    | Fault
+    | CommandOutput,
+    Field(discriminator="kind"),
+]

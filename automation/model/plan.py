@@ -1,0 +1,83 @@
+"""A plan: compiled steps of one run, identified by a digest of their content."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from automation.model.actions import Action
+from automation.model.base import Model
+
+PLAN_FORMAT = 1
+
+Mode = Literal["apply", "exercise", "failover", "readiness", "test-failover", "planned-migration", "failback"]
+OnFailure = Literal["pause", "halt", "continue"]
+
+
+class Step(Model):
+    """The smallest thing that is journalled: one action, its reason and its order."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9./-]*$")
+    run: Action
+    why: str
+    service: str | None = None
+    needs: tuple[str, ...] = Field(default=(), description="must be in the plan and have succeeded")
+    after: tuple[str, ...] = Field(default=(), description="order only: must have ended")
+    timeout_s: float = Field(default=60.0, gt=0)
+    on_failure: OnFailure = "pause"
+
+
+class Plan(Model):
+    """Steps of one run in one mode; what is approved and run is the digest."""
+
+    format: int = PLAN_FORMAT
+    name: str
+    environment: str
+    mode: Mode
+    steps: tuple[Step, ...]
+
+    @model_validator(mode="after")
+    def _is_a_graph(self) -> "Plan":
+        ids = [step.id for step in self.steps]
+        twice = {name for name in ids if ids.count(name) > 1} if len(set(ids)) != len(ids) else set()
+        if twice:
+            raise ValueError(f"step ids stand twice: {', '.join(sorted(twice))}")
+        known = set(ids)
+        for step in self.steps:
+            if missing := {*step.needs, *step.after} - known:
+                raise ValueError(f"step {step.id} waits for {', '.join(sorted(missing))}, not in the plan")
+        try:
+            TopologicalSorter(self.waits_for).prepare()
+        except CycleError as exc:
+            raise ValueError(f"steps wait for each other: {' -> '.join(exc.args[1])}") from None
+        return self
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the plan's canonical JSON."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    @cached_property
+    def waits_for(self) -> Mapping[str, frozenset[str]]:
+        """Every step id with the ids that must have ended before it."""
+        return {step.id: frozenset({*step.needs, *step.after}) for step in self.steps}
+
+    def step(self, step_id: str) -> Step:
+        return next(step for step in self.steps if step.id == step_id)
+
+    def waves(self) -> tuple[tuple[Step, ...], ...]:
+        """Steps that could start together, in order: how a plan is drawn, not how it runs."""
+        sorter = TopologicalSorter(self.waits_for)
+        sorter.prepare()
+        waves = []
+        by_id = {step.id: step for step in self.steps}
+        while sorter.is_active():
+            ready = sorter.get_ready()
+            waves.append(tuple(by_id[name] for name in sorted(ready)))
+            sorter.done(*ready)
+        return tuple(waves)
