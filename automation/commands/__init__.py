@@ -1,0 +1,1 @@
+"""The commands people type; each module is one namespace of `./inv`."""

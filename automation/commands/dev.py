@@ -1,0 +1,90 @@
+"""Commands for those who work on Mainstay: lint and test."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from invoke import Context
+
+from automation.commands._command import ROOT, command, progress
+from automation.model.errors import ConfigError, NotMet
+
+_BIN = Path(sys.prefix) / "bin"
+_YAML_FOLDERS = ("inventories", "playbooks")
+_LINTERS: Mapping[str, Sequence[str]] = {
+    "ruff format": ("ruff", "format", "--check", "--quiet", "."),
+    "ruff check": ("ruff", "check", "--quiet", "."),
+    "mypy": ("mypy", "--no-error-summary"),
+    "ansible-lint": ("ansible-lint", "--offline", "-q", *_YAML_FOLDERS),
+}
+_SUITES: Mapping[str, Sequence[str]] = {
+    "unit": ("tests", "-m", "not lab"),
+    "lab": ("tests/lab", "-m", "lab"),
+}
+_NOTHING_COLLECTED = 5
+
+
+@command(help={})
+def lint(context: Context) -> None:
+    """Check format, lint, types and playbooks of this checkout; changes nothing.
+
+    Exit codes: 0 no finding, 6 findings.
+    """
+    found = [name for name, words in _LINTERS.items() if not _passes(name, words)]
+    if found:
+        raise NotMet(f"findings of {', '.join(found)}", hint="they stand above, under each tool's name")
+
+
+@command(
+    help={"only": "Run one suite: unit (no root, no network) or lab (a real lab, as root)."},
+    leaves="a test lab may be up; ./inv lab.down --env lab removes it",
+)
+def test(context: Context, only: str = "") -> None:
+    """Run the unit suite, then the lab suite, which builds a lab and takes it down again.
+
+    Exit codes: 0 all passed, 6 a test failed, a suite could not run or had no test.
+    """
+    if only and only not in _SUITES:
+        raise ConfigError(f"--only {only} is no suite; nothing was run", hint="--only is unit or lab")
+    started = time.monotonic()
+    verdicts = {suite: _run_suite(suite) for suite in ([only] if only else _SUITES)}
+    for suite, (verdict, seconds) in verdicts.items():
+        progress(f"{suite:6} {seconds:7.1f} s  {verdict}")
+    progress(f"{'all':6} {time.monotonic() - started:7.1f} s")
+    faulty = [f"{suite}: {verdict}" for suite, (verdict, _) in verdicts.items() if verdict != "passed"]
+    if faulty:
+        raise NotMet("; ".join(faulty), hint="./inv test --only unit|lab runs one suite alone")
+
+
+def _passes(name: str, words: Sequence[str]) -> bool:
+    progress(f"--- {name}")
+    started = time.monotonic()
+    code = _run([str(_BIN / words[0]), *words[1:]])
+    progress(f"    {'ok' if code == 0 else 'findings'}, {time.monotonic() - started:.1f} s")
+    return code == 0
+
+
+def _run_suite(suite: str) -> tuple[str, float]:
+    """Run one suite with pytest's own output; give the verdict and the seconds."""
+    if suite == "lab" and os.geteuid() != 0:
+        progress("lab suite: needs root (it makes network namespaces, mounts and containers); not run")
+        return "not run, needs root", 0.0
+    progress(f"--- {suite} suite")
+    started = time.monotonic()
+    code = _run([sys.executable, "-m", "pytest", *_SUITES[suite]])
+    return _verdict(code), time.monotonic() - started
+
+
+def _verdict(code: int) -> str:
+    if code == 0:
+        return "passed"
+    return "no test was found" if code == _NOTHING_COLLECTED else f"failed (pytest exit code {code})"
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Run a program of our environment in the checkout, output untouched; give its exit code."""
+    path = os.pathsep.join([str(_BIN), os.environ.get("PATH", os.defpath)])
+    return subprocess.run(argv, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode
