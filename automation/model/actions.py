@@ -187,7 +187,7 @@ class RunPlaybook(_Action):
 
 
 class AwaitStreaming(_Action):
-    """Wait until the standby streams from its primary within a lag in bytes."""
+    """Wait until the standby streams within a lag in bytes; `synchronous`: an RPO of zero demands it."""
 
     do: Literal["postgresql.await_streaming"] = "postgresql.await_streaming"
     effect: ClassVar[Effect] = "read"
@@ -299,6 +299,14 @@ class RunChecks(_Action):
     site: str
 
 
+class Wait(_Action):
+    """Let time pass: drills place their faults with it."""
+
+    do: Literal["clock.wait"] = "clock.wait"
+    effect: ClassVar[Effect] = "read"
+    seconds: float = Field(ge=0, le=3600)
+
+
 class Declare(_Action):
     """Record that sites are lost, by whom and why; a drill's is marked an exercise."""
 
@@ -338,6 +346,7 @@ Action = Annotated[
     | ProveRefused
     | CollectWitness
     | RunChecks
+    | Wait
     | Declare,
     Field(discriminator="do"),
 ]

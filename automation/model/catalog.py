@@ -56,7 +56,9 @@ class ServiceProbe(Model):
     def _writes_can_be_counted(self) -> "ServiceProbe":
         given = [self.stored_in is not None, self.database is not None, self.query is not None]
         if self.kind == "http-write" and not all(given):
-            raise ValueError("an http-write probe needs stored_in, database and query, so that writes can be counted")
+            raise ValueError(
+                "an http-write probe needs stored_in, database and query, so that writes can be counted"
+            )
         if self.kind != "http-write" and any(given):
             raise ValueError(f"stored_in, database and query are for http-write probes, not {self.kind}")
         return self
@@ -69,7 +71,6 @@ class PostgresqlStandby(Model):
     cluster: str = Field(pattern=r"^\d+/[a-z0-9_-]+$", description="version/name, as Debian names clusters")
     hosts: Mapping[str, str] = Field(description="site to host")
     max_lag_bytes: SizeBytes = Field(alias="max_lag")
-    synchronous: bool = False
 
 
 class Redeploy(Model):
@@ -107,7 +108,9 @@ class Service(Model):
                 raise ValueError(f"strategy.hosts names no host at site {site}")
         for name, probe in self.probes.items():
             if probe.endpoint not in self.endpoints:
-                raise ValueError(f"probe {name} watches endpoint {probe.endpoint!r}, which the service does not have")
+                raise ValueError(
+                    f"probe {name} watches endpoint {probe.endpoint!r}, which the service does not have"
+                )
         return self
 
 
@@ -123,7 +126,10 @@ class Catalog(Model):
             for site in (service.primary, service.recovery):
                 if site not in self.sites:
                     raise ValueError(f"service {name} stands at site {site!r}, which is not declared")
-            for other in (*service.depends_on, *(p.stored_in for p in service.probes.values() if p.stored_in)):
+            for other in (
+                *service.depends_on,
+                *(p.stored_in for p in service.probes.values() if p.stored_in),
+            ):
                 if other not in self.services:
                     raise ValueError(f"service {name} names service {other!r}, which is not declared")
         try:

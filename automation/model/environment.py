@@ -132,7 +132,8 @@ def load_environment(repository: Path, name: str) -> Environment:
     known = list_environments(repository)
     if name not in known:
         raise ConfigError(
-            f"there is no environment {name!r}; nothing was touched", hint=f"--env is one of: {', '.join(known)}"
+            f"there is no environment {name!r}; nothing was touched",
+            hint=f"--env is one of: {', '.join(known)}",
         )
     return load_model(folder / "environment.yml", Environment, name=name, folder=folder)
 

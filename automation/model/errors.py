@@ -1,13 +1,13 @@
 """The error tree and its exit codes.
 
-    AutomationError 1        a bug or an unknown state: treat as failure
-    |- ConfigError 2         file, rule or policy wrong; nothing touched
-    |- PreflightError 4      refused before the first step; nothing changed
-    |  `- Busy 7             another run holds the lock
-    |- AdapterError          raised by adapters only; `.transient` says whether a retry is sane
-    |- StepFailed 5          stopped part-way; state known; resumable
-    |  `- OutcomeUnknown 8   a person must look
-    `- NotMet 6              ran to the end, but checks or objectives failed
+AutomationError 1        a bug or an unknown state: treat as failure
+|- ConfigError 2         file, rule or policy wrong; nothing touched
+|- PreflightError 4      refused before the first step; nothing changed
+|  `- Busy 7             another run holds the lock
+|- AdapterError          raised by adapters only; `.transient` says whether a retry is sane
+|- StepFailed 5          stopped part-way; state known; resumable
+|  `- OutcomeUnknown 8   a person must look
+`- NotMet 6              ran to the end, but checks or objectives failed
 """
 
 from collections.abc import Sequence

@@ -30,9 +30,13 @@ def load_model(path: Path, model: type[_Model], **known: object) -> _Model:
     """
     tree, lines = _compose(path)
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path.name} is not valid", problems=[Problem(str(path), 1, "(file)", "must be a mapping")])
+        raise ConfigError(
+            f"{path.name} is not valid", problems=[Problem(str(path), 1, "(file)", "must be a mapping")]
+        )
     for key in known.keys() & tree.keys():
-        raise ConfigError(f"{path.name} is not valid", problems=[Problem(str(path), lines[(key,)], key, "unknown key")])
+        raise ConfigError(
+            f"{path.name} is not valid", problems=[Problem(str(path), lines[(key,)], key, "unknown key")]
+        )
     try:
         return model.model_validate(tree | known)
     except ValidationError as exc:
@@ -56,7 +60,9 @@ def _compose(path: Path) -> tuple[object, dict[_Path, int]]:
     except yaml.YAMLError as exc:
         raise _syntax_error(path, exc) from exc
     if node is None:
-        raise ConfigError(f"{path} is empty; nothing was touched", problems=[Problem(str(path), 1, "(file)", "empty")])
+        raise ConfigError(
+            f"{path} is empty; nothing was touched", problems=[Problem(str(path), 1, "(file)", "empty")]
+        )
     reader = _Reader(path)
     tree = reader.read(node, ())
     if reader.problems:
@@ -67,13 +73,17 @@ def _compose(path: Path) -> tuple[object, dict[_Path, int]]:
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"cannot read {path}: larger than {MAX_BYTES // 2**20} MiB; nothing was touched")
+            raise ConfigError(
+                f"cannot read {path}: larger than {MAX_BYTES // 2**20} MiB; nothing was touched"
+            )
         return path.read_text(encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}; nothing was touched") from exc
     except UnicodeDecodeError as exc:
         line = exc.object[: exc.start].count(b"\n") + 1
-        raise ConfigError("not UTF-8 text", problems=[Problem(str(path), line, "(file)", "not UTF-8")]) from exc
+        raise ConfigError(
+            "not UTF-8 text", problems=[Problem(str(path), line, "(file)", "not UTF-8")]
+        ) from exc
 
 
 def _syntax_error(path: Path, exc: yaml.YAMLError) -> ConfigError:
@@ -122,4 +132,6 @@ class _Reader:
         return values
 
     def _fault(self, node: yaml.Node, where: _Path, message: str) -> None:
-        self.problems.append(Problem(str(self.path), node.start_mark.line + 1, ".".join(map(str, where)), message))
+        self.problems.append(
+            Problem(str(self.path), node.start_mark.line + 1, ".".join(map(str, where)), message)
+        )

@@ -36,14 +36,33 @@ class Remote(Protocol):
 class Context(Protocol):
     """What the engine hands to an adapter function beside its action."""
 
-    run_id: str
-    step_id: str
-    environment: Environment
-    inventory: Inventory
-    state: Path
-    images: Path
-    artifacts: Path
-    timeout_s: float
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def step_id(self) -> str: ...
+
+    @property
+    def environment(self) -> Environment: ...
+
+    @property
+    def inventory(self) -> Inventory: ...
+
+    @property
+    def state(self) -> Path:
+        """The environment's state folder."""
+
+    @property
+    def images(self) -> Path:
+        """Golden images, shared by all environments of this state."""
+
+    @property
+    def artifacts(self) -> Path:
+        """The run's artifacts."""
+
+    @property
+    def timeout_s(self) -> float:
+        """The step's limit; an adapter keeps to it itself."""
 
     def remote(self, host: str) -> Remote:
         """Give the kept connection to a host of the inventory."""

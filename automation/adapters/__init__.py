@@ -1,0 +1,1 @@
+"""Effects: one vendor each; `module.function` is the address of an action."""

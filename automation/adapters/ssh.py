@@ -1,0 +1,195 @@
+"""Hosts over SSH on kept connections: the only paramiko in the house.
+
+Host keys are pinned: an unknown key is refused. TCP_NODELAY is set by opening the
+socket here, because paramiko leaves Nagle on and a kept connection then waits up
+to 40 ms a command.
+"""
+
+import shlex
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Lock
+
+import paramiko
+
+from automation.model.actions import AwaitReady
+from automation.model.environment import Inventory, Server
+from automation.model.errors import AdapterError
+from automation.model.records import Completed, Context, Outcome, Remote
+
+CONNECT_TIMEOUT_S = 5.0
+_CHUNK_BYTES = 65536
+
+
+class Connections:
+    """One kept connection a host, opened at first use, shared by all steps."""
+
+    def __init__(self, inventory: Inventory, user: str, key_file: Path, known_hosts: Path) -> None:
+        self._inventory = inventory
+        self._user = user
+        self._key_file = key_file
+        self._known_hosts = known_hosts
+        self._hosts: dict[str, _Host] = {}
+        self._lock = Lock()
+
+    def remote(self, host: str) -> Remote:
+        with self._lock:
+            if host not in self._hosts:
+                server = self._inventory.server(host)
+                self._hosts[host] = _Host(server, self._user, self._key_file, self._known_hosts)
+            return self._hosts[host]
+
+    def close(self) -> None:
+        with self._lock:
+            for host in self._hosts.values():
+                host.close()
+            self._hosts.clear()
+
+
+class _Host:
+    """Implements `Remote` for one server."""
+
+    def __init__(self, server: Server, user: str, key_file: Path, known_hosts: Path) -> None:
+        self._server = server
+        self._user = user
+        self._key_file = key_file
+        self._known_hosts = known_hosts
+        self._client: paramiko.SSHClient | None = None
+        self._lock = Lock()
+
+    def run(self, argv: Sequence[str], stdin: str | None = None, timeout_s: float = 30.0) -> Completed:
+        return self._run(argv, None if stdin is None else stdin.encode(), timeout_s)
+
+    def put(self, path: str, content: bytes, mode: int = 0o600) -> None:
+        script = 'umask 077; t=$(mktemp "$1.XXXXXX") && cat >"$t" && chmod "$2" "$t" && mv -f "$t" "$1"'
+        done = self._run(["sh", "-c", script, "put", path, f"{mode:o}"], content, 60.0)
+        if done.exit_code:
+            raise AdapterError(
+                f"cannot write {path} on {self._server.name}: {done.stderr.strip()}; file unchanged"
+            )
+
+    def get(self, path: str) -> bytes:
+        done, content = self._exchange(["cat", path], None, 120.0)
+        if done.exit_code:
+            raise AdapterError(f"cannot read {path} on {self._server.name}: {done.stderr.strip()}")
+        return content
+
+    def close(self) -> None:
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _run(self, argv: Sequence[str], stdin: bytes | None, timeout_s: float) -> Completed:
+        return self._exchange(argv, stdin, timeout_s)[0]
+
+    def _exchange(
+        self, argv: Sequence[str], stdin: bytes | None, timeout_s: float
+    ) -> tuple[Completed, bytes]:
+        name, deadline = self._server.name, time.monotonic() + timeout_s
+        transport = self._transport()
+        try:
+            with transport.open_session(timeout=min(timeout_s, CONNECT_TIMEOUT_S)) as channel:
+                channel.settimeout(timeout_s)
+                channel.exec_command(shlex.join(argv))
+                if stdin:
+                    channel.sendall(stdin)
+                channel.shutdown_write()
+                stdout = _read_all(channel.recv, channel, deadline)
+                stderr = _read_all(channel.recv_stderr, channel, deadline)
+                if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+                exit_code = channel.recv_exit_status()
+        except TimeoutError as exc:
+            raise AdapterError(
+                f"{argv[0]} on {name}: no answer in {timeout_s:g} s; state unknown", transient=True
+            ) from exc
+        except (paramiko.SSHException, OSError, EOFError) as exc:
+            self.close()
+            raise AdapterError(
+                f"{argv[0]} on {name}: connection lost ({exc}); state unknown", transient=True
+            ) from exc
+        if exit_code == -1:
+            self.close()
+            raise AdapterError(
+                f"{argv[0]} on {name}: connection lost before it ended; state unknown", transient=True
+            )
+        text, errors = stdout.decode(errors="replace"), stderr.decode(errors="replace")
+        return Completed(exit_code=exit_code, stdout=text, stderr=errors), stdout
+
+    def _transport(self) -> paramiko.Transport:
+        with self._lock:
+            transport = self._client.get_transport() if self._client else None
+            if transport is None or not transport.is_active():
+                self._client = self._connect()
+                transport = self._client.get_transport()
+            assert transport is not None
+            return transport
+
+    def _connect(self) -> paramiko.SSHClient:
+        server = self._server
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        sock = None
+        try:
+            client.load_host_keys(str(self._known_hosts))
+            sock = socket.create_connection((server.address, 22), timeout=CONNECT_TIMEOUT_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            client.connect(
+                server.address,
+                username=self._user,
+                key_filename=str(self._key_file),
+                sock=sock,
+                timeout=CONNECT_TIMEOUT_S,
+                banner_timeout=CONNECT_TIMEOUT_S,
+                auth_timeout=CONNECT_TIMEOUT_S,
+                allow_agent=False,
+                look_for_keys=False,
+            )
+        except (paramiko.SSHException, OSError, EOFError) as exc:
+            client.close()
+            if sock is not None:
+                sock.close()
+            raise AdapterError(
+                f"cannot log in to {server.name} ({server.address}) as {self._user}: {exc}; nothing changed",
+                transient=not isinstance(exc, paramiko.BadHostKeyException),
+            ) from exc
+        transport = client.get_transport()
+        assert transport is not None
+        transport.set_keepalive(5)
+        return client
+
+
+def _read_all(receive: Callable[[int], bytes], channel: paramiko.Channel, deadline: float) -> bytes:
+    """Read one stream to its end.
+
+    stdout first, then stderr: paramiko's 2 MiB window holds what a command says on the other one.
+    """
+    chunks: list[bytes] = []
+    while True:
+        channel.settimeout(max(0.001, deadline - time.monotonic()))
+        chunk = receive(_CHUNK_BYTES)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+
+
+def await_ready(action: AwaitReady, ctx: Context) -> Outcome:
+    """Wait until the host runs a command for the automation user."""
+    started = time.monotonic()
+    while True:
+        try:
+            done = ctx.remote(action.host).run(["sudo", "-n", "true"], timeout_s=CONNECT_TIMEOUT_S)
+            if done.exit_code == 0:
+                waited = time.monotonic() - started
+                return Outcome(changed=False, summary=f"{action.host} answers after {waited:.1f} s")
+            problem = done.stderr.strip()
+        except AdapterError as exc:
+            problem = str(exc)
+        if time.monotonic() - started > ctx.timeout_s:
+            raise AdapterError(
+                f"{action.host} did not become ready in {ctx.timeout_s:g} s: {problem}", transient=True
+            )
+        time.sleep(0.1)

@@ -1,0 +1,1 @@
+"""One executor, one journal, one lock for every area."""

@@ -1,0 +1,65 @@
+"""What adapters are handed: connections, state, secrets, progress."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from automation.model.environment import Environment, Inventory, SecretRef
+from automation.model.errors import AdapterError
+from automation.model.logs import redact
+from automation.model.records import Remote
+
+
+class Connections(Protocol):
+    """Kept connections to the hosts of an inventory."""
+
+    def remote(self, host: str) -> Remote: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """The context of one run; `for_step` gives each step its own view."""
+
+    run_id: str
+    environment: Environment
+    inventory: Inventory
+    state: Path
+    images: Path
+    artifacts: Path
+    connections: Connections
+    progress: Callable[[str, str], None]
+    step_id: str = ""
+    timeout_s: float = 60.0
+    resolved: set[str] = field(default_factory=set)
+
+    def for_step(self, step_id: str, timeout_s: float) -> "RunContext":
+        return replace(self, step_id=step_id, timeout_s=timeout_s)
+
+    def remote(self, host: str) -> Remote:
+        return self.connections.remote(host)
+
+    def say(self, text: str) -> None:
+        self.progress(self.step_id, redact(text, self.resolved))
+
+    def secret(self, ref: SecretRef) -> str:
+        value = _resolve(ref, self.state)
+        self.resolved.add(value)
+        return value
+
+
+def _resolve(ref: SecretRef, state: Path) -> str:
+    if ref.env is not None:
+        if ref.env not in os.environ:
+            raise AdapterError(f"secret {{env: {ref.env}}} is not set; nothing was changed")
+        return os.environ[ref.env]
+    path = state / str(ref.file)
+    try:
+        return path.read_text().strip()
+    except OSError as exc:
+        raise AdapterError(
+            f"secret {{file: {ref.file}}} cannot be read: {exc.strerror}; nothing was changed"
+        ) from exc

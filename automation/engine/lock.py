@@ -1,0 +1,52 @@
+"""Locks that die with their holder: flock on one file per service or host."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from automation.model.errors import Busy
+
+
+@contextmanager
+def hold(folder: Path, names: Iterable[str], *, holder: str, reason: str) -> Iterator[None]:
+    """Hold the locks of all names, taken in sorted order, until the block ends.
+
+    Raises:
+        Busy: another process holds one; says who and why. None is held then.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as held:
+        for name in sorted(set(names)):
+            held.enter_context(_hold_one(folder / name, holder, reason))
+        yield
+
+
+@contextmanager
+def _hold_one(path: Path, holder: str, reason: str) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(
+                f"{path.name} is held by {_describe(path)}; nothing was changed",
+                hint="wait for it, or end that run",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(
+            descriptor, json.dumps({"holder": holder, "pid": os.getpid(), "reason": reason}).encode(), 0
+        )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _describe(path: Path) -> str:
+    try:
+        record = json.loads(path.read_text())
+        return f"{record['holder']} (pid {record['pid']}: {record['reason']})"
+    except (OSError, ValueError, KeyError):
+        return "another process"
