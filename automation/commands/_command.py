@@ -18,7 +18,7 @@ from invoke import Exit, Task
 from automation.model.errors import EXIT_INTERRUPTED, AutomationError, ConfigError
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from automation.model.base import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 ENV_HELP = "The environment to act on: a folder of inventories/."
@@ -73,7 +73,7 @@ def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def print_json(result: "BaseModel") -> None:
+def print_json(result: "Model") -> None:
     """Print a result for programs on stdout."""
     print(result.model_dump_json(indent=2, by_alias=True))
 

@@ -1,0 +1,35 @@
+"""What every test stands on: the checkout, the lab mark, and a state folder of its own."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all of tests/lab, so that no forgotten mark lets a lab test into the unit suite."""
+    for item in items:
+        if ROOT / "tests" / "lab" in item.path.parents:
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def _session_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _session_state: Path
+) -> None:
+    """Keep unit tests away from the real state folder; lab tests choose their own."""
+    if request.node.get_closest_marker("lab") is None:
+        monkeypatch.setenv("MAINSTAY_STATE", str(_session_state))

@@ -1,0 +1,287 @@
+"""Who may import whom, and the other rules a reader may rely on in every file."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import pytest
+
+from automation.model.actions import Action
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "automation"
+FILES = sorted(PACKAGE.rglob("*.py"))
+ACTIONS = {cls.model_fields["do"].default: cls for cls in get_args(get_args(Action)[0])}
+
+AREAS = frozenset({"provisioning", "backups", "baseline", "recovery", "readiness"})
+RINGS = frozenset({"model", "adapters", "shipped", "engine", "commands"}) | AREAS
+EVERYTHING = RINGS | {""}
+THIRD_PARTY = {
+    "model": {"pydantic"},
+    "shipped": set(),
+    "engine": set(),
+    "commands": {"invoke"},
+    **{area: {"pydantic"} for area in AREAS},
+}
+ONE_PLACE = {
+    "yaml": "model/loading.py",
+    "jinja2": "model/templating.py",
+    "rich": "commands/_render.py",
+    "paramiko": "adapters/ssh.py",
+}
+LAB_ADAPTERS = {"nspawn"}
+OUTER_EDGES = {"commands/_command.py": 1, "engine/executor.py": 1}
+HEAVY = {
+    "ansible",
+    "ansible_runner",
+    "boto3",
+    "botocore",
+    "dns",
+    "jinja2",
+    "paramiko",
+    "pydantic",
+    "pyVmomi",
+    "rich",
+}
+
+
+class Imported(NamedTuple):
+    """One imported module: its first name, and for ours the ring and what follows it."""
+
+    top: str
+    ring: str = ""
+    inside: tuple[str, ...] = ()
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def name(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else path.name
+
+
+def ring(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def imported(path: Path) -> Iterator[Imported]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (_split(alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(path, node)
+            yield from (_split(f"{module}.{alias.name}") for alias in node.names)
+
+
+def _absolute(path: Path, node: ast.ImportFrom) -> str:
+    if not node.level:
+        return node.module or ""
+    package = path.relative_to(ROOT).parent.parts
+    package = package[: len(package) - node.level + 1]
+    return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def _split(dotted: str) -> Imported:
+    top, *rest = dotted.split(".")
+    if top != "automation" or not rest or rest[0] not in RINGS:
+        return Imported(top)
+    return Imported(top, rest[0], tuple(rest[1:]))
+
+
+def third_party(path: Path) -> set[str]:
+    return {i.top for i in imported(path)} - sys.stdlib_module_names - {"automation", "__future__"}
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (n for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+each_file = pytest.mark.parametrize("path", FILES, ids=name)
+
+
+# --- who may import whom --------------------------------------------------------------------------
+
+
+def test_every_file_stands_in_a_known_ring() -> None:
+    assert {ring(path) for path in FILES} <= EVERYTHING
+
+
+@each_file
+def test_a_ring_imports_only_what_it_may(path: Path) -> None:
+    own = ring(path)
+    allowed = {
+        "": {""},
+        "shipped": set(),
+        "engine": {"model", "engine"},
+        "commands": RINGS,
+        "adapters": {"model", "adapters"},
+        "readiness": {"model", "readiness"} | AREAS,
+    }.get(own, {"model", own})
+    ours = {i.ring for i in imported(path) if i.top == "automation" and i.ring}
+    if own == "shipped":
+        ours -= {"shipped"}  # a program of several files: held by the test below
+    assert ours <= allowed, f"{name(path)} imports {sorted(ours - allowed)}"
+
+
+@each_file
+def test_third_party_libraries_stay_in_their_rings(path: Path) -> None:
+    found = third_party(path) - {library for library, place in ONE_PLACE.items() if place == name(path)}
+    if ring(path) == "adapters":
+        assert len(third_party(path)) <= 1, f"{name(path)} uses more than one: {sorted(third_party(path))}"
+    else:
+        allowed = THIRD_PARTY.get(ring(path), set())
+        assert found <= allowed, f"{name(path)} imports {sorted(found - allowed)}"
+
+
+@pytest.mark.parametrize(("library", "place"), ONE_PLACE.items(), ids=ONE_PLACE)
+def test_a_library_with_one_place_is_imported_nowhere_else(library: str, place: str) -> None:
+    users = {name(path) for path in FILES if library in {i.top for i in imported(path)}}
+    assert users <= {place}
+
+
+@each_file
+def test_only_dispatch_imports_by_name(path: Path) -> None:
+    names = {n.id for n in ast.walk(tree(path)) if isinstance(n, ast.Name)}
+    names |= {n.attr for n in ast.walk(tree(path)) if isinstance(n, ast.Attribute)}
+    assert name(path) == "engine/dispatch.py" or not names & {"import_module", "__import__"}
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if ring(f) == "adapters"], ids=name)
+def test_adapters_never_import_each_other(path: Path) -> None:
+    own = path.relative_to(PACKAGE / "adapters").with_suffix("").parts[0]
+    others = {i.inside[0] for i in imported(path) if i.ring == "adapters" and i.inside} - {own}
+    assert not others
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if ring(f) == "shipped"], ids=name)
+def test_a_shipped_program_needs_nothing_but_its_own_files(path: Path) -> None:
+    own = path.relative_to(PACKAGE / "shipped").parts[0]
+    others = {i.inside[:1] for i in imported(path) if i.top == "automation"} - {(own,)}
+    assert not others, "of ours it may import only the package it is shipped as"
+
+
+def test_readiness_reads_only_the_records_of_other_areas() -> None:
+    files = [path for path in FILES if ring(path) == "readiness"]
+    others = {i.inside[:1] for path in files for i in imported(path) if i.ring in AREAS - {"readiness"}}
+    assert others <= {("records",)}
+
+
+def test_drill_checks_import_only_model_adapters_and_pytest() -> None:
+    for path in (ROOT / "drtests").rglob("*.py"):
+        allowed = {"model", "adapters"} | ({"commands"} if path.name == "conftest.py" else set())
+        assert {i.ring for i in imported(path) if i.top == "automation"} <= allowed, path
+        assert third_party(path) <= {"pytest", "drtests"}, path
+
+
+# --- the address rule -----------------------------------------------------------------------------
+
+
+def adapter_functions(module: str) -> dict[str, ast.FunctionDef]:
+    """The public functions of one adapter module, by name."""
+    path = PACKAGE / "adapters" / f"{module}.py"
+    path = path if path.exists() else path.with_suffix("") / "__init__.py"
+    if not path.exists():
+        return {}
+    return {
+        n.name: n for n in tree(path).body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")
+    }
+
+
+def first_annotation(function: ast.FunctionDef) -> str:
+    first = function.args.args[0].annotation if function.args.args else None
+    return ast.unparse(first).split(".")[-1].strip("'\"") if first else ""
+
+
+@pytest.mark.parametrize("address", ACTIONS)
+def test_every_action_has_the_function_its_address_names(address: str) -> None:
+    module, function = address.split(".")
+    defined = adapter_functions(module)
+    assert function in defined, f"automation/adapters/{module}.py defines no {function}(action, ctx)"
+    assert first_annotation(defined[function]) == ACTIONS[address].__name__
+    assert [argument.arg for argument in defined[function].args.args] == ["action", "ctx"]
+
+
+def test_every_function_that_takes_an_action_is_that_actions_address() -> None:
+    classes = {cls.__name__: address for address, cls in ACTIONS.items()}
+    modules = {
+        path.relative_to(PACKAGE / "adapters").with_suffix("").parts[0]
+        for path in FILES
+        if ring(path) == "adapters"
+    }
+    found = {
+        (f"{module}.{name}", classes[first_annotation(function)])
+        for module in modules
+        for name, function in adapter_functions(module).items()
+        if first_annotation(function) in classes
+    }
+    assert [pair for pair in found if pair[0] != pair[1]] == []
+
+
+@pytest.mark.parametrize("cls", ACTIONS.values(), ids=lambda cls: cls.__name__)
+def test_an_action_has_one_address_and_states_its_effect(cls: type) -> None:
+    assert get_args(cls.model_fields["do"].annotation) == (cls.model_fields["do"].default,)
+    assert cls.__dict__["effect"] in get_args(Literal["read", "change", "destroy", "fault"])
+
+
+@pytest.mark.parametrize("cls", ACTIONS.values(), ids=lambda cls: cls.__name__)
+def test_an_action_that_breaks_something_is_a_fault_and_a_fault_acts_on_labs_alone(cls: type) -> None:
+    effect, module = cls.__dict__["effect"], cls.model_fields["do"].default.split(".")[0]
+    assert effect == "fault" or not cls.__name__.startswith(("Fail", "Cut", "Kill", "Corrupt", "Skew"))
+    assert module in LAB_ADAPTERS or effect != "fault"
+
+
+# --- what a reader may rely on --------------------------------------------------------------------
+
+
+@each_file
+def test_no_file_is_longer_than_500_lines(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+@each_file
+def test_no_function_is_longer_than_50_lines(path: Path) -> None:
+    long = [
+        f"{f.name}: {f.end_lineno - f.lineno + 1}" for f in functions(path) if f.end_lineno - f.lineno >= 50
+    ]
+    assert not long
+
+
+@each_file
+def test_everything_is_caught_only_at_the_outer_edges(path: Path) -> None:
+    """The edges: around one action, around one command; a shipped program has one of its own."""
+    handlers = [n for n in ast.walk(tree(path)) if isinstance(n, ast.ExceptHandler) and catches_all(n)]
+    allowed = 1 if ring(path) == "shipped" else OUTER_EDGES.get(name(path), 0)
+    assert len(handlers) <= allowed, f"{name(path)}: lines {[h.lineno for h in handlers]}"
+
+
+def catches_all(handler: ast.ExceptHandler) -> bool:
+    """Whether a handler swallows anything at all; one that ends by raising again swallows nothing."""
+    last = handler.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        return False
+    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+    return any(c is None or ast.unparse(c) in {"Exception", "BaseException"} for c in caught)
+
+
+def test_listing_the_commands_loads_no_heavy_library() -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
+        "from automation.commands._program import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print(*sorted(set(sys.modules) & {HEAVY!r}), file=sys.stderr)\n"
+    )
+    argv = [sys.executable, "-c", program, str(ROOT), "--list"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert "dev.lint" in done.stdout
+    assert done.stderr.split() == []
