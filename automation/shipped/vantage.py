@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""What a run asks of the vantage host: is the service good, has it failed, is the fence shut.
+
+Runs beside the witness: one file, standard library only, Python 3.9 or later. Each call prints one line
+of JSON. It stands in the hot path of a failover, so it loads little and answers at once.
+
+  await-good     the newest finished probes are good, so many in a row, of every id
+  await-failed   the newest finished probes failed, so many in a row, of any id
+  refused        connections to a fenced address fail from here, while others in the same moment succeed
+
+Exit codes: 0 seen or proven; 1 not so; 2 usage or trouble of this machine.
+"""
+
+# Machines in service are older than ours: `socket.timeout` is TimeoutError only since Python 3.10.
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import socket
+import sys
+import threading
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Record = dict[str, Any]
+
+FILE = "witness.jsonl"
+FOLLOW_S = 0.005
+TAIL_BYTES = 262_144
+LEAST_STALE_NS = 200_000_000
+UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.ENONET)
+
+
+# --- await-good, await-failed --------------------------------------------------------------------
+
+
+def await_probes(arguments: argparse.Namespace) -> int:
+    """Follow the record until enough probes in a row went one way."""
+    good = arguments.command == "await-good"
+    wanted, enough = ("good", all) if good else ("bad", any)
+    view = View(arguments.probes)
+    for records in follow(os.path.join(arguments.out, FILE), time.monotonic() + arguments.timeout):
+        for record in records:
+            view.add(record)
+        if view.ended:
+            return report({"met": False, "reason": "the witness has ended"}, 1)
+        met = view.runs(wanted, arguments.count)
+        if enough(name in met for name in arguments.probes):
+            return report({"met": True, "verdict": wanted, "probes": met}, 0)
+    return report({"met": False, "reason": f"not within {arguments.timeout:g} s"}, 1)
+
+
+class View:
+    """The finished probes of some ids, as far as the record tells."""
+
+    def __init__(self, probes: list[str]) -> None:
+        self.seen: dict[str, dict[int, Record]] = {name: {} for name in probes}
+        self.beat_ns, self.ended = 0, False
+
+    def add(self, record: Record) -> None:
+        kind = record.get("record")
+        if kind == "header":
+            self.beat_ns, self.ended = int(record["config"]["beat_ms"] * 1e6), False
+        elif kind == "end":
+            self.ended = True
+        elif kind == "probe" and record["probe"] in self.seen:
+            self.seen[record["probe"]][record["seq"]] = record
+
+    def runs(self, wanted: str, count: int) -> dict[str, Record]:
+        """Give the ids whose newest probes went that way, so many in a row, and are no old news.
+
+        Right after a loss the newest *finished* probes are still the good ones from before it: those
+        that met the loss are waiting for their timeout. Hence the limit on age.
+        """
+        stale_ns = time.monotonic_ns() - max(3 * self.beat_ns, LEAST_STALE_NS)
+        found = {name: trailing(probes, wanted) for name, probes in self.seen.items()}
+        long = {name: run for name, run in found.items() if len(run) >= count}
+        return {name: span(run) for name, run in long.items() if run[0]["end_mono_ns"] > stale_ns}
+
+
+def span(run: list[Record]) -> Record:
+    """Sum up such a run: when its first probe started, when its last one ended."""
+    return {"count": len(run), "from_wall_ns": run[-1]["start_wall_ns"], "at_wall_ns": run[0]["end_wall_ns"]}
+
+
+def trailing(probes: dict[int, Record], wanted: str) -> list[Record]:
+    """Newest first: the unbroken run of finished probes with that verdict; one under way breaks it."""
+    run = []
+    seq = max(probes, default=0)
+    while seq in probes and probes[seq]["verdict"] == wanted:
+        run.append(probes[seq])
+        seq -= 1
+    return run
+
+
+def follow(path: str, deadline: float) -> Iterator[list[Record]]:
+    """Give the header and the end of the file at once, then what is added, until the deadline."""
+    while not os.path.exists(path):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(FOLLOW_S)
+    with open(path, "rb") as file:
+        header = file.readline()
+        file.seek(max(file.tell(), os.path.getsize(path) - TAIL_BYTES))
+        pending = header
+        while time.monotonic() < deadline:
+            pending += file.read()
+            *lines, pending = pending.split(b"\n")
+            if lines:
+                yield [parse(line) for line in lines]
+            else:
+                time.sleep(FOLLOW_S)
+
+
+# --- refused: the negative proof of a fence ------------------------------------------------------
+
+
+def refused(arguments: argparse.Namespace) -> int:
+    """Try to connect to the fenced address, and at the same time to what must answer from here."""
+    fenced = (arguments.address, arguments.port)
+    targets = [fenced] * arguments.attempts + [split_target(text) for text in arguments.reachable]
+    started_wall_ns = time.time_ns()
+    answers = connect_all(targets, arguments.timeout_ms / 1000)
+    tries, controls = answers[: arguments.attempts], answers[arguments.attempts :]
+    how = {answer["how"] for answer in tries}
+    # A connection that this machine could not even try proves nothing.
+    proven = not how & {"connected", "own_trouble", "name_resolution"}
+    result = {"refused": proven, "how": ",".join(sorted(how)), "attempts": tries, "controls": controls}
+    code = 0 if proven else 1 if "connected" in how else 2
+    return report({**result, "started_wall_ns": started_wall_ns, "ended_wall_ns": time.time_ns()}, code)
+
+
+def connect_all(targets: list[tuple[str, int]], timeout_s: float) -> list[Record]:
+    """Connect to all targets at the same time; tell how each went, in their order."""
+    answers: list[Record] = [{"target": f"{address}:{port}"} for address, port in targets]
+
+    def connect(index: int) -> None:
+        begin_ns = time.monotonic_ns()
+        how, detail = "connected", ""
+        try:
+            socket.create_connection(targets[index], timeout=timeout_s).close()
+        except (OSError, UnicodeError) as exc:
+            how, detail = classify(exc), str(exc)
+        answers[index].update(how=how, detail=detail, ms=round((time.monotonic_ns() - begin_ns) / 1e6, 1))
+
+    threads = [threading.Thread(target=connect, args=(index,)) for index in range(len(targets))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def split_target(text: str) -> tuple[str, int]:
+    """Split address:port."""
+    address, _, port = text.rpartition(":")
+    return address.strip("[]"), int(port)
+
+
+def classify(exc: Exception) -> str:
+    """Name the class of an error met while connecting."""
+    number = getattr(exc, "errno", None)
+    if isinstance(exc, (socket.gaierror, UnicodeError)):
+        return "name_resolution"
+    if isinstance(exc, socket.timeout) or number == errno.ETIMEDOUT:
+        return "connect_timeout"
+    if number in UNREACHABLE:
+        return "unreachable"
+    return "connect_refused" if isinstance(exc, ConnectionError) else "own_trouble"
+
+
+def parse(line: bytes) -> Record:
+    """Give the object on one line, or nothing for a line that was cut off."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def report(result: Record, code: int) -> int:
+    """Print the one line that is the answer of this call."""
+    print(json.dumps(result), flush=True)
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """Declare the subcommands."""
+    root = argparse.ArgumentParser(description="Ask the vantage host; see the file's first lines.")
+    commands = root.add_subparsers(dest="command", required=True)
+    for name in ("await-good", "await-failed"):
+        one = commands.add_parser(name, help="wait until the record shows so many in a row")
+        one.add_argument("--out", required=True, help="folder of the witness's record")
+        one.add_argument("--probes", nargs="+", required=True)
+        one.add_argument("--count", type=int, default=10)
+        one.add_argument("--timeout", type=float, default=60.0, help="seconds")
+        one.set_defaults(act=await_probes)
+    one = commands.add_parser("refused", help="prove that a fenced address takes no connection")
+    one.add_argument("--address", required=True)
+    one.add_argument("--port", type=int, required=True)
+    one.add_argument("--timeout-ms", type=int, default=1500)
+    one.add_argument("--attempts", type=int, default=2)
+    one.add_argument("--reachable", nargs="*", default=[], metavar="ADDRESS:PORT")
+    one.set_defaults(act=refused)
+    return root
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; give its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        code: int = arguments.act(arguments)
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        return report({"error": f"{type(exc).__name__}: {exc}"}, 2)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
