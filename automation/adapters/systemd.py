@@ -4,7 +4,6 @@ from automation.model.actions import StartUnit
 from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome
 
-
 _START = """
 systemctl is-active --quiet "$1" && echo was-active && exit
 systemctl start "$1" && systemctl is-active "$1"

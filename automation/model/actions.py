@@ -35,6 +35,14 @@ class Probe(Model):
 # --- lab servers (systemd-nspawn) --------------------------------------------------------------
 
 
+class MakeKeys(_Action):
+    """Make the automation user's SSH key and the secrets that do not exist yet."""
+
+    do: Literal["keys.make"] = "keys.make"
+    effect: ClassVar[Effect] = "change"
+    secrets: tuple[str, ...]
+
+
 class BuildImage(_Action):
     """Build the golden image if the state folder has none of this recipe."""
 
@@ -319,7 +327,8 @@ class Declare(_Action):
 
 
 Action = Annotated[
-    BuildImage
+    MakeKeys
+    | BuildImage
     | StartLab
     | CreateServer
     | StartServer

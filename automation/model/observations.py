@@ -1,5 +1,8 @@
 """What adapters saw, for planners to decide on."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from automation.model.base import Model
 
 
@@ -10,3 +13,21 @@ class PostgresqlCluster(Model):
     system_identifier: str
     timeline: int
     in_recovery: bool
+
+
+class ObservedServer(Model):
+    """One server as its provider sees it."""
+
+    name: str
+    power: Literal["on", "off"]
+    autostart: bool
+    network: Literal["connected", "blocked"]
+
+
+class ObservedLab(Model):
+    """A lab as the kernel and the file system show it."""
+
+    running: bool
+    missing_images: tuple[str, ...]
+    missing_keys: tuple[str, ...]
+    servers: Mapping[str, ObservedServer]

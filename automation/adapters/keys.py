@@ -1,0 +1,58 @@
+"""Keys and secrets of an environment: made once, in its state folder, never printed."""
+
+import base64
+import os
+import secrets
+import subprocess
+from pathlib import Path
+
+from automation.model.actions import MakeKeys
+from automation.model.errors import AdapterError
+from automation.model.records import Context, Outcome
+
+SECRET_BYTES = 32
+
+
+def make(action: MakeKeys, ctx: Context) -> Outcome:
+    """Make what is missing; what exists is left as it is."""
+    made = [name for name in action.secrets if _make_secret(ctx.state / "secrets" / name)]
+    if _make_ssh_key(ctx.state / "ssh" / "id_ed25519"):
+        made.append("ssh/id_ed25519")
+    return Outcome(changed=bool(made), summary=f"made {', '.join(made)}" if made else "all keys exist")
+
+
+def missing(state: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Name the keys and secrets that do not exist yet."""
+    paths = {name: state / "secrets" / name for name in names} | {
+        "ssh/id_ed25519": state / "ssh/id_ed25519.pub"
+    }
+    return tuple(name for name, path in paths.items() if not path.exists())
+
+
+def _make_secret(path: Path) -> bool:
+    """Write a random value that suits a password and a TSIG key alike: base64, 256 bits."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists():
+        return False
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return True
+
+
+def _make_ssh_key(path: Path) -> bool:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    public = path.with_suffix(".pub")
+    if path.exists() and public.exists():
+        return False
+    path.unlink(missing_ok=True)
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mainstay", "-f", str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise AdapterError(f"ssh-keygen for {path}: {done.stderr.strip()}; no key was made")
+    return True

@@ -1,0 +1,79 @@
+"""Bringing servers up and configuring them: shared by lab, provision and demo."""
+
+import sys
+
+from automation.commands._command import print_json, progress
+from automation.commands._session import Session
+from automation.model.actions import RunPlaybook
+from automation.model.environment import SecretRef
+from automation.model.errors import EXIT_PARTIAL
+from automation.model.plan import Plan, Step
+from automation.provisioning.planner import SECRETS, Provisioning, plan_servers
+
+CONVERGE_TIMEOUT_S = 1800
+
+
+def plan_provisioning(session: Session) -> Provisioning:
+    """Look at what is there and plan what is missing; changes nothing."""
+    from automation.adapters import keys, nspawn
+
+    missing = keys.missing(session.state, SECRETS)
+    images = {server.image for server in session.inventory.servers.values()}
+    seen = nspawn.observe(session.state, session.images, session.environment, images, missing)
+    return plan_servers(session.environment, session.inventory, seen)
+
+
+def bring_up(session: Session, *, json: bool = False) -> int:
+    """Make every declared server run; give the exit code."""
+    from automation.adapters import nspawn
+
+    nspawn.preflight(session.state, session.environment, progress)
+    wanted = plan_provisioning(session)
+    for server, reason in wanted.left_alone.items():
+        print(f"left alone: {server} ({reason})", file=sys.stderr)
+    count = len(session.inventory.servers)
+    if not wanted.plan.steps:
+        progress(
+            f"{session.environment.name}: all other servers run; nothing changed"
+            if wanted.left_alone
+            else f"{session.environment.name}: all {count} servers run; nothing changed"
+        )
+    else:
+        finished = session.run(wanted.plan)
+        finished.raise_for_status()
+        progress(f"{session.environment.name}: {count - len(wanted.left_alone)} of {count} servers run")
+    if json:
+        print_json(wanted.plan)
+    return EXIT_PARTIAL if wanted.left_alone else 0
+
+
+def plan_converge(
+    session: Session, *, limit: str | None, check: bool, variables: dict[str, str | int | bool]
+) -> Plan:
+    """Plan one run of playbooks/site.yml over the environment's servers."""
+    action = RunPlaybook(
+        playbook="playbooks/site.yml",
+        limit=limit,
+        check=check,
+        variables=variables,
+        secrets={name: SecretRef(file=f"secrets/{name}") for name in SECRETS},
+    )
+    step = Step(
+        id="converge", run=action, why="the roles say what each server is for", timeout_s=CONVERGE_TIMEOUT_S
+    )
+    return Plan(name="converge", environment=session.environment.name, mode="apply", steps=(step,))
+
+
+def converge_servers(
+    session: Session,
+    *,
+    limit: str | None = None,
+    check: bool = False,
+    variables: dict[str, str | int | bool] | None = None,
+) -> bool:
+    """Configure the servers; tell whether anything changed."""
+    plan = plan_converge(session, limit=limit, check=check, variables=variables or {})
+    finished = session.run(plan)
+    finished.raise_for_status()
+    progress(f"{session.environment.name}: converged; {'changed' if finished.changed else 'nothing changed'}")
+    return bool(finished.changed)

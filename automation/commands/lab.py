@@ -1,0 +1,155 @@
+"""Commands of the lab: a small city on one machine."""
+
+import os
+import sys
+
+from invoke import Context
+
+from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json, progress
+from automation.model.errors import ConfigError
+
+_FAULTS = "power-loss or link-cut"
+
+
+@command(
+    help={"env": ENV_HELP, "json": "Print the plan that was run as JSON on stdout."},
+    leaves="hosts made so far; lab.up goes on, lab.down removes them",
+)
+def up(context: Context, env: str, json: bool = False) -> int:
+    """Build the image if needed and boot every host of the lab; the same as provision.apply.
+
+    Exit codes: 0 all run, 2 faulty files, 3 fenced hosts were left alone, 4 refused (not root, or this
+    machine lacks something), 5 stopped part-way, 7 another run holds a host.
+    """
+    from automation.commands._servers import bring_up
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        session.environment.require_lab()
+        return bring_up(session, json=json)
+
+
+@command(help={"env": ENV_HELP}, leaves="what was not removed yet; run it again")
+def down(context: Context, env: str) -> None:
+    """Remove every container, network, mount and process of the lab; images and evidence stay.
+
+    Exit codes: 0 nothing of it is left, 1 something could not be removed.
+    """
+    take_down(env)
+
+
+def take_down(env: str) -> None:
+    """Remove a lab, however it was left; needs no inventory and no connection."""
+    from automation.adapters import nspawn
+    from automation.commands._command import ROOT
+    from automation.model.environment import load_environment, state_root
+
+    environment = load_environment(ROOT, env)
+    lab = environment.require_lab()
+    removed = nspawn.remove_lab(state_root() / env, lab.id)
+    progress(f"{env}: removed {removed}" if removed else f"{env}: nothing was there")
+
+
+@command(help={"env": ENV_HELP, "json": JSON_HELP})
+def status(context: Context, env: str, json: bool = False) -> None:
+    """Show the lab's hosts, networks, faults and fences; changes nothing.
+
+    Exit codes: 0 shown, 2 faulty files.
+    """
+    from automation.adapters import nspawn
+    from automation.commands._render import print_lab
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        lab = nspawn.describe(session.state, session.environment)
+        if json:
+            print_json(lab)
+        else:
+            print_lab(lab, session.inventory)
+
+
+@command(
+    help={"env": ENV_HELP, "host": "The host to log in to.", "command": "Run this there instead of a shell."}
+)
+def ssh(context: Context, env: str, host: str, command: str = "") -> None:
+    """Open a shell on a host of the lab as the automation user.
+
+    Exit codes: those of ssh; 2 for an unknown host.
+    """
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        server = session.inventory.server(host)
+        words = [
+            "ssh",
+            *("-i", str(session.state / "ssh/id_ed25519")),
+            *("-o", f"UserKnownHostsFile={session.state / 'known_hosts'}"),
+            *("-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=5"),
+            f"{session.environment.automation_user}@{server.address}",
+            *([command] if command else []),
+        ]
+    sys.stdout.flush()
+    os.execvp("ssh", words)
+
+
+_TARGETS = {
+    "fault": f"What breaks: {_FAULTS}.",
+    "site": "power-loss: the site.",
+    "between": "link-cut: two sites, comma between.",
+}
+
+
+@command(name="break", help={"env": ENV_HELP, **_TARGETS}, leaves="the fault; lab.heal mends it")
+def break_(context: Context, env: str, fault: str, site: str = "", between: str = "") -> None:
+    """Put a fault into the lab: a site without power, or a link cut.
+
+    Exit codes: 0 done, 2 faulty words, 5 the fault could not be made.
+    """
+    from automation.model.actions import CutLink, FailSite
+
+    if fault == "power-loss":
+        _act(env, "break", FailSite(site=_given(site, "--site")))
+    elif fault == "link-cut":
+        _act(env, "break", CutLink(sites=_pair(between)))
+    else:
+        raise ConfigError(f"--fault {fault} is none; nothing was touched", hint=f"--fault is {_FAULTS}")
+
+
+@command(help={"env": ENV_HELP, **_TARGETS}, leaves="what was mended so far")
+def heal(context: Context, env: str, fault: str, site: str = "", between: str = "") -> None:
+    """Take a fault back: power and network return; fenced hosts stay fenced.
+
+    Exit codes: 0 done, 2 faulty words, 5 it could not be mended.
+    """
+    from automation.model.actions import HealLink, HealSite
+
+    if fault == "power-loss":
+        _act(env, "heal", HealSite(site=_given(site, "--site")))
+    elif fault == "link-cut":
+        _act(env, "heal", HealLink(sites=_pair(between)))
+    else:
+        raise ConfigError(f"--fault {fault} is none; nothing was touched", hint=f"--fault is {_FAULTS}")
+
+
+def _act(env: str, name: str, action: object) -> None:
+    from automation.commands._session import open_session
+    from automation.model.plan import Plan, Step
+
+    with open_session(env) as session:
+        session.environment.require_lab()
+        step = Step.model_validate({"id": name, "run": action, "why": "asked for at the terminal"})
+        plan = Plan(name=f"lab-{name}", environment=env, mode="apply", steps=(step,))
+        session.run(plan).raise_for_status()
+
+
+def _given(value: str, flag: str) -> str:
+    if not value:
+        raise ConfigError(f"{flag} is missing; nothing was touched")
+    return value
+
+
+def _pair(between: str) -> tuple[str, str]:
+    words = tuple(word.strip() for word in between.split(","))
+    if len(words) != 2 or not all(words):
+        raise ConfigError("--between takes two sites; nothing was touched", hint="--between city-hall,eoc")
+    return words[0], words[1]

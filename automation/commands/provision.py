@@ -1,0 +1,66 @@
+"""Commands that create and configure the servers of an environment."""
+
+import sys
+
+from invoke import Context
+
+from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
+
+
+@command(name="plan", help={"env": ENV_HELP, "json": JSON_HELP})
+def plan_(context: Context, env: str, json: bool = False) -> None:
+    """Show which servers would be created or started; changes nothing.
+
+    Exit codes: 0 shown, 2 faulty files.
+    """
+    from automation.commands._render import print_plan
+    from automation.commands._servers import plan_provisioning
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        wanted = plan_provisioning(session)
+        if json:
+            print_json(wanted.plan)
+        elif wanted.plan.steps:
+            print_plan(wanted.plan)
+        else:
+            print(f"{env}: nothing to change")
+        for server, reason in wanted.left_alone.items():
+            print(f"left alone: {server} ({reason})", file=sys.stderr)
+
+
+@command(
+    help={"env": ENV_HELP, "json": "Print the plan that was run as JSON on stdout."},
+    leaves="servers made so far; run it again to go on",
+)
+def apply(context: Context, env: str, json: bool = False) -> int:
+    """Create and start every declared server that does not run.
+
+    Exit codes: 0 all run, 2 faulty files, 3 done, but fenced servers were left alone, 4 refused,
+    5 stopped part-way, 7 another run holds a host.
+    """
+    from automation.commands._servers import bring_up
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        return bring_up(session, json=json)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "limit": "Only these hosts or groups, as an Ansible pattern.",
+        "check": "Show what would change on the hosts; changes nothing.",
+    },
+    leaves="the hosts configured so far; run it again to go on",
+)
+def converge(context: Context, env: str, limit: str = "", check: bool = False) -> None:
+    """Configure every server by playbooks/site.yml; a second run changes nothing.
+
+    Exit codes: 0 done, 2 faulty files, 5 a host failed or was unreachable, 7 another run holds it.
+    """
+    from automation.commands._servers import converge_servers
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        converge_servers(session, limit=limit or None, check=check)

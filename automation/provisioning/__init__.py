@@ -1,0 +1,1 @@
+"""Provisioning: from declared and observed servers to a plan. Pure."""

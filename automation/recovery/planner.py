@@ -1,0 +1,332 @@
+"""Compile a drill: watch, wait for steady state, break, declare, recover, check, measure. Pure."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from automation.model.actions import (
+    AwaitFailed,
+    AwaitGood,
+    AwaitStreaming,
+    CollectWitness,
+    CutLink,
+    Declare,
+    FailSite,
+    InspectDisk,
+    ListWrites,
+    Probe,
+    RunChecks,
+    StartWitness,
+    Wait,
+)
+from automation.model.catalog import Catalog, PostgresqlStandby, Redeploy, Service
+from automation.model.environment import Environment, Inventory
+from automation.model.errors import ConfigError, PreflightError
+from automation.model.observations import PostgresqlCluster
+from automation.model.plan import Plan, Step
+from automation.recovery.spec import Drill, LinkCut, PowerLoss, RecoveryPlan
+from automation.recovery.strategies import postgresql_standby, redeploy
+from automation.recovery.strategies.scope import Scope, cutover_ids
+
+STEADY_PROBES = 10
+
+
+class City(NamedTuple):
+    """All that is known of an environment when a plan is made."""
+
+    environment: Environment
+    inventory: Inventory
+    catalog: Catalog
+    clusters: Mapping[str, PostgresqlCluster]
+
+
+def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: str) -> Plan:
+    """Make the plan of a drill.
+
+    Raises:
+        ConfigError: the drill names a site or service that does not exist, or recovers nothing.
+        PreflightError: what must be observed first was not.
+    """
+    services = affected_services(drill, plan, city.catalog)
+    watch = _watch(city, services)
+    steady = _steady_state(drill, city, services)
+    faults = _faults(drill, tuple(step.id for step in steady))
+    alarm = _alarm(drill, city, services, faults[-1].id, declared_by)
+    recover = _recover(city, services, alarm[-1].id)
+    proof = _judge(drill, plan, city, services, recover)
+    steps = (watch, *steady, *faults, *alarm, *recover, *proof)
+    return Plan(name=drill.name, environment=city.environment.name, mode="exercise", steps=steps)
+
+
+def affected_services(drill: Drill, plan: RecoveryPlan, catalog: Catalog) -> dict[str, Service]:
+    """Give the plan's services whose primary site is lost, lowest tier first."""
+    if drill.site not in catalog.sites:
+        raise ConfigError(f"drill {drill.name}: there is no site {drill.site!r}; nothing was touched")
+    names = tuple(catalog.services) if plan.services == "all" else plan.services
+    if unknown := [name for name in (*names, *drill.objectives) if name not in catalog.services]:
+        raise ConfigError(f"drill {drill.name}: there is no service {unknown[0]!r}; nothing was touched")
+    chosen = {name: catalog.services[name] for name in names if catalog.services[name].primary == drill.site}
+    if not chosen:
+        raise ConfigError(f"drill {drill.name} recovers no service: none has its primary at {drill.site}")
+    return dict(sorted(chosen.items(), key=lambda item: (item[1].tier, item[0])))
+
+
+def rpo_s(drill: Drill, name: str, service: Service) -> float:
+    """The RPO that counts in a drill: its own, else the catalog's."""
+    own = drill.objectives.get(name)
+    return service.rpo_s if own is None or own.rpo_s is None else own.rpo_s
+
+
+def rto_s(drill: Drill, name: str, service: Service) -> float:
+    """The RTO that counts in a drill: its own, else the catalog's."""
+    own = drill.objectives.get(name)
+    return service.rto_s if own is None or own.rto_s is None else own.rto_s
+
+
+def list_probes(services: Mapping[str, Service]) -> tuple[Probe, ...]:
+    """Give every probe of the services as the witness runs it."""
+    return tuple(
+        Probe(
+            id=f"{name}/{probe_id}",
+            kind=probe.kind,
+            name=service.endpoints[probe.endpoint].name,
+            port=service.endpoints[probe.endpoint].port,
+            path=probe.path,
+            expect_status=probe.expect_status,
+        )
+        for name, service in services.items()
+        for probe_id, probe in service.probes.items()
+    )
+
+
+def _probe_ids(services: Mapping[str, Service]) -> tuple[str, ...]:
+    return tuple(probe.id for probe in list_probes(services))
+
+
+def _watch(city: City, services: Mapping[str, Service]) -> Step:
+    witness = city.environment.witness
+    return Step(
+        id="witness/start",
+        run=StartWitness(
+            host=witness.host,
+            probes=list_probes(services),
+            beat_s=witness.beat_s,
+            timeout_s=witness.timeout_s,
+        ),
+        why="only a client's view from outside both sites measures an outage",
+    )
+
+
+def _steady_state(drill: Drill, city: City, services: Mapping[str, Service]) -> tuple[Step, ...]:
+    probes = Step(
+        id="steady/clients",
+        run=AwaitGood(host=city.environment.witness.host, probes=_probe_ids(services), count=STEADY_PROBES),
+        why="an outage can be measured only from a service that is well",
+        needs=("witness/start",),
+        timeout_s=60,
+    )
+    standbys = (
+        Step(
+            id=f"steady/{name}",
+            service=name,
+            run=_streaming(drill, city, name, service, service.strategy),
+            why="a standby that lags or is not there is no recovery site",
+            needs=("witness/start",),
+            timeout_s=60,
+        )
+        for name, service in services.items()
+        if isinstance(service.strategy, PostgresqlStandby)
+    )
+    return (probes, *standbys)
+
+
+def _streaming(
+    drill: Drill, city: City, name: str, service: Service, strategy: PostgresqlStandby
+) -> AwaitStreaming:
+    standby = strategy.hosts[service.recovery]
+    if standby not in city.clusters:
+        raise PreflightError(f"{standby} was not observed: {name} cannot be planned; nothing was changed")
+    return AwaitStreaming(
+        primary=strategy.hosts[service.primary],
+        standby=standby,
+        cluster=strategy.cluster,
+        expect_system_identifier=city.clusters[standby].system_identifier,
+        max_lag_bytes=strategy.max_lag_bytes,
+        synchronous=rpo_s(drill, name, service) == 0,
+    )
+
+
+def _faults(drill: Drill, needs: tuple[str, ...]) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for number, fault in enumerate(drill.faults, start=1):
+        before = (steps[-1].id,) if steps else needs
+        if fault.wait_s:
+            wait = Wait(seconds=fault.wait_s)
+            steps.append(
+                Step(
+                    id=f"fault/{number}-wait",
+                    run=wait,
+                    why="the drill's own timing",
+                    needs=before,
+                    timeout_s=fault.wait_s + 10,
+                )
+            )
+            before = (steps[-1].id,)
+        steps.append(
+            Step(
+                id=f"fault/{number}-{fault.fault}",
+                run=_fault_action(fault),
+                why=f"the drill: {drill.title}",
+                needs=before,
+                timeout_s=20,
+                on_failure="halt",
+            )
+        )
+    return tuple(steps)
+
+
+def _fault_action(fault: PowerLoss | LinkCut) -> FailSite | CutLink:
+    return FailSite(site=fault.site) if isinstance(fault, PowerLoss) else CutLink(sites=fault.between)
+
+
+def _alarm(
+    drill: Drill, city: City, services: Mapping[str, Service], fault: str, declared_by: str
+) -> tuple[Step, Step]:
+    detect = Step(
+        id="detect",
+        run=AwaitFailed(
+            host=city.environment.witness.host, probes=_probe_ids(services), count=drill.detect_after
+        ),
+        why="the alarm is what clients see, not what the drill did",
+        needs=(fault,),
+        timeout_s=120,
+    )
+    declare = Step(
+        id="declare",
+        run=Declare(sites=(drill.site,), reason=drill.title, exercise=True, declared_by=declared_by),
+        why="a failover between sites is declared, never automatic",
+        needs=("detect",),
+    )
+    return detect, declare
+
+
+def _recover(city: City, services: Mapping[str, Service], declared: str) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for name, service in services.items():
+        ready = tuple(
+            step
+            for other in service.depends_on
+            if other in services
+            for step in cutover_ids(other, services[other])
+        )
+        scope = Scope(
+            name, service, city.catalog, city.inventory, city.environment, city.clusters, declared, ready
+        )
+        strategy = service.strategy
+        if isinstance(strategy, Redeploy):
+            steps += redeploy.compile_failover(scope, strategy)
+        else:
+            steps += postgresql_standby.compile_failover(scope, strategy)
+    return tuple(steps)
+
+
+def _judge(
+    drill: Drill, plan: RecoveryPlan, city: City, services: Mapping[str, Service], recover: tuple[Step, ...]
+) -> tuple[Step, ...]:
+    witness = city.environment.witness
+    good = Step(
+        id="clients-good",
+        run=AwaitGood(host=witness.host, probes=_probe_ids(services), count=witness.sustained),
+        why="recovered is what clients see, sustained",
+        needs=tuple(step for name, service in services.items() for step in cutover_ids(name, service)),
+        timeout_s=max(rto_s(drill, name, service) for name, service in services.items()) + 60,
+    )
+    recovery = next(iter(services.values())).recovery
+    checks = Step(
+        id="checks",
+        run=RunChecks(paths=plan.checks, services=tuple(services), site=recovery),
+        why="good probes are not yet a right service",
+        needs=("clients-good",),
+        timeout_s=300,
+    )
+    collect = Step(
+        id="witness/collect",
+        run=CollectWitness(host=witness.host),
+        why="the witness's record is the measurement",
+        needs=("witness/start",),
+        after=("checks", *(step.id for step in recover)),
+        timeout_s=120,
+    )
+    return (good, checks, collect, *_count_writes(drill, services))
+
+
+def _count_writes(drill: Drill, services: Mapping[str, Service]) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for name, service in services.items():
+        for probe in service.probes.values():
+            if probe.stored_in is None or probe.database is None or probe.query is None:
+                continue
+            store = services[probe.stored_in].strategy if probe.stored_in in services else None
+            if not isinstance(store, PostgresqlStandby):
+                raise ConfigError(f"service {name}: writes stored in {probe.stored_in} cannot be counted")
+            keeper = services[probe.stored_in]
+            steps.append(_list_new(name, keeper, store, probe.database, probe.query))
+            if drill.inspect_old_primary:
+                steps.append(_list_old(name, keeper, store, probe.database, probe.query))
+    return tuple(steps)
+
+
+def writes_artifact(service: str) -> str:
+    """Name of the artifact that lists the writes of a service at its new primary."""
+    return f"writes-{service}.txt"
+
+
+def old_writes_artifact(service: str) -> str:
+    """Name of the artifact that lists the writes on the lost primary's disk."""
+    return f"writes-{service}-lost-primary.txt"
+
+
+def _list_new(name: str, keeper: Service, store: PostgresqlStandby, database: str, query: str) -> Step:
+    return Step(
+        id=f"writes/{name}",
+        service=name,
+        run=ListWrites(
+            host=store.hosts[keeper.recovery],
+            cluster=store.cluster,
+            database=database,
+            query=query,
+            artifact=writes_artifact(name),
+        ),
+        why="acknowledged writes that are not here were lost",
+        needs=("witness/collect", "clients-good"),
+        timeout_s=120,
+    )
+
+
+# Starts the cluster on a throw-away copy, on a socket in /tmp alone, and refuses every write of its own accord.
+_OPEN_AND_LIST = """
+set -eu
+version=${1%%/*}; name=${1#*/}
+printf 'local all all trust\\n' >/tmp/hba.conf
+su postgres -s /bin/sh -c "/usr/lib/postgresql/$version/bin/pg_ctl -s -w -t 60 -D /var/lib/postgresql/$1 -o '\
+-c config_file=/etc/postgresql/$version/$name/postgresql.conf -c hba_file=/tmp/hba.conf -c listen_addresses= \
+-c unix_socket_directories=/tmp -c default_transaction_read_only=on -c synchronous_standby_names= \
+-c archive_mode=off -c port=5433' start" >&2
+su postgres -s /bin/sh -c 'psql -h /tmp -p 5433 -XqAt -v ON_ERROR_STOP=1 -d "$1" -f -' psql "$2" <<END
+COPY ($3) TO STDOUT;
+END
+"""
+
+
+def _list_old(name: str, keeper: Service, store: PostgresqlStandby, database: str, query: str) -> Step:
+    return Step(
+        id=f"writes/{name}-lost-primary",
+        service=name,
+        run=InspectDisk(
+            host=store.hosts[keeper.primary],
+            argv=("sh", "-c", _OPEN_AND_LIST, "list", store.cluster, database, query),
+            artifact=old_writes_artifact(name),
+        ),
+        why="nothing acknowledged is thrown away: the lost disk says what only it holds",
+        needs=("witness/collect",),
+        timeout_s=180,
+    )

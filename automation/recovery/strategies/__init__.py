@@ -1,0 +1,1 @@
+"""Strategies: how one service is recovered, compiled to steps. Pure."""

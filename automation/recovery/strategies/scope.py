@@ -1,0 +1,61 @@
+"""What a strategy is given to compile one service's steps."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from automation.model.actions import SwapAddress
+from automation.model.catalog import Catalog, Service
+from automation.model.environment import Environment, Inventory
+from automation.model.observations import PostgresqlCluster
+from automation.model.plan import Step
+
+
+class Scope(NamedTuple):
+    """A service to recover, and all that stands around it."""
+
+    name: str
+    service: Service
+    catalog: Catalog
+    inventory: Inventory
+    environment: Environment
+    clusters: Mapping[str, PostgresqlCluster]
+    declared: str
+    ready: tuple[str, ...]
+
+    @property
+    def old_host(self) -> str:
+        return self.service.strategy.hosts[self.service.primary]
+
+    @property
+    def new_host(self) -> str:
+        return self.service.strategy.hosts[self.service.recovery]
+
+    def step_id(self, what: str) -> str:
+        return f"{self.name}/{what}"
+
+    def swaps(self, needs: tuple[str, ...]) -> tuple[Step, ...]:
+        """Move every endpoint's name to the recovery host, on every site's DNS server."""
+        servers = tuple(site.dns_server for site in self.catalog.sites.values())
+        recovery = self.catalog.sites[self.service.recovery].dns_server
+        return tuple(
+            Step(
+                id=self.step_id(f"dns-{endpoint_id}"),
+                service=self.name,
+                run=SwapAddress(
+                    name=endpoint.name,
+                    old=self.inventory.server(self.old_host).address,
+                    new=self.inventory.server(self.new_host).address,
+                    servers=servers,
+                    required=(recovery,),
+                ),
+                why=f"clients find {self.name} by {endpoint.name}",
+                needs=needs,
+                timeout_s=15,
+            )
+            for endpoint_id, endpoint in self.service.endpoints.items()
+        )
+
+
+def cutover_ids(name: str, service: Service) -> tuple[str, ...]:
+    """Ids of the steps after which clients reach a service at its recovery site."""
+    return tuple(f"{name}/dns-{endpoint_id}" for endpoint_id in service.endpoints)
