@@ -18,7 +18,7 @@ _LINTERS: Mapping[str, Sequence[str]] = {
     "ruff format": ("ruff", "format", "--check", "--quiet", "."),
     "ruff check": ("ruff", "check", "--quiet", "."),
     "mypy": ("mypy", "--no-error-summary"),
-    "ansible-lint": ("ansible-lint", "--offline", "-q", *_YAML_FOLDERS),
+    "ansible-lint": ("ansible-lint", "--offline", "--nocolor", "-q", *_YAML_FOLDERS),
 }
 _SUITES: Mapping[str, Sequence[str]] = {
     "unit": ("tests", "--ignore=tests/lab", "-m", "not lab"),
