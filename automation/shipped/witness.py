@@ -256,7 +256,7 @@ class Witness:
 def connect(attempt: Attempt) -> socket.socket:
     """Resolve the real name anew and connect, trying its addresses in the resolver's order, as clients do."""
     failure = OSError("the name has no address")
-    name, port = attempt.probe["name"], attempt.probe["port"]
+    name, port = attempt.probe["name"].encode("ascii"), attempt.probe["port"]
     for family, kind, protocol, _, target in socket.getaddrinfo(name, port, type=socket.SOCK_STREAM):
         attempt.address = str(target[0])
         attempt.enter("connect")

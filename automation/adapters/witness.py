@@ -1,0 +1,227 @@
+"""The witness on its vantage host: start it, ask it, take its record home.
+
+The programs themselves are `automation/shipped/witness.py`, which probes, and
+`automation/shipped/vantage.py`, which answers questions; both are shipped over the host's connection.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from automation.model.actions import AwaitFailed, AwaitGood, CollectWitness, Probe, ProveRefused, StartWitness
+from automation.model.errors import AdapterError
+from automation.model.evidence import FenceProof, ProbesSeen, WitnessRecord
+from automation.model.records import Completed, Context, Outcome, Remote
+
+SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
+ARTIFACT = "witness.jsonl"
+RECORD_APPEARS_WITHIN_S = 10.0
+# A dropped SYN is sent again after 1 s, so several are sent at once instead of waiting for that.
+REFUSED_TIMEOUT_MS = 400
+REFUSED_ATTEMPTS = 3
+# A write of the lab's smallest kind: what it pays does not matter, that it is counted does.
+WRITE_BODY = {"account": "mainstay-witness", "amount_cents": 1}
+
+
+def start(action: StartWitness, ctx: Context) -> Outcome:
+    """Start the witness as a unit of its own, or join the one that runs for this run."""
+    remote, folder, unit = ctx.remote(action.host), _folder(ctx), _unit(ctx)
+    if _is_active(remote, unit):
+        return Outcome(changed=False, summary=f"the witness on {action.host} runs already")
+    user = ctx.environment.automation_user
+    _must(
+        remote,
+        ["sudo", "-n", "install", "-d", "-o", user, "-m", "0700", folder],
+        "make its folder",
+        action.host,
+    )
+    for program in ("witness.py", "vantage.py"):
+        remote.put(f"{folder}/{program}", (SHIPPED / program).read_bytes(), mode=0o700)
+    remote.put(f"{folder}/config.json", _config(action, ctx).encode())
+    _must(remote, _systemd_run(unit, user, folder), "start it", action.host)
+    _await_record(remote, folder, unit, action.host)
+    names = ", ".join(probe.id for probe in action.probes)
+    return Outcome(changed=True, summary=f"{action.host} probes {names} every {action.beat_s * 1000:g} ms")
+
+
+def await_good(action: AwaitGood, ctx: Context) -> Outcome:
+    """Wait until each of the probes was good so many times in a row."""
+    return _await("good", action, ctx)
+
+
+def await_failed(action: AwaitFailed, ctx: Context) -> Outcome:
+    """Wait until one of the probes failed so many times in a row."""
+    return _await("failed", action, ctx)
+
+
+def prove_refused(action: ProveRefused, ctx: Context) -> Outcome:
+    """Try to connect to the fenced server from the vantage; anything but a failed attempt is an error."""
+    target = f"{action.server} ({action.address}:{action.port})"
+    argv = ["refused", "--address", action.address, "--port", str(action.port)]
+    argv += ["--timeout-ms", str(REFUSED_TIMEOUT_MS), "--attempts", str(REFUSED_ATTEMPTS)]
+    argv += ["--reachable", *action.reachable] if action.reachable else []
+    code, answer = _ask(ctx, action.host, argv)
+    if code == 1:
+        raise AdapterError(
+            f"{target} took a connection from {action.host}: it is not fenced; nothing changed"
+        )
+    if code != 0:
+        raise AdapterError(f"{action.host} could not try {target}: {answer}; nothing changed", transient=True)
+    controls = answer["controls"]
+    reached = tuple(control["target"] for control in controls if control["how"] == "connected")
+    if silent := [f"{c['target']} ({c['how']})" for c in controls if c["how"] != "connected"]:
+        raise AdapterError(
+            f"{target} refused {action.host}, but so did {', '.join(silent)}: no proof; nothing changed",
+            transient=True,
+        )
+    proof = FenceProof(
+        server=action.server,
+        vantage=action.host,
+        address=action.address,
+        port=action.port,
+        refused_by=answer["how"],
+        reached_instead=reached,
+        means=action.means,
+    )
+    instead = f"; reached {', '.join(reached)}" if reached else ""
+    return Outcome(changed=False, summary=f"{target} refuses: {answer['how']}{instead}", evidence=proof)
+
+
+def collect(action: CollectWitness, ctx: Context) -> Outcome:
+    """Let the witness end in good order and fetch its record into the run's artifacts."""
+    remote, unit = ctx.remote(action.host), _unit(ctx)
+    was_active = _is_active(remote, unit)
+    if was_active:
+        _must(remote, ["sudo", "-n", "systemctl", "stop", unit], "stop it", action.host)
+    content = remote.get(f"{_folder(ctx)}/{ARTIFACT}")
+    target = ctx.artifacts / ARTIFACT
+    partial = target.with_suffix(".part")
+    partial.write_bytes(content)
+    partial.replace(target)
+    probes = [line for line in _parse(content) if line.get("record") == "probe"]
+    acknowledged = sum(probe.get("write") == "acknowledged" for probe in probes)
+    offset_s, uncertainty_s = _clock_offset(remote, action.host)
+    evidence = WitnessRecord(
+        host=action.host,
+        file=ARTIFACT,
+        probes=len(probes),
+        acknowledged=acknowledged,
+        clock_offset_s=offset_s,
+        clock_uncertainty_s=uncertainty_s,
+    )
+    summary = f"{len(probes)} probes, {acknowledged} acknowledged writes"
+    return Outcome(changed=was_active, summary=summary, evidence=evidence)
+
+
+def _folder(ctx: Context) -> str:
+    return f"/var/lib/mainstay-witness/{ctx.run_id}"
+
+
+def _unit(ctx: Context) -> str:
+    return f"mainstay-{ctx.run_id}-witness.service"
+
+
+def _config(action: StartWitness, ctx: Context) -> str:
+    return json.dumps(
+        {
+            "run_id": ctx.run_id,
+            "beat_ms": action.beat_s * 1000,
+            "timeout_ms": action.timeout_s * 1000,
+            "probes": [_probe(probe) for probe in action.probes],
+        },
+        indent=1,
+    )
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    described = {
+        "id": probe.id,
+        "kind": probe.kind,
+        "name": probe.name,
+        "port": probe.port,
+        "path": probe.path,
+    }
+    if probe.kind == "http-write":
+        return {**described, "status": sorted({200, 201, probe.expect_status}), "body": WRITE_BODY}
+    return {**described, "status": [probe.expect_status]}
+
+
+def _systemd_run(unit: str, user: str, folder: str) -> list[str]:
+    """A unit of its own outlives the controller; systemd starts it again if it is killed."""
+    settings = ("Type=exec", f"User={user}", "Restart=on-failure", "RestartSec=200ms", "Nice=-5")
+    properties = [f"--property={setting}" for setting in settings]
+    program = ["python3", "-IS", f"{folder}/witness.py", "run", "--config", f"{folder}/config.json"]
+    return ["sudo", "-n", "systemd-run", "--quiet", "--collect", f"--unit={unit}", *properties, *program]
+
+
+def _await_record(remote: Remote, folder: str, unit: str, host: str) -> None:
+    deadline = time.monotonic() + RECORD_APPEARS_WITHIN_S
+    while remote.run(["test", "-s", f"{folder}/{ARTIFACT}"]).exit_code != 0:
+        if time.monotonic() > deadline:
+            said = remote.run(["sudo", "-n", "journalctl", "--no-pager", "-n", "5", "-u", unit]).stdout
+            raise AdapterError(f"the witness on {host} was started but writes no record: {said.strip()}")
+        time.sleep(0.05)
+
+
+def _is_active(remote: Remote, unit: str) -> bool:
+    return remote.run(["systemctl", "is-active", "--quiet", unit]).exit_code == 0
+
+
+def _must(remote: Remote, argv: Sequence[str], attempt: str, host: str) -> Completed:
+    done = remote.run(argv)
+    if done.exit_code != 0:
+        raise AdapterError(
+            f"the witness on {host}: could not {attempt}: {done.stderr.strip() or done.stdout.strip()}"
+        )
+    return done
+
+
+def _await(verdict: Literal["good", "failed"], action: AwaitGood | AwaitFailed, ctx: Context) -> Outcome:
+    argv = [f"await-{verdict}", "--out", _folder(ctx), "--probes", *action.probes]
+    argv += ["--count", str(action.count), "--timeout", str(ctx.timeout_s)]
+    code, answer = _ask(ctx, action.host, argv)
+    wanted = f"{action.count} {verdict} probes in a row of {', '.join(action.probes)}"
+    if code != 0:
+        raise AdapterError(
+            f"{action.host} did not see {wanted}: {answer.get('reason') or answer}; nothing changed"
+        )
+    seen = answer["probes"]
+    at = datetime.fromtimestamp(max(probe["at_wall_ns"] for probe in seen.values()) / 1e9, UTC)
+    evidence = ProbesSeen(verdict=verdict, probes=tuple(sorted(seen)), at=at)
+    return Outcome(changed=False, summary=f"{action.host} saw {wanted}", evidence=evidence)
+
+
+def _ask(ctx: Context, host: str, argv: Sequence[str]) -> tuple[int, dict[str, Any]]:
+    """Call the vantage program; it prints one line of JSON whatever happens."""
+    program = ["python3", "-IS", f"{_folder(ctx)}/vantage.py"]
+    done = ctx.remote(host).run([*program, *argv], timeout_s=ctx.timeout_s + 5)
+    answers = _parse(done.stdout.encode())
+    if not answers:
+        raise AdapterError(f"asking the vantage {host} failed: {done.stderr.strip()}; nothing changed")
+    return done.exit_code, answers[-1]
+
+
+def _clock_offset(remote: Remote, host: str, tries: int = 5) -> tuple[float, float]:
+    """The host's clock minus ours, and the most it can be wrong by: half the shortest round trip."""
+    best = (0.0, float("inf"))
+    for _ in range(tries):
+        before = time.time()
+        there = float(_must(remote, ["date", "+%s.%N"], "read its clock", host).stdout)
+        after = time.time()
+        best = min(best, (there - (before + after) / 2, (after - before) / 2), key=lambda pair: pair[1])
+    return best
+
+
+def _parse(content: bytes) -> list[dict[str, Any]]:
+    lines = []
+    for line in content.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # the last line of a witness that was killed may be cut off
+        if isinstance(value, dict):
+            lines.append(value)
+    return lines
