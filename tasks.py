@@ -2,9 +2,13 @@
 
 from invoke import Collection
 
-from automation.commands import dev
+from automation.commands import dev, dr, lab, provision, run
 
 namespace = Collection(
     dev.test,
-    dev=Collection(dev.lint),
+    Collection.from_module(lab),
+    Collection.from_module(provision),
+    Collection.from_module(dr),
+    Collection.from_module(run),
+    Collection("dev", dev.lint),
 )

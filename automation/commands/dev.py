@@ -40,7 +40,7 @@ def lint(context: Context) -> None:
 
 @command(
     help={"only": "Run one suite: unit (no root, no network) or lab (a real lab, as root)."},
-    leaves="a test lab may be up; ./inv lab.down --env lab removes it",
+    leaves="if the lab suite was cut short, a test lab; ./inv lab.status and lab.down deal with it",
 )
 def test(context: Context, only: str = "") -> None:
     """Run the unit suite, then the lab suite, which builds a lab and takes it down again.
@@ -87,4 +87,9 @@ def _verdict(code: int) -> str:
 def _run(argv: Sequence[str]) -> int:
     """Run a program of our environment in the checkout, output untouched; give its exit code."""
     path = os.pathsep.join([str(_BIN), os.environ.get("PATH", os.defpath)])
-    return subprocess.run(argv, cwd=ROOT, env={**os.environ, "PATH": path}, check=False).returncode
+    process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, "PATH": path})
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # the terminal interrupted it too: a suite takes its lab down before it ends
+        raise
