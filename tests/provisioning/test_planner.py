@@ -1,0 +1,83 @@
+"""What provisioning would do, from what is there."""
+
+import pytest
+
+from automation.model.environment import Environment, Inventory, Server, load_environment
+from automation.model.errors import ConfigError
+from automation.model.observations import ObservedLab, ObservedServer
+from automation.provisioning.planner import plan_servers
+from tests.conftest import ROOT
+
+NAMES = ("pg-a", "pg-b")
+
+
+@pytest.fixture
+def lab() -> Environment:
+    return load_environment(ROOT, "lab")
+
+
+def inventory(**change: str) -> Inventory:
+    sites = {"pg-a": "city-hall", "pg-b": "eoc"}
+    servers = {
+        name: Server.model_validate(
+            {
+                "name": name,
+                "address": f"10.77.{n}.20",
+                "site": sites[name],
+                "provider": "nspawn",
+                "image": "debian-12",
+            }
+            | change
+        )
+        for n, name in enumerate(NAMES, start=1)
+    }
+    return Inventory(servers=servers)
+
+
+def seen(
+    running: bool = True, images: tuple[str, ...] = (), keys: tuple[str, ...] = (), **changes: object
+) -> ObservedLab:
+    servers = {
+        name: ObservedServer(name=name, power="on", autostart=True, network="connected").model_copy(
+            update=changes if name == "pg-a" else {}
+        )
+        for name in NAMES
+    }
+    return ObservedLab(running=running, missing_images=images, missing_keys=keys, servers=servers)
+
+
+def steps(lab: Environment, observed: ObservedLab) -> list[str]:
+    return [step.id for step in plan_servers(lab, inventory(), observed).plan.steps]
+
+
+def test_a_lab_that_runs_needs_nothing(lab: Environment) -> None:
+    assert steps(lab, seen()) == []
+
+
+def test_an_empty_machine_needs_everything_in_order(lab: Environment) -> None:
+    empty = ObservedLab(running=False, missing_images=("debian-12",), missing_keys=("tsig_key",), servers={})
+    plan = plan_servers(lab, inventory(), empty).plan
+    assert [step.id for step in plan.steps][:3] == ["keys", "image/debian-12", "lab"]
+    assert set(plan.step("create/pg-a").needs) == {"keys", "image/debian-12", "lab"}
+    assert plan.step("ready/pg-a").needs == ("create/pg-a",)
+
+
+def test_a_dead_host_is_brought_back(lab: Environment) -> None:
+    assert steps(lab, seen(power="off")) == ["start/pg-a", "ready/pg-a"]
+
+
+@pytest.mark.parametrize("fence", [{"network": "blocked"}, {"power": "off", "autostart": False}])
+def test_a_fenced_host_is_left_alone_and_said_so(lab: Environment, fence: dict[str, object]) -> None:
+    wanted = plan_servers(lab, inventory(), seen(**fence))
+    assert wanted.plan.steps == ()
+    assert "fenced" in wanted.left_alone["pg-a"]
+
+
+def test_a_dead_supervisor_is_started_again_with_its_hosts(lab: Environment) -> None:
+    assert steps(lab, seen(running=False)) == ["lab", "start/pg-a", "ready/pg-a", "start/pg-b", "ready/pg-b"]
+
+
+@pytest.mark.parametrize("change", [{"provider": "vmware"}, {"site": "moon"}])
+def test_a_server_the_lab_cannot_carry_is_refused(lab: Environment, change: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(change.values()))):
+        plan_servers(lab, inventory(**change), seen())
