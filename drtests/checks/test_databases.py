@@ -1,0 +1,37 @@
+"""Every recovered database is one writable primary, and its old primary is fenced."""
+
+import pytest
+
+from automation.adapters import postgresql
+from automation.commands._session import Session
+from automation.model.catalog import PostgresqlStandby, Service
+from drtests.conftest import Recovered
+
+
+@pytest.fixture
+def databases(recovered: Recovered) -> dict[str, tuple[Service, PostgresqlStandby]]:
+    """The recovered services that are databases."""
+    return {
+        name: (service, service.strategy)
+        for name, service in recovered.services.items()
+        if isinstance(service.strategy, PostgresqlStandby)
+    }
+
+
+def test_the_recovery_host_is_a_writable_primary(
+    session: Session, recovered: Recovered, databases: dict[str, tuple[Service, PostgresqlStandby]]
+) -> None:
+    for _, strategy in databases.values():
+        host = strategy.hosts[recovered.site]
+        assert not postgresql.observe(host, strategy.cluster, session.remote(host)).in_recovery, host
+
+
+def test_the_old_primary_is_off_and_cut_off(
+    session: Session, databases: dict[str, tuple[Service, PostgresqlStandby]]
+) -> None:
+    from automation.adapters import nspawn
+
+    for service, strategy in databases.values():
+        old = strategy.hosts[service.primary]
+        seen = nspawn.observe(session.state, session.images, session.environment, (), ()).servers[old]
+        assert (seen.power, seen.autostart, seen.network) == ("off", False, "blocked")

@@ -1,0 +1,48 @@
+"""A citizen can pay and sees the receipt, from the client's side and by name."""
+
+import json
+from typing import Any
+
+import pytest
+
+from automation.commands._session import Session
+from automation.model.catalog import Endpoint
+from drtests.conftest import Recovered
+
+_ASK = """
+import json, sys, urllib.request
+body = json.load(sys.stdin)
+request = urllib.request.Request(sys.argv[1], json.dumps(body).encode() if body else None,
+                                 {"Content-Type": "application/json"})
+with urllib.request.urlopen(request, timeout=5) as answer:
+    print(json.dumps([answer.status, json.load(answer)]))
+"""
+
+
+@pytest.fixture
+def web(recovered: Recovered) -> Endpoint:
+    """Where the payments service answers, if it was recovered."""
+    if "payments" not in recovered.services:
+        pytest.skip("the payments service was not recovered by this run")
+    return recovered.services["payments"].endpoints["web"]
+
+
+def ask(session: Session, url: str, body: dict[str, object] | None = None) -> tuple[int, Any]:
+    """Ask over HTTP from the client host; give status and answer."""
+    done = session.remote(session.environment.witness.host).run(
+        ["python3", "-c", _ASK, url], stdin=json.dumps(body), timeout_s=15
+    )
+    assert done.exit_code == 0, done.stderr
+    status, answer = json.loads(done.stdout)
+    return status, answer
+
+
+def test_a_payment_is_taken_once_and_its_receipt_listed(
+    session: Session, recovered: Recovered, web: Endpoint
+) -> None:
+    base = f"http://{web.name}:{web.port}"
+    payment = {"reference": f"check-{recovered.run_id}", "account": "check", "amount_cents": 100}
+    assert ask(session, f"{base}/payments", payment)[0] == 201
+    assert ask(session, f"{base}/payments", payment)[0] == 200
+    _, receipts = ask(session, f"{base}/receipts?limit=200")
+    assert [row["reference"] for row in receipts].count(payment["reference"]) == 1
