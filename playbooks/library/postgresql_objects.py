@@ -78,15 +78,17 @@ select json_build_object(
 
 def plan(wanted, found):
     """Give what is missing or differs, as pairs of words and SQL; pure but for new salts."""
-    return [
-        *(change for role in wanted["roles"] for change in plan_role(role, found["roles"].get(role["name"]))),
-        *(change for database in wanted["databases"] for change in plan_database(database, found["databases"])),
-        *(
-            (f"slot {slot}", f"select pg_create_physical_replication_slot({literal(slot)}, true)")
-            for slot in wanted["slots"]
-            if slot not in found["slots"]
-        ),
-    ]
+    changes = []
+    for role in wanted["roles"]:
+        changes += plan_role(role, found["roles"].get(role["name"]))
+    for database in wanted["databases"]:
+        changes += plan_database(database, found["databases"])
+    for slot in wanted["slots"]:
+        if slot not in found["slots"]:
+            changes.append(
+                (f"slot {slot}", f"select pg_create_physical_replication_slot({literal(slot)}, true)")
+            )
+    return changes
 
 
 def plan_role(role, found):
@@ -141,7 +143,8 @@ def literal(text):
 
 
 def psql(module, sql):
-    command = ["psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-p", str(module.params["port"])]
+    port = str(module.params["port"])
+    command = ["psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-p", port]
     # What is made here must not wait for a standby that is made after it.
     code, out, err = module.run_command(
         command, data=sql, environ_update={"PGOPTIONS": "-c synchronous_commit=local"}

@@ -261,6 +261,7 @@ def _in_recovery(connection):
 
 
 def first_line(error):
+    """Give the first line of an error's text, for people."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -311,7 +312,8 @@ class Requests(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > BODY_BYTES:
             self.close_connection = True  # what was not read would be taken for the next request
-            raise Refused(413 if length.isdecimal() else 411, f"send at most {BODY_BYTES} bytes and their number")
+            status = 413 if length.isdecimal() else 411
+            raise Refused(status, f"send at most {BODY_BYTES} bytes and their number")
         return self.rfile.read(int(length))
 
     def _send(self, status, body):
@@ -348,6 +350,8 @@ def read_payment(body):
 
 
 class Server(ThreadingHTTPServer):
+    """One thread a connection; a burst of clients waits in the kernel's queue."""
+
     daemon_threads = True
     request_queue_size = 128
 
@@ -362,6 +366,7 @@ def serve(settings):
 
 
 def tell_systemd(state):
+    """Tell systemd that we answer, when it is systemd who started us (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
@@ -393,6 +398,7 @@ def read_settings(environ):
 
 
 def main(arguments, environ):
+    """Be the service, or make its table."""
     psycopg2.extensions.set_wait_callback(wait_for_database)
     if arguments == ["serve"]:
         serve(read_settings(environ))
