@@ -1,0 +1,99 @@
+"""What a lab is like now, running or not."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from automation.adapters.nspawn import client
+from automation.model.base import Model
+from automation.model.observations import ObservedServer
+
+
+class LabLink(Model):
+    """One direction of the WAN between two sites, as the forwarder treats it."""
+
+    up: bool
+    delay_ms: float
+    jitter_ms: float
+    loss: float
+    rate_mbit: float
+
+
+class LabSite(Model):
+    """Power and network of a site."""
+
+    power: Literal["on", "failed"]
+    network: Literal["up", "down"]
+
+
+class LabServer(Model):
+    """One server: power and network are read back from the kernel."""
+
+    site: str
+    address: str
+    image: str
+    power: Literal["on", "off"]
+    autostart: bool
+    network: Literal["connected", "blocked"]
+    boots: int = 0
+
+
+class LabStatus(Model):
+    """A whole lab; when it does not run, only its servers are known."""
+
+    lab_id: str
+    running: bool
+    wan: str = "none"
+    sites: Mapping[str, LabSite] = {}
+    links: Mapping[str, LabLink] = {}
+    servers: Mapping[str, LabServer] = {}
+    saved_disks: tuple[str, ...] = ()
+
+
+def read(state: Path, lab_id: str) -> LabStatus:
+    """Ask the supervisor; if none runs, read what it recorded."""
+    if not client.answers(state):
+        return LabStatus(lab_id=lab_id, running=False, servers=_recorded(state / "lab/state.json"))
+    seen = client.ask(state, "status")
+    return LabStatus(
+        lab_id=seen["lab_id"],
+        running=True,
+        wan=seen["wan"]["method"],
+        sites={name: LabSite(power=at["power"], network=at["network"]) for name, at in seen["sites"].items()},
+        links={name: LabLink(**condition) for name, condition in seen["wan"]["links"].items()},
+        servers={name: _server(shown) for name, shown in seen["servers"].items()},
+        saved_disks=tuple(seen["saved_disks"]),
+    )
+
+
+def observed(status: LabStatus) -> dict[str, ObservedServer]:
+    """Give what planning needs to know of each server."""
+    return {
+        name: ObservedServer(
+            name=name, power=server.power, autostart=server.autostart, network=server.network
+        )
+        for name, server in status.servers.items()
+    }
+
+
+def _server(shown: Mapping[str, object]) -> LabServer:
+    return LabServer.model_validate({name: shown[name] for name in LabServer.model_fields})
+
+
+def _recorded(path: Path) -> dict[str, LabServer]:
+    """Read the servers of a lab that does not run: all are off, a fence stays a fence."""
+    if not path.exists():
+        return {}
+    record = json.loads(path.read_text())
+    return {
+        name: LabServer(
+            site=server["site"],
+            address=server["address"],
+            image=server["image"],
+            power="off",
+            autostart=server["autostart"],
+            network="blocked" if name in record["fences"] else "connected",
+        )
+        for name, server in record["servers"].items()
+    }

@@ -1,0 +1,404 @@
+"""The lab itself: every request it takes, in the words of the field."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from .disks import SavedDisks, Seed, inspect, plant
+from .machines import Disk, Machine
+from .network import Network
+from .records import EventLog, Moment, Record, Server, Store
+from .system import LabError
+from .topology import Topology
+from .wan import Wan
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Answer = dict[str, object]
+Links = dict[str, dict[str, object]]
+
+
+class Lab:
+    """Sites, servers and faults; each public method named in REQUESTS is one request."""
+
+    def __init__(self, topology: Topology, folder: Path, cgroup: Path) -> None:
+        self.topology, self.folder, self.cgroup = topology, folder, cgroup
+        self.store = Store(folder / "state.json")
+        self.events = EventLog(folder / "events.jsonl")
+        self.saved = SavedDisks(folder / "saved")
+        self.network = Network(topology)
+        self.machines: dict[str, Machine] = {}
+        self._making = threading.Lock()
+        self._wan: Wan | None = None
+
+    @property
+    def record(self) -> Record:
+        return self.store.record
+
+    def start(self) -> None:
+        """Build the network as it is recorded, fences first, then boot what boots by itself."""
+        began = Moment()
+        self.network.build()
+        for name in self.record.fences:
+            self.network.prohibit(self.record.servers[name].address, True)
+        self._wan = Wan(self.topology, merge(self.topology.links, self.record.links), self._route_sites)
+        for site in self.record.failed_sites:
+            self.network.cut_site(self.topology.site(site))
+        for name in self.record.servers:
+            self._machine(name)
+        booted = self._boot_all(name for name in self.record.servers if self.record.boots_by_itself(name))
+        self.events.write("lab_started", since=began, booted=booted)
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def status(self) -> Answer:
+        """Everything as it is now, read back from the kernel."""
+        return {
+            "lab_id": self.topology.lab_id,
+            "prefix": str(self.topology.prefix),
+            "control_link": self.topology.control_link,
+            "wan": {"method": "user-space forwarder", "links": self._links().in_force()},
+            "sites": {name: self._site_state(name) for name in self.topology.sites},
+            "servers": {name: self.server_state(name) for name in sorted(self.record.servers)},
+            "saved_disks": self.saved.names(),
+        }
+
+    def server_state(self, server: str) -> Answer:
+        """Power, fence and autostart of one server; power and network are read from the kernel."""
+        known = self._known(server)
+        site = self.topology.site(known.site)
+        prohibited = self.network.prohibited_at(known.address)
+        machine = self._machine(server)
+        return {
+            "server": server,
+            "site": known.site,
+            "address": known.address,
+            "image": known.image,
+            "power": "on" if machine.is_on() else "off",
+            "autostart": known.autostart,
+            "network": "blocked" if self._is_blocked(server, prohibited) else "connected",
+            "port_up": self.network.port_is_up(server, site),
+            "prohibited_at": prohibited,
+            "boots": machine.boots,
+        }
+
+    # --- servers ---------------------------------------------------------------------------
+
+    def create_server(
+        self, server: str, site: str, address: str, image: str, files: Sequence[Mapping[str, object]] = ()
+    ) -> Answer:
+        """Make a server's disk with its first files, record it, and boot it."""
+        self.topology.check_server(server, site, address)
+        with self._making:
+            if server in self.record.servers:
+                raise LabError(f"server {server} exists already; nothing was changed")
+            if address in {other.address for other in self.record.servers.values()}:
+                raise LabError(f"address {address} belongs to another server; nothing was changed")
+            (self.folder / "hosts").mkdir(exist_ok=True)
+            disk = Disk(self.folder / "hosts" / server, self.topology.lab_id)
+            disk.make()
+            disk.attach(image)
+            plant(disk.root, [Seed(**seed) for seed in files])  # type: ignore[arg-type]
+            with self.store.change() as draft:
+                draft.servers[server] = Server(site=site, address=address, image=image)
+        self.events.write("server_created", server=server)
+        if self.record.boots_by_itself(server):
+            self._boot(server)
+        return self.server_state(server)
+
+    def start_server(self, server: str, autostart: bool | None = None) -> Answer:
+        """Power a server on. One that is fenced or kept off stays off, and that is an error.
+
+        `autostart: true` lifts a lasting power-off; only `unblock_server` lifts a network fence.
+        """
+        known = self._known(server)
+        if server in self.record.fences:
+            raise LabError(f"server {server} is fenced; it stays off", hint="unblock_server first")
+        if known.site in self.record.failed_sites:
+            raise LabError(f"server {server} stays off: site {known.site} has no power", hint="heal_site")
+        if not known.autostart and not autostart:
+            raise LabError(f"server {server} is kept off", hint="start it with autostart: true")
+        with self.store.change() as draft:
+            draft.servers[server].power = "on"
+            draft.servers[server].autostart = True
+        if self._boot(server):
+            self.events.write("server_started", server=server)
+        return self.server_state(server)
+
+    def power_off_server(self, server: str, autostart: bool | None = None) -> Answer:
+        """Cut a server's power; `autostart: false` keeps it off when power returns or the lab restarts."""
+        self._known(server)
+        began = Moment()
+        with self.store.change() as draft:
+            draft.servers[server].power = "off"
+            if autostart is not None:
+                draft.servers[server].autostart = autostart
+        self._cut_power([server])
+        self.events.write("server_powered_off", since=began, server=server, autostart=autostart)
+        return self.server_state(server)
+
+    def shut_down_server(self, server: str, timeout_s: float = 30.0) -> Answer:
+        """Shut a server down in good order; after the timeout its power is cut."""
+        self._known(server)
+        began = Moment()
+        with self.store.change() as draft:
+            draft.servers[server].power = "off"
+        machine = self._machine(server)
+        with machine.lock:
+            orderly = machine.shut_down(timeout_s)
+        self.events.write("server_shut_down", since=began, server=server, orderly=orderly)
+        return {**self.server_state(server), "orderly": orderly}
+
+    def delete_server(self, server: str) -> Answer:
+        """Power a server off, and delete it with its disk."""
+        self._known(server)
+        self.power_off_server(server, autostart=False)
+        self.unblock_server(server)
+        with self.store.change() as draft:
+            del draft.servers[server]
+        self.machines.pop(server).disk.delete()
+        self.events.write("server_deleted", server=server)
+        return {"server": server, "power": "absent"}
+
+    def block_server(self, server: str) -> Answer:
+        """Fence a server off the network; lasts until it is unblocked, whatever else happens."""
+        known = self._known(server)
+        began = Moment()
+        with self.store.change() as draft:
+            draft.fences = sorted({*draft.fences, server})
+        self.network.set_port(server, self.topology.site(known.site), False)
+        self.network.prohibit(known.address, True)
+        self.events.write("server_blocked", since=began, server=server)
+        return self.server_state(server)
+
+    def unblock_server(self, server: str) -> Answer:
+        """Lift the network fence of a server."""
+        known = self._known(server)
+        began = Moment()
+        with self.store.change() as draft:
+            draft.fences = [name for name in draft.fences if name != server]
+        self.network.prohibit(known.address, False)
+        self.network.set_port(server, self.topology.site(known.site), True)
+        self.events.write("server_unblocked", since=began, server=server)
+        return self.server_state(server)
+
+    # --- sites and links -------------------------------------------------------------------
+
+    def fail_site(self, site: str) -> Answer:
+        """Power loss: first the site's network, so that no farewell escapes, then every server."""
+        place = self.topology.site(site)
+        servers = self._servers_at(site)
+        began = Moment()
+        self.network.cut_site(place)
+        for name in servers:
+            self._machine(name).cut_power()
+        event = self.events.write("site_failed", since=began, site=site, servers=servers)
+        with self.store.change() as draft:
+            draft.failed_sites = sorted({*draft.failed_sites, site})
+        # A boot that was under way when power failed is caught here, now that the record forbids new ones.
+        self._cut_power(servers)
+        return {**self._site_state(site), "at": event["at"], "took_ms": event["took_ms"]}
+
+    def heal_site(self, site: str) -> Answer:
+        """Power and network return; servers that are fenced or kept off stay off."""
+        place = self.topology.site(site)
+        began = Moment()
+        with self.store.change() as draft:
+            draft.failed_sites = [name for name in draft.failed_sites if name != site]
+        self.network.join_site(place)
+        booted = self._boot_all(name for name in self._servers_at(site) if self.record.boots_by_itself(name))
+        self.events.write("site_healed", since=began, site=site, booted=booted)
+        return {**self._site_state(site), "booted": booted}
+
+    def cut_link(self, sites: tuple[str, str], one_way: bool = False) -> Answer:
+        """Cut the WAN between two sites; one way means from the first to the second."""
+        return self._change_links("link_cut", sites, one_way, {"up": False})
+
+    def heal_link(self, sites: tuple[str, str], one_way: bool = False) -> Answer:
+        """Mend the WAN between two sites."""
+        return self._change_links("link_healed", sites, one_way, {"up": True})
+
+    def set_link(self, sites: tuple[str, str], one_way: bool = False, **condition: object) -> Answer:
+        """Change delay_ms, jitter_ms, loss or rate_mbit of the WAN between two sites."""
+        return self._change_links("link_set", sites, one_way, condition)
+
+    # --- disks -----------------------------------------------------------------------------
+
+    def save_disks(self, name: str, timeout_s: float = 30.0) -> Answer:
+        """Shut every server down in good order, keep a named copy of all disks and the record, boot again."""
+        began = Moment()
+        with self._all_held() as machines:
+            orderly = in_parallel(lambda machine: machine.shut_down(timeout_s), machines.values())
+            self.saved.save(name, self._disks(), self.record)
+        booted = self._boot_all(self.record.servers)
+        self.events.write("disks_saved", since=began, name=name)
+        return {
+            "name": name,
+            "servers": sorted(self.record.servers),
+            "booted": booted,
+            "orderly": all(orderly),
+        }
+
+    def restore_disks(self, name: str) -> Answer:
+        """Cut all power; put disks, power settings, fences and links back as they were saved; boot."""
+        began = Moment()
+        wanted = self.saved.load(name)
+        if set(wanted.servers) != set(self.record.servers):
+            raise LabError(f"disks {name} are of other servers than there are now; nothing was changed")
+        with self._all_held() as machines:
+            for machine in machines.values():
+                self._cut(machine)
+            in_parallel(Machine.await_stop, machines.values())
+            self.saved.restore(name, self._disks())
+            self._return_to(wanted)
+        booted = self._boot_all(self.record.servers)
+        event = self.events.write("disks_restored", since=began, name=name)
+        return {"name": name, "servers": sorted(self.record.servers), "booted": booted, "at": event["at"]}
+
+    def inspect_disk(self, server: str, argv: Sequence[str], timeout_s: float = 120.0) -> Answer:
+        """Run a program on a view of a powered-off server's disk: no network, nothing is kept."""
+        known, machine = self._known(server), self._machine(server)
+        with machine.lock:
+            if machine.is_on():
+                raise LabError(f"server {server} is on; its disk can be inspected only while it is off")
+            scratch, cgroup = machine.disk.folder / "inspect", self.cgroup / f"inspect-{server}"
+            done = inspect(machine.disk, known.image, scratch, cgroup, argv, timeout_s)
+        self.events.write("disk_inspected", server=server, argv=list(argv))
+        return {"server": server, **done}
+
+    # --- parts of the above ----------------------------------------------------------------
+
+    def _known(self, server: str) -> Server:
+        if server not in self.record.servers:
+            raise LabError(f"lab {self.topology.lab_id} has no server {server!r}; nothing was changed")
+        return self.record.servers[server]
+
+    def _machine(self, server: str) -> Machine:
+        disk = Disk(self.folder / "hosts" / server, self.topology.lab_id)
+        return self.machines.setdefault(server, Machine(server, disk, self.cgroup / f"host-{server}"))
+
+    def _disks(self) -> dict[str, Disk]:
+        return {name: self._machine(name).disk for name in self.record.servers}
+
+    def _servers_at(self, site: str) -> list[str]:
+        return sorted(name for name, server in self.record.servers.items() if server.site == site)
+
+    def _boot(self, name: str) -> bool:
+        """Boot one server if the record wants it on and it is off; tell whether it did."""
+        machine, known = self._machine(name), self._known(name)
+        site = self.topology.site(known.site)
+        with machine.lock:
+            if not machine.stopped.is_set() or not self.record.boots_by_itself(name):
+                return False
+
+            def plug_in() -> str:
+                return self.network.attach(name, site, known.address, fenced=name in self.record.fences)
+
+            def unplug() -> None:
+                self.network.detach(name, site)
+
+            machine.boot(known, plug_in, unplug)
+            return True
+
+    def _boot_all(self, names: Iterable[str]) -> list[str]:
+        wanted = list(names)
+        return [name for name, booted in zip(wanted, in_parallel(self._boot, wanted), strict=True) if booted]
+
+    def _cut_power(self, names: Sequence[str]) -> None:
+        for name in names:
+            machine = self._machine(name)
+            with machine.lock:
+                self._cut(machine)
+        for name in names:
+            self._machine(name).await_stop()
+
+    def _cut(self, machine: Machine) -> None:
+        # The port first: dying processes would send a farewell that a power cut never sends.
+        self.network.set_port(machine.name, self.topology.site(self._known(machine.name).site), False)
+        machine.cut_power()
+
+    @contextmanager
+    def _all_held(self) -> Iterator[dict[str, Machine]]:
+        """Hold every server, and the making of new ones, so that none is booted meanwhile."""
+        with ExitStack() as held:
+            held.enter_context(self._making)
+            machines = {name: self._machine(name) for name in sorted(self.record.servers)}
+            for machine in machines.values():
+                held.enter_context(machine.lock)
+            yield machines
+
+    def _is_blocked(self, server: str, prohibited: Sequence[str]) -> bool:
+        port_up = self.network.port_is_up(server, self.topology.site(self._known(server).site))
+        return not port_up and set(prohibited) == set(self.topology.sites)
+
+    def _site_state(self, site: str) -> Answer:
+        return {
+            "site": site,
+            "power": "failed" if site in self.record.failed_sites else "on",
+            "network": "up" if self.network.site_is_up(self.topology.site(site)) else "down",
+        }
+
+    def _links(self) -> Wan:
+        if self._wan is None:
+            raise LabError("the lab is still starting", hint="try again")
+        return self._wan
+
+    def _route_sites(self) -> None:
+        for site in self.topology.sites.values():
+            if site.name not in self.record.failed_sites:
+                self.network.route_wan(site)
+
+    def _change_links(
+        self, event: str, sites: tuple[str, str], one_way: bool, condition: dict[str, object]
+    ) -> Answer:
+        names = self.topology.link_names(sites, one_way)
+        began = Moment()
+        in_force = self._links().change(dict.fromkeys(names, condition))
+        line = self.events.write(event, since=began, links=names, condition=condition)
+        with self.store.change() as draft:
+            for name in names:
+                draft.links.setdefault(name, {}).update(condition)
+        return {"links": {name: in_force[name] for name in names}, "at": line["at"]}
+
+    def _return_to(self, wanted: Record) -> None:
+        """Make network and record what they were when the disks were saved."""
+        before = self.record
+        with self.store.change() as draft:
+            draft.servers, draft.fences = wanted.servers, wanted.fences
+            draft.failed_sites, draft.links = wanted.failed_sites, wanted.links
+        for name, server in wanted.servers.items():
+            if (name in before.fences) != (name in wanted.fences):
+                self.network.prohibit(server.address, name in wanted.fences)
+        for site in self.topology.sites.values():
+            if site.name in wanted.failed_sites:
+                self.network.cut_site(site)
+            else:
+                self.network.join_site(site)
+        everywhere: Links = {name: {"up": True} for name in self._links().in_force()}
+        self._links().change(merge(merge(everywhere, self.topology.links), wanted.links))
+
+
+def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do the same for many items side by side; results in order, the first error raised at the end."""
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        return list(pool.map(work, items))
+
+
+def merge(base: Mapping[str, Mapping[str, object]], over: Mapping[str, Mapping[str, object]]) -> Links:
+    """Lay link conditions over others, key by key."""
+    return {name: {**base.get(name, {}), **over.get(name, {})} for name in {**base, **over}}
+
+
+REQUESTS: Mapping[str, Callable[..., Answer]] = {
+    method.__name__: method
+    for method in (
+        Lab.status, Lab.server_state,
+        Lab.create_server, Lab.start_server, Lab.power_off_server, Lab.shut_down_server, Lab.delete_server,
+        Lab.block_server, Lab.unblock_server,
+        Lab.fail_site, Lab.heal_site, Lab.cut_link, Lab.heal_link, Lab.set_link,
+        Lab.save_disks, Lab.restore_disks, Lab.inspect_disk,
+    )
+}  # fmt: skip

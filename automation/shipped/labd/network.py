@@ -1,0 +1,240 @@
+"""Site networks, server ports, fences and the control link."""
+
+import fcntl
+import ipaddress
+import json
+import os
+import socket
+import struct
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from .system import LabError, in_namespace, make_namespace, remove_namespace, run
+from .topology import Site, Topology, mac_of, port_of
+
+NAMESPACES = Path("/run/netns")  # on the lab's private tmpfs
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+
+
+class Network:
+    """All network namespaces of the lab; the kernel is the only place that knows their state."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self._sockets: dict[str, socket.socket] = {}
+
+    def build(self) -> None:
+        """Make the site networks and the control link; the WAN devices come with the forwarder.
+
+        Raises:
+            LabError: the machine uses the lab's prefix already.
+        """
+        refuse_used_prefix(self.topology)
+        NAMESPACES.mkdir(parents=True, exist_ok=True)
+        for site in self.topology.sites.values():
+            make_namespace(path_of(site.namespace))
+            self._sockets[site.name] = in_namespace(path_of(site.namespace), partial(_build_site, site))
+        self._connect_control()
+
+    def route_wan(self, site: Site) -> None:
+        """Bring the WAN device of a site up, with the route that its going down removes."""
+        prefix, gateway = self.topology.prefix, site.gateway
+        _ip(site.namespace, "link set wan0 up", f"route replace {prefix} dev wan0 src {gateway}")
+
+    def cut_site(self, site: Site) -> None:
+        """Take a site off the WAN and silence its bridge, in well under a millisecond."""
+        for device in ("wan0", "br0"):
+            set_up(self._sockets[site.name], device, False)
+
+    def join_site(self, site: Site) -> None:
+        """Undo a cut."""
+        set_up(self._sockets[site.name], "br0", True)
+        self.route_wan(site)
+
+    def site_is_up(self, site: Site) -> bool:
+        """Read back whether a site's bridge and WAN device are up."""
+        return all(is_up(self._sockets[site.name], device) for device in ("br0", "wan0"))
+
+    def attach(self, server: str, site: Site, address: str, *, fenced: bool) -> str:
+        """Make a server's network namespace afresh, plug it into its site, and give its path.
+
+        Afresh, so that no connection of an earlier life sends another packet.
+        """
+        self.detach(server, site)
+        namespace, port = f"host-{server}", port_of(server)
+        make_namespace(path_of(namespace))
+        fd = os.open(path_of(namespace), os.O_RDONLY)
+        try:
+            pair = f"type veth peer name host0 address {mac_of(address)} netns /proc/{os.getpid()}/fd/{fd}"
+            _ip(site.namespace, f"link add name {port} {pair}", f"link set {port} master br0")
+        finally:
+            os.close(fd)
+        _ip(
+            namespace,
+            "link set lo up",
+            f"address add {address}/{site.subnet.prefixlen} dev host0",
+            "link set host0 up",
+            f"route add default via {site.gateway}",
+            sysctls={"net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/default/disable_ipv6": "1"},
+        )
+        self.set_port(server, site, not fenced)
+        return path_of(namespace)
+
+    def detach(self, server: str, site: Site) -> None:
+        """Unplug a server and let go of its namespace."""
+        port = port_of(server)
+        if has_device(self._sockets[site.name], port):
+            _ip(site.namespace, f"link delete {port}")
+        remove_namespace(path_of(f"host-{server}"))
+
+    def set_port(self, server: str, site: Site, up: bool) -> None:
+        """Set a server's port on the bridge; a server that is off has none."""
+        device = port_of(server)
+        if has_device(self._sockets[site.name], device):
+            set_up(self._sockets[site.name], device, up)
+
+    def port_is_up(self, server: str, site: Site) -> bool:
+        """Read back a server's port."""
+        return is_up(self._sockets[site.name], port_of(server))
+
+    def prohibit(self, address: str, wanted: bool) -> None:
+        """Make every router refuse packets to an address at once, or stop doing so.
+
+        Packets for hosts at the same site never meet the router; the port being down stops those.
+        """
+        for site in self.topology.sites.values():
+            if wanted:
+                _ip(site.namespace, f"route replace prohibit {address}/32")
+            elif site.name in self.prohibited_at(address):
+                _ip(site.namespace, f"route delete prohibit {address}/32")
+
+    def prohibited_at(self, address: str) -> list[str]:
+        """Read back which sites' routers refuse packets to an address."""
+        sites = self.topology.sites.values()
+        return [site.name for site in sites if address in prohibited_in(site.namespace)]
+
+    def _connect_control(self) -> None:
+        topology, link = self.topology, self.topology.control_link
+        site = topology.site(topology.control_site)
+        address, gateway = topology.control_address, site.gateway
+        fd = os.open(path_of(site.namespace), os.O_RDONLY)
+        try:
+            peer = f"type veth peer name control netns /proc/{os.getpid()}/fd/{fd}"
+            _batch([f"link add name {link} address {mac_of(str(address))} {peer}"])
+        finally:
+            os.close(fd)
+        _ip(site.namespace, "link set control master br0", "link set control up")
+        _batch(
+            [
+                f"address add {address}/{site.subnet.prefixlen} dev {link}",
+                f"link set {link} up",
+                f"route add {topology.prefix} via {gateway} dev {link} src {address}",
+            ]
+        )
+
+
+def path_of(namespace: str) -> str:
+    """Give the file that stands for a network namespace."""
+    return str(NAMESPACES / namespace)
+
+
+def refuse_used_prefix(topology: Topology) -> None:
+    """Refuse when this machine has an address in, or a route into, the lab's prefix.
+
+    Raises:
+        LabError: it has; nothing was changed.
+    """
+    routes = json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"]))
+    used = [f"route {route['dst']} dev {route.get('dev', '-')}" for route in routes]
+    clash = overlapping(topology.prefix, used)
+    if clash:
+        raise LabError(
+            f"lab {topology.lab_id}: {topology.prefix} is in use here ({clash}); nothing was changed",
+            hint="stop the lab or VPN that uses it, or give this lab another prefix",
+        )
+
+
+def overlapping(prefix: ipaddress.IPv4Network, routes: Iterable[str]) -> str | None:
+    """Give the first `route <destination> ...` into a prefix; the default route does not count."""
+    for route in routes:
+        destination = route.split()[1]
+        if destination != "default" and ipaddress.IPv4Network(destination, strict=False).overlaps(prefix):
+            return route
+    return None
+
+
+def prohibited_in(namespace: str) -> list[str]:
+    """Read the addresses that the router in a namespace refuses."""
+    shown = in_namespace(
+        path_of(namespace), lambda: run(["ip", "-json", "-4", "route", "show", "type", "prohibit"])
+    )
+    return [route["dst"] for route in json.loads(shown or "[]")]
+
+
+def set_up(control: socket.socket, device: str, up: bool) -> None:
+    """Set a device up or down in the namespace that a socket was opened in."""
+    flags = _flags(control, device)
+    wanted = flags | IFF_UP if up else flags & ~IFF_UP
+    fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sh22x", device.encode(), wanted))
+
+
+def is_up(control: socket.socket, device: str) -> bool:
+    """Tell whether a device exists and is set up."""
+    return has_device(control, device) and bool(_flags(control, device) & IFF_UP)
+
+
+def has_device(control: socket.socket, device: str) -> bool:
+    """Tell whether a device exists in the namespace that a socket was opened in."""
+    try:
+        _flags(control, device)
+    except OSError:
+        return False
+    return True
+
+
+def _flags(control: socket.socket, device: str) -> int:
+    answer = fcntl.ioctl(control, SIOCGIFFLAGS, struct.pack("16sh22x", device.encode(), 0))
+    flags: int = struct.unpack("16sh22x", answer)[1]
+    return flags
+
+
+def _build_site(site: Site) -> socket.socket:
+    """Build a site's router in the current namespace; give a socket that stays in it."""
+    _set_sysctls(
+        {
+            "net/ipv4/ip_forward": "1",
+            "net/ipv4/icmp_ratelimit": "0",  # a fenced server is refused at once, every time
+            "net/ipv6/conf/all/disable_ipv6": "1",
+            "net/ipv6/conf/default/disable_ipv6": "1",
+        }
+    )
+    bridge = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
+    _batch(
+        [
+            "link set lo up",
+            f"link add name br0 address {mac_of(str(site.gateway))} {bridge}",
+            f"address add {site.gateway}/{site.subnet.prefixlen} dev br0",
+            "link set br0 up",
+        ]
+    )
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def _ip(namespace: str, *commands: str, sysctls: dict[str, str] | None = None) -> None:
+    def work() -> None:
+        _set_sysctls(sysctls or {})
+        _batch(list(commands))
+
+    in_namespace(path_of(namespace), work)
+
+
+def _batch(commands: list[str]) -> None:
+    run(["ip", "-batch", "-"], text="\n".join(commands) + "\n")
+
+
+def _set_sysctls(values: dict[str, str]) -> None:
+    for name, value in values.items():
+        path = Path("/proc/sys") / name
+        if path.exists():  # a kernel without IPv6 has none of its switches
+            path.write_text(value)
