@@ -15,7 +15,7 @@ from automation.engine.context import RunContext
 from automation.engine.executor import execute
 from automation.engine.journal import Journal, read_journal
 from automation.engine.lock import hold
-from automation.model.errors import OutcomeUnknown, StepFailed
+from automation.model.errors import AutomationError, NotMet, OutcomeUnknown, StepFailed
 from automation.model.plan import Plan
 from automation.model.records import Event, Failure, RunClosed, RunOpened, StepEnded
 
@@ -33,7 +33,9 @@ class Finished(NamedTuple):
 
         Raises:
             OutcomeUnknown: an effect may or may not have happened.
+            NotMet: nothing but checks failed.
             StepFailed: stopped part-way with a known state.
+            KeyboardInterrupt: a person interrupted it.
         """
         if self.closed.status == "succeeded":
             return
@@ -43,8 +45,12 @@ class Finished(NamedTuple):
         waiting = f"; not started: {', '.join(self.closed.not_started)}" if self.closed.not_started else ""
         message = f"run {self.folder.name} {self.closed.status}: {' | '.join(told)}{waiting}"
         hint = next((failure.hint for failure in self.failures.values() if failure.hint), None)
-        unknown = any(not failure.known for failure in self.failures.values())
-        raise (OutcomeUnknown if unknown else StepFailed)(message, hint=hint)
+        raise self._error()(message, hint=hint)
+
+    def _error(self) -> type[AutomationError]:
+        if any(not failure.known for failure in self.failures.values()):
+            return OutcomeUnknown
+        return NotMet if all(one.error == "NotMet" for one in self.failures.values()) else StepFailed
 
 
 def new_run_id(now: datetime) -> str:

@@ -1,0 +1,160 @@
+"""Preparing, running and judging a drill: shared by dr, demo and the campaign."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from automation.commands._command import ROOT
+from automation.commands._session import Session, actor
+from automation.engine.journal import read_journal
+from automation.model.actions import AwaitReady, Declare, RestoreDisks, SaveDisks
+from automation.model.catalog import Catalog, PostgresqlStandby, Service, load_catalog
+from automation.model.errors import AdapterError, ConfigError, NotMet, PreflightError
+from automation.model.evidence import Declaration
+from automation.model.observations import PostgresqlCluster
+from automation.model.plan import Plan, Step
+from automation.recovery.planner import City, affected_services, compile_drill
+from automation.recovery.report import DrillFacts, DrillReport, fold_report
+from automation.recovery.spec import Drill, load_drill, load_plan
+
+
+class Prepared(NamedTuple):
+    """A drill with its plan, made from what was observed a moment ago."""
+
+    drill: Drill
+    services: Mapping[str, Service]
+    plan: Plan
+
+
+def prepare_drill(session: Session, name: str) -> Prepared:
+    """Load a drill, observe the databases it will recover, compile its plan; changes nothing.
+
+    Raises:
+        ConfigError: a file has faults.
+        PreflightError: a database could not be observed, or is not what the plan needs.
+    """
+    drill = load_drill(ROOT, name)
+    plan = load_plan(ROOT, drill.plan)
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    check_hosts(catalog, session)
+    services = affected_services(drill, plan, catalog)
+    city = City(session.environment, session.inventory, catalog, _observe(session, services))
+    return Prepared(drill, services, compile_drill(drill, plan, city, declared_by=actor()))
+
+
+def check_hosts(catalog: Catalog, session: Session) -> None:
+    """See that every host a catalog names is in the inventory.
+
+    Raises:
+        ConfigError: names the first that is not.
+    """
+    for site in catalog.sites.values():
+        session.inventory.server(site.dns_server)
+    for service in catalog.services.values():
+        for host in service.strategy.hosts.values():
+            session.inventory.server(host)
+
+
+def _observe(session: Session, services: Mapping[str, Service]) -> dict[str, PostgresqlCluster]:
+    from automation.adapters import postgresql
+
+    seen = {}
+    for service in services.values():
+        if isinstance(service.strategy, PostgresqlStandby):
+            host = service.strategy.hosts[service.recovery]
+            try:
+                seen[host] = postgresql.observe(host, service.strategy.cluster, session.remote(host))
+            except AdapterError as exc:
+                hint = f"./inv lab.status --env {session.environment.name}"
+                raise PreflightError(f"cannot observe {host}: {exc}; nothing was changed", hint=hint) from exc
+    return seen
+
+
+def run_drill(session: Session, name: str, *, json: bool = False) -> DrillReport:
+    """Run a drill, write its report beside its journal, print the result.
+
+    Raises:
+        NotMet: an objective or a check was not met.
+        StepFailed: the run stopped part-way; the report says how far it came.
+    """
+    from automation.commands._render import print_result, write_html
+
+    prepared = prepare_drill(session, name)
+    finished = session.run(prepared.plan)
+    report = report_drill(session, prepared, finished.folder)
+    (finished.folder / "report.json").write_text(report.model_dump_json(indent=1))
+    write_html(report, finished.folder / "report.html")
+    if json:
+        print_json(report)
+    else:
+        print_result(report)
+    progress(f"report: {finished.folder / 'report.html'}")
+    finished.raise_for_status()
+    if report.verdict != "met":
+        raise NotMet(
+            f"drill {name}: {report.headline}", hint=f"the report is {finished.folder / 'report.html'}"
+        )
+    return report
+
+
+def report_drill(session: Session, prepared: Prepared, folder: Path) -> DrillReport:
+    """Fold a run's journal and artifacts into its report."""
+
+    def read(artifact: str) -> str | None:
+        path = folder / "artifacts" / artifact
+        return path.read_text() if path.exists() else None
+
+    return fold_report(
+        DrillFacts(
+            drill=prepared.drill,
+            services=prepared.services,
+            plan=prepared.plan,
+            events=tuple(read_journal(folder / "journal.jsonl")),
+            sustained=session.environment.witness.sustained,
+            lab=session.environment.kind == "lab",
+            read=read,
+        )
+    )
+
+
+def declare_site(session: Session, site: str, reason: str, *, exercise: bool) -> Declaration:
+    """Record a declaration as a run of one step."""
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    if site not in catalog.sites:
+        raise ConfigError(f"there is no site {site!r}; nothing was recorded", hint=", ".join(catalog.sites))
+    if not reason.strip():
+        raise ConfigError("--reason is empty; nothing was recorded")
+    action = Declare(sites=(site,), reason=reason, exercise=exercise, declared_by=actor())
+    step = Step(id="declare", run=action, why="a failover begins with a person who says so")
+    plan = Plan(
+        name="declare",
+        environment=session.environment.name,
+        mode="exercise" if exercise else "failover",
+        steps=(step,),
+    )
+    finished = session.run(plan)
+    finished.raise_for_status()
+    return Declaration.model_validate_json(
+        (session.state / "declarations" / f"{finished.folder.name}.json").read_bytes()
+    )
+
+
+def save_disks(session: Session, name: str) -> None:
+    """Keep a named copy of all disks of the lab, in good order."""
+    _lab_step(session, SaveDisks(name=name), "to come back to this state in seconds")
+
+
+def restore_disks(session: Session, name: str) -> None:
+    """Put a named copy of all disks back; every fault and fence made since is gone with it."""
+    _lab_step(session, RestoreDisks(name=name), "every drill begins from the same state")
+
+
+def _lab_step(session: Session, action: SaveDisks | RestoreDisks, why: str) -> None:
+    """Act on all disks of a lab, then wait until every host answers again."""
+    session.environment.require_lab()
+    first = Step(id="disks", run=action, why=why, timeout_s=300)
+    ready = (
+        Step(id=f"ready/{host}", run=AwaitReady(host=host), why="up is what answers", needs=("disks",))
+        for host in session.inventory.servers
+    )
+    plan = Plan(name=action.do, environment=session.environment.name, mode="apply", steps=(first, *ready))
+    session.run(plan, narrate=lambda event: None).raise_for_status()

@@ -1,0 +1,34 @@
+"""The rack's power switch and network port, as a hand-written script would call them.
+
+    python3 -I -S bench/power.py STATE HOST
+
+Cuts the power of a lab host, with its autostart off, and blocks its network port.
+"""
+
+import json
+import os
+import socket
+import sys
+
+REQUESTS = (
+    lambda host: {"request": "power_off_server", "server": host, "autostart": False},
+    lambda host: {"request": "block_server", "server": host},
+)
+
+
+def main(state: str, host: str) -> int:
+    folder = os.open(f"{state}/lab", os.O_PATH)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(f"/proc/self/fd/{folder}/ctl.sock")
+    reader = connection.makefile("rb")
+    for request in REQUESTS:
+        connection.sendall(json.dumps(request(host)).encode() + b"\n")
+        answer = json.loads(reader.readline())
+        if not answer["ok"]:
+            print(answer["error"], file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
