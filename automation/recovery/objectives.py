@@ -183,8 +183,8 @@ def _worst(outages: Mapping[str, ProbeOutage], marks: Milestones) -> Outage:
         status="measured" if recovered else "not-recovered",
         reason="" if recovered else f"not good again before the record ended: {', '.join(lost)}",
         rta_s=(last_ns - first_ns) / 1e9,
-        first_failed_at=_at(first_ns),
-        client_good_at=_at(last_ns) if recovered else None,
+        first_failed_at=at_ns(first_ns),
+        client_good_at=at_ns(last_ns) if recovered else None,
         hard_down_s=hard_down_ns / 1e9,
         brownout_s=(last_ns - first_ns - hard_down_ns) / 1e9,
         resolution_s=max(seen.gap_ns for seen in outages.values()) / 1e9,
@@ -243,7 +243,7 @@ def measure_loss(
         acknowledged=len(acknowledged),
         missing=tuple(ref for _, ref in missing),
         rpa_s=max(0, loss_ns - missing[0][0]) / 1e9 if missing else 0.0,
-        oldest_missing_at=_at(missing[0][0]) if missing else None,
+        oldest_missing_at=at_ns(missing[0][0]) if missing else None,
         missing_after_loss=sum(at_ns > loss_ns for at_ns, _ in missing),
         in_doubt_present=sum(ref in there for ref in doubtful),
         in_doubt_absent=sum(ref not in there for ref in doubtful),
@@ -274,5 +274,6 @@ def _ns(at: datetime | None) -> int | None:
     return None if at is None else (at - _EPOCH) // timedelta(microseconds=1) * 1000
 
 
-def _at(ns: int) -> datetime:
+def at_ns(ns: int) -> datetime:
+    """Give the moment so many nanoseconds after 1970."""
     return _EPOCH + timedelta(microseconds=ns // 1000)
