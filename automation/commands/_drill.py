@@ -1,9 +1,10 @@
 """Preparing, running and judging a drill: shared by dr, demo and the campaign."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
-from automation.commands._command import ROOT
+from automation.commands._command import ROOT, print_json, progress
 from automation.commands._session import Session, actor
 from automation.engine.journal import read_journal
 from automation.model.actions import AwaitReady, Declare, RestoreDisks, SaveDisks

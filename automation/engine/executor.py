@@ -18,7 +18,15 @@ from automation.engine.journal import Journal
 from automation.model.errors import AdapterError, AutomationError, OutcomeUnknown
 from automation.model.logs import redact
 from automation.model.plan import Plan, Step
-from automation.model.records import Event, Failure, Outcome, RunClosed, StepEnded, StepStarted
+from automation.model.records import (
+    Event,
+    Failure,
+    Outcome,
+    RunClosed,
+    RunStatus,
+    StepEnded,
+    StepStarted,
+)
 
 # An adapter keeps the step's time limit itself; this is how much later the executor gives up on it.
 GRACE_S = 5.0
@@ -86,7 +94,7 @@ def execute(
     return closed
 
 
-def _status(state: _State) -> str:
+def _status(state: _State) -> RunStatus:
     if state.interrupted and state.waiting:
         return "interrupted"
     if state.halted:

@@ -92,6 +92,9 @@ class Failure(Model):
     transient: bool = False
 
 
+RunStatus = Literal["succeeded", "paused", "halted", "interrupted"]
+
+
 class RunOpened(Model):
     """First event of every journal."""
 
@@ -128,7 +131,7 @@ class RunClosed(Model):
     """Last event of a run that ended by itself."""
 
     kind: Literal["run-closed"] = "run-closed"
-    status: Literal["succeeded", "paused", "halted", "interrupted"]
+    status: RunStatus
     not_started: tuple[str, ...] = ()
 
 
