@@ -201,9 +201,12 @@ def checkout(tmp_path: Path) -> Path:
     (tmp_path / "inv").chmod(0o755)
     for name in ("automation", "tasks.py"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / ".venv.d").mkdir()
-    (tmp_path / ".venv.d" / "0123456789abcdef").symlink_to(sys.prefix)
-    (tmp_path / ".venv").symlink_to(".venv.d/0123456789abcdef")
+    made = tmp_path / ".venv.d" / "0123456789abcdef.1"
+    made.mkdir(parents=True)
+    for name in ("bin", "lib", "pyvenv.cfg"):
+        (made / name).symlink_to(Path(sys.prefix) / name)
+    (made / ".complete").write_text(f"{made}\n")
+    (tmp_path / ".venv").symlink_to(".venv.d/0123456789abcdef.1")
     return tmp_path
 
 
@@ -211,6 +214,13 @@ def test_a_lock_that_changed_since_set_up_only_warns(checkout: Path) -> None:
     done = run(checkout / "inv", "--list")
     assert done.returncode == 0
     assert done.stderr == "inv: requirements.lock changed since set-up; run ./inv setup\n"
+
+
+def test_a_copied_checkout_is_told_to_set_up_again(checkout: Path) -> None:
+    (checkout / ".venv" / ".complete").write_text("/elsewhere/.venv.d/0123456789abcdef.1\n")
+    done = run(checkout / "inv", "--list")
+    assert done.returncode == 0
+    assert done.stderr == "inv: this checkout was moved or copied since set-up; run ./inv setup\n"
 
 
 def test_inv_works_through_a_symbolic_link(checkout: Path) -> None:
