@@ -2,13 +2,14 @@
 
 from invoke import Collection
 
-from automation.commands import dev, dr, lab, provision, run
+from automation.commands import demo, dev, dr, lab, provision, run
 
 namespace = Collection(
+    demo.demo,
     dev.test,
     Collection.from_module(lab),
     Collection.from_module(provision),
     Collection.from_module(dr),
     Collection.from_module(run),
-    Collection("dev", dev.lint),
+    Collection("dev", dev.lint, dev.campaign),
 )

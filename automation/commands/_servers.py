@@ -4,9 +4,9 @@ import sys
 
 from automation.commands._command import print_json, progress
 from automation.commands._session import Session
-from automation.model.actions import RunPlaybook
+from automation.model.actions import BuildImage, RunPlaybook
 from automation.model.environment import SecretRef
-from automation.model.errors import EXIT_PARTIAL
+from automation.model.errors import EXIT_PARTIAL, PreflightError
 from automation.model.plan import Plan, Step
 from automation.provisioning.planner import SECRETS, Provisioning, plan_servers
 
@@ -45,6 +45,36 @@ def bring_up(session: Session, *, json: bool = False) -> int:
     if json:
         print_json(wanted.plan)
     return EXIT_PARTIAL if wanted.left_alone else 0
+
+
+def build_images(session: Session) -> None:
+    """Build the images that the servers need and the state folder lacks."""
+    from automation.adapters import nspawn
+
+    nspawn.preflight(session.state, session.environment, progress)
+    plan = plan_provisioning(session).plan
+    steps = tuple(step for step in plan.steps if isinstance(step.run, BuildImage))
+    if steps:
+        session.run(
+            Plan(name="images", environment=plan.environment, mode="apply", steps=steps)
+        ).raise_for_status()
+
+
+def refuse_running_lab(session: Session) -> None:
+    """See that no lab of this environment is there: what comes next would break it, and remove it.
+
+    Raises:
+        PreflightError: one is.
+    """
+    from automation.adapters import nspawn
+
+    seen = nspawn.describe(session.state, session.environment)
+    if seen.running or seen.servers:
+        name = session.environment.name
+        raise PreflightError(
+            f"a lab {name} is there already; nothing was changed",
+            hint=f"./inv lab.down --env {name} removes it",
+        )
 
 
 def plan_converge(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from invoke import Context
 
-from automation.commands._command import ROOT, command, progress
+from automation.commands._command import ENV_HELP, ROOT, command, progress
 from automation.model.errors import ConfigError, NotMet
 
 _BIN = Path(sys.prefix) / "bin"
@@ -57,6 +57,34 @@ def test(context: Context, only: str = "") -> None:
     faulty = [f"{suite}: {verdict}" for suite, (verdict, _) in verdicts.items() if verdict != "passed"]
     if faulty:
         raise NotMet("; ".join(faulty), hint="./inv test --only unit|lab runs one suite alone")
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "drill": "A drill: a file of drtests/drills/, without .yml.",
+        "times": "How many drills.",
+        "keep": "Leave the lab up afterwards.",
+    },
+    leaves="perhaps the lab; ./inv lab.down --env lab removes it",
+)
+def campaign(context: Context, env: str, drill: str, times: int = 20, keep: bool = False) -> None:
+    """Run one drill many times in a lab of its own and keep the results in bench/results.
+
+    Exit codes: 0 every drill held, 4 refused (a lab is up already), 5 stopped part-way, 6 one did not.
+    """
+    from automation.commands._campaign import run_campaign
+    from automation.commands._servers import refuse_running_lab
+    from automation.commands._session import open_session
+    from automation.commands.lab import take_down
+
+    with open_session(env) as session:
+        refuse_running_lab(session)
+        try:
+            run_campaign(session, drill, times)
+        finally:
+            if not keep:
+                take_down(env)
 
 
 def _passes(name: str, words: Sequence[str]) -> bool:

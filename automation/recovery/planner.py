@@ -6,6 +6,7 @@ from typing import NamedTuple
 from automation.model.actions import (
     AwaitFailed,
     AwaitGood,
+    AwaitReady,
     AwaitStreaming,
     CollectWitness,
     CutLink,
@@ -136,7 +137,17 @@ def _steady_state(drill: Drill, city: City, services: Mapping[str, Service]) -> 
         for name, service in services.items()
         if isinstance(service.strategy, PostgresqlStandby)
     )
-    return (probes, *standbys)
+    hosts = sorted({service.strategy.hosts[service.recovery] for service in services.values()})
+    reached = (
+        Step(
+            id=f"steady/reach-{host}",
+            run=AwaitReady(host=host),
+            why="recovery begins on a connection that is open already",
+            timeout_s=15,
+        )
+        for host in hosts
+    )
+    return (probes, *standbys, *reached)
 
 
 def _streaming(

@@ -1,0 +1,130 @@
+"""Many drills in one lab: every one begins from the same disks, every result is kept."""
+
+import json
+import os
+import statistics
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from automation.commands._command import ROOT, progress
+from automation.commands._drill import prepare_drill, report_drill, restore_disks, save_disks
+from automation.commands._servers import bring_up, converge_servers
+from automation.commands._session import Session
+from automation.model.base import Model, format_duration
+from automation.model.errors import NotMet
+from automation.recovery.report import DrillReport
+from automation.recovery.spec import load_drill
+
+DISKS = "campaign"
+
+
+class ServiceRow(Model):
+    """What one drill cost one service."""
+
+    service: str
+    rta_s: float | None
+    rpa_s: float | None
+    acknowledged: int
+    missing: int
+    found_on_lost_primary: int | None
+
+
+class DrillRow(Model):
+    """One drill of a campaign."""
+
+    run_id: str
+    verdict: str
+    services: tuple[ServiceRow, ...]
+
+    @property
+    def accounted(self) -> bool:
+        """Every lost write is on the lost primary's disk, where that was looked at."""
+        return all(row.found_on_lost_primary in (None, row.missing) for row in self.services)
+
+
+def run_campaign(session: Session, drill: str, times: int) -> Path:
+    """Bring the lab up, drill so many times, keep the rows under bench/results.
+
+    Raises:
+        NotMet: a drill did not meet its objectives, or a lost write is not accounted for.
+    """
+    spec = load_drill(ROOT, drill)
+    synchronous = any(objective.rpo_s == 0 for objective in spec.objectives.values())
+    bring_up(session)
+    converge_servers(session, variables={"postgresql_synchronous": synchronous})
+    save_disks(session, DISKS)
+    rows = []
+    for number in range(1, times + 1):
+        if number > 1:
+            restore_disks(session, DISKS)
+        rows.append(_drill_once(session, drill))
+        progress(f"drill {number} of {times}: {_in_words(rows[-1])}")
+    path = keep(drill, rows)
+    progress(f"{summary(rows)}; kept in {path.relative_to(ROOT)}")
+    bad = [row.run_id for row in rows if row.verdict != "met" or not row.accounted]
+    if bad:
+        raise NotMet(f"{len(bad)} of {times} drills did not hold: {', '.join(bad)}")
+    return path
+
+
+def _drill_once(session: Session, drill: str) -> DrillRow:
+    prepared = prepare_drill(session, drill)
+    finished = session.run(prepared.plan, narrate=lambda event: None)
+    return fold_row(report_drill(session, prepared, finished.folder))
+
+
+def fold_row(report: DrillReport) -> DrillRow:
+    """Give what a campaign keeps of one report."""
+    services = tuple(
+        ServiceRow(
+            service=row.service,
+            rta_s=row.outage.rta_s,
+            rpa_s=row.loss.rpa_s,
+            acknowledged=row.loss.acknowledged,
+            missing=len(row.loss.missing),
+            found_on_lost_primary=row.found_on_lost_primary,
+        )
+        for row in report.services
+    )
+    return DrillRow(run_id=report.run_id, verdict=report.verdict, services=services)
+
+
+def summary(rows: Sequence[DrillRow]) -> str:
+    """Say what a campaign showed in one line."""
+    outages = [max(row.rta_s or 0.0 for row in drill.services) for drill in rows]
+    lost = sum(row.missing for drill in rows for row in drill.services)
+    acknowledged = sum(row.acknowledged for drill in rows for row in drill.services)
+    met = sum(drill.verdict == "met" for drill in rows)
+    middle = format_duration(statistics.median(outages))
+    return (
+        f"{met} of {len(rows)} met; {lost} of {acknowledged} acknowledged writes lost; median outage {middle}"
+    )
+
+
+def _in_words(row: DrillRow) -> str:
+    worst = max((service.rta_s or 0.0 for service in row.services), default=0.0)
+    lost = sum(service.missing for service in row.services)
+    return (
+        f"{row.verdict}, outage {format_duration(worst)}, {lost} acknowledged writes lost (run {row.run_id})"
+    )
+
+
+def keep(drill: str, rows: Sequence[DrillRow]) -> Path:
+    """Write the rows with the commit they were made at."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    path = ROOT / "bench/results" / f"campaign-{drill}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "drill": drill,
+        "commit": commit.stdout.strip() or "unknown",
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "load_average": os.getloadavg()[0],
+        "summary": summary(rows),
+        "drills": [row.model_dump(mode="json") for row in rows],
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
