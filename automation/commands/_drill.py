@@ -14,7 +14,8 @@ from automation.model.evidence import Declaration
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Plan, Step
 from automation.recovery.planner import City, affected_services, compile_drill
-from automation.recovery.report import DrillFacts, DrillReport, fold_report
+from automation.recovery.report import DrillReport
+from automation.recovery.report_fold import DrillFacts, fold_report
 from automation.recovery.spec import Drill, load_drill, load_plan
 
 
