@@ -41,6 +41,8 @@ from automation.recovery.objectives import (
 from automation.recovery.planner import old_writes_artifact, rpo_s, rto_s, writes_artifact
 from automation.recovery.report import (
     DrillReport,
+)
+from automation.recovery.report import (
     Measurement,
     ProbeView,
     ServiceResult,

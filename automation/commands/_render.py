@@ -1,0 +1,222 @@
+"""Results for people: tables on a terminal, the drill's page in HTML.
+
+Plain when the output is no terminal: one line a row, no colours, nothing cut off.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from automation.commands._command import ROOT
+from automation.model.base import format_duration
+from automation.model.plan import Plan, Step
+from automation.recovery.objectives import Loss, Outage
+from automation.recovery.report import DrillReport, ServiceResult
+
+if TYPE_CHECKING:
+    from automation.adapters.nspawn.status import LabServer, LabStatus
+    from automation.commands._runs import RunRow
+    from automation.model.environment import Inventory
+
+TEMPLATES = ROOT / "templates"
+PLAIN_WIDTH = 1000
+STYLES = {
+    "met": "bold green",
+    "succeeded": "green",
+    "on": "green",
+    "missed": "bold red",
+    "failed": "bold red",
+    "halted": "bold red",
+    "damaged": "bold red",
+    "off": "red",
+    "blocked": "red",
+    "not-measured": "bold yellow",
+    "paused": "yellow",
+    "open": "yellow",
+    "unfinished": "yellow",
+    "not-started": "dim",
+    "read": "dim",
+    "fault": "bold yellow",
+    "destroy": "bold red",
+}
+
+
+def print_result(report: DrillReport) -> None:
+    """Print what a drill showed: targets beside what was measured, and where the time went."""
+    console = _console()
+    table = _table("Service", "RTO", "RTA", "RPO", "RPA", "Verdict", right={1, 2, 3, 4})
+    for row in report.services:
+        table.add_row(
+            row.service,
+            format_target(row.rto_s),
+            format_rta(row.outage),
+            format_target(row.rpo_s),
+            format_rpa(row.loss),
+            _word(row.verdict),
+        )
+    console.print(table)
+    for row in report.services:
+        for note in notes(row):
+            console.print(Text(f"{row.service}: {note}"))
+    console.print(Text.assemble(_word(report.verdict), f": {report.headline}"))
+
+
+def print_plan(plan: Plan) -> None:
+    """Print the steps of a plan in the order in which they could start."""
+    console = _console()
+    console.print(Text(f"{plan.name}: {len(plan.steps)} steps, mode {plan.mode}, digest {plan.digest[:12]}"))
+    table = _table("Wave", "Step", "Does", "Effect", "Why", right={0})
+    for number, wave in enumerate(plan.waves(), start=1):
+        for step in wave:
+            effect = step.run.effect
+            table.add_row(str(number), step.id, _does(step), _word(effect), Text(step.why))
+    console.print(table)
+
+
+def print_runs(runs: Sequence["RunRow"]) -> None:
+    """Print runs, one a line."""
+    table = _table("Run", "Plan", "Mode", "By", "Started (UTC)", "Took", "Status", right={5})
+    for run in runs:
+        began = f"{run.started_at:%Y-%m-%d %H:%M:%S}"
+        table.add_row(run.run_id, run.plan, run.mode, run.actor, began, _took(run.seconds), _word(run.status))
+    _console().print(table if runs else Text("no runs yet"))
+
+
+def print_run(run: "RunRow") -> None:
+    """Print one run with its steps."""
+    console = _console()
+    took = f", took {_took(run.seconds)}" if run.seconds is not None else ""
+    console.print(
+        Text.assemble(f"{run.run_id}: {run.plan} ({run.mode}) by {run.actor}{took}, ", _word(run.status))
+    )
+    table = _table("At", "Took", "Step", "Status", "What it says", right={0, 1})
+    for step in run.steps:
+        offset_s = (step.started_at - run.started_at).total_seconds()
+        table.add_row(
+            f"{offset_s:.2f} s", _took(step.seconds), step.step, _word(step.status), Text(step.text)
+        )
+    console.print(table)
+
+
+def print_lab(lab: "LabStatus", inventory: "Inventory") -> None:
+    """Print the servers, sites and links of a lab."""
+    console = _console()
+    state = f"runs, WAN by {lab.wan}" if lab.running else "does not run"
+    console.print(Text(f"lab {lab.lab_id} {state}"))
+    table = _table("Server", "Site", "Address", "Power", "Network", "Autostart")
+    for name, server in inventory.servers.items():
+        table.add_row(name, server.site, server.address, *_lab_state(lab.servers.get(name)))
+    console.print(table)
+    for name, site in lab.sites.items():
+        if site.power == "failed" or site.network == "down":
+            console.print(Text(f"site {name}: power {site.power}, network {site.network}"))
+    for name, link in lab.links.items():
+        if not link.up:
+            console.print(Text(f"link {name}: cut"))
+
+
+def write_html(report: DrillReport, path: Path) -> None:
+    """Write the drill's page: one file, no JavaScript, nothing fetched from anywhere."""
+    from automation.model.templating import render
+    from automation.recovery.timeline import draw
+
+    page = render(
+        TEMPLATES,
+        "reports/drill.html.j2",
+        report=report,
+        drawing=draw(report),
+        duration=format_duration,
+        target=format_target,
+        rta=format_rta,
+        rpa=format_rpa,
+        notes=notes,
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+# --- words for measures --------------------------------------------------------------------------
+
+
+def format_target(seconds: float) -> str:
+    """Give a target as people set it: 0 s, 5 s, 1 min, 4 h."""
+    return f"{seconds:g} s" if seconds < 60 else format_duration(seconds)
+
+
+def format_rta(outage: Outage) -> str:
+    """Give the measured outage in a few words."""
+    if outage.status == "not-measured" or outage.rta_s is None:
+        return "not measured"
+    if outage.status == "none-seen":
+        return "no outage"
+    return f"{'over ' if outage.status == 'not-recovered' else ''}{format_duration(outage.rta_s)}"
+
+
+def format_rpa(loss: Loss) -> str:
+    """Give the measured loss: the age of the oldest lost write, and how many were lost."""
+    if loss.status == "not-measured" or loss.rpa_s is None:
+        return "not measured"
+    return f"{format_duration(loss.rpa_s)}, {len(loss.missing)} lost" if loss.missing else "none lost"
+
+
+def notes(row: ServiceResult) -> list[str]:
+    """Say what the numbers of a row do not: where the time went, what is in doubt, what was not seen."""
+    found = [reason for reason in (row.outage.reason, row.loss.reason) if reason]
+    parts = [f"{part.name} {format_duration(part.seconds)}" for part in row.outage.split if part.seconds]
+    if parts:
+        found.append(f"{' + '.join(parts)} (resolution {format_duration(row.outage.resolution_s or 0)})")
+    if row.outage.brownout_s:
+        found.append(f"of it {format_duration(row.outage.brownout_s)} brownout: failures mixed with answers")
+    if row.outage.failed_afterwards:
+        found.append(f"{row.outage.failed_afterwards} probes failed after the recovery")
+    doubtful = row.loss.in_doubt_present + row.loss.in_doubt_absent
+    if doubtful:
+        found.append(f"{doubtful} writes were in doubt, {row.loss.in_doubt_present} of them were kept")
+    if row.loss.refused_present:
+        found.append(f"{len(row.loss.refused_present)} writes were refused and yet kept")
+    if row.found_on_lost_primary is not None:
+        found.append(
+            f"{row.found_on_lost_primary} of {len(row.loss.missing)} lost writes are on the lost disk"
+        )
+    return found
+
+
+# --- small parts ---------------------------------------------------------------------------------
+
+
+def _console() -> Console:
+    terminal = sys.stdout.isatty()
+    return Console(file=sys.stdout, width=None if terminal else PLAIN_WIDTH, highlight=False, emoji=False)
+
+
+def _table(*columns: str, right: set[int] | frozenset[int] = frozenset()) -> Table:
+    terminal = sys.stdout.isatty()
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, header_style="bold")
+    for index, name in enumerate(columns):
+        justify = "right" if index in right else "left"
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    return table
+
+
+def _word(word: str) -> Text:
+    return Text(word, style=STYLES.get(word, ""))
+
+
+def _took(seconds: float | None) -> str:
+    return "" if seconds is None else format_duration(seconds)
+
+
+def _does(step: Step) -> str:
+    target = next((str(v) for name in ("host", "site", "name") if (v := getattr(step.run, name, None))), "")
+    return f"{step.run.do} {target}".strip()
+
+
+def _lab_state(server: "LabServer | None") -> tuple[Text, Text, Text]:
+    if server is None:
+        return Text("absent", style="dim"), Text(""), Text("")
+    return _word(server.power), _word(server.network), Text("yes" if server.autostart else "no")
