@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from automation.adapters.nspawn import client, hostkeys, image, machine, remains, seeds, status, supervisor
+from automation.adapters.nspawn import hostkeys, image, machine, remains, seeds, status, supervisor
+from automation.adapters.nspawn.client import Supervisor
 from automation.model.actions import (
     BlockServer,
     BuildImage,
@@ -34,7 +35,7 @@ from automation.model.observations import ObservedLab
 from automation.model.records import Context, Outcome
 
 SHUT_DOWN_S = 30.0
-COPY_TIMEOUT_S = 600.0
+COPY_S = 600.0
 
 # --- reading and removing -----------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ def start_lab(action: StartLab, ctx: Context) -> Outcome:
 
 def create_server(action: CreateServer, ctx: Context) -> Outcome:
     """Make a server's disk with a host key that is pinned, and boot it."""
-    known = client.ask(ctx.state, "status")["servers"].get(action.host)
+    known = _lab(ctx).ask("status")["servers"].get(action.host)
     if known:
         _refuse_another(action, known)
         return _outcome(known, changed=False, did="exists")
@@ -108,8 +109,7 @@ def create_server(action: CreateServer, ctx: Context) -> Outcome:
         _authorized_key(ctx),
         machine_id=uuid.uuid4().hex,
     )
-    made = _ask(
-        ctx,
+    made = _lab(ctx).ask(
         "create_server",
         server=action.host,
         site=action.site,
@@ -125,13 +125,13 @@ def start_server(action: StartServer, ctx: Context) -> Outcome:
     before = _state_of(ctx, action.host)
     if before["power"] == "on":
         return _outcome(before, changed=False, did="is on")
-    return _outcome(_ask(ctx, "start_server", server=action.host), changed=True, did="started")
+    return _outcome(_lab(ctx).ask("start_server", server=action.host), changed=True, did="started")
 
 
 def power_off_server(action: PowerOffServer, ctx: Context) -> Outcome:
     """Cut a server's power and keep it off; both are read back."""
     before = _state_of(ctx, action.host)
-    after = _ask(ctx, "power_off_server", server=action.host, autostart=False)
+    after = _lab(ctx).ask("power_off_server", server=action.host, autostart=False)
     if after["power"] != "off" or after["autostart"]:
         raise AdapterError(f"server {action.host}: power is {after['power']} after it was cut")
     changed = before["power"] == "on" or before["autostart"]
@@ -141,7 +141,7 @@ def power_off_server(action: PowerOffServer, ctx: Context) -> Outcome:
 def block_server(action: BlockServer, ctx: Context) -> Outcome:
     """Cut a server off the network until it is unblocked; read back."""
     before = _state_of(ctx, action.host)
-    after = _ask(ctx, "block_server", server=action.host)
+    after = _lab(ctx).ask("block_server", server=action.host)
     if after["network"] != "blocked":
         raise AdapterError(f"server {action.host}: network is {after['network']} after it was blocked")
     return _outcome(after, changed=before["network"] != "blocked", did="blocked on the network")
@@ -150,7 +150,7 @@ def block_server(action: BlockServer, ctx: Context) -> Outcome:
 def unblock_server(action: UnblockServer, ctx: Context) -> Outcome:
     """Lift the network fence of a server; read back."""
     before = _state_of(ctx, action.host)
-    after = _ask(ctx, "unblock_server", server=action.host)
+    after = _lab(ctx).ask("unblock_server", server=action.host)
     return _outcome(after, changed=before["network"] == "blocked", did="unblocked on the network")
 
 
@@ -159,15 +159,15 @@ def unblock_server(action: UnblockServer, ctx: Context) -> Outcome:
 
 def fail_site(action: FailSite, ctx: Context) -> Outcome:
     """Cut network and power of a site at once."""
-    done = _ask(ctx, "fail_site", site=action.site)
+    done = _lab(ctx).ask("fail_site", site=action.site)
     summary = f"site {action.site}: network and power cut in {done['took_ms']:.1f} ms"
     return Outcome(changed=True, summary=summary, evidence=_fault("power-loss", action.site, done["at"]))
 
 
 def heal_site(action: HealSite, ctx: Context) -> Outcome:
     """Return network and power to a site; what is fenced or kept off stays so."""
-    before = client.ask(ctx.state, "status")["sites"].get(action.site, {})
-    done = _ask(ctx, "heal_site", site=action.site)
+    before = _lab(ctx).ask("status")["sites"].get(action.site, {})
+    done = _lab(ctx).ask("heal_site", site=action.site)
     booted = ", ".join(done["booted"]) or "no server"
     changed = before.get("power") == "failed" or bool(done["booted"])
     return Outcome(changed=changed, summary=f"site {action.site}: power and network on; booted {booted}")
@@ -175,7 +175,7 @@ def heal_site(action: HealSite, ctx: Context) -> Outcome:
 
 def cut_link(action: CutLink, ctx: Context) -> Outcome:
     """Cut the WAN between two sites."""
-    done = _ask(ctx, "cut_link", sites=action.sites)
+    done = _lab(ctx).ask("cut_link", sites=action.sites)
     between = " and ".join(action.sites)
     fault = _fault("link-cut", "-".join(action.sites), done["at"])
     return Outcome(changed=True, summary=f"WAN between {between} cut", evidence=fault)
@@ -183,8 +183,8 @@ def cut_link(action: CutLink, ctx: Context) -> Outcome:
 
 def heal_link(action: HealLink, ctx: Context) -> Outcome:
     """Mend the WAN between two sites."""
-    before = client.ask(ctx.state, "status")["wan"]["links"]
-    done = _ask(ctx, "heal_link", sites=action.sites)
+    before = _lab(ctx).ask("status")["wan"]["links"]
+    done = _lab(ctx).ask("heal_link", sites=action.sites)
     changed = any(not before[name]["up"] for name in done["links"])
     return Outcome(changed=changed, summary=f"WAN between {' and '.join(action.sites)} up")
 
@@ -195,14 +195,14 @@ def heal_link(action: HealLink, ctx: Context) -> Outcome:
 def save_disks(action: SaveDisks, ctx: Context) -> Outcome:
     """Shut all servers down, copy their disks, and boot those that are to be on."""
     ctx.say("shutting servers down and copying their disks")
-    done = _ask(ctx, "save_disks", name=action.name, timeout_s=SHUT_DOWN_S, timeout=COPY_TIMEOUT_S)
+    done = _lab(ctx).ask("save_disks", name=action.name, timeout_s=SHUT_DOWN_S, within_s=COPY_S)
     return Outcome(changed=True, summary=f"disks of {len(done['servers'])} servers saved as {action.name}")
 
 
 def restore_disks(action: RestoreDisks, ctx: Context) -> Outcome:
     """Cut all power, put the saved disks, fences and links back, and boot what is to be on."""
     ctx.say("copying disks back")
-    done = _ask(ctx, "restore_disks", name=action.name, timeout=COPY_TIMEOUT_S)
+    done = _lab(ctx).ask("restore_disks", name=action.name, within_s=COPY_S)
     return Outcome(
         changed=True,
         summary=f"disks {action.name} put back; booted {', '.join(done['booted']) or 'no server'}",
@@ -212,13 +212,12 @@ def restore_disks(action: RestoreDisks, ctx: Context) -> Outcome:
 
 def inspect_disk(action: InspectDisk, ctx: Context) -> Outcome:
     """Run a program on a view of a powered-off server's disk and keep what it printed."""
-    done = _ask(
-        ctx,
+    done = _lab(ctx).ask(
         "inspect_disk",
         server=action.host,
         argv=action.argv,
         timeout_s=ctx.timeout_s,
-        timeout=ctx.timeout_s + 15,
+        within_s=ctx.timeout_s + 15,
     )
     if done["exit_code"] != 0:
         raise AdapterError(
@@ -235,15 +234,13 @@ def inspect_disk(action: InspectDisk, ctx: Context) -> Outcome:
 # --- parts of the above -------------------------------------------------------------------------
 
 
-def _ask(
-    ctx: Context, request: str, *, timeout: float = client.REQUEST_TIMEOUT_S, **given: Any
-) -> dict[str, Any]:
-    """Send a request to the environment's own lab, and to no other."""
-    return client.ask(ctx.state, request, timeout_s=timeout, **given)
+def _lab(ctx: Context) -> Supervisor:
+    """Give the environment's own lab, and no other."""
+    return Supervisor(ctx.state, ctx.environment.require_lab().id)
 
 
 def _state_of(ctx: Context, host: str) -> dict[str, Any]:
-    return _ask(ctx, "server_state", server=host)
+    return _lab(ctx).ask("server_state", server=host)
 
 
 def _outcome(shown: dict[str, Any], *, changed: bool, did: str) -> Outcome:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from automation.adapters.nspawn import client
+from automation.adapters.nspawn.client import Supervisor
 from automation.model.base import Model
 from automation.model.observations import ObservedServer
 
@@ -53,9 +53,10 @@ class LabStatus(Model):
 
 def read(state: Path, lab_id: str) -> LabStatus:
     """Ask the supervisor; if none runs, read what it recorded."""
-    if not client.answers(state):
+    lab = Supervisor(state, lab_id)
+    if not lab.answers():
         return LabStatus(lab_id=lab_id, running=False, servers=_recorded(state / "lab/state.json"))
-    seen = client.ask(state, "status")
+    seen = lab.ask("status")
     return LabStatus(
         lab_id=seen["lab_id"],
         running=True,

@@ -9,8 +9,8 @@ import time
 from itertools import permutations
 from pathlib import Path
 
-from automation.adapters.nspawn import client
 from automation.adapters.nspawn.cgroups import lab_cgroups, make_lab_cgroups
+from automation.adapters.nspawn.client import Supervisor
 from automation.model.environment import LabSettings
 from automation.model.errors import AdapterError
 
@@ -51,7 +51,7 @@ def start(state: Path, lab: LabSettings) -> bool:
         AdapterError: it did not come up; its own words are in the message.
     """
     folder, wanted = state / "lab", json.dumps(topology(lab), indent=1) + "\n"
-    if client.answers(state):
+    if Supervisor(state, lab.id).answers():
         if (folder / "topology.json").read_text() != wanted:
             raise AdapterError(
                 f"lab {lab.id} runs with another network than environment.yml tells; nothing was changed",
@@ -116,7 +116,7 @@ def _spawn(state: Path, lab_id: str) -> None:
 
 def _await_answer(state: Path, lab_id: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not client.answers(state):
+    while not Supervisor(state, lab_id).answers():
         if not any(cgroup.is_populated() for cgroup in lab_cgroups(lab_id)):
             raise AdapterError(f"lab {lab_id} did not start: {_last_words(state)}")
         if time.monotonic() > deadline:

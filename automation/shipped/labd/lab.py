@@ -54,6 +54,10 @@ class Lab:
 
     # --- reading ---------------------------------------------------------------------------
 
+    def identify(self) -> Answer:
+        """Which lab this is; answered as soon as it serves."""
+        return {"lab_id": self.topology.lab_id, "prefix": str(self.topology.prefix)}
+
     def status(self) -> Answer:
         """Everything as it is now, read back from the kernel."""
         return {
@@ -395,6 +399,7 @@ def merge(base: Mapping[str, Mapping[str, object]], over: Mapping[str, Mapping[s
 REQUESTS: Mapping[str, Callable[..., Answer]] = {
     method.__name__: method
     for method in (
+        Lab.identify,
         Lab.status, Lab.server_state,
         Lab.create_server, Lab.start_server, Lab.power_off_server, Lab.shut_down_server, Lab.delete_server,
         Lab.block_server, Lab.unblock_server,

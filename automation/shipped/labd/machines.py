@@ -114,6 +114,9 @@ class Machine:
                 stdout=output,
                 stderr=output,
             )
+        # Until it has joined its cgroup, a power cut would miss it and a read-back would call it off.
+        while not is_populated(self.cgroup) and self._container.poll() is None:
+            time.sleep(0.001)
         self.boots += 1
         return self._container
 

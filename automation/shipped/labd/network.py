@@ -15,6 +15,7 @@ from .topology import Site, Topology, mac_of, port_of
 
 NAMESPACES = Path("/run/netns")  # on the lab's private tmpfs
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+RTF_REJECT = 0x0200
 
 
 class Network:
@@ -103,16 +104,17 @@ class Network:
 
         Packets for hosts at the same site never meet the router; the port being down stops those.
         """
+        refusing = self.prohibited_at(address)
         for site in self.topology.sites.values():
-            if wanted:
-                _ip(site.namespace, f"route replace prohibit {address}/32")
-            elif site.name in self.prohibited_at(address):
+            if wanted and site.name not in refusing:
+                _ip(site.namespace, f"route add prohibit {address}/32")
+            elif not wanted and site.name in refusing:
                 _ip(site.namespace, f"route delete prohibit {address}/32")
 
     def prohibited_at(self, address: str) -> list[str]:
         """Read back which sites' routers refuse packets to an address."""
         sites = self.topology.sites.values()
-        return [site.name for site in sites if address in prohibited_in(site.namespace)]
+        return [site.name for site in sites if address in _prohibited_in(site.namespace)]
 
     def _connect_control(self) -> None:
         topology, link = self.topology, self.topology.control_link
@@ -164,12 +166,14 @@ def overlapping(prefix: ipaddress.IPv4Network, routes: Iterable[str]) -> str | N
     return None
 
 
-def prohibited_in(namespace: str) -> list[str]:
-    """Read the addresses that the router in a namespace refuses."""
-    shown = in_namespace(
-        path_of(namespace), lambda: run(["ip", "-json", "-4", "route", "show", "type", "prohibit"])
-    )
-    return [route["dst"] for route in json.loads(shown or "[]")]
+def refused_addresses(routes: str) -> list[str]:
+    """Pick the single addresses that are refused out of the kernel's /proc/net/route."""
+    rows = [line.split() for line in routes.splitlines()[1:]]
+    return [
+        str(ipaddress.IPv4Address(socket.ntohl(int(row[1], 16))))
+        for row in rows
+        if int(row[3], 16) & RTF_REJECT and int(row[7], 16) == 0xFFFFFFFF
+    ]
 
 
 def set_up(control: socket.socket, device: str, up: bool) -> None:
@@ -191,6 +195,12 @@ def has_device(control: socket.socket, device: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _prohibited_in(namespace: str) -> list[str]:
+    return refused_addresses(
+        in_namespace(path_of(namespace), lambda: Path("/proc/thread-self/net/route").read_text())
+    )
 
 
 def _flags(control: socket.socket, device: str) -> int:

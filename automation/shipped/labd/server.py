@@ -43,9 +43,13 @@ def answer(lab: Lab, line: bytes) -> dict[str, object]:
     try:
         arguments = json.loads(line)
         request = REQUESTS[arguments.pop("request")]
+        lab_id = arguments.pop("lab_id")
     except (ValueError, KeyError, AttributeError, TypeError):
         known = ", ".join(REQUESTS)
-        return {"ok": False, "error": f"no such request: {line[:200]!r}", "hint": f"one of {known}"}
+        hint = f"name request and lab_id; requests: {known}"
+        return {"ok": False, "error": f"no such request: {line[:200]!r}", "hint": hint}
+    if lab_id != lab.topology.lab_id:
+        return {"ok": False, "error": f"this is lab {lab.topology.lab_id}, not {lab_id}; nothing was changed"}
     try:
         return {"ok": True, "result": request(lab, **arguments)}
     except (LabError, TopologyError) as exc:
