@@ -3,14 +3,14 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import pytest
 
-from automation.model.actions import Action
+from automation.model.actions import Action, Effect
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "automation"
@@ -106,7 +106,9 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (n for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
-each_file = pytest.mark.parametrize("path", FILES, ids=name)
+def faulty(found: Iterable[tuple[Path, object]]) -> dict[str, object]:
+    """What a rule found, by file; a test then shows every fault at once."""
+    return {name(path): fault for path, fault in found if fault}
 
 
 # --- who may import whom --------------------------------------------------------------------------
@@ -116,28 +118,30 @@ def test_every_file_stands_in_a_known_ring() -> None:
     assert {ring(path) for path in FILES} <= EVERYTHING
 
 
-@each_file
-def test_a_ring_imports_only_what_it_may(path: Path) -> None:
+def foreign_rings(path: Path) -> set[str]:
     own = ring(path)
     allowed = {
         "": {""},
-        "shipped": set(),
+        "shipped": {"shipped"},  # a program of several files: held by a test of its own
         "engine": {"model", "engine"},
         "commands": RINGS,
         "adapters": {"model", "adapters"},
         "readiness": {"model", "readiness"} | AREAS,
     }.get(own, {"model", own})
-    ours = {i.ring for i in imported(path) if i.top == "automation" and i.ring}
-    if own == "shipped":
-        ours -= {"shipped"}  # a program of several files: held by the test below
-    assert ours <= allowed, f"{name(path)} imports {sorted(ours - allowed)}"
+    return {i.ring for i in imported(path) if i.top == "automation" and i.ring} - allowed
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if ring(f) != "adapters"], ids=name)
-def test_third_party_libraries_stay_in_their_rings(path: Path) -> None:
+def test_a_ring_imports_only_what_it_may() -> None:
+    assert faulty((path, foreign_rings(path)) for path in FILES) == {}
+
+
+def foreign_libraries(path: Path) -> set[str]:
     in_their_place = {library for library, place in ONE_PLACE.items() if place == name(path)}
-    found = third_party(path) - in_their_place - THIRD_PARTY.get(ring(path), set())
-    assert not found
+    return third_party(path) - in_their_place - THIRD_PARTY.get(ring(path), set())
+
+
+def test_third_party_libraries_stay_in_their_rings() -> None:
+    assert faulty((path, foreign_libraries(path)) for path in FILES if ring(path) != "adapters") == {}
 
 
 def test_an_adapter_uses_one_third_party_library_at_most() -> None:
@@ -156,24 +160,42 @@ def test_a_library_with_one_place_is_imported_nowhere_else(library: str, place: 
     assert users <= {place}
 
 
-@each_file
-def test_only_dispatch_imports_by_name(path: Path) -> None:
-    names = {n.id for n in ast.walk(tree(path)) if isinstance(n, ast.Name)}
-    names |= {n.attr for n in ast.walk(tree(path)) if isinstance(n, ast.Attribute)}
-    assert name(path) == "engine/dispatch.py" or not names & {"import_module", "__import__"}
+def test_only_dispatch_imports_by_name() -> None:
+    users = {
+        name(path)
+        for path in FILES
+        for node in ast.walk(tree(path))
+        if getattr(node, "id", getattr(node, "attr", "")) in {"import_module", "__import__"}
+    }
+    assert users <= {"engine/dispatch.py"}
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if ring(f) == "adapters"], ids=name)
-def test_adapters_never_import_each_other(path: Path) -> None:
-    others = {i.inside[0] for i in imported(path) if i.ring == "adapters" and i.inside} - {adapter_of(path)}
-    assert not others
+def test_adapters_never_import_each_other() -> None:
+    assert (
+        faulty(
+            (
+                path,
+                {i.inside[0] for i in imported(path) if i.ring == "adapters" and i.inside}
+                - {adapter_of(path)},
+            )
+            for path in FILES
+            if ring(path) == "adapters"
+        )
+        == {}
+    )
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if ring(f) == "shipped"], ids=name)
-def test_a_shipped_program_needs_nothing_but_its_own_files(path: Path) -> None:
-    own = path.relative_to(PACKAGE / "shipped").parts[0]
-    others = {i.inside[:1] for i in imported(path) if i.top == "automation"} - {(own,)}
-    assert not others, "of ours it may import only the package it is shipped as"
+def test_a_shipped_program_needs_nothing_but_its_own_files() -> None:
+    programs = {
+        path: path.relative_to(PACKAGE / "shipped").parts[0] for path in FILES if ring(path) == "shipped"
+    }
+    assert (
+        faulty(
+            (path, {i.inside[:1] for i in imported(path) if i.top == "automation"} - {(own,)})
+            for path, own in programs.items()
+        )
+        == {}
+    )
 
 
 def test_readiness_reads_only_the_records_of_other_areas() -> None:
@@ -235,41 +257,44 @@ def test_every_function_that_takes_an_action_is_that_actions_address() -> None:
     assert [pair for pair in found if pair[0] != pair[1]] == []
 
 
-@pytest.mark.parametrize("cls", ACTIONS.values(), ids=lambda cls: cls.__name__)
-def test_an_action_has_one_address_and_states_its_effect(cls: type) -> None:
-    assert get_args(cls.model_fields["do"].annotation) == (cls.model_fields["do"].default,)
-    assert cls.__dict__["effect"] in get_args(Literal["read", "change", "destroy", "fault"])
+def test_an_action_has_one_address_and_states_its_effect() -> None:
+    for address, cls in ACTIONS.items():
+        assert get_args(cls.model_fields["do"].annotation) == (address,)
+        assert cls.__dict__["effect"] in get_args(Effect), cls
 
 
-@pytest.mark.parametrize("cls", ACTIONS.values(), ids=lambda cls: cls.__name__)
-def test_an_action_that_breaks_something_is_a_fault_and_a_fault_acts_on_labs_alone(cls: type) -> None:
-    effect, module = cls.__dict__["effect"], cls.model_fields["do"].default.split(".")[0]
-    assert effect == "fault" or not cls.__name__.startswith(("Fail", "Cut", "Kill", "Corrupt", "Skew"))
-    assert module in LAB_ADAPTERS or effect != "fault"
+def test_an_action_that_breaks_something_is_a_fault_and_a_fault_acts_on_labs_alone() -> None:
+    faults = {cls.__name__: address for address, cls in ACTIONS.items() if cls.__dict__["effect"] == "fault"}
+    breaking = {
+        c.__name__ for c in ACTIONS.values() if c.__name__.startswith(("Fail", "Cut", "Kill", "Corrupt"))
+    }
+    assert breaking <= set(faults)
+    assert {address.split(".")[0] for address in faults.values()} <= LAB_ADAPTERS
 
 
 # --- what a reader may rely on --------------------------------------------------------------------
 
 
-@each_file
-def test_no_file_is_longer_than_500_lines(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+def test_no_file_is_longer_than_500_lines() -> None:
+    lengths = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {file: length for file, length in lengths.items() if length > 500} == {}
 
 
-@each_file
-def test_no_function_is_longer_than_50_lines(path: Path) -> None:
-    long = [
-        f"{f.name}: {f.end_lineno - f.lineno + 1}" for f in functions(path) if f.end_lineno - f.lineno >= 50
-    ]
-    assert not long
+def test_no_function_is_longer_than_50_lines() -> None:
+    lengths = {
+        f"{name(path)}: {f.name}": f.end_lineno - f.lineno + 1 for path in FILES for f in functions(path)
+    }
+    assert {function: length for function, length in lengths.items() if length > 50} == {}
 
 
-@each_file
-def test_everything_is_caught_only_at_the_outer_edges(path: Path) -> None:
+def test_everything_is_caught_only_at_the_outer_edges() -> None:
     """The edges: around one action, around one command; a shipped program has one of its own."""
-    handlers = [n for n in ast.walk(tree(path)) if isinstance(n, ast.ExceptHandler) and catches_all(n)]
-    allowed = 1 if ring(path) == "shipped" else OUTER_EDGES.get(name(path), 0)
-    assert len(handlers) <= allowed, f"{name(path)}: lines {[h.lineno for h in handlers]}"
+    for path in FILES:
+        lines = [
+            n.lineno for n in ast.walk(tree(path)) if isinstance(n, ast.ExceptHandler) and catches_all(n)
+        ]
+        allowed = 1 if ring(path) == "shipped" else OUTER_EDGES.get(name(path), 0)
+        assert len(lines) <= allowed, f"{name(path)}: lines {lines}"
 
 
 def catches_all(handler: ast.ExceptHandler) -> bool:

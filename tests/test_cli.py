@@ -11,6 +11,9 @@ import pytest
 from invoke import Context, Exit
 
 from automation.commands import dev
+from automation.commands._command import command
+from automation.commands._program import Inv
+from automation.model import errors
 from automation.model.environment import list_environments
 from tasks import namespace
 
@@ -20,7 +23,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 PROGRAM = """
 import sys
 sys.path[:0] = [sys.argv.pop(1), sys.argv.pop(1)]
+from automation.commands._command import command
 from automation.commands._program import Inv
+from automation.model import errors
 Inv(binary="inv", version="0").run(["inv", "--search-root", sys.path[0], *sys.argv[1:]])
 """
 
@@ -94,22 +99,23 @@ def test_list_names_every_command_on_stdout_alone(inv: Run) -> None:
     assert set(namespace.task_names) <= set(done.stdout.split())
 
 
+def test_a_word_it_does_not_know_is_refused_with_exit_code_2(inv: Run) -> None:
+    done = inv("no.such")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: No idea what 'no.such' is; nothing was touched\nhint: ./inv --list")
+
+
 @pytest.mark.parametrize(
     "words",
-    [
-        ["no.such"],
-        ["dev.lint", "--no-such"],
-        ["dev.lint", "positional"],
-        ["--help", "no.such"],
-        ["test", "--only"],
-    ],
-    ids=" ".join,
+    ["dev.lint --no-such", "dev.lint positional", "--help no.such", "--list no.such", "test --only"],
 )
-def test_words_it_does_not_know_are_refused_with_exit_code_2(inv: Run, words: list[str]) -> None:
-    done = inv(*words)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert "\nhint: ./inv --list" in done.stderr
+def test_a_faulty_command_line_is_refused_with_exit_code_2(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Inv(binary="inv", version="0").run(["inv", "--search-root", str(ROOT), *words.split()])
+    assert caught.value.code == 2
+    assert "\nhint: ./inv --list" in capsys.readouterr().err
 
 
 def _needs_env(name: str) -> bool:
@@ -143,19 +149,31 @@ def test_an_unknown_suite_is_refused_with_exit_code_2(inv: Run) -> None:
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        ("AutomationError", 1),
-        ("ConfigError", 2),
-        ("PreflightError", 4),
-        ("StepFailed", 5),
-        ("NotMet", 6),
-        ("Busy", 7),
-        ("OutcomeUnknown", 8),
+        (errors.AutomationError, 1),
+        (errors.ConfigError, 2),
+        (errors.PreflightError, 4),
+        (errors.StepFailed, 5),
+        (errors.NotMet, 6),
+        (errors.Busy, 7),
+        (errors.OutcomeUnknown, 8),
     ],
 )
-def test_an_error_ends_as_message_hint_and_its_exit_code(sample: Run, error: str, code: int) -> None:
-    done = sample("fail", "--error", error)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert done.stderr == "error: it failed\nhint: look\n"
+def test_an_error_ends_as_message_hint_and_its_exit_code(
+    error: type[errors.AutomationError], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @command(help={})
+    def fail(context: Context) -> None:
+        raise error("it failed", hint="look")
+
+    with pytest.raises(Exit) as caught:
+        fail(Context())
+    assert caught.value.code == code
+    assert capsys.readouterr() == ("", "error: it failed\nhint: look\n")
+
+
+def test_the_exit_code_of_an_error_is_that_of_the_process(sample: Run) -> None:
+    done = sample("fail", "--error", "Busy")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "error: it failed\nhint: look\n")
 
 
 def test_a_defect_is_shown_with_its_traceback_and_exits_1(sample: Run) -> None:
