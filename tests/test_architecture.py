@@ -74,13 +74,21 @@ def ring(path: Path) -> str:
     return parts[0] if len(parts) > 1 else ""
 
 
-def imported(path: Path) -> Iterator[Imported]:
-    for node in ast.walk(tree(path)):
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree(path)))
+
+
+@cache
+def imported(path: Path) -> frozenset[Imported]:
+    found = set()
+    for node in nodes(path):
         if isinstance(node, ast.Import):
-            yield from (_split(alias.name) for alias in node.names)
+            found |= {_split(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = _absolute(path, node)
-            yield from (_split(f"{module}.{alias.name}") for alias in node.names)
+            found |= {_split(f"{module}.{alias.name}") for alias in node.names}
+    return frozenset(found)
 
 
 def _absolute(path: Path, node: ast.ImportFrom) -> str:
@@ -103,7 +111,7 @@ def third_party(path: Path) -> set[str]:
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return (n for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+    return (n for n in nodes(path) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def faulty(found: Iterable[tuple[Path, object]]) -> dict[str, object]:
@@ -164,7 +172,7 @@ def test_only_dispatch_imports_by_name() -> None:
     users = {
         name(path)
         for path in FILES
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if getattr(node, "id", getattr(node, "attr", "")) in {"import_module", "__import__"}
     }
     assert users <= {"engine/dispatch.py"}
@@ -290,9 +298,7 @@ def test_no_function_is_longer_than_50_lines() -> None:
 def test_everything_is_caught_only_at_the_outer_edges() -> None:
     """The edges: around one action, around one command; a shipped program has one of its own."""
     for path in FILES:
-        lines = [
-            n.lineno for n in ast.walk(tree(path)) if isinstance(n, ast.ExceptHandler) and catches_all(n)
-        ]
+        lines = [n.lineno for n in nodes(path) if isinstance(n, ast.ExceptHandler) and catches_all(n)]
         allowed = 1 if ring(path) == "shipped" else OUTER_EDGES.get(name(path), 0)
         assert len(lines) <= allowed, f"{name(path)}: lines {lines}"
 
