@@ -6,10 +6,12 @@ import json
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from .netlink import open_socket, set_prohibited
 from .system import LabError, in_namespace, make_namespace, remove_namespace, run
 from .topology import Site, Topology, mac_of, port_of
 
@@ -24,6 +26,8 @@ class Network:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self._sockets: dict[str, socket.socket] = {}
+        self._routes: dict[str, socket.socket] = {}
+        self._routing = threading.Lock()
 
     def build(self) -> None:
         """Make the site networks and the control link; the WAN devices come with the forwarder.
@@ -34,8 +38,10 @@ class Network:
         refuse_used_prefix(self.topology)
         NAMESPACES.mkdir(parents=True, exist_ok=True)
         for site in self.topology.sites.values():
-            make_namespace(path_of(site.namespace))
-            self._sockets[site.name] = in_namespace(path_of(site.namespace), partial(_build_site, site))
+            namespace = path_of(site.namespace)
+            make_namespace(namespace)
+            self._sockets[site.name] = in_namespace(namespace, partial(_build_site, site))
+            self._routes[site.name] = in_namespace(namespace, open_socket)
         self._connect_control()
 
     def route_wan(self, site: Site) -> None:
@@ -104,12 +110,9 @@ class Network:
 
         Packets for hosts at the same site never meet the router; the port being down stops those.
         """
-        refusing = self.prohibited_at(address)
-        for site in self.topology.sites.values():
-            if wanted and site.name not in refusing:
-                _ip(site.namespace, f"route add prohibit {address}/32")
-            elif not wanted and site.name in refusing:
-                _ip(site.namespace, f"route delete prohibit {address}/32")
+        with self._routing:  # one request and its answer at a time
+            for routes in self._routes.values():
+                set_prohibited(routes, address, wanted)
 
     def prohibited_at(self, address: str) -> list[str]:
         """Read back which sites' routers refuse packets to an address."""
