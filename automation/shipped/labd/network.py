@@ -1,5 +1,6 @@
 """Site networks, server ports, fences and the control link."""
 
+import errno
 import fcntl
 import ipaddress
 import json
@@ -97,9 +98,11 @@ class Network:
 
     def set_port(self, server: str, site: Site, up: bool) -> None:
         """Set a server's port on the bridge; a server that is off has none."""
-        device = port_of(server)
-        if has_device(self._sockets[site.name], device):
-            set_up(self._sockets[site.name], device, up)
+        try:
+            set_up(self._sockets[site.name], port_of(server), up)
+        except OSError as exc:
+            if exc.errno != errno.ENODEV:  # a dying server takes its port with it at any moment
+                raise
 
     def port_is_up(self, server: str, site: Site) -> bool:
         """Read back a server's port."""
