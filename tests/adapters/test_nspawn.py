@@ -1,0 +1,210 @@
+"""The pure parts of the nspawn adapter: recipe, sources, seeds, host keys, preflight, leftovers."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from automation.adapters.nspawn import hostkeys, image, machine, remains, seeds, supervisor
+from automation.adapters.nspawn.hostkeys import HostKey
+from automation.model.environment import Inventory, LabSettings, Server
+from automation.model.errors import AdapterError, PreflightError
+from automation.shipped.labd.topology import parse as parse_topology
+
+LAB = LabSettings(
+    id="t1",
+    prefix="10.9.0.0/16",
+    control_subnet="10.9.0.0/24",
+    sites={"north": "10.9.1.0/24", "south": "10.9.2.0/24"},
+    wan_rtt="30 ms",  # type: ignore[arg-type]
+)
+KEY = HostKey("PRIVATE", "ssh-ed25519 AAAA pg-a")
+
+
+def server(name: str, site: str, address: str, *groups: str) -> Server:
+    return Server(name=name, address=address, site=site, provider="nspawn", image="debian-12", groups=groups)
+
+
+# --- image ------------------------------------------------------------------------------------
+
+
+def test_every_part_of_a_recipe_is_in_its_digest() -> None:
+    recipe = image.RECIPES["debian-12"]
+    changes = ({"suite": "trixie"}, {"packages": ("less",)}, {"finish": "true"}, {"name": "other"})
+    digests = {recipe.digest} | {recipe.model_copy(update=change).digest for change in changes}
+    assert len(digests) == 5
+
+
+def test_an_unknown_image_is_refused_with_those_known() -> None:
+    with pytest.raises(AdapterError) as refusal:
+        image.recipe_of("windows-11")
+    assert "debian-12" in str(refusal.value.hint)
+
+
+DEB822 = """\
+Types: deb
+URIs: http://mirror.city.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.city.example/debian-security/
+Suites: bookworm-security
+"""
+ONE_LINE = "# comment\ndeb [arch=amd64] http://mirror.city.example/debian bookworm main contrib\n"
+UBUNTU = "deb http://archive.ubuntu.com/ubuntu noble main universe\n"
+THIRD_PARTY = "deb [signed-by=/k.gpg] https://apt.vendor.example/repo stable main\n"
+
+
+@pytest.mark.parametrize(
+    ("texts", "archive", "security"),
+    [
+        ([DEB822], "http://mirror.city.example/debian", "http://mirror.city.example/debian-security"),
+        ([ONE_LINE], "http://mirror.city.example/debian", image.SECURITY),
+        ([UBUNTU, THIRD_PARTY], image.ARCHIVE, image.SECURITY),
+        (
+            [THIRD_PARTY, DEB822],
+            "http://mirror.city.example/debian",
+            "http://mirror.city.example/debian-security",
+        ),
+        ([], image.ARCHIVE, image.SECURITY),
+    ],
+    ids=["deb822", "one-line", "ubuntu", "third party first", "none"],
+)
+def test_the_machines_own_debian_mirrors_are_used_and_no_other(
+    texts: list[str], archive: str, security: str
+) -> None:
+    sources = image.debian_sources(texts, "bookworm")
+    assert [line.split()[2:4] for line in sources] == [
+        [archive, "bookworm"],
+        [archive, "bookworm-updates"],
+        [security, "bookworm-security"],
+    ]
+
+
+def test_a_build_dies_with_its_builder() -> None:
+    command = image.build_command(
+        image.RECIPES["debian-12"], Path("/i/root"), Path("/i/finish.sh"), ["deb x"]
+    )
+    assert command[:4] == ["setpriv", "--pdeathsig", "KILL", "unshare"]
+    assert "--kill-child=KILL" in command
+
+
+def test_an_unfinished_image_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / f".building-{image.RECIPES['debian-12'].digest}-999999999").mkdir()
+    assert not image.root_of(tmp_path, "debian-12").is_dir()
+
+
+# --- first files and host keys ----------------------------------------------------------------
+
+
+def test_a_server_asks_its_own_sites_dns_first() -> None:
+    dns = [server("dns-a", "north", "10.9.1.10", "dns"), server("dns-b", "south", "10.9.2.10", "dns")]
+    inventory = Inventory(servers={each.name: each for each in dns})
+    assert seeds.resolvers_of(server("pg-b", "south", "10.9.2.20"), inventory) == ("10.9.2.10", "10.9.1.10")
+
+
+def test_private_files_are_private_and_folders_come_before_their_files() -> None:
+    files = seeds.first_files(
+        server("pg-a", "north", "10.9.1.20"), ["10.9.1.10"], KEY, "ssh-ed25519 A", machine_id="0" * 32
+    )
+    by_path = {str(file["path"]): file for file in files}
+    assert by_path["/etc/ssh/ssh_host_ed25519_key"]["mode"] == 0o600
+    assert by_path["/home/ops/.ssh"]["mode"] == 0o700
+    paths = list(by_path)
+    assert paths.index("/home/ops/.ssh") < paths.index("/home/ops/.ssh/authorized_keys")
+    assert "10.9.1.20 pg-a" in str(by_path["/etc/hosts"]["text"])
+
+
+def test_a_new_key_replaces_the_pinned_one_and_leaves_the_others(tmp_path: Path) -> None:
+    known_hosts = tmp_path / "known_hosts"
+    hostkeys.pin(known_hosts, "pg-a", "10.9.1.20", KEY)
+    hostkeys.pin(known_hosts, "pg-b", "10.9.2.20", HostKey("", "ssh-ed25519 BBBB pg-b"))
+    hostkeys.pin(known_hosts, "pg-a", "10.9.1.20", HostKey("", "ssh-ed25519 CCCC pg-a"))
+    assert known_hosts.read_text().splitlines() == [
+        "pg-b,10.9.2.20 ssh-ed25519 BBBB",
+        "pg-a,10.9.1.20 ssh-ed25519 CCCC",
+    ]
+    assert known_hosts.stat().st_mode & 0o777 == 0o600
+
+
+# --- supervisor -------------------------------------------------------------------------------
+
+
+def test_the_supervisor_reads_the_topology_the_adapter_writes() -> None:
+    topology = parse_topology(json.dumps(supervisor.topology(LAB)))
+    assert topology.control_link == "ms-t1"
+    assert str(topology.control_address) == "10.9.0.1"
+    assert str(topology.site("north").gateway) == "10.9.1.254"
+    assert topology.links["north>south"] == {"delay_ms": 15.0}
+    assert topology.links["south>control"] == {"delay_ms": 7.5}
+
+
+@pytest.mark.parametrize("folder", ["/srv/a:b/lab", "/srv/a,b/lab", "/run/mainstay/lab", "/srv/my state/lab"])
+def test_a_folder_that_cannot_hold_disks_is_refused(folder: str) -> None:
+    with pytest.raises(AdapterError, match="cannot keep disks"):
+        supervisor.refuse_odd_path(Path(folder))
+
+
+# --- preflight --------------------------------------------------------------------------------
+
+
+def test_an_inotify_limit_that_the_servers_would_hit_is_refused_with_the_fix() -> None:
+    assert machine.inotify_problems(128, 7) == []
+    (problem,) = machine.inotify_problems(128, 24)
+    assert "sysctl fs.inotify.max_user_instances=1024" in problem
+
+
+@pytest.mark.parametrize(
+    ("routes", "clashes"),
+    [
+        ([("default", "eth0"), ("192.0.2.0/24", "eth0")], False),
+        ([("10.9.2.0/24", "vpn0")], True),
+        ([("10.9.0.0/16", "ms-t1"), ("10.9.0.1", "ms-t1")], False),
+    ],
+    ids=["free", "vpn", "the lab's own"],
+)
+def test_a_prefix_that_is_routed_elsewhere_is_refused(routes: list[tuple[str, str]], clashes: bool) -> None:
+    assert bool(machine.prefix_problems(LAB, routes)) is clashes
+
+
+def test_no_daemon_policy_is_removed_again_even_after_an_error(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    with suppress(RuntimeError), machine.no_daemons(policy):
+        assert policy.read_text().endswith("exit 101\n")
+        raise RuntimeError
+    assert not policy.exists()
+
+
+def test_a_policy_of_the_machines_own_is_left_alone(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 0\n")
+    with machine.no_daemons(policy):
+        assert policy.read_text() == "#!/bin/sh\nexit 0\n"
+    assert policy.exists()
+
+
+def test_without_apt_the_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(PreflightError, match="the lab needs mmdebstrap"):
+        machine.install(("mmdebstrap",), print)
+
+
+# --- leftovers --------------------------------------------------------------------------------
+
+MOUNTS = """\
+22 1 8:1 / / rw - ext4 /dev/vda rw
+40 22 0:40 / /var/lib/mainstay/t1/lab/hosts/pg-a/root rw - overlay mainstay-t1-pg-a rw,lowerdir=/i
+41 22 0:41 / /elsewhere rw - overlay mainstay-t1-pg-b rw,lowerdir=/i
+42 22 0:42 / /other rw - overlay mainstay-t12-pg-a rw,lowerdir=/i
+43 22 0:43 / /var/lib/mainstay/t1/laboratory rw - tmpfs x rw
+"""
+
+
+def test_only_mounts_of_this_lab_are_leftovers() -> None:
+    assert remains.lab_mounts(MOUNTS, Path("/var/lib/mainstay/t1/lab"), "t1") == [
+        "/var/lib/mainstay/t1/lab/hosts/pg-a/root",
+        "/elsewhere",
+    ]
