@@ -4,6 +4,7 @@ Each site's server is a primary of its own for the zone; a swap goes to every on
 that answers, with the old value as prerequisite (compare and set).
 """
 
+import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Literal
 
@@ -22,8 +23,8 @@ from automation.model.evidence import DnsChange
 from automation.model.records import Context, Outcome
 
 ANSWER_TIMEOUT_S = 3.0
-# How long a server that is not required may still answer once the required ones have.
-GRACE_S = 0.25
+# A server that is not required gets as long again as the required ones took, and no less than this.
+GRACE_S = 0.05
 
 _Answer = Literal["updated", "was-new"]
 
@@ -39,8 +40,9 @@ def swap_address(action: SwapAddress, ctx: Context) -> Outcome:
     jobs = {name: pool.submit(_swap, name, action, ctx, key) for name in action.servers}
     pool.shutdown(wait=False)
     required = {jobs[name] for name in action.required}
+    began = time.monotonic()
     wait(required, timeout=min(ctx.timeout_s, ANSWER_TIMEOUT_S * 2), return_when=FIRST_EXCEPTION)
-    wait(jobs.values(), timeout=GRACE_S)
+    wait(jobs.values(), timeout=max(GRACE_S, time.monotonic() - began))
     answers = {name: _settled(job) for name, job in jobs.items()}
     for name in action.required:
         answer = answers[name]

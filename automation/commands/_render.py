@@ -136,6 +136,7 @@ def write_html(report: DrillReport, path: Path) -> None:
         rta=format_rta,
         rpa=format_rpa,
         notes=notes,
+        ledgers=_ledgers(report),
     )
     path.write_text(page, encoding="utf-8")
 
@@ -179,11 +180,20 @@ def notes(row: ServiceResult) -> list[str]:
         found.append(f"{doubtful} writes were in doubt, {row.loss.in_doubt_present} of them were kept")
     if row.loss.refused_present:
         found.append(f"{len(row.loss.refused_present)} writes were refused and yet kept")
-    if row.found_on_lost_primary is not None:
+    if row.found_on_lost_primary is not None and row.loss.missing:
         found.append(
             f"{row.found_on_lost_primary} of {len(row.loss.missing)} lost writes are on the lost disk"
         )
     return found
+
+
+def _ledgers(report: DrillReport) -> list[tuple[str, ServiceResult]]:
+    """Services whose losses are the same writes, a database and what writes to it, stand together."""
+    together: dict[Loss, list[ServiceResult]] = {}
+    for row in report.services:
+        if row.loss.status == "measured":
+            together.setdefault(row.loss, []).append(row)
+    return [(", ".join(row.title for row in rows), rows[0]) for rows in together.values()]
 
 
 # --- small parts ---------------------------------------------------------------------------------

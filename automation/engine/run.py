@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import automation
 from automation.engine.context import RunContext
+from automation.engine.dispatch import load
 from automation.engine.executor import execute
 from automation.engine.journal import Journal, read_journal
 from automation.engine.lock import hold
@@ -78,6 +79,8 @@ def run_plan(
         Busy: another run holds a service or host of this plan; nothing was changed.
     """
     folder = ctx.artifacts.parent
+    for address in {step.run.do for step in plan.steps}:
+        load(address)  # now, not in the middle of an outage
     with hold(ctx.state / "locks", locks_of(plan), holder=f"run {ctx.run_id} of {actor}", reason=plan.name):
         _write_plan(folder / "plan.json", plan)
         with closing(Journal(folder / "journal.jsonl")) as journal:

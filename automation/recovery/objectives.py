@@ -38,8 +38,9 @@ class Segment(Model):
 class Outage(Model):
     """The outage of one service as its clients saw it.
 
-    `hard_down_s` is the longest stretch without a good answer, `brownout_s` the rest, in which failures
-    and successes mixed. `resolution_s` is the widest gap between probes where the outage began or ended.
+    `brownout_s` is what a probe saw beside its longest stretch without a good answer: failures mixed with
+    successes; `hard_down_s` is the rest. `resolution_s` is the widest gap between probes where the
+    outage began or ended.
     `rta_s` of a service that did not recover is what had passed when the record ended: at least that.
     """
 
@@ -105,7 +106,7 @@ class ProbeOutage(NamedTuple):
     reason: str = ""
     failed: ProbeRecord | None = None
     good: ProbeRecord | None = None
-    hard_down_ns: int = 0
+    brownout_ns: int = 0
     gap_ns: int = 0
     last_ns: int = 0
     failed_afterwards: int = 0
@@ -115,6 +116,8 @@ def find_outage(records: Sequence[ProbeRecord], marks: Milestones, sustained: in
     """Find the outage in the records of one probe, in order of their sequence numbers."""
     loss_ns = _ns(marks.fault_at) or _last_well(records, _ns(marks.declared_at), sustained)
     before = [index for index, one in enumerate(records) if one.good and loss_ns and one.end_ns <= loss_ns]
+    if not records:
+        return ProbeOutage(reason="there is no record of it")
     if loss_ns is None or not before:
         return ProbeOutage(reason="no witness saw it well before the loss")
     if records[-1].start_ns < loss_ns:
@@ -126,10 +129,11 @@ def find_outage(records: Sequence[ProbeRecord], marks: Milestones, sustained: in
     end = back if back is not None else len(records) - 1
     good = records[back] if back is not None else None
     last_ns = good.end_ns if good else max(one.end_ns for one in records[first:])
+    window = records[first : end + 1]
     return ProbeOutage(
         failed=records[first],
         good=good,
-        hard_down_ns=_hard_down_ns(records[first : end + 1], last_ns),
+        brownout_ns=last_ns - window[0].start_ns - _hard_down_ns(window, last_ns),
         gap_ns=_widest_gap(records[min(before[-1], first) : end + 1]),
         last_ns=last_ns,
         failed_afterwards=sum(not one.good for one in records[end + 1 :]),
@@ -177,7 +181,7 @@ def _worst(outages: Mapping[str, ProbeOutage], marks: Milestones) -> Outage:
     recovered = all(seen.good for seen in outages.values())
     deciding = max(outages, key=lambda name: (outages[name].good is None, outages[name].last_ns))
     last_ns = max(outages[deciding].last_ns, first_ns)
-    hard_down_ns = max(seen.hard_down_ns for seen in outages.values())
+    brownout_ns = max(seen.brownout_ns for seen in outages.values())
     lost = sorted(name for name, seen in outages.items() if seen.good is None)
     return Outage(
         status="measured" if recovered else "not-recovered",
@@ -185,8 +189,8 @@ def _worst(outages: Mapping[str, ProbeOutage], marks: Milestones) -> Outage:
         rta_s=(last_ns - first_ns) / 1e9,
         first_failed_at=at_ns(first_ns),
         client_good_at=at_ns(last_ns) if recovered else None,
-        hard_down_s=hard_down_ns / 1e9,
-        brownout_s=(last_ns - first_ns - hard_down_ns) / 1e9,
+        hard_down_s=(last_ns - first_ns - brownout_ns) / 1e9,
+        brownout_s=brownout_ns / 1e9,
         resolution_s=max(seen.gap_ns for seen in outages.values()) / 1e9,
         deciding_probe=deciding,
         failed_afterwards=sum(seen.failed_afterwards for seen in outages.values()),

@@ -313,7 +313,7 @@ def _list_new(name: str, keeper: Service, store: PostgresqlStandby, database: st
     )
 
 
-# Starts the cluster on a throw-away copy, on a socket in /tmp alone, and refuses every write of its own accord.
+# Starts the cluster on a throw-away copy, on a socket in /tmp alone, refusing every write of its own accord.
 _OPEN_AND_LIST = """
 set -eu
 version=${1%%/*}; name=${1#*/}

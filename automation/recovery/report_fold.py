@@ -41,8 +41,6 @@ from automation.recovery.objectives import (
 from automation.recovery.planner import old_writes_artifact, rpo_s, rto_s, writes_artifact
 from automation.recovery.report import (
     DrillReport,
-)
-from automation.recovery.report import (
     Measurement,
     ProbeView,
     ServiceResult,
@@ -169,16 +167,15 @@ def _milestones(plan: Plan, folded: _Fold) -> Milestones:
 
 
 def _last_change(plan: Plan, folded: _Fold, services: set[str | None]) -> datetime | None:
-    """When the last step that changed one of these services had ended."""
-    ends = [
-        folded.ended[step.id]
+    """When the last step that changed one of these services had ended; None unless all of them did."""
+    changes = [
+        step.id
         for step in plan.steps
-        if step.service
-        and step.service in services
-        and step.run.effect == "change"
-        and step.id in folded.ended
+        if step.service and step.service in services and step.run.effect == "change"
     ]
-    return max(ends, default=None)
+    done = [folded.ended[name] for name in changes if name in folded.ends]
+    succeeded = all(name in folded.ends and folded.ends[name].status == "succeeded" for name in changes)
+    return max(done, default=None) if succeeded else None
 
 
 def _history(folded: _Fold, read: Callable[[str], str | None]) -> History:

@@ -1,7 +1,7 @@
 """Where everything stands in a drill's drawing: steps as bars, clients as a band, one time axis. Pure.
 
 Across, all places are percent of the width, so that the page may be any width; down, they are pixels.
-Zero on the axis is the loss. Jinja draws what stands here and decides nothing.
+Zero on the axis is the first fault, or without one the first failure. Jinja draws what stands here and decides nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -123,7 +123,7 @@ def find_axis(report: DrillReport) -> Axis:
 
 
 def make_ticks(axis: Axis) -> Iterable[Tick]:
-    """Round seconds from the loss, about five of them."""
+    """Round seconds from zero, about five of them."""
     first, last = axis.seconds(axis.from_at), axis.seconds(axis.until_at)
     step = next((s for s in _TICK_STEPS_S if (last - first) / s <= TICKS), _TICK_STEPS_S[-1])
     number = int(first // step) + 1
@@ -154,14 +154,14 @@ def _moments(report: DrillReport) -> list[tuple[str, datetime]]:
     marks = report.marks
     good = [row.outage.client_good_at for row in report.services if row.outage.client_good_at]
     named = (
-        ("loss", marks.fault_at),
         ("detected", marks.detected_at),
         ("declared", marks.declared_at),
         ("approved", marks.approved_at),
         ("recovered", marks.run_ended_at),
         ("clients good", max(good, default=None)),
     )
-    return [(label, at) for label, at in named if at is not None]
+    faults = [(fault.fault, fault.at) for fault in report.faults]
+    return [*faults, *((label, at) for label, at in named if at is not None)]
 
 
 def _outage(report: DrillReport, axis: Axis) -> tuple[float, float] | None:

@@ -300,7 +300,9 @@ def probe_postgresql(attempt: Attempt) -> Answer:
     if not answer:
         return "no_answer", "closed without an answer", None
     fields = answer[5:].decode("utf-8", "replace").split("\0")
-    return "bad_status", " ".join(field[1:] for field in fields if field[:1] in ("C", "M")), None
+    told = " ".join(field[1:] for field in fields if field[:1] in ("C", "M"))
+    # SQLSTATE class 28: it judged our login and would serve others, which is all that pg_isready asks too.
+    return None if told.startswith("28") else "bad_status", told, None
 
 
 def probe_http(attempt: Attempt) -> Answer:

@@ -3,9 +3,8 @@
 import pytest
 
 from automation.adapters import postgresql
-from automation.commands._session import Session
 from automation.model.catalog import PostgresqlStandby, Service
-from drtests.conftest import Recovered
+from drtests.conftest import Recovered, Session
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """Clients find every recovered service by its name."""
 
 from automation.adapters.dns import list_addresses
-from automation.commands._session import Session
 from automation.model.catalog import Catalog
-from drtests.conftest import Recovered
+from drtests.conftest import Recovered, Session
 
 
 def test_every_name_leads_to_the_recovery_host(

@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from automation.commands._session import Session
 from automation.model.catalog import Endpoint
-from drtests.conftest import Recovered
+from drtests.conftest import Recovered, Session
 
 _ASK = """
 import json, sys, urllib.request
