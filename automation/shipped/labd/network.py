@@ -220,7 +220,6 @@ def _build_site(site: Site) -> socket.socket:
     _set_sysctls(
         {
             "net/ipv4/ip_forward": "1",
-            "net/ipv4/icmp_ratelimit": "0",  # a fence answers every attempt, not one a second
             "net/ipv4/icmp_ratelimit": "0",  # a fenced server is refused at once, every time
             "net/ipv6/conf/all/disable_ipv6": "1",
             "net/ipv6/conf/default/disable_ipv6": "1",
