@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = ROOT / "templates"
 PLAIN_WIDTH = 1000
+LISTED_WRITES = 500
 STYLES = {
     "met": "bold green",
     "succeeded": "green",
@@ -137,6 +138,7 @@ def write_html(report: DrillReport, path: Path) -> None:
         rpa=format_rpa,
         notes=notes,
         ledgers=_ledgers(report),
+        listed=LISTED_WRITES,
     )
     path.write_text(page, encoding="utf-8")
 
