@@ -183,9 +183,8 @@ def notes(row: ServiceResult) -> list[str]:
     if row.loss.refused_present:
         found.append(f"{len(row.loss.refused_present)} writes were refused and yet kept")
     if row.found_on_lost_primary is not None and row.loss.missing:
-        found.append(
-            f"{row.found_on_lost_primary} of {len(row.loss.missing)} lost writes are on the lost disk"
-        )
+        held = f"{row.found_on_lost_primary} of {len(row.loss.missing)} lost writes"
+        found.append(f"{held} are on the disk of the lost primary")
     return found
 
 

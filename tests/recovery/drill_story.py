@@ -125,7 +125,9 @@ def _opening(plan: Plan) -> RunOpened:
 
 def _end(step: str, told: Told, story: Story) -> StepEnded:
     if step == story.fails:
-        failure = Failure(error="AdapterError", message="pg-a took a connection from client-1: it is not fenced")
+        failure = Failure(
+            error="AdapterError", message="pg-a took a connection from client-1: it is not fenced"
+        )
         return StepEnded(step=step, status="failed", failure=failure)
     outcome = Outcome(changed=True, summary=told.text, evidence=told.evidence)
     return StepEnded(step=step, status="succeeded", outcome=outcome)
@@ -142,7 +144,10 @@ TOLD = {
         -30, 20, "city-hall is dark", Fault(fault="power-loss", target="city-hall", at=at(0))
     ),
     "fault/1-link-cut": Told(
-        -2100, -2000, "city-hall and eoc are cut", Fault(fault="link-cut", target="city-hall,eoc", at=at(-2000))
+        -2100,
+        -2000,
+        "city-hall and eoc are cut",
+        Fault(fault="link-cut", target="city-hall,eoc", at=at(-2000)),
     ),
     "fault/2-wait": Told(-2000, -30, "waited 2 s"),
     "fault/2-power-loss": Told(
@@ -202,14 +207,20 @@ TOLD = {
         2640,
         "pay-db.city.lab is 10.77.2.20",
         DnsChange(
-            name="pay-db.city.lab", old="10.77.1.20", new="10.77.2.20", updated=("dns-b",), reconcile=("dns-a",)
+            name="pay-db.city.lab",
+            old="10.77.1.20",
+            new="10.77.2.20",
+            updated=("dns-b",),
+            reconcile=("dns-a",),
         ),
     ),
     "payments/dns-web": Told(
         2641,
         2680,
         "pay.city.lab is 10.77.2.30",
-        DnsChange(name="pay.city.lab", old="10.77.1.30", new="10.77.2.30", updated=("dns-b",), reconcile=("dns-a",)),
+        DnsChange(
+            name="pay.city.lab", old="10.77.1.30", new="10.77.2.30", updated=("dns-b",), reconcile=("dns-a",)
+        ),
     ),
     "clients-good": Told(2690, 3800, "client-1 saw 10 good probes in a row"),
     "checks": Told(3800, 6900, "7 checks passed", ChecksRun(passed=7, failed=0, skipped=0)),

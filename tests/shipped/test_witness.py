@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from payments_server import OneLineServer, PaymentsServer
 
 from automation.shipped import witness
+from tests.shipped.payments_server import OneLineServer, PaymentsServer
 
 PROGRAM = Path(witness.__file__)
 BEAT_MS = 20

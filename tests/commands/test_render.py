@@ -1,0 +1,232 @@
+"""Results on a terminal of 80 and of 120 columns, in a pipe, and as a page."""
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from automation.adapters.nspawn.status import LabServer, LabSite, LabStatus
+from automation.commands import _render
+from automation.commands._runs import RunRow, StepRow
+from automation.recovery.objectives import Loss, Outage
+from automation.recovery.planner import City
+from automation.recovery.report_fold import fold_report
+from tests.recovery.conftest import IDENTIFIER, REPOSITORY, make_inventory
+from tests.recovery.drill_story import Story, tell
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def city() -> City:
+    from automation.model.catalog import load_catalog
+    from automation.model.environment import load_environment
+    from automation.model.observations import PostgresqlCluster
+
+    standby = PostgresqlCluster(host="pg-b", system_identifier=IDENTIFIER, timeline=3, in_recovery=True)
+    catalog = load_catalog(REPOSITORY / "inventories/lab/services.yml")
+    return City(load_environment(REPOSITORY, "lab"), make_inventory(), catalog, {"pg-b": standby})
+
+
+@pytest.fixture(params=[80, 120])
+def shown(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Print on a terminal of that width; give its lines without colours."""
+
+    def show(print_it: Callable[..., None], *values: object) -> list[str]:
+        terminal = Terminal()
+        monkeypatch.setenv("COLUMNS", str(request.param))
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setattr(sys, "stdout", terminal)
+        print_it(*values)
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+        assert max(len(line) for line in lines) <= request.param
+        return lines
+
+    return show
+
+
+RUN = RunRow(
+    run_id="20261121-031355-0b1e",
+    plan="site-loss",
+    mode="exercise",
+    actor="coordinator",
+    started_at=datetime(2026, 11, 21, 3, 13, 55, tzinfo=UTC),
+    seconds=21.4,
+    status="succeeded",
+    steps=(
+        StepRow(
+            step="payments-db/promote",
+            started_at=datetime(2026, 11, 21, 3, 14, 9, tzinfo=UTC),
+            seconds=0.14,
+            status="succeeded",
+            text="pg-b is primary on timeline 4",
+        ),
+    ),
+)
+
+
+def test_the_result_fits_and_names_target_and_measure(shown: Callable[..., list[str]], city: City) -> None:
+    lines = shown(_render.print_result, fold_report(tell(city, Story(lost=20))))
+    row = next(line for line in lines if line.strip().startswith("payments "))
+    assert re.split(r"\s{2,}", row.strip()) == [
+        "payments",
+        "2 min",
+        "2.86 s",
+        "5 s",
+        "1.91 s, 20 lost",
+        "met",
+    ]
+
+
+def test_a_plan_fits_and_names_every_step(shown: Callable[..., list[str]], city: City) -> None:
+    plan = tell(city, Story()).plan
+    text = "".join(line.strip() for line in shown(_render.print_plan, plan))
+    for step in plan.steps:
+        assert step.id.split("/")[0] in text
+        assert step.run.do.split(".")[0] in text
+
+
+def test_runs_and_one_run_fit(shown: Callable[..., list[str]]) -> None:
+    assert any("succeeded" in line for line in shown(_render.print_runs, [RUN]))
+    assert any("timeline 4" in line for line in shown(_render.print_run, RUN))
+    assert shown(_render.print_runs, []) == ["no runs yet"]
+
+
+def test_a_lab_shows_what_is_off_and_what_is_absent(shown: Callable[..., list[str]]) -> None:
+    server = LabServer(
+        site="city-hall",
+        address="10.77.1.20",
+        image="debian-12",
+        power="off",
+        autostart=False,
+        network="blocked",
+    )
+    lab = LabStatus(
+        lab_id="lab",
+        running=True,
+        wan="relay",
+        servers={"pg-a": server},
+        sites={"city-hall": LabSite(power="failed", network="down")},
+    )
+    lines = shown(_render.print_lab, lab, make_inventory())
+    assert any("pg-a" in line and "blocked" in line for line in lines)
+    assert any("pg-b" in line and "absent" in line for line in lines)
+    assert "site city-hall: power failed, network down" in lines
+
+
+def test_in_a_pipe_a_row_is_a_line_without_colours(capsys: pytest.CaptureFixture[str], city: City) -> None:
+    plan = tell(city, Story()).plan
+    _render.print_plan(plan)
+    output = capsys.readouterr().out
+    assert "\x1b" not in output
+    assert len(output.splitlines()) == len(plan.steps) + 2
+    for step in plan.steps:
+        assert step.why in output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 s"), (5.0, "5 s"), (0.5, "0.5 s"), (60, "1 min"), (14400, "4 h")]
+)
+def test_targets_read_as_people_set_them(seconds: float, words: str) -> None:
+    assert _render.format_target(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("outage", "words"),
+    [
+        (Outage(status="measured", rta_s=2.86), "2.86 s"),
+        (Outage(status="not-recovered", rta_s=61.0), "over 1 min 01 s"),
+        (Outage(status="none-seen", rta_s=0.0), "no outage"),
+        (Outage(status="not-measured"), "not measured"),
+    ],
+)
+def test_a_measure_that_is_none_reads_as_none(outage: Outage, words: str) -> None:
+    assert _render.format_rta(outage) == words
+
+
+def test_lost_writes_are_counted_beside_their_age() -> None:
+    assert _render.format_rpa(Loss(status="measured", rpa_s=1.9, missing=("a", "b"))) == "1.90 s, 2 lost"
+    assert _render.format_rpa(Loss(status="measured", rpa_s=0.0)) == "none lost"
+    assert _render.format_rpa(Loss(status="not-measured")) == "not measured"
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """Counts what a reader without eyes, scripts or network depends on."""
+
+    VOID = frozenset({"meta", "br", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [value for name, value in attrs if name in ("src", "href") and value]
+        if tag == "svg":
+            self.images.append(dict(attrs))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+STORIES = {
+    "good": Story(),
+    "lost-writes": Story(lost=20, brownout=True),
+    "stopped": Story(fails="payments-db/fence-proof", back_ms=None),
+    "unwatched": Story(witness=False),
+}
+
+
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
+def test_the_page_is_whole_and_stands_alone(tmp_path: Path, city: City, story: Story) -> None:
+    report = fold_report(tell(city, story))
+    _render.write_html(report, tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.open == []
+    assert page.fetched == []
+    assert "script" not in page.tags
+    assert all(image.get("role") == "img" and image.get("aria-labelledby") for image in page.images)
+    words = " ".join(page.words)
+    assert report.headline in words
+    for step in report.steps:
+        assert step.id in words
+
+
+def test_what_a_page_shows_is_escaped(tmp_path: Path, city: City) -> None:
+    report = fold_report(tell(city, Story())).model_copy(update={"title": "<script>alert(1)</script> & co"})
+    _render.write_html(report, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in text
+
+
+def test_a_long_list_of_lost_writes_is_cut_and_says_so(
+    tmp_path: Path, city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_render, "LISTED_WRITES", 5)
+    _render.write_html(fold_report(tell(city, Story(lost=20))), tmp_path / "report.html")
+    assert "The other 15 stand in report.json." in (tmp_path / "report.html").read_text()
