@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = ROOT / "templates"
 PLAIN_WIDTH = 1000
+NARROW = 100
 LISTED_WRITES = 500
 STYLES = {
     "met": "bold green",
@@ -72,11 +73,12 @@ def print_plan(plan: Plan) -> None:
     """Print the steps of a plan in the order in which they could start."""
     console = _console()
     console.print(Text(f"{plan.name}: {len(plan.steps)} steps, mode {plan.mode}, digest {plan.digest[:12]}"))
-    table = _table("Wave", "Step", "Does", "Effect", "Why", right={0})
+    narrow = console.width < NARROW
+    table = _table("Wave", "Step", "Effect", "Why", *(() if narrow else ("Does",)), right={0})
     for number, wave in enumerate(plan.waves(), start=1):
         for step in wave:
-            effect = step.run.effect
-            table.add_row(str(number), step.id, _does(step), _word(effect), Text(step.why))
+            row = (str(number), Text(step.id, no_wrap=True), _word(step.run.effect), Text(step.why))
+            table.add_row(*row, *(() if narrow else (_does(step),)))
     console.print(table)
 
 

@@ -88,10 +88,9 @@ def test_the_result_fits_and_names_target_and_measure(shown: Callable[..., list[
 
 def test_a_plan_fits_and_names_every_step(shown: Callable[..., list[str]], city: City) -> None:
     plan = tell(city, Story()).plan
-    text = "".join(line.strip() for line in shown(_render.print_plan, plan))
+    text = " ".join(shown(_render.print_plan, plan))
     for step in plan.steps:
-        assert step.id.split("/")[0] in text
-        assert step.run.do.split(".")[0] in text
+        assert f" {step.id} " in text
 
 
 def test_runs_and_one_run_fit(shown: Callable[..., list[str]]) -> None:
