@@ -52,6 +52,31 @@ def lab_cgroups(lab_id: str) -> list[Cgroup]:
     return [cgroup for cgroup in _places(lab_id) if cgroup.path.is_dir()]
 
 
+def owner(lab_id: str) -> Path | None:
+    """Give the state folder that a running lab works for, from its supervisor's command line."""
+    for cgroup in lab_cgroups(lab_id):
+        for pid in cgroup.processes():
+            with suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+                if words[-5:-2] == ["--lab-id", lab_id, "--state"]:
+                    return Path(words[-2])
+    return None
+
+
+def refuse_foreign(lab_id: str, state: Path) -> None:
+    """Refuse to touch a lab of this id that works for another state folder.
+
+    Raises:
+        AdapterError: it does.
+    """
+    holder = owner(lab_id)
+    if holder not in (None, state):
+        raise AdapterError(
+            f"a lab {lab_id} runs on this machine for {holder}, not for {state}; nothing was changed",
+            hint=f"take it down with MAINSTAY_STATE={holder.parent}, or give this lab another id",
+        )
+
+
 def make_lab_cgroups(lab_id: str) -> list[Path]:
     """Make the lab's folder in every hierarchy; give those that the supervisor is to join.
 

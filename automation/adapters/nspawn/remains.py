@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from automation.adapters.nspawn.cgroups import end_lab_processes
+from automation.adapters.nspawn.cgroups import end_lab_processes, refuse_foreign
 from automation.adapters.nspawn.hostkeys import forget_all
 from automation.model.errors import AdapterError
 
@@ -20,6 +20,7 @@ def remove(state: Path, lab_id: str) -> str:
     Raises:
         AdapterError: something could not be removed.
     """
+    refuse_foreign(lab_id, state)
     removed = [
         "processes and cgroups" if end_lab_processes(lab_id) else "",
         "network link" if remove_link(f"ms-{lab_id}") else "",

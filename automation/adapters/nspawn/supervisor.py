@@ -9,7 +9,7 @@ import time
 from itertools import permutations
 from pathlib import Path
 
-from automation.adapters.nspawn.cgroups import lab_cgroups, make_lab_cgroups
+from automation.adapters.nspawn.cgroups import lab_cgroups, make_lab_cgroups, refuse_foreign
 from automation.adapters.nspawn.client import Supervisor
 from automation.model.environment import LabSettings
 from automation.model.errors import AdapterError
@@ -19,7 +19,10 @@ SHIPPED = Path(__file__).resolve().parents[2] / "shipped"
 START_TIMEOUT_S = 30.0
 
 # Joins the given number of cgroups, then becomes the command: all of the lab is born inside them.
-JOIN = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1/cgroup.procs"; shift; n=$((n-1)); done; exec "$@"'
+JOIN = (
+    'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ > "$1/cgroup.procs" || exit 1; shift; n=$((n-1)); done; '
+    'exec "$@"'
+)
 
 
 def topology(lab: LabSettings) -> dict[str, object]:
@@ -58,6 +61,7 @@ def start(state: Path, lab: LabSettings) -> bool:
                 hint="./inv lab.down, then ./inv lab.up",
             )
         return False
+    refuse_foreign(lab.id, state)
     refuse_odd_path(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
