@@ -110,7 +110,7 @@ def by_playbook(session: Session) -> float:
         return [
             str(Path(sys.executable).with_name("ansible-playbook")),
             *("-i", str(session.environment.inventory_files[0])),
-            *("-e", f"bench_state={session.state}"),
+            *("-e", f"bench_state={session.state} bench_lab={session.environment.require_lab().id}"),
             str(ROOT / "bench/failover.yml"),
         ]
 

@@ -11,7 +11,7 @@ on() { # host, command
     ssh -F "$mux/config" "$1" "$2"
 }
 
-/usr/bin/python3 -I -S "$(dirname "$0")/power.py" "$state" pg-a
+/usr/bin/python3 -I -S "$(dirname "$0")/power.py" "$state" "${LAB:-lab}" pg-a
 on "$new.30" "sudo -n systemctl start payments.service" &
 start=$!
 on "$new.20" "sudo -n -u postgres psql --cluster 15/main -XqAtc 'SELECT pg_promote(true, 60)'" >/dev/null

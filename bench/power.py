@@ -1,6 +1,6 @@
 """The rack's power switch and network port, as a hand-written script would call them.
 
-    python3 -I -S bench/power.py STATE HOST
+    python3 -I -S bench/power.py STATE LAB HOST
 
 Cuts the power of a lab host, with its autostart off, and blocks its network port.
 """
@@ -11,18 +11,18 @@ import socket
 import sys
 
 REQUESTS = (
-    lambda host: {"request": "power_off_server", "server": host, "autostart": False},
-    lambda host: {"request": "block_server", "server": host},
+    {"request": "power_off_server", "autostart": False},
+    {"request": "block_server"},
 )
 
 
-def main(state: str, host: str) -> int:
+def main(state: str, lab: str, host: str) -> int:
     folder = os.open(f"{state}/lab", os.O_PATH)
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(f"/proc/self/fd/{folder}/ctl.sock")
     reader = connection.makefile("rb")
     for request in REQUESTS:
-        connection.sendall(json.dumps(request(host)).encode() + b"\n")
+        connection.sendall(json.dumps({**request, "lab_id": lab, "server": host}).encode() + b"\n")
         answer = json.loads(reader.readline())
         if not answer["ok"]:
             print(answer["error"], file=sys.stderr)

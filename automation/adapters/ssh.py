@@ -5,6 +5,7 @@ socket here, because paramiko leaves Nagle on and a kept connection then waits u
 to 40 ms a command.
 """
 
+import logging
 import shlex
 import socket
 import time
@@ -33,6 +34,8 @@ class Connections:
         self._known_hosts = known_hosts
         self._hosts: dict[str, _Host] = {}
         self._lock = Lock()
+        # It logs every lost connection as an error; here that is an AdapterError with words of its own.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
     def remote(self, host: str) -> Remote:
         with self._lock:

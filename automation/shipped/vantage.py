@@ -19,14 +19,14 @@ import argparse
 import errno
 import json
 import os
+import selectors
 import socket
 import sys
-import threading
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Record = dict[str, Any]
@@ -123,42 +123,89 @@ def follow(path: str, deadline: float) -> Iterator[list[Record]]:
 
 
 def refused(arguments: argparse.Namespace) -> int:
-    """Try to connect to the fenced address, and at the same time to what must answer from here."""
+    """Try to connect to the fenced address, and at the same time to what must answer from here.
+
+    Several attempts, because the kernel drops an unreachable message that arrives while connect() holds the
+    socket, and sends the next SYN a second later. One attempt that was told no ends the trying early.
+    """
     fenced = (arguments.address, arguments.port)
     targets = [fenced] * arguments.attempts + [split_target(text) for text in arguments.reachable]
     started_wall_ns = time.time_ns()
-    answers = connect_all(targets, arguments.timeout_ms / 1000)
+
+    def told_no(answers: list[Record]) -> bool:
+        tries, controls = answers[: arguments.attempts], answers[arguments.attempts :]
+        said = {answer.get("how") for answer in tries} & {"unreachable", "connect_refused"}
+        return bool(said) and all("how" in answer for answer in controls)
+
+    answers = connect_all(targets, arguments.timeout_ms / 1000, told_no)
     tries, controls = answers[: arguments.attempts], answers[arguments.attempts :]
     how = {answer["how"] for answer in tries}
     # A connection that this machine could not even try proves nothing.
     proven = not how & {"connected", "own_trouble", "name_resolution"}
-    result = {"refused": proven, "how": ",".join(sorted(how)), "attempts": tries, "controls": controls}
+    told = ",".join(sorted(how - {"given_up"}))
+    result = {"refused": proven, "how": told, "attempts": tries, "controls": controls}
     code = 0 if proven else 1 if "connected" in how else 2
     return report({**result, "started_wall_ns": started_wall_ns, "ended_wall_ns": time.time_ns()}, code)
 
 
-def connect_all(targets: list[tuple[str, int]], timeout_s: float) -> list[Record]:
-    """Connect to all targets at the same time; tell how each went, in their order."""
+def connect_all(
+    targets: list[tuple[str, int]], timeout_s: float, enough: Callable[[list[Record]], bool]
+) -> list[Record]:
+    """Connect to all targets at the same time; tell how each went, in their order.
+
+    Ends when all have answered, when `enough` says so, or after the time; what is open then was `given_up`
+    or is a `connect_timeout`.
+    """
     answers: list[Record] = [{"target": f"{address}:{port}"} for address, port in targets]
-
-    def connect(index: int) -> None:
-        address, port = targets[index]
-        begin_ns = time.monotonic_ns()
-        how, detail = "connected", ""
-        try:
-            # As bytes: text would load the IDNA tables first, 30 ms in the hot path.
-            target = (address.encode("ascii"), port)
-            socket.create_connection(target, timeout=timeout_s).close()  # type: ignore[arg-type]
-        except (OSError, UnicodeError) as exc:
-            how, detail = classify(exc), str(exc)
-        answers[index].update(how=how, detail=detail, ms=round((time.monotonic_ns() - begin_ns) / 1e6, 1))
-
-    threads = [threading.Thread(target=connect, args=(index,)) for index in range(len(targets))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    waiting = selectors.DefaultSelector()
+    began = time.monotonic()
+    for index, target in enumerate(targets):
+        begin_connect(answers[index], target, waiting)
+    while waiting.get_map() and not enough(answers):
+        left_s = began + timeout_s - time.monotonic()
+        if left_s <= 0:
+            break
+        for key, _ in waiting.select(left_s):
+            number = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # type: ignore[union-attr]
+            settle(key.data, number, began)
+            waiting.unregister(key.fileobj)
+            key.fileobj.close()  # type: ignore[union-attr]
+    timed_out = time.monotonic() - began >= timeout_s
+    for key in list(waiting.get_map().values()):
+        key.data.update(how="connect_timeout" if timed_out else "given_up", detail="no answer yet")
+        key.fileobj.close()  # type: ignore[union-attr]
+    waiting.close()
     return answers
+
+
+def begin_connect(answer: Record, target: tuple[str, int], waiting: selectors.BaseSelector) -> None:
+    """Send the first packet of a connection; an error that is known at once is noted."""
+    began = time.monotonic()
+    try:
+        sock = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET)
+    except OSError as exc:
+        answer.update(how="own_trouble", detail=str(exc))
+        return
+    sock.setblocking(False)
+    try:
+        # As bytes: text would load the IDNA tables first, 30 ms in the hot path.
+        number = sock.connect_ex((target[0].encode("ascii"), target[1]))
+    except (OSError, UnicodeError) as exc:
+        answer.update(how=classify(exc), detail=str(exc))
+        sock.close()
+        return
+    if number == errno.EINPROGRESS:
+        waiting.register(sock, selectors.EVENT_WRITE, answer)
+        return
+    settle(answer, number, began)
+    sock.close()
+
+
+def settle(answer: Record, number: int, began: float) -> None:
+    """Note how a connection ended, by its error number."""
+    how = classify(OSError(number, os.strerror(number))) if number else "connected"
+    detail = os.strerror(number) if number else ""
+    answer.update(how=how, detail=detail, ms=round((time.monotonic() - began) * 1000, 1))
 
 
 def split_target(text: str) -> tuple[str, int]:
