@@ -83,6 +83,7 @@ class SavedDisks:
                 shutil.rmtree(old, ignore_errors=True)
             fresh.rename(disk.upper)
             disk.work.mkdir(mode=0o755)
+        os.sync()  # else the copies are written out under whatever is measured next
 
 
 def inspect(
