@@ -205,14 +205,19 @@ def _ask(ctx: Context, host: str, argv: Sequence[str]) -> tuple[int, dict[str, A
 
 
 def _clock_offset(remote: Remote, host: str, tries: int = 5) -> tuple[float, float]:
-    """The host's clock minus ours, and the most it can be wrong by: half the shortest round trip."""
+    """The host's clock minus ours, and the most that this can be wrong by: half the shortest round trip.
+
+    An offset that is smaller than its own uncertainty is taken as none: correcting by it would only add
+    noise to clocks that agree, as those of one machine or of one NTP source do.
+    """
     best = (0.0, float("inf"))
     for _ in range(tries):
         before = time.time()
         there = float(_must(remote, ["date", "+%s.%N"], "read its clock", host).stdout)
         after = time.time()
         best = min(best, (there - (before + after) / 2, (after - before) / 2), key=lambda pair: pair[1])
-    return best
+    offset_s, uncertainty_s = best
+    return best if abs(offset_s) > uncertainty_s else (0.0, abs(offset_s) + uncertainty_s)
 
 
 def _parse(content: bytes) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from automation.model.evidence import (
     Fault,
     FenceProof,
     Promotion,
-    ServerState,
     Source,
 )
 from automation.recovery.objectives import Loss, Milestones, Outage, Verdict
@@ -50,6 +49,15 @@ class StepResult(Model):
     ended_at: datetime | None = None
     seconds: float | None = None
     text: str = ""
+
+
+class FenceResult(Model):
+    """One fence, as the device that makes it read it back."""
+
+    step: str
+    server: str
+    read_back: str
+    source: Source
 
 
 class Stretch(Model):
@@ -110,7 +118,7 @@ class DrillReport(Model):
     declaration: Declaration | None
     services: tuple[ServiceResult, ...]
     steps: tuple[StepResult, ...]
-    fences: tuple[ServerState, ...]
+    fences: tuple[FenceResult, ...]
     proofs: tuple[FenceProof, ...]
     promotions: tuple[Promotion, ...]
     dns: tuple[DnsChange, ...]

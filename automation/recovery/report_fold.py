@@ -3,11 +3,11 @@
 Every time and verdict of the report comes from here, and from nothing but what was written down.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeVar
 
-from automation.model.actions import AwaitFailed
+from automation.model.actions import AwaitFailed, BlockServer, PowerOffServer
 from automation.model.base import Model, format_duration
 from automation.model.catalog import Service
 from automation.model.evidence import (
@@ -41,6 +41,7 @@ from automation.recovery.objectives import (
 from automation.recovery.planner import old_writes_artifact, rpo_s, rto_s, writes_artifact
 from automation.recovery.report import (
     DrillReport,
+    FenceResult,
     Measurement,
     ProbeView,
     ServiceResult,
@@ -101,7 +102,7 @@ def fold_report(facts: DrillFacts) -> DrillReport:
         declaration=next(iter(folded.all(Declaration)), None),
         services=rows,
         steps=steps,
-        fences=folded.all(ServerState),
+        fences=tuple(_fences(facts.plan, folded)),
         proofs=folded.all(FenceProof),
         promotions=folded.all(Promotion),
         dns=folded.all(DnsChange),
@@ -149,6 +150,19 @@ class _Fold:
 
 def _text(end: StepEnded) -> str:
     return end.outcome.summary if end.outcome else end.failure.message if end.failure else ""
+
+
+def _fences(plan: Plan, folded: _Fold) -> Iterator[FenceResult]:
+    """What each fence's own step read back; fences run side by side and may not see each other yet."""
+    for step in plan.steps:
+        end = folded.ends.get(step.id)
+        state = end.outcome.evidence if end and end.outcome else None
+        if not isinstance(state, ServerState) or not isinstance(step.run, PowerOffServer | BlockServer):
+            continue
+        read_back = f"network {state.network}"
+        if isinstance(step.run, PowerOffServer):
+            read_back = f"power {state.power}, autostart {'on' if state.autostart else 'off'}"
+        yield FenceResult(step=step.id, server=state.server, read_back=read_back, source=state.source)
 
 
 # --- measuring -----------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_the_run_is_folded_whole(city: City) -> None:
     assert {step.status for step in report.steps} == {"succeeded"}
     promote = next(step for step in report.steps if step.id == "payments-db/promote")
     assert (promote.started_at, promote.seconds) == (at(2461), pytest.approx(0.139))
-    assert [fence.network for fence in report.fences] == ["connected", "blocked"]
+    assert [fence.read_back for fence in report.fences] == ["power off, autostart off", "network blocked"]
     assert report.proofs[0].refused_by == "connect_timeout"
     assert report.checks is not None
     assert report.checks.passed == 7
