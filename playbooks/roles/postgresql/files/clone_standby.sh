@@ -9,6 +9,11 @@ version=$1 cluster=$2 port=$3 primary=$4 user=$5 slot=$6
 data=/var/lib/postgresql/$version/$cluster
 incoming=$data.incoming
 samples=/usr/share/postgresql/$version
+configuration=/etc/postgresql/$version/$cluster/postgresql.conf
+
+# A run whose controller was killed may still be copying: wait for it, then see what is left to do.
+exec 9>"/run/lock/clone-$version-$cluster"
+flock 9
 
 if [ ! -e "$data/PG_VERSION" ]; then
   rm -rf -- "$incoming"
@@ -22,4 +27,6 @@ if [ ! -e "$data/PG_VERSION" ]; then
   done
   mv -- "$incoming" "$data"
 fi
-pg_createcluster --port="$port" "$version" "$cluster"
+if [ ! -e "$configuration" ]; then
+  pg_createcluster --port="$port" "$version" "$cluster"
+fi

@@ -1,0 +1,143 @@
+"""The city of inventories/lab in a lab of its own: other id, other addresses, configured by site.yml."""
+
+import http.client
+import json
+import shutil
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from automation.adapters import keys, nspawn
+from automation.adapters.ansible import list_inventory, run_playbook
+from automation.adapters.ssh import Connections, await_ready
+from automation.engine.context import RunContext
+from automation.model.actions import AwaitReady, BuildImage, CreateServer, MakeKeys, RunPlaybook, StartLab
+from automation.model.environment import Environment, SecretRef, state_root
+from automation.model.evidence import PlaybookRun
+from automation.model.loading import load_model
+from automation.provisioning.planner import SECRETS
+
+LAB = Path(__file__).resolve().parents[2] / "inventories" / "lab"
+
+
+class Answer(NamedTuple):
+    """What the payments service answered."""
+
+    status: int
+    body: Any
+
+
+class City:
+    """Seven servers, and what a test asks of them."""
+
+    def __init__(self, lab_id: str, net: str, folder: Path) -> None:
+        self.environment = _environment(lab_id, net, folder / "inventory")
+        self.state = folder / "state"
+        self.state.mkdir(mode=0o700)
+        self.inventory = list_inventory(self.environment.inventory_files, self.state)
+        key, known = self.state / "ssh/id_ed25519", self.state / "known_hosts"
+        self.connections = Connections(self.inventory, self.environment.automation_user, key, known)
+        self.context = RunContext(
+            run_id="test",
+            environment=self.environment,
+            inventory=self.inventory,
+            state=self.state,
+            images=state_root() / "images",
+            artifacts=self.state / "artifacts",
+            connections=self.connections,
+            progress=lambda step, text: print(text),
+            step_id="test",
+            timeout_s=300.0,
+        )
+
+    def up(self) -> None:
+        nspawn.preflight(self.state, self.environment, print)
+        keys.make(MakeKeys(secrets=SECRETS), self.context)
+        nspawn.build_image(BuildImage(image="debian-12"), self.context)
+        nspawn.start_lab(StartLab(), self.context)
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(self._bring_up, self.inventory.servers))
+
+    def _bring_up(self, name: str) -> None:
+        server = self.inventory.server(name)
+        create = CreateServer(host=name, site=server.site, address=server.address, image=server.image)
+        nspawn.create_server(create, self.context)
+        await_ready(AwaitReady(host=name), self.context)
+
+    def down(self) -> None:
+        self.connections.close()
+        nspawn.remove_lab(self.state, self.environment.require_lab().id)
+
+    def converge(self, limit: str | None = None, **variables: str | int | bool) -> int:
+        """Run site.yml; give the number of tasks that changed something."""
+        secrets = {name: SecretRef(file=f"secrets/{name}") for name in SECRETS}
+        action = RunPlaybook(playbook="playbooks/site.yml", limit=limit, variables=variables, secrets=secrets)
+        evidence = run_playbook(action, self.context).evidence
+        assert isinstance(evidence, PlaybookRun)
+        return sum(evidence.changed.values())
+
+    def root(self, host: str, *command: str, stdin: str | None = None) -> str:
+        """Run a command as root; it must end well."""
+        done = self.connections.remote(host).run(["sudo", "-n", *command], stdin=stdin)
+        assert done.exit_code == 0, f"{command} on {host}: {done.stderr}"
+        return done.stdout.strip()
+
+    def sql(self, host: str, *statements: str, database: str = "postgres") -> str:
+        """Ask a cluster as its superuser."""
+        options = [part for statement in statements for part in ("-c", statement)]
+        return self.root(host, "runuser", "-u", "postgres", "--", "psql", "-XqAt", "-d", database, *options)
+
+    def pay(self, reference: str, host: str = "app-a", amount_cents: int = 1250) -> Answer:
+        """Take a payment at one application server, past the service's name."""
+        payment = {"reference": reference, "account": "A-1", "amount_cents": amount_cents}
+        return self.call("POST", "/payments", host, json.dumps(payment))
+
+    def call(self, method: str, path: str, host: str = "app-a", body: str | None = None) -> Answer:
+        connection = http.client.HTTPConnection(self.inventory.server(host).address, 8080, timeout=15)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return Answer(answer.status, json.loads(answer.read()))
+        finally:
+            connection.close()
+
+    def stored(self, reference: str, host: str = "pg-a") -> bool:
+        """Say whether a server holds a payment."""
+        question = f"select count(*) from payments where reference = '{reference}'"
+        return self.sql(host, question, database="payments") == "1"
+
+    def point(self, name: str, host: str) -> None:
+        """Point a name at a host, on both DNS servers."""
+        secret = (self.state / "secrets/tsig_key").read_text().strip()
+        address = self.inventory.server(host).address
+        lines = (
+            "server 127.0.0.1",
+            f"key hmac-sha256:mainstay {secret}",
+            f"update delete {name}.city.lab. A",
+            f"update add {name}.city.lab. 5 A {address}",
+            "send",
+        )
+        for server in ("dns-a", "dns-b"):
+            self.root(server, "nsupdate", stdin="\n".join(lines) + "\n")
+
+    def resolve(self, name: str, vantage: str) -> str:
+        """Resolve a name as a host's own programs do."""
+        return self.root(vantage, "getent", "ahostsv4", f"{name}.city.lab").split()[0]
+
+
+def port_is_open(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _environment(lab_id: str, net: str, folder: Path) -> Environment:
+    """Copy the lab's inventory to other addresses."""
+    shutil.copytree(LAB, folder)
+    for name in ("hosts.yml", "environment.yml"):
+        text = (folder / name).read_text()
+        (folder / name).write_text(text.replace("10.77.", f"{net}.").replace("id: lab", f"id: {lab_id}"))
+    return load_model(folder / "environment.yml", Environment, name=lab_id, folder=folder)
