@@ -1,5 +1,6 @@
 """The golden image of the lab's servers: its recipe, and how it is built and kept."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -14,14 +15,15 @@ from automation.model.errors import AdapterError
 # Packages may be in the image, configuration may not: the roles put that there.
 FINISH = """\
 pg_dropcluster 15 main || true
-rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id /etc/resolv.conf
+rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id /etc/resolv.conf /etc/apt/sources.list
 : > /etc/machine-id
 echo 127.0.0.1 localhost > /etc/hosts
 echo localhost > /etc/hostname
 systemctl list-unit-files --state=enabled --no-legend | while read -r unit rest; do
   [ "$unit" = ssh.service ] || systemctl --quiet disable "$unit"
 done
-systemctl --quiet mask systemd-logind.service systemd-udevd.service systemd-udev-trigger.service \
+systemctl --quiet mask systemd-logind.service dbus-org.freedesktop.login1.service \
+systemd-udevd.service systemd-udev-trigger.service \
   systemd-timesyncd.service console-getty.service getty@.service getty.target
 install -d /etc/systemd/journald.conf.d
 printf '[Journal]\\nStorage=volatile\\nRuntimeMaxUse=8M\\n' > /etc/systemd/journald.conf.d/small.conf
@@ -92,7 +94,8 @@ def root_of(images: Path, image: str) -> Path:
 def build(images: Path, image: str, say: Callable[[str], None]) -> bool:
     """Build an image unless it is there; tell whether it was built.
 
-    Built beside its place and renamed when complete, so a build that was killed leaves no image.
+    Built beside its place and renamed when complete, so a build that was killed leaves no image;
+    one that runs already is waited for.
 
     Raises:
         AdapterError: mmdebstrap failed; its last lines are in the message.
@@ -101,13 +104,17 @@ def build(images: Path, image: str, say: Callable[[str], None]) -> bool:
     if target.is_dir():
         return False
     images.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _remove_unfinished(images, recipe)
-    draft = images / f".building-{recipe.digest}-{os.getpid()}"
-    draft.mkdir(mode=0o755)
-    _debootstrap(recipe, draft, say)
-    (draft / "recipe.json").write_text(recipe.model_dump_json(indent=1) + "\n")
-    os.sync()
-    draft.rename(target.parent)
+    draft = images / f".building-{recipe.digest}"
+    with (images / f".lock-{recipe.digest}").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.is_dir():
+            return False
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o755)
+        _debootstrap(recipe, draft, say)
+        (draft / "recipe.json").write_text(recipe.model_dump_json(indent=1) + "\n")
+        os.sync()
+        draft.rename(target.parent)
     return True
 
 
@@ -188,9 +195,3 @@ def _debootstrap(recipe: Recipe, draft: Path, say: Callable[[str], None]) -> Non
             transient=True,
             hint=f"{log} has everything; the machine must reach its Debian package sources",
         )
-
-
-def _remove_unfinished(images: Path, recipe: Recipe) -> None:
-    for draft in images.glob(f".building-{recipe.digest}-*"):
-        if not Path("/proc", draft.name.rpartition("-")[2]).exists():
-            shutil.rmtree(draft)
