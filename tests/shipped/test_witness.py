@@ -20,6 +20,7 @@ from tests.shipped.payments_server import OneLineServer, PaymentsServer
 PROGRAM = Path(witness.__file__)
 BEAT_MS = 20
 AUTHENTICATION_REQUEST = b"R\x00\x00\x00\x08\x00\x00\x00\x0a"
+NO_SUCH_LOGIN = b"E\x00\x00\x00\x28SFATAL\0C28000\0Mno such role\0\0"
 STARTING_UP = b"E\x00\x00\x00\x3bSFATAL\0C57P03\0Mthe database system is starting up\0\0"
 
 Records = list[dict[str, object]]
@@ -157,53 +158,60 @@ def test_an_orderly_end_leaves_a_last_line_and_every_sequence_number_once(
     assert [r["seq"] for r in run.probes()] == list(range(1, len(sent) + 1))
 
 
-@pytest.mark.parametrize(
-    ("mode", "write", "error"),
-    [
-        ("good", "acknowledged", None),
-        ("not-written", "refused", "bad_status"),
-        ("unknown", "in_doubt", "bad_status"),
-        ("bare-error", "in_doubt", "bad_status"),
-        ("silent", "in_doubt", "no_answer"),
-        ("reset", "in_doubt", "no_answer"),
-    ],
-)
-def test_a_write_is_acknowledged_refused_or_in_doubt(
-    run: Run, city: PaymentsServer, mode: str, write: str, error: str | None
-) -> None:
-    city.mode = mode
-    run.start(probe("http-write", city.port, path="/payments"), timeout_ms=80)
-    first = run.until(lambda seen: len(seen) >= 2)[0]
-    assert (first["write"], first["error"], first["reference"]) == (write, error, "r1/pay/http-write/1")
+WRITES = {
+    "good": ("acknowledged", None),
+    "not-written": ("refused", "bad_status"),
+    "unknown": ("in_doubt", "bad_status"),
+    "bare-error": ("in_doubt", "bad_status"),
+    "silent": ("in_doubt", "no_answer"),
+    "reset": ("in_doubt", "no_answer"),
+    "nobody-there": ("refused", "connect_refused"),
+}
+ANSWERS: dict[str, tuple[str, bytes | None, str | None, str]] = {
+    "starting-up": ("postgresql", STARTING_UP, "bad_status", "57P03 the database system is starting up"),
+    "login-refused": ("postgresql", NO_SUCH_LOGIN, None, "28000 no such role"),
+    "closed": ("postgresql", b"", "no_answer", "closed without an answer"),
+    "silent": ("postgresql", None, "no_answer", "timed out"),
+    "not-http": ("http", b"\x15\x03not http\r\n\r\n", "no_answer", "BadStatusLine"),
+    "not-found": ("http", b"HTTP/1.1 404 Gone\r\n\r\n", "bad_status", "HTTP 404"),
+    "cut-off": ("http", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf", "no_answer", "IncompleteRead"),
+}
 
 
-def test_a_write_that_never_left_is_refused(run: Run) -> None:
-    run.start(probe("http-write", free_port(), path="/payments"))
-    first = run.until(lambda seen: len(seen) >= 1)[0]
-    assert (first["write"], first["error"]) == ("refused", "connect_refused")
+@pytest.fixture(scope="module")
+def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, object]]]:
+    """The first record of a probe of every server that misbehaves, seen by one witness."""
+    writing = {mode: PaymentsServer() for mode in WRITES}
+    answering = {name: OneLineServer(answer) for name, (_, answer, _, _) in ANSWERS.items()}
+    probes = []
+    for mode, server in writing.items():
+        server.mode = mode
+        server.come_back()
+        probes.append(probe("http-write", server.port, path="/payments") | {"id": f"write/{mode}"})
+    writing["nobody-there"].close()
+    for name, one in answering.items():
+        probes.append(probe(ANSWERS[name][0], one.port) | {"id": f"answer/{name}"})
+    run = Run(tmp_path_factory.mktemp("met"))
+    run.start(*probes, timeout_ms=400)
+    ids = {str(described["id"]) for described in probes}
+    records = run.until(lambda seen: {str(r["probe"]) for r in seen} == ids)
+    yield {str(r["probe"]): r for r in reversed(records)}
+    run.kill()
+    for server in [*writing.values(), *answering.values()]:
+        server.close()
 
 
-@pytest.mark.parametrize(
-    ("kind", "answer", "error", "detail"),
-    [
-        ("postgresql", STARTING_UP, "bad_status", "57P03 the database system is starting up"),
-        ("postgresql", b"", "no_answer", "closed without an answer"),
-        ("postgresql", None, "no_answer", "timed out"),
-        ("http", b"\x15\x03not http\r\n\r\n", "no_answer", "BadStatusLine"),
-        ("http", b"HTTP/1.1 404 Gone\r\n\r\n", "bad_status", "HTTP 404"),
-        ("http", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf", "no_answer", "IncompleteRead"),
-    ],
-)
-def test_an_answer_that_is_no_good_is_bad(
-    run: Run,
-    one_line: Callable[[bytes | None], OneLineServer],
-    kind: str,
-    answer: bytes | None,
-    error: str,
-    detail: str,
-) -> None:
-    run.start(probe(kind, one_line(answer).port), timeout_ms=60)
-    first = run.until(lambda seen: len(seen) >= 1)[0]
+@pytest.mark.parametrize("mode", WRITES)
+def test_a_write_is_acknowledged_refused_or_in_doubt(met: dict[str, dict[str, object]], mode: str) -> None:
+    first = met[f"write/{mode}"]
+    assert (first["write"], first["error"]) == WRITES[mode]
+    assert first["reference"] == f"r1/write/{mode}/1"
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_is_judged(met: dict[str, dict[str, object]], name: str) -> None:
+    _, _, error, detail = ANSWERS[name]
+    first = met[f"answer/{name}"]
     assert first["error"] == error
     assert detail in str(first["detail"])
 
@@ -232,19 +240,18 @@ def test_connect_errors_have_classes(exc: Exception, named: str) -> None:
 
 def test_a_slow_answer_never_holds_up_the_beat(run: Run, city: PaymentsServer) -> None:
     city.mode = "silent"
-    run.start(probe("http-write", city.port, path="/payments"), timeout_ms=400)
-    records = run.until(lambda seen: len(seen) >= 5)
-    first_end = int(str(records[0]["end_mono_ns"]))
-    assert sum(int(str(r["start_mono_ns"])) < first_end for r in records) == 5
+    run.start(probe("http-write", city.port, path="/payments"), timeout_ms=200)
+    records = run.until(lambda seen: len(seen) >= 2)
+    assert int(str(records[1]["start_mono_ns"])) < int(str(records[0]["end_mono_ns"]))
 
 
 def test_beyond_the_bound_a_probe_is_recorded_as_failed_not_skipped(run: Run, city: PaymentsServer) -> None:
     city.mode = "silent"
-    run.start(probe("http-write", city.port, path="/payments"), timeout_ms=300, outstanding_max=3)
-    records = run.until(lambda seen: [r["seq"] for r in seen[:6]] == [1, 2, 3, 4, 5, 6])
-    assert [r["error"] for r in records[:5]] == ["no_answer"] * 3 + ["witness"] * 2
-    assert [r["write"] for r in records[:5]] == ["in_doubt"] * 3 + ["refused"] * 2
-    assert "3 probes outstanding" in str(records[3]["detail"])
+    run.start(probe("http-write", city.port, path="/payments"), timeout_ms=9000, outstanding_max=3)
+    first, second = run.until(lambda seen: len(seen) >= 2)[:2]
+    assert (first["seq"], second["seq"]) == (4, 5)
+    assert (first["error"], first["write"]) == ("witness", "refused")
+    assert "3 probes outstanding" in str(first["detail"])
 
 
 def test_a_killed_witness_forgets_no_acknowledged_write_and_goes_on_counting(
