@@ -44,8 +44,11 @@ class DrillRow(Model):
         return all(row.found_on_lost_primary in (None, row.missing) for row in self.services)
 
 
-def run_campaign(session: Session, drill: str, times: int) -> Path:
-    """Bring the lab up, drill so many times, keep the rows under bench/results.
+RESULTS = ROOT / "bench/results"
+
+
+def run_campaign(session: Session, drill: str, times: int, *, results: Path = RESULTS) -> list[DrillRow]:
+    """Bring the lab up, drill so many times, keep the rows in the folder of results.
 
     Raises:
         NotMet: a drill did not meet its objectives, or a lost write is not accounted for.
@@ -61,12 +64,12 @@ def run_campaign(session: Session, drill: str, times: int) -> Path:
             restore_disks(session, DISKS)
         rows.append(_drill_once(session, drill))
         progress(f"drill {number} of {times}: {_in_words(rows[-1])}")
-    path = keep(drill, rows)
-    progress(f"{summary(rows)}; kept in {path.relative_to(ROOT)}")
+    path = keep(drill, rows, results)
+    progress(f"{summary(rows)}; kept in {path}")
     bad = [row.run_id for row in rows if row.verdict != "met" or not row.accounted]
     if bad:
         raise NotMet(f"{len(bad)} of {times} drills did not hold: {', '.join(bad)}")
-    return path
+    return rows
 
 
 def _drill_once(session: Session, drill: str) -> DrillRow:
@@ -111,13 +114,13 @@ def _in_words(row: DrillRow) -> str:
     )
 
 
-def keep(drill: str, rows: Sequence[DrillRow]) -> Path:
+def keep(drill: str, rows: Sequence[DrillRow], results: Path) -> Path:
     """Write the rows with the commit they were made at."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    path = ROOT / "bench/results" / f"campaign-{drill}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / f"campaign-{drill}.json"
     content = {
         "drill": drill,
         "commit": commit.stdout.strip() or "unknown",

@@ -31,3 +31,4 @@ class ObservedLab(Model):
     missing_images: tuple[str, ...]
     missing_keys: tuple[str, ...]
     servers: Mapping[str, ObservedServer]
+    failed_sites: tuple[str, ...] = ()

@@ -34,6 +34,8 @@ def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedL
         known = seen.servers.get(server.name)
         if known is not None and _is_fenced(known):
             left_alone[server.name] = "fenced: released only by failback or a new lab"
+        elif server.site in seen.failed_sites:
+            left_alone[server.name] = f"site {server.site} has no power: lab.heal returns it"
         elif known is None or known.power == "off" or not seen.running:
             steps += _bring_up(server, known is None, needs)
     plan = Plan(name="provision", environment=environment.name, mode="apply", steps=tuple(steps))

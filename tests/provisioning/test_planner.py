@@ -73,6 +73,13 @@ def test_a_fenced_host_is_left_alone_and_said_so(lab: Environment, fence: dict[s
     assert "fenced" in wanted.left_alone["pg-a"]
 
 
+def test_a_host_of_a_site_without_power_is_left_alone(lab: Environment) -> None:
+    dark = seen(power="off").model_copy(update={"failed_sites": ("city-hall",)})
+    wanted = plan_servers(lab, inventory(), dark)
+    assert wanted.plan.steps == ()
+    assert "no power" in wanted.left_alone["pg-a"]
+
+
 def test_a_dead_supervisor_is_started_again_with_its_hosts(lab: Environment) -> None:
     assert steps(lab, seen(running=False)) == ["lab", "start/pg-a", "ready/pg-a", "start/pg-b", "ready/pg-b"]
 

@@ -55,6 +55,7 @@ def observe(
         missing_images=missing,
         missing_keys=missing_keys,
         servers=status.observed(seen),
+        failed_sites=tuple(name for name, site in seen.sites.items() if site.power == "failed"),
     )
 
 

@@ -1,0 +1,198 @@
+"""Drills of the whole city by the commands that people type, and what a dead controller leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from automation.commands._campaign import DrillRow, run_campaign
+from automation.commands._drill import restore_disks, save_disks
+from automation.commands._servers import bring_up, converge_servers, refuse_running_lab
+from automation.commands._session import Session, open_session
+from automation.commands.lab import take_down
+from automation.engine.journal import read_journal
+from tests.conftest import ROOT
+
+INV = str(ROOT / "inv")
+DISKS = "test"
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    with open_session("lab") as opened:
+        refuse_running_lab(opened)  # a lab that somebody uses is not ours to break
+        try:
+            yield opened
+        finally:
+            take_down("lab")
+
+
+@pytest.fixture(scope="module")
+def city(session: Session) -> Session:
+    """The lab, converged, with its disks saved."""
+    bring_up(session)
+    converge_servers(session)
+    save_disks(session, DISKS)
+    return session
+
+
+def inv(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([INV, *words], capture_output=True, text=True, check=False)
+
+
+def drilled(name: str) -> tuple[subprocess.CompletedProcess[str], dict[str, object]]:
+    done = inv("dr.drill", "--env", "lab", "--drill", name, "--json")
+    assert done.stdout, done.stderr
+    return done, json.loads(done.stdout)
+
+
+def test_an_asynchronous_loss_is_counted_exactly(city: Session) -> None:
+    """The ledger's lost writes are those on the lost disk, opened isolated, and not at the new primary."""
+    restore_disks(city, DISKS)
+    done, report = drilled("rolling-disaster")
+    assert done.returncode == 0, done.stderr
+    artifacts = city.state / "runs" / str(report["run_id"]) / "artifacts"
+    kept = set((artifacts / "writes-payments.txt").read_text().splitlines())
+    on_lost_disk = set((artifacts / "writes-payments-lost-primary.txt").read_text().splitlines())
+    lines = [json.loads(line) for line in (artifacts / "witness.jsonl").read_text().splitlines()]
+    acknowledged = {line["reference"] for line in lines if line.get("write") == "acknowledged"}
+    services = {row["service"]: row for row in report["services"]}  # type: ignore[attr-defined]
+    missing = set(services["payments"]["loss"]["missing"])
+    assert missing, "the standby lagged by 2 s and nothing was lost: the fault did not bite"
+    assert missing == (acknowledged & on_lost_disk) - kept
+    assert missing == acknowledged - kept
+
+
+def test_a_drill_leaves_its_evidence(city: Session) -> None:
+    run = sorted((city.state / "runs").glob("*/report.json"))[-1].parent
+    assert len(list(read_journal(run / "journal.jsonl"))) > 20
+    page = (run / "report.html").read_text()
+    assert "<script" not in page
+    assert "shared-kernel" in page
+    assert run.name in inv("run.list", "--env", "lab").stdout
+
+
+def test_a_fenced_host_is_not_brought_back(city: Session) -> None:
+    done = inv("lab.up", "--env", "lab")
+    assert done.returncode == 3, done.stderr
+    assert "pg-a (fenced" in done.stderr
+
+
+def test_a_second_drill_in_a_failed_over_city_is_refused(city: Session) -> None:
+    done = inv("dr.drill", "--env", "lab", "--drill", "site-loss")
+    assert (done.returncode, "not a standby" in done.stderr) == (4, True), done.stderr
+
+
+def test_an_rpo_of_zero_is_refused_while_replication_is_asynchronous(city: Session) -> None:
+    restore_disks(city, DISKS)
+    done = inv("dr.drill", "--env", "lab", "--drill", "site-loss-synchronous")
+    assert done.returncode == 5
+    assert "replication is asynchronous" in done.stderr
+    assert "fault" not in done.stderr.split("not started")[0]
+
+
+@pytest.fixture
+def rows(city: Session, tmp_path: Path) -> list[DrillRow]:
+    restore_disks(city, DISKS)
+    return run_campaign(city, "site-loss-synchronous", 3, results=tmp_path)
+
+
+def test_no_acknowledged_write_is_lost_in_synchronous_drills(rows: list[DrillRow]) -> None:
+    assert [row.verdict for row in rows] == ["met"] * 3
+    assert all(service.acknowledged > 10 and service.missing == 0 for row in rows for service in row.services)
+
+
+# --- a dead controller ------------------------------------------------------------------------------
+
+
+def machine() -> list[str]:
+    """List the machine's links, addresses, routes, mounts, namespaces and the lab's cgroups."""
+    shown = [
+        line.split(" valid_lft")[0]
+        for words in ("-oneline address", "route show table all", "netns list")
+        for line in subprocess.run(
+            ["ip", *words.split()], capture_output=True, text=True, check=True
+        ).stdout.splitlines()
+    ]
+    mounts = [line.split(" ", 3)[3] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/mainstay-lab")]
+    return sorted(shown + mounts + cgroups)
+
+
+def processes() -> list[str]:
+    """List what runs for the lab: its supervisor, containers, playbooks."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if any(word in ("labd", "--machine=lab-pg-a") or "ansible-playbook" in word for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+def killed(words: list[str], until: str, limit_s: float = 60.0) -> None:
+    """Start a command and kill -9 its whole process when it has said something."""
+    with subprocess.Popen(
+        [INV, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stderr is not None
+        deadline = time.monotonic() + limit_s
+        for line in running.stderr:
+            if until in line:
+                break
+            assert time.monotonic() < deadline, f"{words} never said {until!r}"
+        os.kill(running.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def before(session: Session) -> list[str]:
+    take_down("lab")
+    return machine()
+
+
+@pytest.mark.parametrize("until", ["run ", "ok   create/"])
+def test_a_controller_killed_during_lab_up_leaves_what_lab_down_removes(
+    before: list[str], until: str
+) -> None:
+    killed(["lab.up", "--env", "lab"], until)
+    assert inv("lab.down", "--env", "lab").returncode == 0
+    assert (machine(), processes()) == (before, [])
+
+
+def test_a_controller_killed_in_a_playbook_leaves_no_playbook(before: list[str]) -> None:
+    assert inv("lab.up", "--env", "lab").returncode == 0
+    killed(["provision.converge", "--env", "lab"], "Name servers:")
+    deadline = time.monotonic() + 20
+    while any("ansible-playbook" in line for line in processes()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any("ansible-playbook" in line for line in processes())
+    assert inv("lab.down", "--env", "lab").returncode == 0
+    assert (machine(), processes()) == (before, [])
+
+
+@pytest.mark.parametrize("until", ["fault/1-power-loss", "payments-db/promote"])
+def test_a_controller_killed_during_a_drill_leaves_what_lab_down_removes(
+    before: list[str], until: str
+) -> None:
+    assert inv("lab.up", "--env", "lab").returncode == 0
+    assert inv("provision.converge", "--env", "lab").returncode == 0
+    killed(["dr.drill", "--env", "lab", "--drill", "site-loss"], until)
+    assert inv("lab.down", "--env", "lab").returncode == 0
+    assert (machine(), processes()) == (before, [])
+
+
+def test_a_controller_killed_during_lab_down_can_be_followed_by_another(before: list[str]) -> None:
+    assert inv("lab.up", "--env", "lab").returncode == 0
+    running = subprocess.Popen([INV, "lab.down", "--env", "lab"], start_new_session=True)
+    time.sleep(0.45)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    assert inv("lab.down", "--env", "lab").returncode == 0
+    assert (machine(), processes()) == (before, [])
