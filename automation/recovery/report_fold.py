@@ -266,9 +266,9 @@ def _measurement(history: History, sustained: int) -> Measurement:
     where = history.host or "the vantage host"
     return Measurement(
         method=(
-            f"RTA (recovery time actual): from the start of the first probe that failed at or after the "
-            f"loss to the end of the first of {sustained} good probes in a row, seen from {where} by the "
-            "names that clients use, resolved anew for every probe.",
+            "RTA (recovery time actual): from the start of the first probe that failed at or after the loss "
+            f"(one under way counts from its start) to the end of the first of {sustained} good probes in a "
+            f"row, seen from {where} by the names that clients use, resolved anew for every probe.",
             "RPA (recovery point actual): numbered writes that were acknowledged to the client and are "
             "missing at the new primary; in seconds, from the oldest of them to the loss. Writes without "
             "a certain answer are in doubt and are counted apart.",

@@ -4,9 +4,10 @@
 Runs alone on a vantage host: one file, standard library only, Python 3.9 or later. It imports nothing
 of Mainstay and needs nobody once started, so its record survives the control node.
 
-Config (JSON): run_id, beat_ms, timeout_ms, outstanding_max (64), out (folder, default the config's own),
-probes: [{id, kind, name, port, path, status: [...], body: {...}}]. The record is `witness.jsonl` in `out`,
-one JSON object a line, told apart by `record`:
+Config (JSON): run_id, beat_ms, timeout_ms, outstanding_max (64), stop_after_s (one day: a witness that
+everybody forgot must not fill a disk), out (folder, default the config's own), probes: [{id, kind, name,
+port, path, status: [...], body: {...}}]. The record is `witness.jsonl` in `out`, one JSON object a line,
+told apart by `record`:
 
   header   first line of every start: host, resolver, clock, config, version, incarnation
   sending  a numbered write is about to leave; with no `probe` line after it, it is in doubt
@@ -50,6 +51,7 @@ ACKNOWLEDGED, REFUSED, IN_DOUBT = "acknowledged", "refused", "in_doubt"
 REAP_AFTER_NS = 50_000_000
 LONGEST_SLEEP_S = 0.05
 ANSWER_BYTES = 65_536
+STOP_AFTER_S = 86_400
 UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.ENONET)
 
 
@@ -188,7 +190,8 @@ class Witness:
         # Probes of different ids are spread over the beat, so they do not compete for the processor.
         offset_ns = self.beat_ns // len(probes)
         due = [time.monotonic_ns() + index * offset_ns for index in range(len(probes))]
-        while not self.stopping and not self.ledger.broken:
+        until_ns = due[0] + int(self.config.get("stop_after_s", STOP_AFTER_S) * 1e9)
+        while not self.stopping and not self.ledger.broken and due[0] < until_ns:
             self.reap()
             index = due.index(min(due))
             late_ns = time.monotonic_ns() - due[index]
@@ -365,7 +368,8 @@ def run(path: str) -> int:
     witness.run()
     if ledger.broken:
         return report({"error": f"cannot write {ledger.path}: {ledger.broken}"}, 2)
-    ledger.write({"record": "end", "reason": ended_by[0], "wall_ns": time.time_ns()})
+    reason = ended_by[0] if ended_by else "stop_after_s"
+    ledger.write({"record": "end", "reason": reason, "wall_ns": time.time_ns()})
     ledger.close()
     return 0
 

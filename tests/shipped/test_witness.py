@@ -272,6 +272,13 @@ def test_a_killed_witness_forgets_no_acknowledged_write_and_goes_on_counting(
     assert len(sent) == len(set(sent)) > 0
 
 
+def test_a_forgotten_witness_ends_by_itself_in_good_order(run: Run, city: PaymentsServer) -> None:
+    run.start(probe("tcp", city.port), stop_after_s=0.1)
+    assert run.process
+    assert run.process.wait(10) == 0
+    assert run.lines()[-1]["reason"] == "stop_after_s"
+
+
 def test_a_second_witness_on_the_same_record_refuses(run: Run, city: PaymentsServer) -> None:
     run.start(probe("tcp", city.port))
     run.until(lambda seen: len(seen) >= 1)
