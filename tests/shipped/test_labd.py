@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from automation.shipped.labd.disks import SavedDisks, Seed, plant
-from automation.shipped.labd.lab import merge
+from automation.shipped.labd.lab import Lab, merge
 from automation.shipped.labd.machines import Disk, container_command
 from automation.shipped.labd.netlink import route_message
 from automation.shipped.labd.network import overlapping, refused_addresses
 from automation.shipped.labd.records import EventLog, Record, Server, Store, dump, parse
+from automation.shipped.labd.server import answer
 from automation.shipped.labd.system import LabError
 from automation.shipped.labd.topology import Topology, TopologyError, mac_of, port_of
 from automation.shipped.labd.topology import parse as parse_topology
@@ -152,6 +153,59 @@ def test_events_are_appended_across_lives(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == ["first", "second"]
     assert all(line["at"].endswith("+00:00") and line["monotonic_s"] > 0 for line in lines)
+
+
+# --- requests that are refused before anything is touched -------------------------------------
+
+
+@pytest.fixture
+def lab(topology: Topology, tmp_path: Path) -> Lab:
+    """A lab with two recorded servers whose network was never built."""
+    store = Store(tmp_path / "state.json")
+    with store.change() as draft:
+        draft.servers["pg-a"] = Server("north", "10.9.1.20", "/images/x/root", autostart=False, power="off")
+        draft.servers["pg-b"] = Server("south", "10.9.2.20", "/images/x/root")
+        draft.fences, draft.failed_sites = ["pg-b"], []
+    return Lab(topology, tmp_path, tmp_path / "cgroup")
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"request": "start_server", "server": "pg-a"}, "kept off"),
+        ({"request": "start_server", "server": "pg-b"}, "fenced"),
+        ({"request": "start_server", "server": "pg-b", "autostart": True}, "fenced"),
+        ({"request": "start_server", "server": "pg-x"}, "no server 'pg-x'"),
+        ({"request": "fail_site", "site": "nowhere"}, "no site 'nowhere'"),
+        ({"request": "cut_link", "sites": ["north", "north"]}, "no WAN link"),
+        ({"request": "restore_disks", "name": "base"}, "no disks are saved as 'base'"),
+        ({"request": "restore_disks", "name": "../../etc"}, "cannot name a set"),
+        (
+            {
+                "request": "create_server",
+                "server": "pg-c",
+                "site": "north",
+                "address": "10.9.1.20",
+                "image": "/i",
+            },
+            "belongs to another server",
+        ),
+        ({"request": "format_disk", "server": "pg-a"}, "no such request"),
+        ({"request": "status", "lab_id": "t2"}, "this is lab t1, not t2"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_request_that_may_not_be_met_is_refused(lab: Lab, request_: dict[str, Any], words: str) -> None:
+    before = lab.store.path.read_text()
+    shown = answer(lab, json.dumps({"lab_id": "t1"} | request_).encode())
+    assert shown["ok"] is False
+    assert words in str(shown["error"])
+    assert lab.store.path.read_text() == before
+
+
+@pytest.mark.parametrize("line", [b"", b"[]", b"{}", b"not json", b'{"request": "status"}'])
+def test_what_is_no_request_gets_an_answer_too(lab: Lab, line: bytes) -> None:
+    assert answer(lab, line)["ok"] is False
 
 
 # --- network ----------------------------------------------------------------------------------

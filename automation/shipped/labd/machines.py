@@ -123,24 +123,28 @@ class Machine:
     def _watch(
         self, container: subprocess.Popen[bytes], plug_in: Callable[[], str], unplug: Callable[[], None]
     ) -> None:
-        while True:
-            code = container.wait()
-            self._clear(unplug)
-            if code != REBOOT_EXIT or self._ending.is_set():
-                break
-            container = self._start(plug_in())
-            if self._ending.is_set():  # power was cut while the guest was between two lives
-                kill(self.cgroup)
-        self.disk.release()
-        self.stopped.set()
+        try:
+            while True:
+                code = container.wait()
+                self._clear(unplug)
+                if code != REBOOT_EXIT or self._ending.is_set():
+                    break
+                container = self._start(plug_in())
+                if self._ending.is_set():  # power was cut while the guest was between two lives
+                    kill(self.cgroup)
+            self.disk.release()
+        finally:
+            self.stopped.set()
 
     def _clear(self, unplug: Callable[[], None]) -> None:
         """End what outlives the container's own supervisor: its processes, port and cgroup."""
-        unplug()
-        if self.cgroup.exists():
-            kill(self.cgroup)
-            await_empty(self.cgroup)
-            remove_cgroup(self.cgroup)
+        try:
+            unplug()
+        finally:
+            if self.cgroup.exists():
+                kill(self.cgroup)
+                await_empty(self.cgroup)
+                remove_cgroup(self.cgroup)
 
 
 def container_command(server: str, lab_id: str, root: str, namespace: str) -> list[str]:

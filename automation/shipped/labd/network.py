@@ -53,7 +53,8 @@ class Network:
     def cut_site(self, site: Site) -> None:
         """Take a site off the WAN and silence its bridge, in well under a millisecond."""
         for device in ("wan0", "br0"):
-            set_up(self._sockets[site.name], device, False)
+            if has_device(self._sockets[site.name], device):  # the forwarder may just be starting again
+                set_up(self._sockets[site.name], device, False)
 
     def join_site(self, site: Site) -> None:
         """Undo a cut."""

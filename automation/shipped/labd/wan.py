@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from .system import LabError
 from .topology import Topology
 
 PROGRAM = Path(__file__).resolve().parent.parent / "wan.py"
+RETRY_S = 1.0
 Links = Mapping[str, Mapping[str, object]]
 
 
@@ -54,8 +56,12 @@ class Wan:
     def _keep_running(self) -> None:
         while True:
             self._forwarder.wait()
-            with self._lock:
-                self._start()
+            try:
+                with self._lock:
+                    self._start()
+            except (LabError, OSError) as exc:
+                print(f"labd: the WAN forwarder does not start: {exc}", file=sys.stderr, flush=True)
+                time.sleep(RETRY_S)
 
     def _ask(self, links: Links) -> dict[str, dict[str, object]]:
         assert self._forwarder.stdin is not None
