@@ -1,15 +1,16 @@
 """What adapters are handed: connections, state, secrets, progress."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from automation.engine.units import Unit, unit_name
 from automation.model.environment import Environment, Inventory, SecretRef
 from automation.model.errors import AdapterError
 from automation.model.logs import redact
-from automation.model.records import Remote
+from automation.model.records import Completed, Remote, UnitState
 
 
 class Connections(Protocol):
@@ -34,13 +35,26 @@ class RunContext:
     progress: Callable[[str, str], None]
     step_id: str = ""
     timeout_s: float = 60.0
+    attempt: int = 1
     resolved: set[str] = field(default_factory=set)
 
-    def for_step(self, step_id: str, timeout_s: float) -> "RunContext":
-        return replace(self, step_id=step_id, timeout_s=timeout_s)
+    def for_step(self, step_id: str, timeout_s: float, attempt: int = 1) -> "RunContext":
+        """Give a step's own view; attempts are counted by the failures that were written down."""
+        return replace(self, step_id=step_id, timeout_s=timeout_s, attempt=attempt)
 
     def remote(self, host: str) -> Remote:
         return self.connections.remote(host)
+
+    def run_unit(
+        self, host: str, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float | None = None
+    ) -> Completed:
+        return self._unit(host).run(argv, stdin, self.timeout_s if timeout_s is None else timeout_s)
+
+    def unit_state(self, host: str) -> UnitState:
+        return self._unit(host).state()
+
+    def _unit(self, host: str) -> Unit:
+        return Unit(unit_name(self.run_id, self.step_id, self.attempt), host, self.remote(host))
 
     def say(self, text: str) -> None:
         self.progress(self.step_id, redact(text, self.resolved))

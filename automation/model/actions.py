@@ -19,6 +19,7 @@ class _Action(Model):
     """An address, its parameters, and how far it reaches."""
 
     effect: ClassVar[Effect]
+    irreversible: ClassVar[bool] = False
 
 
 class Probe(Model):
@@ -212,10 +213,24 @@ class Promote(_Action):
 
     do: Literal["postgresql.promote"] = "postgresql.promote"
     effect: ClassVar[Effect] = "change"
+    irreversible: ClassVar[bool] = True
     host: str
     cluster: str
     expect_system_identifier: str
     expect_timeline: int
+
+
+class CloneStandby(_Action):
+    """Make a host's cluster anew as standby of a primary; its old data directory is kept beside it."""
+
+    do: Literal["postgresql.clone_standby"] = "postgresql.clone_standby"
+    effect: ClassVar[Effect] = "destroy"
+    host: str
+    primary: str
+    cluster: str
+    expect_system_identifier: str = Field(description="of the primary; what is on the host may be anything")
+    slot: str = Field(pattern=r"^[a-z0-9_]+$")
+    max_rate_kib_s: int | None = Field(default=None, ge=32, le=1048576)
 
 
 class ListWrites(_Action):

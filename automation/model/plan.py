@@ -12,10 +12,27 @@ from pydantic import Field, model_validator
 from automation.model.actions import Action
 from automation.model.base import Model
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2
 
 Mode = Literal["apply", "exercise", "failover", "readiness", "test-failover", "planned-migration", "failback"]
 OnFailure = Literal["pause", "halt", "continue"]
+
+
+class Gate(Model):
+    """A question that a person must answer with yes before a step starts."""
+
+    role: str
+    ask: str
+
+
+class Limits(Model):
+    """How many steps may run at the same time; nothing else holds a ready step back."""
+
+    total: int = Field(default=32, ge=1)
+    per_host: int = Field(default=4, ge=1)
+    per_provider: Mapping[str, int] = Field(
+        default_factory=dict, description="nspawn, aws, ...: its own limit"
+    )
 
 
 class Step(Model):
@@ -29,6 +46,10 @@ class Step(Model):
     after: tuple[str, ...] = Field(default=(), description="order only: must have ended")
     timeout_s: float = Field(default=60.0, gt=0)
     on_failure: OnFailure = "pause"
+    undo: Action | None = Field(default=None, description="takes the step back, on run.abort --undo")
+    gate: Gate | None = None
+    retries: int = Field(default=0, ge=0, le=10, description="of transient errors alone, with backoff")
+    cleanup: bool = Field(default=False, description="also runs when the run is aborted, in reverse order")
 
 
 class Plan(Model):
@@ -39,6 +60,7 @@ class Plan(Model):
     environment: str
     mode: Mode
     steps: tuple[Step, ...]
+    limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _is_a_graph(self) -> "Plan":
@@ -46,6 +68,10 @@ class Plan(Model):
         twice = {name for name in ids if ids.count(name) > 1} if len(set(ids)) != len(ids) else set()
         if twice:
             raise ValueError(f"step ids stand twice: {', '.join(sorted(twice))}")
+        if len({name.replace("/", "-") for name in ids}) != len(ids):
+            raise ValueError(
+                "two step ids differ in nothing but slash and dash: their units would share a name"
+            )
         known = set(ids)
         for step in self.steps:
             if missing := {*step.needs, *step.after} - known:
@@ -67,17 +93,21 @@ class Plan(Model):
         """Every step id with the ids that must have ended before it."""
         return {step.id: frozenset({*step.needs, *step.after}) for step in self.steps}
 
+    @cached_property
+    def by_id(self) -> Mapping[str, Step]:
+        """Every step by its id, in plan order."""
+        return {step.id: step for step in self.steps}
+
     def step(self, step_id: str) -> Step:
-        return next(step for step in self.steps if step.id == step_id)
+        return self.by_id[step_id]
 
     def waves(self) -> tuple[tuple[Step, ...], ...]:
         """Steps that could start together, in order: how a plan is drawn, not how it runs."""
         sorter = TopologicalSorter(self.waits_for)
         sorter.prepare()
         waves = []
-        by_id = {step.id: step for step in self.steps}
         while sorter.is_active():
             ready = sorter.get_ready()
-            waves.append(tuple(by_id[name] for name in sorted(ready)))
+            waves.append(tuple(self.by_id[name] for name in sorted(ready)))
             sorter.done(*ready)
         return tuple(waves)

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from automation.model.base import Model
 from automation.model.environment import Environment, Inventory, SecretRef
@@ -31,6 +31,9 @@ class Remote(Protocol):
 
     def get(self, path: str) -> bytes:
         """Read one file."""
+
+
+UnitState = Literal["absent", "running", "ended", "lost"]
 
 
 class Context(Protocol):
@@ -67,6 +70,21 @@ class Context(Protocol):
     def remote(self, host: str) -> Remote:
         """Give the kept connection to a host of the inventory."""
 
+    def run_unit(
+        self, host: str, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float | None = None
+    ) -> Completed:
+        """Run, as root, what may last over 5 s as the step's own transient unit on the host.
+
+        Called again, after a lost connection or by a resumed run, it joins the unit that runs or ran and
+        never starts a second; what the unit said is kept on the host.
+
+        Raises:
+            OutcomeUnknown: it has not ended in time, or it began and left no result.
+        """
+
+    def unit_state(self, host: str) -> UnitState:
+        """Say how far the step's unit on a host is; changes nothing."""
+
     def say(self, text: str) -> None:
         """Tell the person who watches how far a long action is."""
 
@@ -92,7 +110,29 @@ class Failure(Model):
     transient: bool = False
 
 
-RunStatus = Literal["succeeded", "paused", "halted", "interrupted"]
+ProgressState = Literal["done", "not_done", "in_progress", "unknown"]
+
+
+class Progress(Model):
+    """What `verify_<function>(action, ctx)` found of a step that began and whose end nobody wrote down.
+
+    done: the effect is there, and `outcome` says so with its evidence; the action is not called again.
+    not_done: nothing of it happened, or calling the action again is safe. in_progress: its unit runs on the
+    host, calling the action joins it. unknown: a person must look.
+    """
+
+    state: ProgressState
+    why: str = ""
+    outcome: Outcome | None = None
+
+    @model_validator(mode="after")
+    def _done_says_what(self) -> "Progress":
+        if (self.state == "done") != (self.outcome is not None):
+            raise ValueError("done, and only done, comes with its outcome")
+        return self
+
+
+RunStatus = Literal["succeeded", "paused", "halted", "interrupted", "aborted"]
 
 
 class RunOpened(Model):
@@ -127,15 +167,128 @@ class StepEnded(Model):
     failure: Failure | None = None
 
 
+class StepRetried(Model):
+    """An attempt met a transient error; the next begins after the wait, under the same start."""
+
+    kind: Literal["step-retried"] = "step-retried"
+    step: str
+    attempt: int = Field(description="the one that failed, from 1")
+    failure: Failure
+    wait_s: float
+
+
+class StepVerified(Model):
+    """A resumed run looked at a step whose end nobody wrote down."""
+
+    kind: Literal["step-verified"] = "step-verified"
+    step: str
+    progress: ProgressState
+    why: str = ""
+
+
+class UndoStarted(Model):
+    """Written and synced before a step is taken back."""
+
+    kind: Literal["undo-started"] = "undo-started"
+    step: str
+
+
+class StepUndone(Model):
+    """A step was taken back, or that failed."""
+
+    kind: Literal["step-undone"] = "step-undone"
+    step: str
+    status: Literal["succeeded", "failed"]
+    outcome: Outcome | None = None
+    failure: Failure | None = None
+
+
+class GateAnswered(Model):
+    """A person answered a gate; `by` is the actor, or the principal of a signed approval."""
+
+    kind: Literal["gate-answered"] = "gate-answered"
+    step: str
+    answer: Literal["yes", "no"]
+    by: str
+    roles: tuple[str, ...] = ()
+    reason: str = ""
+
+
+class ApprovalRecorded(Model):
+    """A signed approval of this run was verified and used up."""
+
+    kind: Literal["approval-recorded"] = "approval-recorded"
+    principal: str
+    roles: tuple[str, ...]
+    nonce: str
+    approval_digest: str = Field(description="sha256 of the signed file, kept in the run's folder")
+    expires_at: datetime
+
+
+class OverrideRecorded(Model):
+    """Signed: go on although a guard of a step saw what it must not."""
+
+    kind: Literal["override-recorded"] = "override-recorded"
+    step: str
+    observed: str
+    reason: str
+    principals: tuple[str, ...]
+    nonces: tuple[str, ...]
+
+
+class RunResumed(Model):
+    """A run goes on; everything before this line is folded first."""
+
+    kind: Literal["run-resumed"] = "run-resumed"
+    actor: str
+    node: str
+    version: str
+    torn_bytes: int = Field(default=0, description="cut off the journal's end into journal.torn")
+
+
+class AbortStarted(Model):
+    """A person gave the run up: from here on only undo and cleanup."""
+
+    kind: Literal["abort-started"] = "abort-started"
+    actor: str
+    reason: str
+    undo: bool
+
+
+class RunSealed(Model):
+    """The head's hash, signed by the control node; the last line of a closed run."""
+
+    kind: Literal["run-sealed"] = "run-sealed"
+    head: str
+    signer: str
+    signature: str
+
+
 class RunClosed(Model):
-    """Last event of a run that ended by itself."""
+    """A run ended by itself; one that is resumed later closes once more."""
 
     kind: Literal["run-closed"] = "run-closed"
     status: RunStatus
     not_started: tuple[str, ...] = ()
 
 
-Body = Annotated[RunOpened | StepStarted | StepEnded | RunClosed, Field(discriminator="kind")]
+Body = Annotated[
+    RunOpened
+    | StepStarted
+    | StepEnded
+    | StepRetried
+    | StepVerified
+    | UndoStarted
+    | StepUndone
+    | GateAnswered
+    | ApprovalRecorded
+    | OverrideRecorded
+    | RunResumed
+    | AbortStarted
+    | RunSealed
+    | RunClosed,
+    Field(discriminator="kind"),
+]
 
 
 class Event(Model):

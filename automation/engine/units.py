@@ -1,0 +1,147 @@
+"""Remote work that outlives its controller: one transient systemd unit a step, on the host.
+
+Invariant: the work of a unit's name begins at most once, ever. The folder `began`, which the unit makes
+before the work, decides that; it outlives a reboot of the host, systemd's memory of a unit does not. What
+the unit said stays beside it, so whoever asks later is told the same.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from automation.model.errors import AdapterError, OutcomeUnknown
+from automation.model.records import Completed, Remote, UnitState
+
+FOLDER = "/var/lib/mainstay/units"
+RECONNECT_S = 0.5
+# How much longer than the unit the connection is waited for.
+_ANSWER_S = 3.0
+_NOT_STARTED, _STILL_RUNS, _LOST = 74, 75, 76
+
+# In the unit, as root: $1 its folder, then the work. What it leaves is kept for 30 days.
+_WORK = """
+d=$1; shift
+mkdir "$d/began" || exit 0
+"$@" <"$d/stdin" >"$d/stdout" 2>"$d/stderr"
+code=$?
+rm -f "$d/stdin"
+echo "$code" >"$d/exit.new" && sync "$d/exit.new" "$d/stdout" && mv "$d/exit.new" "$d/exit"
+find "${d%/*}" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
+exit "$code"
+"""
+
+# Over SSH, as root: $1 the unit, $2 seconds to wait, $3 _WORK, then the work; stdin is the work's.
+_START_OR_JOIN = f"""
+set -u
+umask 077
+unit=$1 limit=$2 work=$3
+shift 3
+d={FOLDER}/$unit
+end=$(($(date +%s) + limit))
+if [ ! -e "$d/began" ]; then
+  mkdir -p "$d" && cat >"$d/stdin.$$" && mv "$d/stdin.$$" "$d/stdin" || exit {_NOT_STARTED}
+  said=$(timeout "$limit" systemd-run --quiet --wait --collect --unit="$unit" --property=Type=oneshot \\
+    --property=TimeoutStartSec=infinity -- /bin/sh -c "$work" work "$d" "$@" 2>&1)
+  if [ ! -e "$d/began" ] && ! systemctl is-active --quiet "$unit"; then
+    [ "$(systemctl show --property=ActiveState --value "$unit")" = activating ] || {{
+      echo "$said" >&2; exit {_NOT_STARTED}; }}
+  fi
+fi
+until [ -e "$d/exit" ]; do
+  case $(systemctl show --property=ActiveState --value "$unit") in
+    active | activating | deactivating) ;;
+    *) [ -e "$d/exit" ] || exit {_LOST} ;;
+  esac
+  [ "$(date +%s)" -lt "$end" ] || exit {_STILL_RUNS}
+  sleep 0.1
+done
+cat "$d/stdout"
+cat "$d/stderr" >&2
+printf '\\n%s' "$(cat "$d/exit")" >&2
+"""
+
+_STATE = f"""
+d={FOLDER}/$1
+state=$(systemctl show --property=ActiveState --value "$1")
+if [ -e "$d/exit" ]; then echo ended
+else case $state in
+  active | activating | deactivating) echo running ;;
+  *) if [ -e "$d/exit" ]; then echo ended; elif [ -e "$d/began" ]; then echo lost; else echo absent; fi ;;
+esac; fi
+"""
+
+
+class Unit(NamedTuple):
+    """The unit of one attempt of one step, on one host."""
+
+    name: str
+    host: str
+    remote: Remote
+
+    def run(self, argv: Sequence[str], stdin: str | None, timeout_s: float) -> Completed:
+        """Start the unit, or join the one that runs or ran, and give what it said.
+
+        A lost connection is opened again and the unit joined, until the time is up.
+
+        Raises:
+            AdapterError: the unit could not be started; nothing was changed.
+            OutcomeUnknown: it did not end in time, or it began and left no result.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left = max(1.0, deadline - time.monotonic())
+            words = [self.name, str(math.ceil(left)), _WORK, *argv]
+            try:
+                done = self.remote.run(
+                    ["sudo", "-n", "sh", "-c", _START_OR_JOIN, "unit", *words],
+                    stdin=stdin or "",
+                    timeout_s=left + _ANSWER_S,
+                )
+            except AdapterError as exc:
+                if not exc.transient or time.monotonic() + RECONNECT_S > deadline:
+                    raise
+                time.sleep(RECONNECT_S)
+                continue
+            return self._told(done, timeout_s)
+
+    def _told(self, done: Completed, timeout_s: float) -> Completed:
+        if done.exit_code == 0:
+            said, _, code = done.stderr.rpartition("\n")
+            return Completed(exit_code=int(code), stdout=done.stdout, stderr=said)
+        if done.exit_code == _STILL_RUNS:
+            raise OutcomeUnknown(
+                f"unit {self.name} on {self.host}: still runs after {timeout_s:g} s; it goes on by itself",
+                hint="resume the run: it joins the unit and waits for its end",
+            )
+        if done.exit_code == _LOST:
+            raise OutcomeUnknown(
+                f"unit {self.name} on {self.host}: it began and left no result; state unknown",
+                hint=f"journalctl -u {self.name} on {self.host}; its output is in {FOLDER}/{self.name}",
+            )
+        raise AdapterError(
+            f"unit {self.name} on {self.host}: not started ({done.stderr.strip()}); nothing was changed"
+        )
+
+    def state(self) -> UnitState:
+        """Say how far the unit is; changes nothing."""
+        done = self.remote.run(["sudo", "-n", "sh", "-c", _STATE, "state", self.name])
+        answers: dict[str, UnitState] = {
+            "absent": "absent",
+            "running": "running",
+            "ended": "ended",
+            "lost": "lost",
+        }
+        try:
+            return answers[done.stdout.strip()]
+        except KeyError:
+            raise AdapterError(f"unit {self.name} on {self.host}: {done.stderr.strip()}") from None
+
+
+def unit_name(run_id: str, step_id: str, attempt: int) -> str:
+    """Name the unit of a step; an attempt after a failure that was written down has a unit of its own.
+
+    A colon may stand in a unit's name and not in a step's id.
+    """
+    name = f"mainstay-{run_id}-{step_id.replace('/', '-')}"
+    return name if attempt == 1 else f"{name}:{attempt}"
