@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from automation.model.approvals import ApprovalSettings
 from automation.model.base import DurationS, Model
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
@@ -64,6 +65,10 @@ class Environment(Model):
     witness: WitnessSettings
     dns: DnsSettings
     lab: LabSettings | None = None
+    control_nodes: tuple[str, ...] = Field(
+        default=(), description="machines that may change it, by host name; none: any, for a lab alone"
+    )
+    approvals: ApprovalSettings = ApprovalSettings()
 
     @model_validator(mode="after")
     def _lab_has_settings(self) -> "Environment":
@@ -101,6 +106,7 @@ class Inventory(Model):
     """Every server of an environment, by name."""
 
     servers: Mapping[str, Server]
+    digest: str = Field(default="", description="sha256 of all that ansible-inventory answered")
 
     def server(self, name: str) -> Server:
         """Give one server.

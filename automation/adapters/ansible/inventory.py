@@ -110,7 +110,8 @@ def _parse(answer: Mapping[str, Any]) -> Inventory:
             problems.append(f"  {name}: {missing} must be given as text")
     if problems:
         raise ConfigError("the inventory is not complete; nothing was touched\n" + "\n".join(problems))
-    return Inventory(servers=servers)
+    resolved = json.dumps(answer, sort_keys=True, separators=(",", ":"))
+    return Inventory(servers=servers, digest=hashlib.sha256(resolved.encode()).hexdigest())
 
 
 def _members(answer: Mapping[str, Any], group: str) -> Iterator[str]:
