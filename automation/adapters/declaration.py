@@ -4,8 +4,9 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from automation.model.actions import Declare
-from automation.model.evidence import Declaration
+from automation.model.actions import CiteDeclaration, ClearSuspicion, Declare, SuspectSplitBrain
+from automation.model.errors import AdapterError
+from automation.model.evidence import Declaration, Suspicion, SuspicionCleared
 from automation.model.records import Context, Outcome
 
 
@@ -29,6 +30,79 @@ def declare(action: Declare, ctx: Context) -> Outcome:
     kind = "exercise" if declaration.exercise else "disaster"
     sites = ", ".join(declaration.sites)
     return Outcome(changed=changed, summary=f"{kind} declared: {sites} lost", evidence=declaration)
+
+
+def cite(action: CiteDeclaration, ctx: Context) -> Outcome:
+    """Give the declaration that a failover stands on; an exercise, or one of another site, is refused."""
+    path = ctx.state / "declarations" / f"{action.declaration}.json"
+    if not path.exists():
+        raise AdapterError(f"declaration {action.declaration} is not there; nothing was changed")
+    declaration = Declaration.model_validate_json(path.read_bytes())
+    if declaration.exercise or action.site not in declaration.sites:
+        kind = "an exercise" if declaration.exercise else f"of {', '.join(declaration.sites)}"
+        raise AdapterError(
+            f"declaration {action.declaration} is {kind}, not the loss of {action.site}; nothing was changed"
+        )
+    said = f"{declaration.declared_by} declared {action.site} lost: {declaration.reason}"
+    return Outcome(changed=False, summary=said, evidence=declaration)
+
+
+def list_declarations(state: Path) -> dict[str, Declaration]:
+    """Give every declaration by the run that recorded it, oldest first."""
+    paths = sorted((state / "declarations").glob("*.json"))
+    return {path.stem: Declaration.model_validate_json(path.read_bytes()) for path in paths}
+
+
+# --- split brain suspected ----------------------------------------------------------------------
+
+
+def suspect_split_brain(action: SuspectSplitBrain, ctx: Context) -> Outcome:
+    """Mark a service as SPLIT_BRAIN_SUSPECTED; it stays so until a person clears it."""
+    path = _suspicion(ctx.state, action.service)
+    before = Suspicion.model_validate_json(path.read_bytes()) if path.exists() else None
+    suspicion = before or Suspicion(
+        service=action.service,
+        hosts=action.hosts,
+        run_id=ctx.run_id,
+        reason=action.reason,
+        since=datetime.now(UTC),
+    )
+    if before is None:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        _write_synced(path, suspicion.model_dump_json().encode())
+    summary = f"{action.service}: SPLIT_BRAIN_SUSPECTED until dr.clear"
+    return Outcome(changed=before is None, summary=summary, evidence=suspicion)
+
+
+def clear_suspicion(action: ClearSuspicion, ctx: Context) -> Outcome:
+    """End a suspicion; the record of it is kept beside those that were cleared before."""
+    path = _suspicion(ctx.state, action.service)
+    if not path.exists():
+        raise AdapterError(f"no split brain of {action.service} is suspected; nothing was changed")
+    cleared = SuspicionCleared(
+        suspicion=Suspicion.model_validate_json(path.read_bytes()),
+        seen=action.seen,
+        reason=action.reason,
+        cleared_by=action.cleared_by,
+        cleared_at=datetime.now(UTC),
+    )
+    folder = path.parent / "cleared"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _write_synced(folder / f"{ctx.run_id}.json", cleared.model_dump_json().encode())
+    path.unlink()
+    return Outcome(
+        changed=True, summary=f"{action.service}: cleared by {action.cleared_by}", evidence=cleared
+    )
+
+
+def list_suspicions(state: Path) -> dict[str, Suspicion]:
+    """Give every suspicion in force, by service."""
+    paths = sorted((state / "suspicions").glob("*.json"))
+    return {path.stem: Suspicion.model_validate_json(path.read_bytes()) for path in paths}
+
+
+def _suspicion(state: Path, service: str) -> Path:
+    return state / "suspicions" / f"{service}.json"
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -17,9 +17,9 @@ import dns.rdatatype
 import dns.tsig
 import dns.update
 
-from automation.model.actions import SwapAddress
+from automation.model.actions import LookAtRecords, SwapAddress
 from automation.model.errors import AdapterError
-from automation.model.evidence import DnsChange
+from automation.model.evidence import DnsChange, DnsRecord, RecordsSeen
 from automation.model.records import Context, Outcome
 
 ANSWER_TIMEOUT_S = 3.0
@@ -100,6 +100,32 @@ def list_addresses(server: str, address: str, name: str) -> tuple[str, ...]:
     return tuple(
         sorted(str(item) for rrset in answer.answer if rrset.rdtype == dns.rdatatype.A for item in rrset)
     )
+
+
+def look_at_records(action: LookAtRecords, ctx: Context) -> Outcome:
+    """Ask every server for every name, side by side; a server that is silent is part of the answer."""
+    answers: dict[str, dict[str, DnsRecord]] = {}
+    silent: dict[str, str] = {}
+    with ThreadPoolExecutor(max_workers=len(action.servers)) as pool:
+        jobs = {name: pool.submit(_read_records, name, action.names, ctx) for name in action.servers}
+    for name, job in jobs.items():
+        try:
+            answers[name] = job.result()
+        except AdapterError as exc:
+            silent[name] = str(exc)
+    summary = f"{len(answers)} of {len(action.servers)} DNS servers answer"
+    return Outcome(changed=False, summary=summary, evidence=RecordsSeen(answers=answers, silent=silent))
+
+
+def _read_records(server: str, names: tuple[str, ...], ctx: Context) -> dict[str, DnsRecord]:
+    address = ctx.inventory.server(server).address
+    records = {}
+    for name in names:
+        answer = _ask(dns.message.make_query(name, "A"), server, address)
+        found = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.A]
+        addresses = tuple(sorted(str(item) for rrset in found for item in rrset))
+        records[name] = DnsRecord(addresses=addresses, ttl_s=max((rrset.ttl for rrset in found), default=0))
+    return records
 
 
 def _ask(message: dns.message.Message, server: str, address: str) -> dns.message.Message:

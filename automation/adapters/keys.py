@@ -6,8 +6,9 @@ import secrets
 import subprocess
 from pathlib import Path
 
-from automation.model.actions import MakeKeys
+from automation.model.actions import LookAtSecrets, MakeKeys
 from automation.model.errors import AdapterError
+from automation.model.evidence import SecretsSeen
 from automation.model.records import Context, Outcome
 
 SECRET_BYTES = 32
@@ -27,6 +28,21 @@ def missing(state: Path, names: tuple[str, ...]) -> tuple[str, ...]:
         "ssh/id_ed25519": state / "ssh/id_ed25519.pub"
     }
     return tuple(name for name, path in paths.items() if not path.exists())
+
+
+def look_at_secrets(action: LookAtSecrets, ctx: Context) -> Outcome:
+    """Try to read every secret; only names and reasons leave."""
+    readable, unreadable = [], {}
+    for ref in action.secrets:
+        name = str(ref.file or ref.env)
+        try:
+            ctx.secret(ref)
+            readable.append(name)
+        except AdapterError as exc:
+            unreadable[name] = str(exc)
+    evidence = SecretsSeen(readable=tuple(readable), unreadable=unreadable)
+    summary = f"{len(readable)} of {len(action.secrets)} secrets can be read here"
+    return Outcome(changed=False, summary=summary, evidence=evidence)
 
 
 def _make_secret(path: Path) -> bool:

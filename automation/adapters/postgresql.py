@@ -8,10 +8,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from automation.model.actions import AwaitStreaming, ListWrites, Promote
+from automation.model.actions import AwaitStreaming, ListWrites, LookAtReplication, Promote
 from automation.model.errors import AdapterError, OutcomeUnknown
-from automation.model.evidence import Promotion, Replication, WritesListed
-from automation.model.observations import PostgresqlCluster
+from automation.model.evidence import Promotion, Replication, ReplicationSeen, WritesListed
+from automation.model.observations import PostgresqlCluster, PrimaryPosition, StandbyPosition
 from automation.model.records import Context, Outcome, Remote
 
 _IDENTITY = """
@@ -28,6 +28,57 @@ def observe(host: str, cluster: str, remote: Remote) -> PostgresqlCluster:
     """Read who a cluster is and whether it is a standby; changes nothing."""
     seen = json.loads(_psql(remote, host, cluster, "postgres", _IDENTITY, 10.0))
     return PostgresqlCluster(host=host, **seen)
+
+
+_PRIMARY = """
+SELECT json_build_object('system_identifier', s.system_identifier::text, 'in_recovery', pg_is_in_recovery(),
+  'timeline', CASE WHEN pg_is_in_recovery() THEN c.timeline_id
+    ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
+  'written_bytes', pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+    ELSE pg_current_wal_lsn() END, '0/0')::bigint,
+  'at', clock_timestamp())
+FROM pg_control_system() s, pg_control_checkpoint() c;
+"""
+
+_STANDBY = """
+SELECT json_build_object('system_identifier', s.system_identifier::text, 'in_recovery', pg_is_in_recovery(),
+  'timeline', coalesce((SELECT received_tli FROM pg_stat_wal_receiver), c.timeline_id),
+  'streaming', EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'),
+  'received_bytes', coalesce(pg_wal_lsn_diff(
+    greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0'), 0)::bigint,
+  'replayed_bytes', coalesce(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0'), 0)::bigint,
+  'replayed_at', pg_last_xact_replay_timestamp(), 'at', clock_timestamp())
+FROM pg_control_system() s, pg_control_checkpoint() c;
+"""
+
+
+def observe_primary(host: str, cluster: str, remote: Remote) -> PrimaryPosition:
+    """Read how far a primary has written; changes nothing."""
+    return PrimaryPosition(host=host, **json.loads(_psql(remote, host, cluster, "postgres", _PRIMARY, 10.0)))
+
+
+def observe_standby(host: str, cluster: str, remote: Remote) -> StandbyPosition:
+    """Read how far a standby has received and replayed; changes nothing."""
+    return StandbyPosition(host=host, **json.loads(_psql(remote, host, cluster, "postgres", _STANDBY, 10.0)))
+
+
+def look_at_replication(action: LookAtReplication, ctx: Context) -> Outcome:
+    """Read both positions, the primary's first: what it wrote since then is no lag."""
+    silent: dict[str, str] = {}
+    primary, standby = None, None
+    try:
+        primary = observe_primary(action.primary, action.cluster, ctx.remote(action.primary))
+    except AdapterError as exc:
+        silent[action.primary] = str(exc)
+    try:
+        standby = observe_standby(action.standby, action.cluster, ctx.remote(action.standby))
+    except AdapterError as exc:
+        silent[action.standby] = str(exc)
+    seen = ReplicationSeen(primary=primary, standby=standby, silent=silent)
+    summary = (
+        f"{action.primary} and {action.standby} answer" if not silent else f"no answer: {', '.join(silent)}"
+    )
+    return Outcome(changed=False, summary=summary, evidence=seen)
 
 
 def promote(action: Promote, ctx: Context) -> Outcome:

@@ -15,9 +15,10 @@ from threading import Lock
 
 import paramiko
 
-from automation.model.actions import AwaitReady
+from automation.model.actions import AwaitReady, LookAtHost
 from automation.model.environment import Inventory, Server
 from automation.model.errors import AdapterError
+from automation.model.evidence import HostSeen
 from automation.model.records import Completed, Context, Outcome, Remote
 
 CONNECT_TIMEOUT_S = 5.0
@@ -196,3 +197,32 @@ def await_ready(action: AwaitReady, ctx: Context) -> Outcome:
                 f"{action.host} did not become ready in {ctx.timeout_s:g} s: {problem}", transient=True
             )
         time.sleep(0.1)
+
+
+# Free bytes, used percent; then each address:port that takes no connection within 3 s.
+_LOOK = r"""
+df -B1 --output=avail,pcent "$1" | tail -n 1; shift
+for target in "$@"; do
+  timeout 3 bash -c 'exec 3<>"/dev/tcp/${1%:*}/${1##*:}"' try "$target" 2>/dev/null || echo "$target"
+done
+"""
+
+
+def look_at_host(action: LookAtHost, ctx: Context) -> Outcome:
+    """See the room on a host's disk and which addresses the host cannot reach."""
+    argv = ["bash", "-c", _LOOK, "look", action.folder, *action.reach]
+    done = ctx.remote(action.host).run(argv, timeout_s=ctx.timeout_s)
+    lines = done.stdout.split("\n")
+    try:
+        free, used = lines[0].split()
+        evidence = HostSeen(
+            host=action.host,
+            free_bytes=int(free),
+            used_percent=int(used.rstrip("%")),
+            not_reached=tuple(line for line in lines[1:] if line),
+        )
+    except ValueError as exc:
+        raise AdapterError(f"df on {action.host}: {done.stderr.strip() or done.stdout.strip()}") from exc
+    reached = len(action.reach) - len(evidence.not_reached)
+    summary = f"{action.host} answers, disk {used} used, reaches {reached} of {len(action.reach)}"
+    return Outcome(changed=False, summary=summary, evidence=evidence)

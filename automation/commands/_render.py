@@ -117,8 +117,9 @@ def print_lab(lab: "LabStatus", inventory: "Inventory") -> None:
         table.add_row(name, server.site, server.address, *_lab_state(lab.servers.get(name)))
     console.print(table)
     for name, site in lab.sites.items():
-        if site.power == "failed" or site.network == "down":
-            console.print(Text(f"site {name}: power {site.power}, network {site.network}"))
+        if (site.power, site.network, site.management) != ("on", "up", "up"):
+            seen = f"power {site.power}, network {site.network}, management {site.management}"
+            console.print(Text(f"site {name}: {seen}"))
     for name, link in lab.links.items():
         if not link.up:
             console.print(Text(f"link {name}: cut"))

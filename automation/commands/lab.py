@@ -8,7 +8,7 @@ from invoke import Context
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json, progress
 from automation.model.errors import ConfigError
 
-_FAULTS = "power-loss or link-cut"
+_FAULTS = "power-loss, wan-partition, dark-site or link-cut"
 
 
 @command(
@@ -94,21 +94,25 @@ def ssh(context: Context, env: str, host: str, command: str = "") -> None:
 
 _TARGETS = {
     "fault": f"What breaks: {_FAULTS}.",
-    "site": "power-loss: the site.",
+    "site": "The site; not for link-cut.",
     "between": "link-cut: two sites, comma between.",
 }
 
 
 @command(name="break", help={"env": ENV_HELP, **_TARGETS}, leaves="the fault; lab.heal mends it")
 def break_(context: Context, env: str, fault: str, site: str = "", between: str = "") -> None:
-    """Put a fault into the lab: a site without power, or a link cut.
+    """Put a fault into the lab: a site without power, cut off, or dark; or a link cut.
+
+    power-loss: hosts and network of a site are gone. wan-partition: it is cut off, its hosts run on and its
+    management answers. dark-site: its management is lost too. link-cut: the WAN between two sites.
 
     Exit codes: 0 done, 2 faulty words, 5 the fault could not be made.
     """
-    from automation.model.actions import CutLink, FailSite
+    from automation.model.actions import CutLink, DarkenSite, FailSite, PartitionSite
 
-    if fault == "power-loss":
-        _act(env, "break", FailSite(site=_given(site, "--site")))
+    sites = {"power-loss": FailSite, "wan-partition": PartitionSite, "dark-site": DarkenSite}
+    if fault in sites:
+        _act(env, "break", sites[fault](site=_given(site, "--site")))
     elif fault == "link-cut":
         _act(env, "break", CutLink(sites=_pair(between)))
     else:
@@ -121,10 +125,11 @@ def heal(context: Context, env: str, fault: str, site: str = "", between: str = 
 
     Exit codes: 0 done, 2 faulty words, 5 it could not be mended.
     """
-    from automation.model.actions import HealLink, HealSite
+    from automation.model.actions import HealLink, HealSite, RejoinSite
 
-    if fault == "power-loss":
-        _act(env, "heal", HealSite(site=_given(site, "--site")))
+    sites = {"power-loss": HealSite, "wan-partition": RejoinSite, "dark-site": RejoinSite}
+    if fault in sites:
+        _act(env, "heal", sites[fault](site=_given(site, "--site")))
     elif fault == "link-cut":
         _act(env, "heal", HealLink(sites=_pair(between)))
     else:

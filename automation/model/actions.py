@@ -134,6 +134,38 @@ class HealLink(_Action):
     sites: tuple[str, str]
 
 
+class PartitionSite(_Action):
+    """A site is cut off from every other one; its hosts run on and its management answers."""
+
+    do: Literal["nspawn.partition_site"] = "nspawn.partition_site"
+    effect: ClassVar[Effect] = "fault"
+    site: str
+
+
+class DarkenSite(_Action):
+    """Nothing of a site answers, its management neither; nobody outside knows whether its hosts run."""
+
+    do: Literal["nspawn.darken_site"] = "nspawn.darken_site"
+    effect: ClassVar[Effect] = "fault"
+    site: str
+
+
+class RejoinSite(_Action):
+    """Mend a site's way to every other one, and its management."""
+
+    do: Literal["nspawn.rejoin_site"] = "nspawn.rejoin_site"
+    effect: ClassVar[Effect] = "change"
+    site: str
+
+
+class LookAtServer(_Action):
+    """Ask a server's provider for its state: what cannot be asked cannot be fenced."""
+
+    do: Literal["nspawn.look_at_server"] = "nspawn.look_at_server"
+    effect: ClassVar[Effect] = "read"
+    host: str
+
+
 class SaveDisks(_Action):
     """Shut all hosts down in good order, keep a named copy of their disks, and boot them again."""
 
@@ -169,6 +201,24 @@ class AwaitReady(_Action):
     do: Literal["ssh.await_ready"] = "ssh.await_ready"
     effect: ClassVar[Effect] = "read"
     host: str
+
+
+class LookAtHost(_Action):
+    """See that a host answers, how much room a folder's disk has, and what the host itself reaches."""
+
+    do: Literal["ssh.look_at_host"] = "ssh.look_at_host"
+    effect: ClassVar[Effect] = "read"
+    host: str
+    folder: str = "/"
+    reach: tuple[str, ...] = Field(default=(), description="address:port, tried from the host")
+
+
+class LookAtSecrets(_Action):
+    """See which secrets can be read here; none is shown."""
+
+    do: Literal["keys.look_at_secrets"] = "keys.look_at_secrets"
+    effect: ClassVar[Effect] = "read"
+    secrets: tuple[SecretRef, ...]
 
 
 class StartUnit(_Action):
@@ -208,6 +258,16 @@ class AwaitStreaming(_Action):
     synchronous: bool
 
 
+class LookAtReplication(_Action):
+    """See how far a primary has written and how far its standby has received and replayed."""
+
+    do: Literal["postgresql.look_at_replication"] = "postgresql.look_at_replication"
+    effect: ClassVar[Effect] = "read"
+    primary: str
+    standby: str
+    cluster: str
+
+
 class Promote(_Action):
     """Promote a standby, if it is the one expected; never two primaries of one timeline."""
 
@@ -243,6 +303,15 @@ class ListWrites(_Action):
     database: str
     query: str
     artifact: str
+
+
+class LookAtRecords(_Action):
+    """Ask every authoritative server for the same names: addresses and time to live."""
+
+    do: Literal["dns.look_at_records"] = "dns.look_at_records"
+    effect: ClassVar[Effect] = "read"
+    names: tuple[str, ...]
+    servers: tuple[str, ...]
 
 
 class SwapAddress(_Action):
@@ -301,6 +370,8 @@ class ProveRefused(_Action):
     address: str
     port: int
     reachable: tuple[str, ...] = Field(description="address:port that must answer in the same moment")
+    same_site: tuple[str, ...] = Field(default=(), description="address:port beside the fenced server")
+    else_from: tuple[str, ...] = Field(default=(), description="vantages to ask when the host is lost")
     means: tuple[str, ...]
 
 
@@ -341,6 +412,36 @@ class Declare(_Action):
     declared_by: str
 
 
+class CiteDeclaration(_Action):
+    """See that a person's declaration still stands; the run of a failover begins with it."""
+
+    do: Literal["declaration.cite"] = "declaration.cite"
+    effect: ClassVar[Effect] = "read"
+    declaration: str = Field(description="the run that recorded it")
+    site: str
+
+
+class SuspectSplitBrain(_Action):
+    """Mark a service: two of its databases may be writable, until a person has looked."""
+
+    do: Literal["declaration.suspect_split_brain"] = "declaration.suspect_split_brain"
+    effect: ClassVar[Effect] = "change"
+    service: str
+    hosts: tuple[str, str] = Field(description="the old primary, the new one")
+    reason: str
+
+
+class ClearSuspicion(_Action):
+    """End the suspicion of a service, with who looked and what was seen."""
+
+    do: Literal["declaration.clear_suspicion"] = "declaration.clear_suspicion"
+    effect: ClassVar[Effect] = "change"
+    service: str
+    seen: tuple[str, ...]
+    reason: str
+    cleared_by: str
+
+
 Action = Annotated[
     MakeKeys
     | BuildImage
@@ -354,15 +455,23 @@ Action = Annotated[
     | HealSite
     | CutLink
     | HealLink
+    | PartitionSite
+    | DarkenSite
+    | RejoinSite
+    | LookAtServer
     | SaveDisks
     | RestoreDisks
     | InspectDisk
     | AwaitReady
+    | LookAtHost
+    | LookAtSecrets
     | StartUnit
     | RunPlaybook
     | AwaitStreaming
+    | LookAtReplication
     | Promote
     | ListWrites
+    | LookAtRecords
     | SwapAddress
     | StartWitness
     | AwaitGood
@@ -371,6 +480,9 @@ Action = Annotated[
     | CollectWitness
     | RunChecks
     | Wait
-    | Declare,
+    | Declare
+    | CiteDeclaration
+    | SuspectSplitBrain
+    | ClearSuspicion,
     Field(discriminator="do"),
 ]

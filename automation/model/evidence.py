@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from automation.model.base import Model
+from automation.model.observations import PrimaryPosition, StandbyPosition
 
 Source = Literal["real", "simulated"]
 
@@ -33,6 +34,10 @@ class FenceProof(Model):
     refused_by: str = Field(description="how the attempt failed, for example unreachable or timeout")
     reached_instead: tuple[str, ...] = Field(description="what the vantage reached at that moment")
     means: tuple[str, ...] = Field(description="the fences read back before")
+    basis: Literal["own-block", "reached-same-site"] = Field(
+        default="own-block",
+        description="why a refusal is more than silence: a router of ours said no, or the site answered",
+    )
     source: Source = "real"
 
 
@@ -69,6 +74,70 @@ class Replication(Model):
     state: str
     synchronous: bool
     lag_bytes: int
+
+
+class ReplicationSeen(Model):
+    """A pair of databases as each sees itself; None where one did not answer."""
+
+    kind: Literal["replication-seen"] = "replication-seen"
+    primary: PrimaryPosition | None
+    standby: StandbyPosition | None
+    silent: Mapping[str, str] = Field(description="host to why it did not answer")
+
+
+class DnsRecord(Model):
+    """The addresses of a name on one server, and how long clients may keep them."""
+
+    addresses: tuple[str, ...]
+    ttl_s: float
+
+
+class RecordsSeen(Model):
+    """What each authoritative server answers for the names of services."""
+
+    kind: Literal["records-seen"] = "records-seen"
+    answers: Mapping[str, Mapping[str, DnsRecord]] = Field(description="server to name to record")
+    silent: Mapping[str, str] = Field(description="server to why it did not answer")
+
+
+class HostSeen(Model):
+    """A host that answers, the room on its disk, and what it reaches itself."""
+
+    kind: Literal["host-seen"] = "host-seen"
+    host: str
+    free_bytes: int
+    used_percent: int
+    not_reached: tuple[str, ...]
+
+
+class SecretsSeen(Model):
+    """Names of secrets that can be read here and of those that cannot."""
+
+    kind: Literal["secrets-seen"] = "secrets-seen"
+    readable: tuple[str, ...]
+    unreadable: Mapping[str, str]
+
+
+class Suspicion(Model):
+    """Two databases of a service may be writable: SPLIT_BRAIN_SUSPECTED."""
+
+    kind: Literal["suspicion"] = "suspicion"
+    service: str
+    hosts: tuple[str, str] = Field(description="the old primary, the new one")
+    run_id: str
+    reason: str
+    since: datetime
+
+
+class SuspicionCleared(Model):
+    """A person looked at both databases and says that one alone is writable."""
+
+    kind: Literal["suspicion-cleared"] = "suspicion-cleared"
+    suspicion: Suspicion
+    seen: tuple[str, ...]
+    reason: str
+    cleared_by: str
+    cleared_at: datetime
 
 
 class DnsChange(Model):
@@ -155,6 +224,12 @@ Evidence = Annotated[
     | Declaration
     | Promotion
     | Replication
+    | ReplicationSeen
+    | RecordsSeen
+    | HostSeen
+    | SecretsSeen
+    | Suspicion
+    | SuspicionCleared
     | DnsChange
     | WitnessRecord
     | ProbesSeen

@@ -1,7 +1,10 @@
 """What adapters saw, for planners to decide on."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal
+
+from pydantic import Field
 
 from automation.model.base import Model
 
@@ -13,6 +16,31 @@ class PostgresqlCluster(Model):
     system_identifier: str
     timeline: int
     in_recovery: bool
+
+
+class PrimaryPosition(Model):
+    """How far a primary had written when it was seen; positions are bytes from the start of its WAL."""
+
+    host: str
+    system_identifier: str
+    timeline: int
+    in_recovery: bool
+    written_bytes: int
+    at: datetime
+
+
+class StandbyPosition(Model):
+    """How far a standby has come by itself, whether its primary lives or not."""
+
+    host: str
+    system_identifier: str
+    timeline: int
+    in_recovery: bool
+    streaming: bool
+    received_bytes: int = Field(description="on its disk or replayed, whichever is more")
+    replayed_bytes: int
+    replayed_at: datetime | None = Field(description="commit time of the last transaction it replayed")
+    at: datetime
 
 
 class ObservedServer(Model):

@@ -118,7 +118,7 @@ def test_a_lab_shows_what_is_off_and_what_is_absent(shown: Callable[..., list[st
     lines = shown(_render.print_lab, lab, make_inventory())
     assert any("pg-a" in line and "blocked" in line for line in lines)
     assert any("pg-b" in line and "absent" in line for line in lines)
-    assert "site city-hall: power failed, network down" in lines
+    assert "site city-hall: power failed, network down, management up" in lines
 
 
 def test_in_a_pipe_a_row_is_a_line_without_colours(capsys: pytest.CaptureFixture[str], city: City) -> None:

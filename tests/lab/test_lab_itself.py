@@ -18,11 +18,15 @@ from automation.model.actions import (
     BuildImage,
     CreateServer,
     CutLink,
+    DarkenSite,
     FailSite,
     HealLink,
     HealSite,
     InspectDisk,
+    LookAtServer,
+    PartitionSite,
     PowerOffServer,
+    RejoinSite,
     RestoreDisks,
     SaveDisks,
     StartLab,
@@ -55,6 +59,7 @@ def _healthy(city: Small) -> None:
         nspawn.unblock_server(UnblockServer(host=server), city)
     for site in city.lab.sites:
         nspawn.heal_site(HealSite(site=site), city)
+        nspawn.rejoin_site(RejoinSite(site=site), city)
     nspawn.heal_link(HealLink(sites=("city-hall", "public")), city)
     for server in SERVERS:
         city.ask("start_server", server=server, autostart=True)
@@ -146,6 +151,33 @@ def test_every_fault_is_in_the_ground_truth(city: Small) -> None:
     last = json.loads(lines[-1])
     assert (last["event"], last["site"]) == ("site_failed", "city-hall")
     assert last["monotonic_s"] <= time.monotonic()
+
+
+def test_a_partitioned_site_lives_on_and_its_management_answers(city: Small) -> None:
+    outcome = nspawn.partition_site(PartitionSite(site="city-hall"), city)
+    assert isinstance(outcome.evidence, Fault)
+    assert city.server("pg-a")["power"] == "on"
+    assert city.connect_error("client-1", "pg-a") is not None
+    assert city.connect_error("pg-b", "pg-a") is not None
+    assert city.connect_error("client-1", "pg-b") is None
+    assert nspawn.power_off_server(PowerOffServer(host="pg-a"), city).changed
+
+
+def test_a_dark_site_can_neither_be_seen_nor_fenced(city: Small) -> None:
+    nspawn.darken_site(DarkenSite(site="city-hall"), city)
+    for attempt in (
+        lambda: nspawn.power_off_server(PowerOffServer(host="pg-a"), city),
+        lambda: nspawn.block_server(BlockServer(host="pg-a"), city),
+        lambda: nspawn.look_at_server(LookAtServer(host="pg-a"), city),
+    ):
+        with pytest.raises(AdapterError, match="management of site city-hall does not answer"):
+            attempt()
+    assert city.connect_error("client-1", "pg-a") is not None
+    nspawn.rejoin_site(RejoinSite(site="city-hall"), city)
+    assert city.connect_error("client-1", "pg-a") is None
+    seen = nspawn.look_at_server(LookAtServer(host="pg-a"), city).evidence
+    assert isinstance(seen, ServerState)
+    assert (seen.power, seen.network) == ("on", "connected")
 
 
 # --- fences -------------------------------------------------------------------------------------

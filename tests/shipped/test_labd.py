@@ -203,6 +203,23 @@ def test_a_request_that_may_not_be_met_is_refused(lab: Lab, request_: dict[str, 
     assert lab.store.path.read_text() == before
 
 
+@pytest.mark.parametrize(
+    "request_",
+    ["server_state", "start_server", "power_off_server", "shut_down_server", "block_server", "delete_server"],
+)
+def test_without_a_sites_management_nobody_acts_on_its_servers(lab: Lab, request_: str) -> None:
+    with lab.store.change() as draft:
+        draft.dark_sites = ["north"]
+    shown = answer(lab, json.dumps({"lab_id": "t1", "request": request_, "server": "pg-a"}).encode())
+    assert "management of site north does not answer; nothing was changed" in str(shown["error"])
+
+
+def test_a_record_from_before_there_was_management_is_still_read() -> None:
+    old = json.loads(dump(recorded()))
+    del old["dark_sites"]
+    assert parse(json.dumps(old)).dark_sites == []
+
+
 @pytest.mark.parametrize("line", [b"", b"[]", b"{}", b"not json", b'{"request": "status"}'])
 def test_what_is_no_request_gets_an_answer_too(lab: Lab, line: bytes) -> None:
     assert answer(lab, line)["ok"] is False

@@ -17,11 +17,15 @@ from automation.model.actions import (
     BuildImage,
     CreateServer,
     CutLink,
+    DarkenSite,
     FailSite,
     HealLink,
     HealSite,
     InspectDisk,
+    LookAtServer,
+    PartitionSite,
     PowerOffServer,
+    RejoinSite,
     RestoreDisks,
     SaveDisks,
     StartLab,
@@ -188,6 +192,33 @@ def heal_link(action: HealLink, ctx: Context) -> Outcome:
     done = _lab(ctx).ask("heal_link", sites=action.sites)
     changed = any(not before[name]["up"] for name in done["links"])
     return Outcome(changed=changed, summary=f"WAN between {' and '.join(action.sites)} up")
+
+
+def partition_site(action: PartitionSite, ctx: Context) -> Outcome:
+    """Cut a site off from every other one; its hosts and its management go on."""
+    done = _lab(ctx).ask("isolate_site", site=action.site, management=True)
+    fault = _fault("wan-partition", action.site, done["at"])
+    return Outcome(changed=True, summary=f"site {action.site} cut off; its hosts run on", evidence=fault)
+
+
+def darken_site(action: DarkenSite, ctx: Context) -> Outcome:
+    """Cut a site off with its management; its hosts run on, and nobody outside can know."""
+    done = _lab(ctx).ask("isolate_site", site=action.site, management=False)
+    fault = _fault("dark-site", action.site, done["at"])
+    return Outcome(changed=True, summary=f"site {action.site} is dark", evidence=fault)
+
+
+def rejoin_site(action: RejoinSite, ctx: Context) -> Outcome:
+    """Mend a site's way to the others and its management; fences stay."""
+    done = _lab(ctx).ask("rejoin_site", site=action.site)
+    summary = f"site {action.site}: network {done['network']}, management {done['management']}"
+    return Outcome(changed=True, summary=summary)
+
+
+def look_at_server(action: LookAtServer, ctx: Context) -> Outcome:
+    """Ask a server's management for its state."""
+    seen = _state_of(ctx, action.host)
+    return _outcome(seen, changed=False, did=f"is {seen['power']} and {seen['network']}")
 
 
 # --- disks --------------------------------------------------------------------------------------

@@ -21,10 +21,11 @@ class LabLink(Model):
 
 
 class LabSite(Model):
-    """Power and network of a site."""
+    """Power, network and out-of-band management of a site."""
 
     power: Literal["on", "failed"]
     network: Literal["up", "down"]
+    management: Literal["up", "down"] = "up"
 
 
 class LabServer(Model):
@@ -61,7 +62,7 @@ def read(state: Path, lab_id: str) -> LabStatus:
         lab_id=seen["lab_id"],
         running=True,
         wan=seen["wan"]["method"],
-        sites={name: LabSite(power=at["power"], network=at["network"]) for name, at in seen["sites"].items()},
+        sites={name: _site(shown) for name, shown in seen["sites"].items()},
         links={name: LabLink(**condition) for name, condition in seen["wan"]["links"].items()},
         servers={name: _server(shown) for name, shown in seen["servers"].items()},
         saved_disks=tuple(seen["saved_disks"]),
@@ -76,6 +77,11 @@ def observed(status: LabStatus) -> dict[str, ObservedServer]:
         )
         for name, server in status.servers.items()
     }
+
+
+def _site(shown: Mapping[str, object]) -> LabSite:
+    known = {name: shown[name] for name in LabSite.model_fields if name in shown}
+    return LabSite.model_validate(known)
 
 
 def _server(shown: Mapping[str, object]) -> LabServer:

@@ -66,12 +66,17 @@ class Lab:
             "control_link": self.topology.control_link,
             "wan": {"method": "user-space forwarder", "links": self._links().in_force()},
             "sites": {name: self._site_state(name) for name in self.topology.sites},
-            "servers": {name: self.server_state(name) for name in sorted(self.record.servers)},
+            "servers": {name: self._state_of(name) for name in sorted(self.record.servers)},
             "saved_disks": self.saved.names(),
         }
 
     def server_state(self, server: str) -> Answer:
-        """Power, fence and autostart of one server; power and network are read from the kernel."""
+        """Power, fence and autostart of one server, as its site's management tells them."""
+        self._managed(server)
+        return self._state_of(server)
+
+    def _state_of(self, server: str) -> Answer:
+        """Power and network are read from the kernel."""
         known = self._known(server)
         site = self.topology.site(known.site)
         prohibited = self.network.prohibited_at(known.address)
@@ -118,7 +123,7 @@ class Lab:
 
         `autostart: true` lifts a lasting power-off; only `unblock_server` lifts a network fence.
         """
-        known = self._known(server)
+        known = self._managed(server)
         if server in self.record.fences:
             raise LabError(f"server {server} is fenced; it stays off", hint="unblock_server first")
         if known.site in self.record.failed_sites:
@@ -134,7 +139,7 @@ class Lab:
 
     def power_off_server(self, server: str, autostart: bool | None = None) -> Answer:
         """Cut a server's power; `autostart: false` keeps it off when power returns or the lab restarts."""
-        self._known(server)
+        self._managed(server)
         began = Moment()
         with self.store.change() as draft:
             draft.servers[server].power = "off"
@@ -146,7 +151,7 @@ class Lab:
 
     def shut_down_server(self, server: str, timeout_s: float = 30.0) -> Answer:
         """Shut a server down in good order; after the timeout its power is cut."""
-        self._known(server)
+        self._managed(server)
         began = Moment()
         with self.store.change() as draft:
             draft.servers[server].power = "off"
@@ -158,7 +163,7 @@ class Lab:
 
     def delete_server(self, server: str) -> Answer:
         """Power a server off, and delete it with its disk."""
-        self._known(server)
+        self._managed(server)
         self.power_off_server(server, autostart=False)
         self.unblock_server(server)
         with self.store.change() as draft:
@@ -169,7 +174,7 @@ class Lab:
 
     def block_server(self, server: str) -> Answer:
         """Fence a server off the network; lasts until it is unblocked, whatever else happens."""
-        known = self._known(server)
+        known = self._managed(server)
         began = Moment()
         with self.store.change() as draft:
             draft.fences = sorted({*draft.fences, server})
@@ -180,7 +185,7 @@ class Lab:
 
     def unblock_server(self, server: str) -> Answer:
         """Lift the network fence of a server."""
-        known = self._known(server)
+        known = self._managed(server)
         began = Moment()
         with self.store.change() as draft:
             draft.fences = [name for name in draft.fences if name != server]
@@ -216,6 +221,21 @@ class Lab:
         booted = self._boot_all(name for name in self._servers_at(site) if self.record.boots_by_itself(name))
         self.events.write("site_healed", since=began, site=site, booted=booted)
         return {**self._site_state(site), "booted": booted}
+
+    def isolate_site(self, site: str, management: bool) -> Answer:
+        """Cut a site's WAN to every other site; its servers live on. `management` false: that is lost too."""
+        if not management:
+            with self.store.change() as draft:
+                draft.dark_sites = sorted({*draft.dark_sites, site})
+        done = self._set_links("site_isolated", self._links_of(site), {"up": False})
+        return {**self._site_state(site), "at": done["at"]}
+
+    def rejoin_site(self, site: str) -> Answer:
+        """Mend a site's WAN to every other site, and its management."""
+        with self.store.change() as draft:
+            draft.dark_sites = [name for name in draft.dark_sites if name != site]
+        self._set_links("site_rejoined", self._links_of(site), {"up": True})
+        return self._site_state(site)
 
     def cut_link(self, sites: tuple[str, str], one_way: bool = False) -> Answer:
         """Cut the WAN between two sites; one way means from the first to the second."""
@@ -280,6 +300,16 @@ class Lab:
             raise LabError(f"lab {self.topology.lab_id} has no server {server!r}; nothing was changed")
         return self.record.servers[server]
 
+    def _managed(self, server: str) -> Server:
+        """Give a server whose site's management answers: without it nobody can act on its power or port."""
+        known = self._known(server)
+        if known.site in self.record.dark_sites:
+            raise LabError(
+                f"the management of site {known.site} does not answer; nothing was changed on {server}",
+                hint="somebody at the site must look",
+            )
+        return known
+
     def _machine(self, server: str) -> Machine:
         disk = Disk(self.folder / "hosts" / server, self.topology.lab_id)
         return self.machines.setdefault(server, Machine(server, disk, self.cgroup / f"host-{server}"))
@@ -343,6 +373,7 @@ class Lab:
             "site": site,
             "power": "failed" if site in self.record.failed_sites else "on",
             "network": "up" if self.network.site_is_up(self.topology.site(site)) else "down",
+            "management": "down" if site in self.record.dark_sites else "up",
         }
 
     def _links(self) -> Wan:
@@ -358,7 +389,15 @@ class Lab:
     def _change_links(
         self, event: str, sites: tuple[str, str], one_way: bool, condition: dict[str, object]
     ) -> Answer:
-        names = self.topology.link_names(sites, one_way)
+        return self._set_links(event, self.topology.link_names(sites, one_way), condition)
+
+    def _links_of(self, site: str) -> tuple[str, ...]:
+        """Name every directed link that leads from or to a site."""
+        place = self.topology.site(site).name
+        others = [other for other in self.topology.sites if other != place]
+        return tuple(name for other in others for name in self.topology.link_names((place, other), False))
+
+    def _set_links(self, event: str, names: Sequence[str], condition: dict[str, object]) -> Answer:
         began = Moment()
         in_force = self._links().change(dict.fromkeys(names, condition))
         line = self.events.write(event, since=began, links=names, condition=condition)
@@ -373,6 +412,7 @@ class Lab:
         with self.store.change() as draft:
             draft.servers, draft.fences = wanted.servers, wanted.fences
             draft.failed_sites, draft.links = wanted.failed_sites, wanted.links
+            draft.dark_sites = wanted.dark_sites
         for name, server in wanted.servers.items():
             if (name in before.fences) != (name in wanted.fences):
                 self.network.prohibit(server.address, name in wanted.fences)
@@ -403,7 +443,8 @@ REQUESTS: Mapping[str, Callable[..., Answer]] = {
         Lab.status, Lab.server_state,
         Lab.create_server, Lab.start_server, Lab.power_off_server, Lab.shut_down_server, Lab.delete_server,
         Lab.block_server, Lab.unblock_server,
-        Lab.fail_site, Lab.heal_site, Lab.cut_link, Lab.heal_link, Lab.set_link,
+        Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.rejoin_site,
+        Lab.cut_link, Lab.heal_link, Lab.set_link,
         Lab.save_disks, Lab.restore_disks, Lab.inspect_disk,
     )
 }  # fmt: skip

@@ -30,6 +30,7 @@ class Record:
     fences: list[str] = field(default_factory=list)
     failed_sites: list[str] = field(default_factory=list)
     links: dict[str, dict[str, object]] = field(default_factory=dict)
+    dark_sites: list[str] = field(default_factory=list)  # their management does not answer
 
     def boots_by_itself(self, name: str) -> bool:
         """Tell whether the return of power boots this server; a fenced one stays off."""
