@@ -1,50 +1,189 @@
 """Approvals: SSH signatures of people over exactly what a run is about to do.
 
-A run that needs one calls `require`; a person gives one by `approve`. Both work offline: a
-signature is made and checked by ssh-keygen alone.
+A run that needs one calls `require`; a person gives one by `./inv run.approve`. All of it works
+offline: ssh-keygen alone makes and checks a signature, and what was used up stands in the state folder.
 """
 
-from collections.abc import Collection, Mapping
+import hashlib
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
+from pydantic import ValidationError
+
+from automation.engine.approval_files import UsedNonces, ask, gather
 from automation.engine.context import RunContext
-from automation.engine.signers import Signers
-from automation.model.approvals import Approval, Request, SignedApproval, Verified
+from automation.engine.signers import BadSignature, Checked, Signers, check_signature, load_signers, sign_text
+from automation.model.approvals import (
+    APPROVAL_NAMESPACE,
+    Approval,
+    ApprovalKind,
+    ApprovalRule,
+    Request,
+    SignedApproval,
+    Verified,
+)
+from automation.model.base import format_duration
 from automation.model.environment import Environment, Inventory
+from automation.model.errors import PreflightError
+from automation.model.plan import Plan, Step
+from automation.model.records import ApprovalRecorded, OverrideRecorded
 
 
-def require_control_node(environment: Environment, node: str | None = None) -> None:
-    """See that this machine may change the environment; `control_nodes` empty means any, for labs alone.
+class Expected(NamedTuple):
+    """What an approval must say to count: its request, and what it would act on now."""
 
-    Raises:
-        PreflightError: it may not.
-    """
-    raise NotImplementedError
+    request: Request
+    inventory_digest: str
 
 
-def ask(folder: Path, request: Request) -> None:
-    """Leave a request in a run's folder; `run.approve` answers it, `require` waits for it."""
-    raise NotImplementedError
+# --- what a run calls ----------------------------------------------------------------------------
 
 
-def requests(folder: Path) -> tuple[Request, ...]:
-    """Give every request of a run's folder."""
-    raise NotImplementedError
+def require(
+    request: Request, ctx: RunContext, *, now: datetime, recorded: Mapping[str, datetime] | None = None
+) -> tuple[Verified, ...]:
+    """See that enough people approved a request, and use their approvals up.
 
+    The request is left in the run's folder first, so that `run.approve` finds what to ask.
 
-def require(request: Request, ctx: RunContext, *, now: datetime) -> tuple[Verified, ...]:
-    """See that a request was approved by enough people; each approval is used up by it.
-
-    A request that stands in no approval yet is left in the run's folder for `run.approve`.
+    Args:
+        now: aware.
+        recorded: nonces that this run's journal recorded, and when: they were used by this run and must
+            have been good then, so that a resumed run does not wait for the same people again.
 
     Returns:
-        One for each role of the request's rule; the caller journals them (`ApprovalRecorded`).
+        One approval for each role of the rule, of different people; the caller journals them.
 
     Raises:
-        PreflightError: what is missing or wrong with what is there, and the command that gives it.
+        PreflightError: who is missing, what is wrong with what is there, and the command that helps.
+        ConfigError: allowed_signers has faulty lines.
     """
-    raise NotImplementedError
+    folder, known = ctx.artifacts.parent, recorded or {}
+    request = ask(folder, request)
+    signers = load_signers(
+        ctx.environment.approvals.allowed_signers, checkout=ctx.environment.folder.parents[1]
+    )
+    used = UsedNonces(ctx.state / "used-approvals", mine=known)
+    expected = Expected(request, inventory_digest(ctx.environment, ctx.inventory))
+    good, refused = [], []
+    for signed in gather(folder, request):
+        at = known.get(signed.nonce, now)
+        try:
+            good.append(verify(signed, expected, allowed_signers=signers, now=at, used=used))
+        except PreflightError as exc:
+            refused.append(str(exc))
+    chosen = choose(request.rule.roles, good)
+    if chosen is None:
+        raise _missing(request, good, refused)
+    for one in chosen:
+        if one.approval.nonce not in known:
+            used.claim(one.approval.nonce, request.run_id)
+    return chosen
+
+
+def choose(roles: Sequence[str], approvals: Sequence[Verified]) -> tuple[Verified, ...] | None:
+    """Give each role an approval of another person with another key; None where that cannot be.
+
+    Pure.
+    """
+    if not roles:
+        return ()
+    for one in approvals:
+        if roles[0] in one.roles:
+            others = [a for a in approvals if not _same_person(a, one)]
+            rest = choose(roles[1:], others)
+            if rest is not None:
+                return (one, *rest)
+    return None
+
+
+def approval_record(verified: Verified) -> ApprovalRecorded:
+    """Give the journal's record of an approval that was used."""
+    return ApprovalRecorded(
+        principal=verified.principal,
+        roles=verified.roles,
+        nonce=verified.approval.nonce,
+        approval_digest=verified.digest,
+        expires_at=verified.approval.expires_at,
+    )
+
+
+def override_record(request: Request, verified: Sequence[Verified]) -> OverrideRecorded:
+    """Give the journal's record of an override that was signed."""
+    reasons = dict.fromkeys(one.approval.reason or "" for one in verified)
+    return OverrideRecorded(
+        step=request.step or "",
+        observed=request.observed or "",
+        reason=" | ".join(reasons),
+        principals=tuple(one.principal for one in verified),
+        nonces=tuple(one.approval.nonce for one in verified),
+    )
+
+
+def inventory_digest(environment: Environment, inventory: Inventory) -> str:
+    """sha256 over the resolved inventory and the environment's own settings."""
+    content = {
+        "environment": environment.model_dump(mode="json", exclude={"folder"}),
+        "inventory": inventory.model_dump(mode="json"),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+# --- asking --------------------------------------------------------------------------------------
+
+
+def run_request(plan: Plan, run_id: str, requester: str) -> Request | None:
+    """Ask for the approval that a plan says its run needs; None where it says none."""
+    if plan.approvals is None:
+        return None
+    question = f"run {plan.name} in mode {plan.mode} on {plan.environment}: {len(plan.steps)} steps"
+    return _request("run", plan, run_id, requester, plan.approvals, question)
+
+
+def gate_request(plan: Plan, step: Step, run_id: str, requester: str) -> Request | None:
+    """Ask for the signed answer to a step's gate; None where it has no gate."""
+    if step.gate is None:
+        return None
+    rule = ApprovalRule(roles=(step.gate.role,), requester_may_approve=True)
+    request = _request("gate", plan, run_id, requester, rule, step.gate.ask)
+    return request.model_copy(update={"step": step.id})
+
+
+def override_request(
+    plan: Plan, run_id: str, requester: str, *, step: str, observed: str, rule: ApprovalRule, question: str
+) -> Request:
+    """Ask people to accept, by name of step and word for word, what a guard refused."""
+    request = _request("override", plan, run_id, requester, rule, question)
+    return request.model_copy(update={"step": step, "observed": observed})
+
+
+def fill_in(
+    request: Request,
+    *,
+    role: str,
+    inventory_digest: str,
+    signers_digest: str,
+    expires_at: datetime,
+    reason: str | None,
+) -> Approval:
+    """Make the words that one person signs in answer to a request, with a nonce of their own."""
+    words = request.model_dump(exclude={"rule", "question"})
+    return Approval(
+        **words,
+        inventory_digest=inventory_digest,
+        signers_digest=signers_digest,
+        nonce=secrets.token_hex(16),
+        expires_at=expires_at,
+        roles=(role,),
+        reason=reason,
+    )
+
+
+# --- signing and checking ------------------------------------------------------------------------
 
 
 def sign(approval: Approval, key: Path) -> SignedApproval:
@@ -53,30 +192,140 @@ def sign(approval: Approval, key: Path) -> SignedApproval:
     Raises:
         ConfigError: ssh-keygen could not sign with that key.
     """
-    raise NotImplementedError
+    content = approval.model_dump_json(indent=1) + "\n"
+    return SignedApproval(content=content, signature=sign_text(content, key, APPROVAL_NAMESPACE))
 
 
 def verify(
     signed: SignedApproval,
-    expected: Approval,
+    expected: Expected,
     *,
     allowed_signers: Signers,
     now: datetime,
-    used: Collection[str] | Mapping[str, str],
+    used: UsedNonces,
 ) -> Verified:
-    """Check one approval against what it must say; a wrong one is refused with the reason.
+    """Check one approval against what it must say.
+
+    Args:
+        now: aware; the moment for which signature, key and expiry must be good.
+        used: what was used up before.
 
     Raises:
-        PreflightError: which of its words, or its signature, does not hold.
+        PreflightError: its signature, or which of its words, does not hold.
     """
-    raise NotImplementedError
+    try:
+        checked = check_signature(
+            signed.content, signed.signature, signers=allowed_signers, namespace=APPROVAL_NAMESPACE, now=now
+        )
+        approval = Approval.model_validate_json(signed.content)
+    except BadSignature as exc:
+        raise PreflightError(f"an approval is refused: {exc}; nothing was changed") from exc
+    except ValidationError as exc:
+        raise PreflightError("an approval is refused: it has not the form of one") from exc
+    wrong = [
+        *_wrong_words(approval, expected, allowed_signers),
+        *_wrong_time(approval, expected.request.rule, now),
+        *_wrong_person(approval, expected.request, checked),
+        *_wrong_use(approval, used),
+    ]
+    if wrong:
+        reasons = ", and ".join(wrong)
+        raise PreflightError(
+            f"the approval of {checked.principal} is refused: {reasons}; nothing was changed"
+        )
+    return Verified(
+        principal=checked.principal,
+        fingerprint=checked.fingerprint,
+        roles=approval.roles,
+        digest=hashlib.sha256(signed.content.encode()).hexdigest(),
+        approval=approval,
+    )
 
 
-def gather(folder: Path) -> tuple[SignedApproval, ...]:
-    """Give every approval that lies in a run's folder."""
-    raise NotImplementedError
+def _wrong_words(approval: Approval, expected: Expected, signers: Signers) -> Iterator[str]:
+    request = expected.request
+    if approval.environment != request.environment:
+        yield f"it was given for {approval.environment}, not for {request.environment}"
+    if approval.run_id != request.run_id:
+        yield f"it was given for run {approval.run_id}, not for this one"
+    if approval.mode != request.mode:
+        yield f"it was given for mode {approval.mode}, not {request.mode}"
+    if approval.plan_digest != request.plan_digest:
+        yield "the plan is not the one that was approved"
+    if approval.inventory_digest != expected.inventory_digest:
+        yield "the inventory or environment.yml is not as it was when approved"
+    if approval.signers_digest != signers.digest:
+        yield f"{signers.path} or its revocations changed since"
+    if approval.requester != request.requester:
+        yield f"it names {approval.requester} as the one who asked, not {request.requester}"
+    if (approval.kind, approval.step) != (request.kind, request.step):
+        yield f"it was given for {_place(approval.kind, approval.step)}"
+    if approval.observed != request.observed:
+        yield f"it accepts {approval.observed!r}, but observed was {request.observed!r}"
 
 
-def inventory_digest(environment: Environment, inventory: Inventory) -> str:
-    """sha256 over the resolved inventory and the environment's own settings."""
-    raise NotImplementedError
+def _wrong_time(approval: Approval, rule: ApprovalRule, now: datetime) -> Iterator[str]:
+    if now >= approval.expires_at:
+        yield f"it expired at {approval.expires_at:%Y-%m-%d %H:%M:%S %Z}"
+    if (approval.expires_at - now).total_seconds() > rule.valid_for_s:
+        yield f"it is valid for longer than the {format_duration(rule.valid_for_s)} that are allowed"
+
+
+def _wrong_person(approval: Approval, request: Request, checked: Checked) -> Iterator[str]:
+    name = checked.principal
+    if lacking := sorted(set(approval.roles) - checked.roles):
+        yield f"{name} has not the role {', '.join(lacking)}"
+    if not set(approval.roles) & set(request.rule.roles):
+        yield f"it is signed as {', '.join(approval.roles)}; needed is {', '.join(request.rule.roles)}"
+    if _person(name) == _person(request.requester) and not request.rule.requester_may_approve:
+        yield f"{name} asked for this run and may not approve it"
+
+
+def _wrong_use(approval: Approval, used: UsedNonces) -> Iterator[str]:
+    if approval.kind == "override" and not (approval.reason or "").strip():
+        yield "it gives no reason"
+    if (run := used.user_of(approval.nonce)) is not None:
+        yield f"it was used already, by run {run}"
+
+
+def _person(principal: str) -> str:
+    """Alex and alex@city.example are the same person: who asked is known by login name only."""
+    return principal.partition("@")[0].casefold()
+
+
+def _same_person(one: Verified, other: Verified) -> bool:
+    return one.fingerprint == other.fingerprint or _person(one.principal) == _person(other.principal)
+
+
+def _place(kind: ApprovalKind, step: str | None) -> str:
+    return f"the {kind} of step {step}" if step else f"the {kind}"
+
+
+def _missing(request: Request, good: Sequence[Verified], refused: Sequence[str]) -> PreflightError:
+    have = {role for one in good for role in one.roles}
+    lacking = [role for role in request.rule.roles if role not in have] or list(request.rule.roles)
+    people = f"{len(request.rule.roles)} different people, " if len(request.rule.roles) > 1 else ""
+    needs = f"{_place(request.kind, request.step)} needs the signature of {people}"
+    needs += f"{', '.join(request.rule.roles)}; missing: {', '.join(lacking)}"
+    step = f" --step {request.step}" if request.step else ""
+    reason = " --reason WHY" if request.kind == "override" else ""
+    run = f"--env {request.environment} --run {request.run_id}"
+    commands = [f"./inv run.approve {run}{step} --role {role}{reason} --key FILE" for role in lacking]
+    commands.append(f"./inv run.resume {run}")
+    text = " | ".join((f"run {request.run_id}: {needs}; nothing was changed", *refused))
+    return PreflightError(text, hint="\n      ".join(commands))
+
+
+def _request(
+    kind: ApprovalKind, plan: Plan, run_id: str, requester: str, rule: ApprovalRule, question: str
+) -> Request:
+    return Request(
+        kind=kind,
+        environment=plan.environment,
+        mode=plan.mode,
+        run_id=run_id,
+        plan_digest=plan.digest,
+        rule=rule,
+        requester=requester,
+        question=question,
+    )

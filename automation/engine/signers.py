@@ -153,14 +153,13 @@ def check_signature(
         argv = ["ssh-keygen", "-Y", "verify", "-f", str(folder / "allowed_signers"), "-I", signer.principal]
         argv += ["-n", namespace, "-s", str(folder / "signature")]
         argv += [f"-Overify-time={now.astimezone(UTC):%Y%m%d%H%M%S}Z"]
+        _verify(argv, content, signer)
         if signers.revoked is not None:
             (folder / REVOKED).write_bytes(signers.revoked)
-            argv += ["-r", str(folder / REVOKED)]
-        done = subprocess.run(
-            argv, input=content, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-        )
-    if done.returncode:
-        raise BadSignature(_why(done.stdout + done.stderr, signer))
+            try:
+                _verify([*argv, "-r", str(folder / REVOKED)], content, signer)
+            except BadSignature:  # it says no more; without the revocations the signature holds
+                raise BadSignature(f"the key of {signer.principal} is revoked") from None
     return Checked(signer.principal, fingerprint(blob), frozenset(signer.roles))
 
 
@@ -169,14 +168,14 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
-def _why(said: str, signer: Signer) -> str:
-    """Turn what ssh-keygen says into a reason."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    if "revoked" in said:
-        return f"the key of {signer.principal} is revoked"
-    if "incorrect signature" in said or "Signature verification failed" in said:
-        return f"the text is not the one that {signer.principal} signed"
-    return f"ssh-keygen refuses it for {signer.principal}: {lines[0] if lines else 'no reason given'}"
+def _verify(argv: list[str], content: str, signer: Signer) -> None:
+    done = subprocess.run(argv, input=content, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    if done.returncode == 0:
+        return
+    if "incorrect signature" in done.stderr:
+        raise BadSignature(f"the text is not the one that {signer.principal} signed")
+    lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    raise BadSignature(f"ssh-keygen refuses it for {signer.principal}: {lines[0] if lines else 'no reason'}")
 
 
 def _unpack(signature: str) -> tuple[bytes, str]:

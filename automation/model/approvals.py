@@ -1,5 +1,6 @@
 """Who agreed to what: rules, requests, approvals, and standing authorisations."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -73,13 +74,31 @@ class SignedApproval(Model):
     content: str
     signature: str
 
+    @property
+    def nonce(self) -> str:
+        """The nonce it claims to have; empty if it has not the form of an approval."""
+        return str(self._words().get("nonce", ""))
+
+    def answers(self, request: Request) -> bool:
+        """Say whether it claims to answer a request; what is no approval is no answer to another one."""
+        words = self._words()
+        return not words or (words.get("kind"), words.get("step")) == (request.kind, request.step)
+
+    def _words(self) -> dict[str, object]:
+        try:
+            words = json.loads(self.content)
+        except ValueError:
+            return {}
+        return words if isinstance(words, dict) else {}
+
 
 class Verified(Model):
     """An approval that holds: who signed it, with which key, in which of their roles."""
 
     principal: str
     fingerprint: str = Field(description="SHA256 of the public key, as ssh-keygen -l shows it")
-    roles: tuple[str, ...]
+    roles: tuple[str, ...] = Field(description="those of the approval, all of which the person has")
+    digest: str = Field(description="sha256 of the signed file")
     approval: Approval
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from automation.model.actions import Action
+from automation.model.approvals import ApprovalRule
 from automation.model.base import Model
 
 PLAN_FORMAT = 2
@@ -61,6 +62,7 @@ class Plan(Model):
     mode: Mode
     steps: tuple[Step, ...]
     limits: Limits = Limits()
+    approvals: ApprovalRule | None = Field(default=None, description="who must sign before it starts")
 
     @model_validator(mode="after")
     def _is_a_graph(self) -> "Plan":
