@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from automation.model.actions import CiteDeclaration, ClearSuspicion, Declare, SuspectSplitBrain
+from automation.model.actions import AcceptLag, CiteDeclaration, ClearSuspicion, Declare, SuspectSplitBrain
 from automation.model.errors import AdapterError
 from automation.model.evidence import Declaration, Suspicion, SuspicionCleared
 from automation.model.records import Context, Outcome
@@ -51,6 +51,11 @@ def list_declarations(state: Path) -> dict[str, Declaration]:
     """Give every declaration by the run that recorded it, oldest first."""
     paths = sorted((state / "declarations").glob("*.json"))
     return {path.stem: Declaration.model_validate_json(path.read_bytes()) for path in paths}
+
+
+def accept_lag(action: AcceptLag, ctx: Context) -> Outcome:
+    """Say in the run's own record what loss was accepted; who signed for it stands beside it."""
+    return Outcome(changed=False, summary=f"{action.service}: accepted, {action.observed}")
 
 
 # --- split brain suspected ----------------------------------------------------------------------

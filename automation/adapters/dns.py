@@ -103,7 +103,7 @@ def list_addresses(server: str, address: str, name: str) -> tuple[str, ...]:
 
 
 def look_at_records(action: LookAtRecords, ctx: Context) -> Outcome:
-    """Ask every server for every name, side by side; a server that is silent is part of the answer."""
+    """Ask every server for every name, side by side; silence is an answer, except of required ones."""
     answers: dict[str, dict[str, DnsRecord]] = {}
     silent: dict[str, str] = {}
     with ThreadPoolExecutor(max_workers=len(action.servers)) as pool:
@@ -112,6 +112,8 @@ def look_at_records(action: LookAtRecords, ctx: Context) -> Outcome:
         try:
             answers[name] = job.result()
         except AdapterError as exc:
+            if name in action.required:
+                raise
             silent[name] = str(exc)
     summary = f"{len(answers)} of {len(action.servers)} DNS servers answer"
     return Outcome(changed=False, summary=summary, evidence=RecordsSeen(answers=answers, silent=silent))

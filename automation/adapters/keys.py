@@ -12,21 +12,21 @@ from automation.model.evidence import SecretsSeen
 from automation.model.records import Context, Outcome
 
 SECRET_BYTES = 32
+# One logs in to hosts, the other seals runs: who holds the first on a host can forge no evidence.
+SSH_KEYS = ("id_ed25519", "control_node")
 
 
 def make(action: MakeKeys, ctx: Context) -> Outcome:
     """Make what is missing; what exists is left as it is."""
     made = [name for name in action.secrets if _make_secret(ctx.state / "secrets" / name)]
-    if _make_ssh_key(ctx.state / "ssh" / "id_ed25519"):
-        made.append("ssh/id_ed25519")
+    made += [f"ssh/{name}" for name in SSH_KEYS if _make_ssh_key(ctx.state / "ssh" / name)]
     return Outcome(changed=bool(made), summary=f"made {', '.join(made)}" if made else "all keys exist")
 
 
 def missing(state: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     """Name the keys and secrets that do not exist yet."""
-    paths = {name: state / "secrets" / name for name in names} | {
-        "ssh/id_ed25519": state / "ssh/id_ed25519.pub"
-    }
+    paths = {name: state / "secrets" / name for name in names}
+    paths |= {f"ssh/{name}": state / "ssh" / f"{name}.pub" for name in SSH_KEYS}
     return tuple(name for name, path in paths.items() if not path.exists())
 
 

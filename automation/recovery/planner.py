@@ -10,10 +10,10 @@ from automation.model.actions import (
     AwaitStreaming,
     CollectWitness,
     CutLink,
+    DarkenSite,
     Declare,
     FailSite,
-    InspectDisk,
-    ListWrites,
+    PartitionSite,
     Probe,
     RunChecks,
     StartWitness,
@@ -24,9 +24,10 @@ from automation.model.environment import Environment, Inventory
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Plan, Step
-from automation.recovery.spec import Drill, LinkCut, PowerLoss, RecoveryPlan
+from automation.recovery.spec import DarkSite, Drill, DrillFault, Failover, LinkCut, PowerLoss, RecoveryPlan
 from automation.recovery.strategies import postgresql_standby, redeploy
-from automation.recovery.strategies.scope import Scope, cutover_ids
+from automation.recovery.strategies.scope import Accepted, Scope, cutover_ids
+from automation.recovery.writes import count_writes
 
 STEADY_PROBES = 10
 
@@ -52,33 +53,33 @@ def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: 
     steady = _steady_state(drill, city, services)
     faults = _faults(drill, tuple(step.id for step in steady))
     alarm = _alarm(drill, city, services, faults[-1].id, declared_by)
-    recover = _recover(city, services, alarm[-1].id)
-    proof = _judge(drill, plan, city, services, recover)
-    steps = (watch, *steady, *faults, *alarm, *recover, *proof)
+    recovery = recover(city, services, alarm[-1].id)
+    proof = _judge(drill, plan, city, services, recovery)
+    steps = (watch, *steady, *faults, *alarm, *recovery, *proof)
     return Plan(name=drill.name, environment=city.environment.name, mode="exercise", steps=steps)
 
 
-def affected_services(drill: Drill, plan: RecoveryPlan, catalog: Catalog) -> dict[str, Service]:
+def affected_services(drill: Drill | Failover, plan: RecoveryPlan, catalog: Catalog) -> dict[str, Service]:
     """Give the plan's services whose primary site is lost, lowest tier first."""
     if drill.site not in catalog.sites:
-        raise ConfigError(f"drill {drill.name}: there is no site {drill.site!r}; nothing was touched")
+        raise ConfigError(f"{drill.name}: there is no site {drill.site!r}; nothing was touched")
     names = tuple(catalog.services) if plan.services == "all" else plan.services
     if unknown := [name for name in (*names, *drill.objectives) if name not in catalog.services]:
-        raise ConfigError(f"drill {drill.name}: there is no service {unknown[0]!r}; nothing was touched")
+        raise ConfigError(f"{drill.name}: there is no service {unknown[0]!r}; nothing was touched")
     chosen = {name: catalog.services[name] for name in names if catalog.services[name].primary == drill.site}
     if not chosen:
-        raise ConfigError(f"drill {drill.name} recovers no service: none has its primary at {drill.site}")
+        raise ConfigError(f"{drill.name} recovers no service: none has its primary at {drill.site}")
     return dict(sorted(chosen.items(), key=lambda item: (item[1].tier, item[0])))
 
 
-def rpo_s(drill: Drill, name: str, service: Service) -> float:
-    """The RPO that counts in a drill: its own, else the catalog's."""
+def rpo_s(drill: Drill | Failover, name: str, service: Service) -> float:
+    """The RPO that counts: a drill's own, else the catalog's."""
     own = drill.objectives.get(name)
     return service.rpo_s if own is None or own.rpo_s is None else own.rpo_s
 
 
-def rto_s(drill: Drill, name: str, service: Service) -> float:
-    """The RTO that counts in a drill: its own, else the catalog's."""
+def rto_s(drill: Drill | Failover, name: str, service: Service) -> float:
+    """The RTO that counts: a drill's own, else the catalog's."""
     own = drill.objectives.get(name)
     return service.rto_s if own is None or own.rto_s is None else own.rto_s
 
@@ -99,8 +100,14 @@ def list_probes(services: Mapping[str, Service]) -> tuple[Probe, ...]:
     )
 
 
-def _probe_ids(services: Mapping[str, Service]) -> tuple[str, ...]:
+def probe_ids(services: Mapping[str, Service]) -> tuple[str, ...]:
+    """Name every probe of the services."""
     return tuple(probe.id for probe in list_probes(services))
+
+
+def recovery_site(services: Mapping[str, Service]) -> str:
+    """The site where the services are recovered."""
+    return next(iter(services.values())).recovery
 
 
 def _watch(city: City, services: Mapping[str, Service]) -> Step:
@@ -120,7 +127,7 @@ def _watch(city: City, services: Mapping[str, Service]) -> Step:
 def _steady_state(drill: Drill, city: City, services: Mapping[str, Service]) -> tuple[Step, ...]:
     probes = Step(
         id="steady/clients",
-        run=AwaitGood(host=city.environment.witness.host, probes=_probe_ids(services), count=STEADY_PROBES),
+        run=AwaitGood(host=city.environment.witness.host, probes=probe_ids(services), count=STEADY_PROBES),
         why="an outage can be measured only from a service that is well",
         needs=("witness/start",),
         timeout_s=60,
@@ -195,8 +202,12 @@ def _faults(drill: Drill, needs: tuple[str, ...]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _fault_action(fault: PowerLoss | LinkCut) -> FailSite | CutLink:
-    return FailSite(site=fault.site) if isinstance(fault, PowerLoss) else CutLink(sites=fault.between)
+def _fault_action(fault: DrillFault) -> FailSite | PartitionSite | DarkenSite | CutLink:
+    if isinstance(fault, LinkCut):
+        return CutLink(sites=fault.between)
+    if isinstance(fault, PowerLoss):
+        return FailSite(site=fault.site)
+    return DarkenSite(site=fault.site) if isinstance(fault, DarkSite) else PartitionSite(site=fault.site)
 
 
 def _alarm(
@@ -205,7 +216,7 @@ def _alarm(
     detect = Step(
         id="detect",
         run=AwaitFailed(
-            host=city.environment.witness.host, probes=_probe_ids(services), count=drill.detect_after
+            host=city.environment.witness.host, probes=probe_ids(services), count=drill.detect_after
         ),
         why="the alarm is what clients see, not what the drill did",
         needs=(fault,),
@@ -220,7 +231,13 @@ def _alarm(
     return detect, declare
 
 
-def _recover(city: City, services: Mapping[str, Service], declared: str) -> tuple[Step, ...]:
+def recover(
+    city: City,
+    services: Mapping[str, Service],
+    declared: str,
+    accepted: Mapping[str, Accepted] | None = None,
+) -> tuple[Step, ...]:
+    """Give the steps of every service's strategy; all of them wait for the step `declared`."""
     steps: list[Step] = []
     for name, service in services.items():
         ready = tuple(
@@ -230,7 +247,15 @@ def _recover(city: City, services: Mapping[str, Service], declared: str) -> tupl
             for step in cutover_ids(other, services[other])
         )
         scope = Scope(
-            name, service, city.catalog, city.inventory, city.environment, city.clusters, declared, ready
+            name,
+            service,
+            city.catalog,
+            city.inventory,
+            city.environment,
+            city.clusters,
+            declared,
+            ready,
+            (accepted or {}).get(name, Accepted()),
         )
         strategy = service.strategy
         if isinstance(strategy, Redeploy):
@@ -241,20 +266,19 @@ def _recover(city: City, services: Mapping[str, Service], declared: str) -> tupl
 
 
 def _judge(
-    drill: Drill, plan: RecoveryPlan, city: City, services: Mapping[str, Service], recover: tuple[Step, ...]
+    drill: Drill, plan: RecoveryPlan, city: City, services: Mapping[str, Service], recovery: tuple[Step, ...]
 ) -> tuple[Step, ...]:
     witness = city.environment.witness
     good = Step(
         id="clients-good",
-        run=AwaitGood(host=witness.host, probes=_probe_ids(services), count=witness.sustained),
+        run=AwaitGood(host=witness.host, probes=probe_ids(services), count=witness.sustained),
         why="recovered is what clients see, sustained",
         needs=tuple(step for name, service in services.items() for step in cutover_ids(name, service)),
         timeout_s=max(rto_s(drill, name, service) for name, service in services.items()) + 60,
     )
-    recovery = next(iter(services.values())).recovery
     checks = Step(
         id="checks",
-        run=RunChecks(paths=plan.checks, services=tuple(services), site=recovery),
+        run=RunChecks(paths=plan.checks, services=tuple(services), site=recovery_site(services)),
         why="good probes are not yet a right service",
         needs=("clients-good",),
         timeout_s=300,
@@ -264,80 +288,8 @@ def _judge(
         run=CollectWitness(host=witness.host),
         why="the witness's record is the measurement",
         needs=("witness/start",),
-        after=("checks", *(step.id for step in recover)),
+        after=("checks", *(step.id for step in recovery)),
         timeout_s=120,
     )
-    return (good, checks, collect, *_count_writes(drill, services))
-
-
-def _count_writes(drill: Drill, services: Mapping[str, Service]) -> tuple[Step, ...]:
-    steps: list[Step] = []
-    for name, service in services.items():
-        for probe in service.probes.values():
-            if probe.stored_in is None or probe.database is None or probe.query is None:
-                continue
-            store = services[probe.stored_in].strategy if probe.stored_in in services else None
-            if not isinstance(store, PostgresqlStandby):
-                raise ConfigError(f"service {name}: writes stored in {probe.stored_in} cannot be counted")
-            keeper = services[probe.stored_in]
-            steps.append(_list_new(name, keeper, store, probe.database, probe.query))
-            if drill.inspect_old_primary:
-                steps.append(_list_old(name, keeper, store, probe.database, probe.query))
-    return tuple(steps)
-
-
-def writes_artifact(service: str) -> str:
-    """Name of the artifact that lists the writes of a service at its new primary."""
-    return f"writes-{service}.txt"
-
-
-def old_writes_artifact(service: str) -> str:
-    """Name of the artifact that lists the writes on the lost primary's disk."""
-    return f"writes-{service}-lost-primary.txt"
-
-
-def _list_new(name: str, keeper: Service, store: PostgresqlStandby, database: str, query: str) -> Step:
-    return Step(
-        id=f"writes/{name}",
-        service=name,
-        run=ListWrites(
-            host=store.hosts[keeper.recovery],
-            cluster=store.cluster,
-            database=database,
-            query=query,
-            artifact=writes_artifact(name),
-        ),
-        why="acknowledged writes that are not here were lost",
-        needs=("witness/collect", "clients-good"),
-        timeout_s=120,
-    )
-
-
-# Starts the cluster on a throw-away copy, on a socket in /tmp alone, refusing every write of its own accord.
-_OPEN_AND_LIST = """
-set -eu
-version=${1%%/*}; name=${1#*/}
-printf 'local all all trust\\n' >/tmp/hba.conf
-su postgres -s /bin/sh -c "/usr/lib/postgresql/$version/bin/pg_ctl -s -w -t 60 -D /var/lib/postgresql/$1 -o '\
--c config_file=/etc/postgresql/$version/$name/postgresql.conf -c hba_file=/tmp/hba.conf -c listen_addresses= \
--c unix_socket_directories=/tmp -c default_transaction_read_only=on -c synchronous_standby_names= \
--c archive_mode=off -c port=5433' start" >&2
-su postgres -s /bin/sh -c 'psql -h /tmp -p 5433 -XqAt -v ON_ERROR_STOP=1 -d "$1" -f -' psql "$2" <<END
-COPY ($3) TO STDOUT;
-END
-"""
-
-
-def _list_old(name: str, keeper: Service, store: PostgresqlStandby, database: str, query: str) -> Step:
-    return Step(
-        id=f"writes/{name}-lost-primary",
-        service=name,
-        run=InspectDisk(
-            host=store.hosts[keeper.primary],
-            argv=("sh", "-c", _OPEN_AND_LIST, "list", store.cluster, database, query),
-            artifact=old_writes_artifact(name),
-        ),
-        why="nothing acknowledged is thrown away: the lost disk says what only it holds",
-        needs=("witness/collect",),
-        timeout_s=180,
-    )
+    counted = count_writes(services, inspect_old_primary=drill.inspect_old_primary)
+    return (good, checks, collect, *counted)

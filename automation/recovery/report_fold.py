@@ -38,7 +38,7 @@ from automation.recovery.objectives import (
     measure_loss,
     measure_outage,
 )
-from automation.recovery.planner import old_writes_artifact, rpo_s, rto_s, writes_artifact
+from automation.recovery.planner import rpo_s, rto_s
 from automation.recovery.report import (
     DrillReport,
     FenceResult,
@@ -48,7 +48,8 @@ from automation.recovery.report import (
     StepResult,
     Stretch,
 )
-from automation.recovery.spec import Drill
+from automation.recovery.spec import Drill, Failover
+from automation.recovery.writes import old_writes_artifact, writes_artifact
 
 SHARED_KERNEL = (
     "shared-kernel: the lab's hosts share one kernel and one clock; this says nothing about "
@@ -61,7 +62,7 @@ _E = TypeVar("_E", bound=Model)
 class DrillFacts(NamedTuple):
     """What a report is folded from; `read` gives an artifact's text, or None when there is none."""
 
-    drill: Drill
+    drill: Drill | Failover
     services: Mapping[str, Service]
     plan: Plan
     events: Sequence[Event]

@@ -1,12 +1,21 @@
 """Fence the old primary by two means, prove it, promote the standby, move the name.
 
-Invariant: promotion needs the proof, the proof needs both fences; no other path leads to it.
+Invariant: promotion needs the proof, the proof needs both fences; no other path leads to it. Only where
+people have signed that an unfenced primary is accepted may fences fail, and then the service is marked
+SPLIT_BRAIN_SUSPECTED before the promotion.
 """
 
-from automation.model.actions import BlockServer, PowerOffServer, Promote, ProveRefused
+from automation.model.actions import (
+    AcceptLag,
+    BlockServer,
+    PowerOffServer,
+    Promote,
+    ProveRefused,
+    SuspectSplitBrain,
+)
 from automation.model.catalog import PostgresqlStandby
 from automation.model.errors import PreflightError
-from automation.model.plan import Step
+from automation.model.plan import OnFailure, Step
 from automation.recovery.strategies.scope import Scope
 
 SSH_PORT = 22
@@ -18,7 +27,9 @@ def compile_failover(scope: Scope, strategy: PostgresqlStandby) -> tuple[Step, .
     Raises:
         PreflightError: nobody has observed the standby's identity, or nothing can fence its primary.
     """
-    return (*_fence(scope), _promote(scope, strategy), *scope.swaps((scope.step_id("promote"),)))
+    before = (*_fence(scope), *_accept(scope), scope.names_answer())
+    promote = _promote(scope, strategy, needs=tuple(step.id for step in before[2:]))
+    return (*before, promote, *scope.swaps((promote.id,)))
 
 
 def _fence(scope: Scope) -> tuple[Step, ...]:
@@ -29,6 +40,8 @@ def _fence(scope: Scope) -> tuple[Step, ...]:
     endpoint = next(iter(scope.service.endpoints.values()))
     vantage = scope.environment.witness.host
     reachable = scope.inventory.server(scope.new_host)
+    neighbour = scope.inventory.server(scope.catalog.sites[scope.service.primary].dns_server)
+    otherwise: OnFailure = "continue" if scope.accepted.unfenced else "halt"
     return (
         Step(
             id=means[0],
@@ -37,7 +50,7 @@ def _fence(scope: Scope) -> tuple[Step, ...]:
             why=f"{old.name} must not serve again by itself when power returns",
             needs=(scope.declared,),
             timeout_s=20,
-            on_failure="halt",
+            on_failure=otherwise,
         ),
         Step(
             id=means[1],
@@ -46,7 +59,7 @@ def _fence(scope: Scope) -> tuple[Step, ...]:
             why=f"{old.name} must not be reached even if it runs: a second, independent means",
             needs=(scope.declared,),
             timeout_s=20,
-            on_failure="halt",
+            on_failure=otherwise,
         ),
         Step(
             id=scope.step_id("fence-proof"),
@@ -57,17 +70,55 @@ def _fence(scope: Scope) -> tuple[Step, ...]:
                 address=old.address,
                 port=endpoint.port,
                 reachable=(f"{reachable.address}:{SSH_PORT}",),
+                same_site=(f"{neighbour.address}:{SSH_PORT}",),
+                else_from=(scope.new_host,),
                 means=means,
             ),
             why=f"{vantage} must be refused by {old.name} before another primary exists",
             needs=means,
             timeout_s=20,
-            on_failure="halt",
+            on_failure=otherwise,
         ),
     )
 
 
-def _promote(scope: Scope, strategy: PostgresqlStandby) -> Step:
+def _accept(scope: Scope) -> tuple[Step, ...]:
+    """Say what was accepted before anything irreversible; a missing fence marks the service."""
+    accepted, steps = scope.accepted, []
+    if accepted.lag:
+        steps.append(
+            Step(
+                id=scope.step_id("accept-lag"),
+                service=scope.name,
+                run=AcceptLag(service=scope.name, observed=accepted.lag, roles=accepted.roles),
+                why=f"{scope.new_host} lacks more than the RPO of {scope.name} allows.",
+                needs=(scope.declared,),
+                on_failure="halt",
+            )
+        )
+    if accepted.unfenced:
+        hosts = (scope.old_host, scope.new_host)
+        mark = SuspectSplitBrain(
+            service=scope.name,
+            hosts=hosts,
+            observed=f"{scope.old_host} may not be fenced",
+            roles=accepted.roles,
+            reason=accepted.unfenced,
+        )
+        steps.append(
+            Step(
+                id=scope.step_id("suspect"),
+                service=scope.name,
+                run=mark,
+                why=f"{scope.old_host} may go on taking writes that {scope.new_host} will never have.",
+                needs=(scope.step_id("fence-proof"),),
+                on_failure="halt",
+            )
+        )
+    return tuple(steps)
+
+
+def _promote(scope: Scope, strategy: PostgresqlStandby, needs: tuple[str, ...]) -> Step:
     cluster = scope.clusters.get(scope.new_host)
     if cluster is None or not cluster.in_recovery:
         seen = "was not observed" if cluster is None else "is not a standby"
@@ -82,7 +133,7 @@ def _promote(scope: Scope, strategy: PostgresqlStandby) -> Step:
             expect_timeline=cluster.timeline,
         ),
         why=f"{scope.new_host} becomes the one writable primary (point of no return)",
-        needs=(scope.step_id("fence-proof"),),
+        needs=needs,
         timeout_s=60,
         on_failure="halt",
     )

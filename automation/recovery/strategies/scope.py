@@ -3,11 +3,19 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from automation.model.actions import SwapAddress
+from automation.model.actions import LookAtRecords, SwapAddress
 from automation.model.catalog import Catalog, Service
 from automation.model.environment import Environment, Inventory
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Step
+
+
+class Accepted(NamedTuple):
+    """What two people have agreed to bear in the failover of a service; empty means nothing."""
+
+    unfenced: str = ""
+    lag: str = ""
+    roles: tuple[str, str] = ("coordinator", "owner")
 
 
 class Scope(NamedTuple):
@@ -21,6 +29,7 @@ class Scope(NamedTuple):
     clusters: Mapping[str, PostgresqlCluster]
     declared: str
     ready: tuple[str, ...]
+    accepted: Accepted = Accepted()
 
     @property
     def old_host(self) -> str:
@@ -32,6 +41,19 @@ class Scope(NamedTuple):
 
     def step_id(self, what: str) -> str:
         return f"{self.name}/{what}"
+
+    def names_answer(self) -> Step:
+        """See that the recovery site's DNS server answers, before anything that cannot be taken back."""
+        recovery = self.catalog.sites[self.service.recovery].dns_server
+        names = tuple(endpoint.name for endpoint in self.service.endpoints.values())
+        return Step(
+            id=self.step_id("dns-answers"),
+            service=self.name,
+            run=LookAtRecords(names=names, servers=(recovery,), required=(recovery,)),
+            why=f"a primary that clients cannot be led to helps nobody: {recovery} must answer first",
+            needs=(self.declared,),
+            timeout_s=10,
+        )
 
     def swaps(self, needs: tuple[str, ...]) -> tuple[Step, ...]:
         """Move every endpoint's name to the recovery host, on every site's DNS server."""

@@ -1,0 +1,159 @@
+"""Everything Mainstay can do: one class per action, named by its address.
+
+`do: "dns.swap_address"` is performed by `automation.adapters.dns.swap_address(action, ctx)`.
+`effect` tells how far it reaches; `fault` actions exist for labs alone.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from automation.model.actions.base import BaseAction, Effect
+from automation.model.actions.hosts import (
+    AwaitReady,
+    LookAtHost,
+    LookAtSecrets,
+    RunPlaybook,
+    StartUnit,
+)
+from automation.model.actions.lab import (
+    BlockServer,
+    BuildImage,
+    CreateServer,
+    CutLink,
+    DarkenSite,
+    FailSite,
+    HealLink,
+    HealSite,
+    InspectDisk,
+    LookAtServer,
+    MakeKeys,
+    PartitionSite,
+    PowerOffServer,
+    RejoinSite,
+    RestoreDisks,
+    SaveDisks,
+    StartLab,
+    StartServer,
+    UnblockServer,
+)
+from automation.model.actions.runs import (
+    AcceptLag,
+    AwaitFailed,
+    AwaitGood,
+    CiteDeclaration,
+    ClearSuspicion,
+    CollectWitness,
+    Declare,
+    Probe,
+    ProveRefused,
+    RunChecks,
+    StartWitness,
+    SuspectSplitBrain,
+    Wait,
+)
+from automation.model.actions.services import (
+    AwaitStreaming,
+    CloneStandby,
+    ListWrites,
+    LookAtRecords,
+    LookAtReplication,
+    Promote,
+    SwapAddress,
+)
+
+__all__ = [
+    "AcceptLag",
+    "Action",
+    "AwaitFailed",
+    "AwaitGood",
+    "AwaitReady",
+    "AwaitStreaming",
+    "BaseAction",
+    "BlockServer",
+    "BuildImage",
+    "CiteDeclaration",
+    "ClearSuspicion",
+    "CloneStandby",
+    "CollectWitness",
+    "CreateServer",
+    "CutLink",
+    "DarkenSite",
+    "Declare",
+    "Effect",
+    "FailSite",
+    "HealLink",
+    "HealSite",
+    "InspectDisk",
+    "ListWrites",
+    "LookAtHost",
+    "LookAtRecords",
+    "LookAtReplication",
+    "LookAtSecrets",
+    "LookAtServer",
+    "MakeKeys",
+    "PartitionSite",
+    "PowerOffServer",
+    "Probe",
+    "Promote",
+    "ProveRefused",
+    "RejoinSite",
+    "RestoreDisks",
+    "RunChecks",
+    "RunPlaybook",
+    "SaveDisks",
+    "StartLab",
+    "StartServer",
+    "StartUnit",
+    "StartWitness",
+    "SuspectSplitBrain",
+    "SwapAddress",
+    "UnblockServer",
+    "Wait",
+]
+
+Action = Annotated[
+    MakeKeys
+    | BuildImage
+    | StartLab
+    | CreateServer
+    | StartServer
+    | PowerOffServer
+    | BlockServer
+    | UnblockServer
+    | FailSite
+    | HealSite
+    | CutLink
+    | HealLink
+    | PartitionSite
+    | DarkenSite
+    | RejoinSite
+    | LookAtServer
+    | SaveDisks
+    | RestoreDisks
+    | InspectDisk
+    | AwaitReady
+    | LookAtHost
+    | LookAtSecrets
+    | StartUnit
+    | RunPlaybook
+    | AwaitStreaming
+    | LookAtReplication
+    | Promote
+    | ListWrites
+    | LookAtRecords
+    | SwapAddress
+    | StartWitness
+    | AwaitGood
+    | AwaitFailed
+    | ProveRefused
+    | CollectWitness
+    | RunChecks
+    | Wait
+    | Declare
+    | CiteDeclaration
+    | SuspectSplitBrain
+    | AcceptLag
+    | ClearSuspicion,
+    Field(discriminator="do"),
+]

@@ -1,0 +1,14 @@
+"""What every action has."""
+
+from typing import ClassVar, Literal
+
+from automation.model.base import Model
+
+Effect = Literal["read", "change", "destroy", "fault"]
+
+
+class BaseAction(Model):
+    """An address, its parameters, and how far it reaches."""
+
+    effect: ClassVar[Effect]
+    irreversible: ClassVar[bool] = False

@@ -1,0 +1,161 @@
+"""Actions on servers, sites and disks of a lab (systemd-nspawn), and its keys and image."""
+
+from typing import ClassVar, Literal
+
+from automation.model.actions.base import BaseAction, Effect
+
+
+class MakeKeys(BaseAction):
+    """Make the automation user's SSH key and the secrets that do not exist yet."""
+
+    do: Literal["keys.make"] = "keys.make"
+    effect: ClassVar[Effect] = "change"
+    secrets: tuple[str, ...]
+
+
+class BuildImage(BaseAction):
+    """Build the golden image if the state folder has none of this recipe."""
+
+    do: Literal["nspawn.build_image"] = "nspawn.build_image"
+    effect: ClassVar[Effect] = "change"
+    image: str
+
+
+class StartLab(BaseAction):
+    """Start the lab's supervisor, its site networks and the WAN."""
+
+    do: Literal["nspawn.start_lab"] = "nspawn.start_lab"
+    effect: ClassVar[Effect] = "change"
+
+
+class CreateServer(BaseAction):
+    """Make a host's disk, keys and network port, and boot it."""
+
+    do: Literal["nspawn.create_server"] = "nspawn.create_server"
+    effect: ClassVar[Effect] = "change"
+    host: str
+    site: str
+    address: str
+    image: str
+
+
+class StartServer(BaseAction):
+    """Power on a host that exists; a fence in force is an error."""
+
+    do: Literal["nspawn.start_server"] = "nspawn.start_server"
+    effect: ClassVar[Effect] = "change"
+    host: str
+
+
+class PowerOffServer(BaseAction):
+    """Cut a host's power and switch its autostart off, then read both back."""
+
+    do: Literal["nspawn.power_off_server"] = "nspawn.power_off_server"
+    effect: ClassVar[Effect] = "change"
+    host: str
+
+
+class BlockServer(BaseAction):
+    """Cut a host off the network, persistently, then read it back."""
+
+    do: Literal["nspawn.block_server"] = "nspawn.block_server"
+    effect: ClassVar[Effect] = "change"
+    host: str
+
+
+class UnblockServer(BaseAction):
+    """Lift the network fence of a host."""
+
+    do: Literal["nspawn.unblock_server"] = "nspawn.unblock_server"
+    effect: ClassVar[Effect] = "change"
+    host: str
+
+
+class FailSite(BaseAction):
+    """Power loss: the site's network goes, then all its hosts, at once."""
+
+    do: Literal["nspawn.fail_site"] = "nspawn.fail_site"
+    effect: ClassVar[Effect] = "fault"
+    site: str
+
+
+class HealSite(BaseAction):
+    """Power and network return; fenced hosts stay as they are."""
+
+    do: Literal["nspawn.heal_site"] = "nspawn.heal_site"
+    effect: ClassVar[Effect] = "change"
+    site: str
+
+
+class CutLink(BaseAction):
+    """Cut the WAN between two sites, both ways."""
+
+    do: Literal["nspawn.cut_link"] = "nspawn.cut_link"
+    effect: ClassVar[Effect] = "fault"
+    sites: tuple[str, str]
+
+
+class HealLink(BaseAction):
+    """Mend the WAN between two sites."""
+
+    do: Literal["nspawn.heal_link"] = "nspawn.heal_link"
+    effect: ClassVar[Effect] = "change"
+    sites: tuple[str, str]
+
+
+class PartitionSite(BaseAction):
+    """A site is cut off from every other one; its hosts run on and its management answers."""
+
+    do: Literal["nspawn.partition_site"] = "nspawn.partition_site"
+    effect: ClassVar[Effect] = "fault"
+    site: str
+
+
+class DarkenSite(BaseAction):
+    """Nothing of a site answers, its management neither; nobody outside knows whether its hosts run."""
+
+    do: Literal["nspawn.darken_site"] = "nspawn.darken_site"
+    effect: ClassVar[Effect] = "fault"
+    site: str
+
+
+class RejoinSite(BaseAction):
+    """Mend a site's way to every other one, and its management."""
+
+    do: Literal["nspawn.rejoin_site"] = "nspawn.rejoin_site"
+    effect: ClassVar[Effect] = "change"
+    site: str
+
+
+class LookAtServer(BaseAction):
+    """Ask a server's provider for its state: what cannot be asked cannot be fenced."""
+
+    do: Literal["nspawn.look_at_server"] = "nspawn.look_at_server"
+    effect: ClassVar[Effect] = "read"
+    host: str
+
+
+class SaveDisks(BaseAction):
+    """Shut all hosts down in good order, keep a named copy of their disks, and boot them again."""
+
+    do: Literal["nspawn.save_disks"] = "nspawn.save_disks"
+    effect: ClassVar[Effect] = "change"
+    name: str
+
+
+class RestoreDisks(BaseAction):
+    """Cut all power, put a named copy of the disks back, mend network and fences, and boot."""
+
+    do: Literal["nspawn.restore_disks"] = "nspawn.restore_disks"
+    effect: ClassVar[Effect] = "fault"
+    name: str
+
+
+class InspectDisk(BaseAction):
+    """Run a program on a copy-on-write view of a powered-off host's disk, without any network."""
+
+    do: Literal["nspawn.inspect_disk"] = "nspawn.inspect_disk"
+    effect: ClassVar[Effect] = "read"
+    host: str
+    argv: tuple[str, ...]
+    artifact: str

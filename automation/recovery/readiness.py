@@ -1,0 +1,322 @@
+"""Compile and judge readiness: would the failover of a site work now? Reads only. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from automation.model.actions import (
+    LookAtHost,
+    LookAtRecords,
+    LookAtReplication,
+    LookAtSecrets,
+    LookAtServer,
+)
+from automation.model.base import Model, format_duration
+from automation.model.catalog import PostgresqlStandby, Service
+from automation.model.environment import SecretRef
+from automation.model.evidence import (
+    Evidence,
+    HostSeen,
+    RecordsSeen,
+    ReplicationSeen,
+    SecretsSeen,
+)
+from automation.model.plan import Plan, Step
+from automation.model.records import Event, RunOpened, StepEnded
+from automation.recovery.lag import format_limit, judge_lag
+from automation.recovery.planner import City, affected_services
+from automation.recovery.spec import Failover, RecoveryPlan
+
+LEAST_FREE_BYTES = 1 << 30
+MOST_USED_PERCENT = 90
+SSH_PORT = 22
+SSH_KEY = SecretRef(file="ssh/id_ed25519")
+
+Status = Literal["ready", "not-ready", "not-known"]
+
+
+class Finding(Model):
+    """One thing that a failover stands on: how it is, and what to do when it is not well."""
+
+    check: str
+    subject: str
+    status: Status
+    seen: str
+    act: str = ""
+
+
+class Readiness(Model):
+    """Whether the failover of a site would work now, with every finding."""
+
+    run_id: str
+    environment: str
+    site: str
+    plan: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ready(self) -> bool:
+        return all(finding.status == "ready" for finding in self.findings)
+
+
+class Watched(NamedTuple):
+    """What readiness is judged by."""
+
+    city: City
+    site: str
+    plan: str
+    services: Mapping[str, Service]
+
+
+def watch(name: str, plan: RecoveryPlan, city: City, site: str) -> Watched:
+    """Choose the services whose failover is looked at.
+
+    Raises:
+        ConfigError: no such site or service, or nothing to recover there.
+    """
+    asked = Failover(plan=name, site=site, title="readiness", declaration="none")
+    return Watched(city, site, name, affected_services(asked, plan, city.catalog))
+
+
+def compile_readiness(watched: Watched) -> Plan:
+    """Make the plan that looks at all that the failover of a site stands on; every step only reads."""
+    steps = (
+        *(_replication(name, service) for name, service in _databases(watched)),
+        _records(watched),
+        *_hosts(watched),
+        *_fences(watched),
+        Step(
+            id="secrets",
+            run=LookAtSecrets(secrets=(watched.city.environment.dns.key, SSH_KEY)),
+            why="without its secrets the control node changes nothing",
+        ),
+    )
+    looking = tuple(step.model_copy(update={"on_failure": "continue", "timeout_s": 20.0}) for step in steps)
+    return Plan(
+        name=f"readiness-{watched.site}",
+        environment=watched.city.environment.name,
+        mode="readiness",
+        steps=looking,
+    )
+
+
+def fold_readiness(watched: Watched, plan: Plan, events: Sequence[Event]) -> Readiness:
+    """Judge what was seen; a step that could not look is a finding too."""
+    ends = {event.body.step: event.body for event in events if isinstance(event.body, StepEnded)}
+    opened = next(event.body for event in events if isinstance(event.body, RunOpened))
+    findings = [finding for step in plan.steps for finding in _judge(watched, step, ends.get(step.id))]
+    return Readiness(
+        run_id=opened.run_id,
+        environment=opened.environment,
+        site=watched.site,
+        plan=watched.plan,
+        findings=(*findings, _control_node(watched, opened.node)),
+    )
+
+
+# --- what is looked at ---------------------------------------------------------------------------
+
+
+def _databases(watched: Watched) -> list[tuple[str, Service]]:
+    return [
+        (name, service)
+        for name, service in watched.services.items()
+        if isinstance(service.strategy, PostgresqlStandby)
+    ]
+
+
+def _replication(name: str, service: Service) -> Step:
+    strategy = service.strategy
+    assert isinstance(strategy, PostgresqlStandby)
+    look = LookAtReplication(
+        primary=strategy.hosts[service.primary],
+        standby=strategy.hosts[service.recovery],
+        cluster=strategy.cluster,
+    )
+    return Step(
+        id=f"replication/{name}", run=look, why="a standby that lags loses what clients were told is kept"
+    )
+
+
+def _records(watched: Watched) -> Step:
+    names = {end.name for service in watched.services.values() for end in service.endpoints.values()}
+    servers = tuple(site.dns_server for site in watched.city.catalog.sites.values())
+    return Step(
+        id="dns",
+        run=LookAtRecords(names=tuple(sorted(names)), servers=servers),
+        why="clients are led by names; every site's server must tell the same",
+    )
+
+
+def _hosts(watched: Watched) -> Iterator[Step]:
+    """The recovery hosts from here and from their own site, and the witness's host."""
+    inventory = watched.city.inventory
+    databases = {service.strategy.hosts[service.recovery] for _, service in _databases(watched)}
+    hosts = sorted({service.strategy.hosts[service.recovery] for service in watched.services.values()})
+    for host in hosts:
+        folder = "/var/lib/postgresql" if host in databases else "/"
+        yield Step(
+            id=f"host/{host}", run=LookAtHost(host=host, folder=folder), why="recovery needs it and its room"
+        )
+    recovery = next(iter(watched.services.values())).recovery
+    beside = watched.city.catalog.sites[recovery].dns_server
+    reach = tuple(f"{inventory.server(host).address}:{SSH_PORT}" for host in hosts)
+    yield Step(
+        id=f"reach/{beside}",
+        run=LookAtHost(host=beside, reach=reach),
+        why="the recovery site must stand by itself when the other one is gone",
+    )
+    witness = watched.city.environment.witness.host
+    yield Step(
+        id=f"witness/{witness}", run=LookAtHost(host=witness), why="without a witness nothing is measured"
+    )
+
+
+def _fences(watched: Watched) -> Iterator[Step]:
+    for _, service in _databases(watched):
+        host = service.strategy.hosts[service.primary]
+        yield Step(
+            id=f"fence/{host}",
+            run=LookAtServer(host=host),
+            why="what its provider cannot see cannot be fenced",
+        )
+
+
+# --- what it means -------------------------------------------------------------------------------
+
+
+def _judge(watched: Watched, step: Step, end: StepEnded | None) -> Iterator[Finding]:
+    evidence = end.outcome.evidence if end and end.outcome else None
+    if evidence is None:
+        said = end.failure.message if end and end.failure else "it was not looked at"
+        yield _not(_check_of(step), _subject_of(step), said, _ACTS[_check_of(step)])
+        return
+    yield from _judge_evidence(watched, step, evidence)
+
+
+def _judge_evidence(watched: Watched, step: Step, evidence: Evidence) -> Iterator[Finding]:
+    subject = _subject_of(step)
+    if isinstance(evidence, ReplicationSeen):
+        yield from _judge_replication(watched, subject, evidence)
+    elif isinstance(evidence, RecordsSeen):
+        yield from _judge_records(watched, evidence)
+    elif isinstance(evidence, HostSeen):
+        yield from _judge_host(watched, step, evidence)
+    elif isinstance(evidence, SecretsSeen):
+        yield from _judge_secrets(evidence)
+    else:
+        yield _is("fence", subject, "its provider answers")
+
+
+_ACTS = {
+    "replication": "see why the database does not answer: systemctl status postgresql on it",
+    "dns": "start the DNS server, then look again",
+    "host": "start the host: without it the service cannot be recovered",
+    "reach": "mend the recovery site's network",
+    "witness": "start the witness's host: without it neither outage nor loss is measured",
+    "fence": "bring the site's management back: without it a failover stops before promotion",
+    "secrets": "put the secret back into the state folder of this control node",
+}
+
+
+def _check_of(step: Step) -> str:
+    return step.id.partition("/")[0]
+
+
+def _subject_of(step: Step) -> str:
+    return step.id.partition("/")[2] or "all"
+
+
+def _is(check: str, subject: str, seen: str) -> Finding:
+    return Finding(check=check, subject=subject, status="ready", seen=seen)
+
+
+def _not(check: str, subject: str, seen: str, act: str) -> Finding:
+    return Finding(check=check, subject=subject, status="not-ready", seen=seen, act=act)
+
+
+def _judge_replication(watched: Watched, name: str, seen: ReplicationSeen) -> Iterator[Finding]:
+    service = watched.services[name]
+    strategy = service.strategy
+    primary, standby = seen.primary, seen.standby
+    for host, reason in seen.silent.items():
+        yield _not("database", host, reason, _ACTS["replication"])
+    if primary is None or standby is None or not isinstance(strategy, PostgresqlStandby):
+        return
+    if primary.in_recovery or not standby.in_recovery:
+        who = primary.host if primary.in_recovery else standby.host
+        role = "a standby" if primary.in_recovery else "a primary"
+        yield _not(
+            "roles", name, f"{who} is {role}", "see ./inv dr.status: this site may be the other way round"
+        )
+        return
+    same = primary.system_identifier == standby.system_identifier
+    identity = (
+        "one system identifier" if same else f"{primary.system_identifier} and {standby.system_identifier}"
+    )
+    if same:
+        yield _is("identity", name, identity)
+    else:
+        yield _not("identity", name, identity, f"make {standby.host} anew as a copy of {primary.host}")
+    if standby.streaming:
+        yield _is("streaming", name, f"{standby.host} streams")
+    else:
+        yield _not("streaming", name, f"{standby.host} does not stream", f"see the log of {standby.host}")
+    lag = judge_lag(primary, standby, rpo_s=service.rpo_s, max_lag_bytes=strategy.max_lag_bytes)
+    allowed = f"{lag.words}; allowed: {format_limit(service.rpo_s, strategy.max_lag_bytes)}"
+    if lag.verdict == "within":
+        yield _is("lag", name, allowed)
+    else:
+        yield _not("lag", name, allowed, "let it catch up; until then a failover needs a signed override")
+
+
+def _judge_records(watched: Watched, seen: RecordsSeen) -> Iterator[Finding]:
+    for server, reason in seen.silent.items():
+        yield _not("dns", server, reason, _ACTS["dns"])
+    wanted_s = watched.city.environment.dns.ttl_s
+    for name in sorted({name for records in seen.answers.values() for name in records}):
+        told = {server: records[name] for server, records in seen.answers.items() if name in records}
+        addresses = {record.addresses for record in told.values()}
+        ttl_s = max(record.ttl_s for record in told.values())
+        words = "; ".join(f"{server}: {', '.join(r.addresses) or 'nothing'}" for server, r in told.items())
+        if len(addresses) != 1 or () in addresses:
+            yield _not("records", name, words, "make the records equal before anything else is changed")
+        elif ttl_s > wanted_s:
+            yield _not(
+                "ttl",
+                name,
+                f"clients keep it for {format_duration(ttl_s)}",
+                f"set {format_duration(wanted_s)}",
+            )
+        else:
+            yield _is("records", name, f"{words}; clients keep it for {format_duration(ttl_s)}")
+
+
+def _judge_host(watched: Watched, step: Step, seen: HostSeen) -> Iterator[Finding]:
+    check, site = _check_of(step), watched.city.inventory.server(seen.host).site
+    if seen.not_reached:
+        yield _not(check, seen.host, f"does not reach {', '.join(seen.not_reached)}", _ACTS["reach"])
+    elif check == "witness" and site == watched.site:
+        yield _not(check, seen.host, f"stands at {site} itself", "watch from a host outside the site")
+    elif seen.free_bytes < LEAST_FREE_BYTES or seen.used_percent > MOST_USED_PERCENT:
+        free = f"{seen.free_bytes // 2**20} MiB free, {seen.used_percent} % used"
+        yield _not(check, seen.host, free, f"make room: at least 1 GiB and {100 - MOST_USED_PERCENT} %")
+    else:
+        yield _is(check, seen.host, f"answers, {seen.free_bytes // 2**20} MiB free")
+
+
+def _judge_secrets(seen: SecretsSeen) -> Iterator[Finding]:
+    for name in seen.readable:
+        yield _is("secret", name, "can be read here")
+    for name, reason in seen.unreadable.items():
+        yield _not("secret", name, reason, _ACTS["secrets"])
+
+
+def _control_node(watched: Watched, node: str) -> Finding:
+    """A control node that stands in the inventory at the lost site is lost with it."""
+    server = watched.city.inventory.servers.get(node)
+    if server is not None and server.site == watched.site:
+        return _not(
+            "control node", node, f"stands at {server.site}", "run from a control node outside the site"
+        )
+    where = f"stands at {server.site}" if server else "stands at none of the sites"
+    return _is("control node", node, where)
