@@ -35,7 +35,7 @@ ONE_PLACE = {
     "psycopg2": "shipped/checker.py",  # on hosts of a lab alone, whose image has it
 }
 LAB_ADAPTERS = {"nspawn"}
-OUTER_EDGES = {"commands/_command.py": 1, "engine/executor.py": 1}
+OUTER_EDGES = {"commands/_command.py": 1, "engine/attempt.py": 1}
 HEAVY = {
     "ansible",
     "ansible_runner",

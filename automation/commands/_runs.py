@@ -1,15 +1,19 @@
 """Reading runs back from their journals."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from automation.commands._command import ROOT
-from automation.engine.journal import read_journal
+from automation.commands._words import Line, line_of, log_lines
+from automation.engine.journal import GENESIS, check_line, read_journal
+from automation.engine.lock import is_held
 from automation.model.base import Model
 from automation.model.environment import load_environment, state_root
-from automation.model.errors import AutomationError, ConfigError
-from automation.model.records import Event, RunClosed, RunOpened, StepEnded, StepStarted
+from automation.model.errors import AutomationError, ConfigError, StepFailed
+from automation.model.records import Event, RunClosed, RunOpened, RunResumed, StepEnded, StepStarted
 
 
 class StepRow(Model):
@@ -54,10 +58,71 @@ def read_run(env: str, run_id: str) -> RunRow:
         ConfigError: there is no such run.
         AutomationError: its journal is damaged.
     """
-    path = _runs_folder(env) / run_id / "journal.jsonl"
-    if "/" in run_id or not path.is_file():
+    return fold(read_journal(run_folder(env, run_id) / "journal.jsonl"))
+
+
+def run_folder(env: str, run_id: str) -> Path:
+    """Give the folder of a run that has a journal.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
+    folder = _runs_folder(env) / run_id
+    if "/" in run_id or not (folder / "journal.jsonl").is_file():
         raise ConfigError(f"there is no run {run_id!r} in {env}", hint=f"./inv run.list --env {env}")
-    return fold(read_journal(path))
+    return folder
+
+
+def read_log(env: str, run_id: str) -> list[Line]:
+    """Give a run's events and progress in words, by time.
+
+    Raises:
+        AutomationError: its journal is damaged.
+    """
+    folder = run_folder(env, run_id)
+    return log_lines(read_journal(folder / "journal.jsonl"), folder)
+
+
+def watch(env: str, run_id: str, *, beat_s: float = 0.2) -> Iterator[Line]:
+    """Follow a run's journal until it closes, or until nobody runs it any more.
+
+    Raises:
+        StepFailed: its controller is gone and it is not closed.
+        AutomationError: its journal is damaged.
+    """
+    folder = run_folder(env, run_id)
+    lock = folder.parent.parent / "locks" / f"run:{run_id}"
+    previous, number, closed = GENESIS, 0, False
+    with (folder / "journal.jsonl").open("rb") as journal:
+        while True:
+            held = is_held(lock)  # before reading: what its holder wrote last is then read
+            while (line := _whole_line(journal)) is not None:
+                event = check_line(line, number, previous)
+                if isinstance(event, str):
+                    raise AutomationError(f"journal of run {run_id} is damaged at line {number + 1}: {event}")
+                previous, number = event.hash, number + 1
+                closed = isinstance(event.body, RunClosed) or (
+                    closed and not isinstance(event.body, RunResumed)
+                )
+                yield line_of(event)
+            if not held:
+                break
+            time.sleep(beat_s)
+    if not closed:
+        raise StepFailed(
+            f"run {run_id} is not closed and nobody runs it",
+            hint=f"./inv run.resume --env {env} --run {run_id}",
+        )
+
+
+def _whole_line(journal: BinaryIO) -> bytes | None:
+    """Read one line if its writer has finished it."""
+    at = journal.tell()
+    line = journal.readline()
+    if line.endswith(b"\n"):
+        return line
+    journal.seek(at)
+    return None
 
 
 def fold(events: Iterable[Event]) -> RunRow:
@@ -68,7 +133,8 @@ def fold(events: Iterable[Event]) -> RunRow:
         raise AutomationError("a journal does not begin with the opening of its run")
     started = {event.body.step: event.at for event in events if isinstance(event.body, StepStarted)}
     ends = {event.body.step: event for event in events if isinstance(event.body, StepEnded)}
-    closed = next((event for event in events if isinstance(event.body, RunClosed)), None)
+    last = next((e for e in reversed(events) if isinstance(e.body, RunClosed | RunResumed)), None)
+    closed = last if last is not None and isinstance(last.body, RunClosed) else None
     return RunRow(
         run_id=opened.run_id,
         plan=opened.plan_name,

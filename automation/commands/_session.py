@@ -4,7 +4,7 @@ import getpass
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,10 +12,23 @@ from pathlib import Path
 
 from automation.commands._command import ROOT, progress
 from automation.engine.context import RunContext
-from automation.engine.run import Finished, make_run_folder, new_run_id, run_plan
+from automation.engine.finished import Finished
+from automation.engine.hooks import Hooks
+from automation.engine.run import Decision, abort_run, make_run_folder, new_run_id, resume_run, run_plan
 from automation.model.environment import Environment, Inventory, load_environment, state_root
-from automation.model.plan import Plan
-from automation.model.records import Event, Remote, StepEnded, StepStarted
+from automation.model.errors import ConfigError
+from automation.model.plan import Plan, Step
+from automation.model.records import (
+    Event,
+    GateAnswered,
+    Remote,
+    RunOpened,
+    StepEnded,
+    StepRetried,
+    StepStarted,
+    StepUndone,
+    StepVerified,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,36 @@ class Session:
         run_id = new_run_id(datetime.now(UTC))
         make_run_folder(self.state, run_id)
         progress(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
-        return run_plan(plan, self.context(run_id), actor=actor(), on_event=narrate or Narrator(plan))
+        return run_plan(plan, self.context(run_id), actor=actor(), hooks=self.hooks(narrate))
+
+    def resume(self, run_id: str, decisions: Sequence[Decision] = ()) -> Finished:
+        """Go on with a run that stopped."""
+        ctx = self.existing(run_id)
+        progress(f"run {run_id} goes on")
+        return resume_run(ctx, actor=actor(), decisions=decisions, hooks=self.hooks())
+
+    def abort(self, run_id: str, *, reason: str, undo: bool, decisions: Sequence[Decision] = ()) -> Finished:
+        """Give a run up, and take back what can be if asked to."""
+        ctx = self.existing(run_id)
+        progress(f"run {run_id} is given up")
+        return abort_run(
+            ctx, actor=actor(), reason=reason, undo=undo, decisions=decisions, hooks=self.hooks()
+        )
+
+    def existing(self, run_id: str) -> RunContext:
+        """Give the context of a run that has a folder.
+
+        Raises:
+            ConfigError: there is no such run.
+        """
+        if "/" in run_id or not (self.state / "runs" / run_id / "plan.json").is_file():
+            name = self.environment.name
+            raise ConfigError(f"there is no run {run_id!r} in {name}", hint=f"./inv run.list --env {name}")
+        return self.context(run_id)
+
+    def hooks(self, narrate: Callable[[Event], None] | None = None) -> Hooks:
+        """Give what every run of this environment has beside its steps."""
+        return Hooks(on_event=narrate or Narrator(), ask=ask_person if sys.stdin.isatty() else None)
 
 
 @contextmanager
@@ -80,25 +122,47 @@ def actor() -> str:
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
-class Narrator:
-    """Prints one line on stderr as each step ends; on a terminal also what is running."""
+def ask_person(step: Step) -> GateAnswered | None:
+    """Put a gate's question on the terminal; anything but yes or no leaves it open."""
+    assert step.gate is not None
+    print(
+        f"gate {step.id} ({step.gate.role}): {step.gate.ask} [yes/no] ", end="", file=sys.stderr, flush=True
+    )
+    try:
+        said = sys.stdin.readline().strip().lower()
+    except (OSError, ValueError):
+        return None
+    if said not in ("yes", "no"):
+        return None
+    return GateAnswered(step=step.id, answer="yes" if said == "yes" else "no", by=actor())
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+
+class Narrator:
+    """Prints one line on stderr as each step ends, is looked at, tried again or taken back."""
+
+    def __init__(self) -> None:
         self._began = time.monotonic()
         self._started: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
-        now = time.monotonic()
-        if isinstance(event.body, StepStarted):
-            self._started[event.body.step] = now
-        elif isinstance(event.body, StepEnded):
-            self._ended(event.body, now)
+        now, body = time.monotonic(), event.body
+        if isinstance(body, RunOpened):
+            self._began = now
+        elif isinstance(body, StepStarted):
+            self._started[body.step] = now
+        elif isinstance(body, StepEnded | StepUndone):
+            self._ended(body, now)
+        elif isinstance(body, StepVerified):
+            self._print(now, "look", f"{body.step}: {body.progress.replace('_', ' ')} {body.why}".rstrip())
+        elif isinstance(body, StepRetried):
+            self._print(now, "wait", f"{body.step}: {body.failure.message}; again in {body.wait_s:g} s")
 
-    def _ended(self, end: StepEnded, now: float) -> None:
-        mark = "ok  " if end.status == "succeeded" else "FAIL"
+    def _ended(self, end: StepEnded | StepUndone, now: float) -> None:
+        good = "ok" if isinstance(end, StepEnded) else "undo"
+        mark = good if end.status == "succeeded" else "FAIL"
         text = end.outcome.summary if end.outcome else end.failure.message if end.failure else ""
         took = now - self._started.get(end.step, now)
-        print(
-            f"{now - self._began:7.2f}s {mark} {end.step}: {text} ({took:.2f} s)", file=sys.stderr, flush=True
-        )
+        self._print(now, mark, f"{end.step}: {text} ({took:.2f} s)")
+
+    def _print(self, now: float, mark: str, text: str) -> None:
+        print(f"{now - self._began:7.2f}s {mark:4} {text}", file=sys.stderr, flush=True)

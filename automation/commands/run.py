@@ -4,6 +4,10 @@ from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command
 
+_RUN_HELP = "The run's id; run.list shows them."
+_DONE_HELP = "A step whose effect is unknown: you looked, and it is done."
+_NOT_DONE_HELP = "A step whose effect is unknown: you looked, and it is not done."
+
 
 @command(name="list", help={"env": ENV_HELP, "json": JSON_HELP})
 def list_(context: Context, env: str, json: bool = False) -> None:
@@ -21,7 +25,7 @@ def list_(context: Context, env: str, json: bool = False) -> None:
         print_runs(runs)
 
 
-@command(help={"env": ENV_HELP, "run": "The run's id; run.list shows them.", "json": JSON_HELP})
+@command(help={"env": ENV_HELP, "run": _RUN_HELP, "json": JSON_HELP})
 def show(context: Context, env: str, run: str, json: bool = False) -> None:
     """Show the steps of one run and how each ended; changes nothing.
 
@@ -35,3 +39,95 @@ def show(context: Context, env: str, run: str, json: bool = False) -> None:
         print(folded.model_dump_json(indent=2))
     else:
         print_run(folded)
+
+
+@command(help={"env": ENV_HELP, "run": _RUN_HELP})
+def logs(context: Context, env: str, run: str) -> None:
+    """Show all events and progress of one run in words; changes nothing.
+
+    Exit codes: 0 shown, 1 its journal is damaged, 2 no such run.
+    """
+    from automation.commands._runs import read_log
+
+    for line in read_log(env, run):
+        print(line)
+
+
+@command(help={"env": ENV_HELP, "run": _RUN_HELP})
+def watch(context: Context, env: str, run: str) -> None:
+    """Follow a run line by line until it closes; changes nothing.
+
+    Exit codes: 0 it closed, 1 its journal is damaged, 2 no such run, 5 nobody runs it and it is not closed.
+    """
+    from automation.commands._runs import watch as follow
+
+    for line in follow(env, run):
+        print(line, flush=True)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "run": _RUN_HELP,
+        "gate": "A step that waits for an answer.",
+        "answer": "yes or no.",
+        "done": _DONE_HELP,
+        "not_done": _NOT_DONE_HELP,
+        "reason": "Why you answer so, or what you saw; it stands in the journal.",
+    },
+    leaves="a run that can be resumed again",
+)
+def resume(
+    context: Context,
+    env: str,
+    run: str,
+    gate: str = "",
+    answer: str = "",
+    done: str = "",
+    not_done: str = "",
+    reason: str = "",
+) -> None:
+    """Go on with a run that stopped: look at steps without an end first, try failed ones again.
+
+    Exit codes: 0 succeeded, 1 its journal is damaged, 2 no such run, 4 cannot be resumed, 5 stopped again,
+    6 checks failed, 7 it runs still or another run holds what it needs, 8 a person must look, 130 stopped.
+    """
+    from automation.commands._decisions import decide
+    from automation.commands._session import open_session
+
+    decisions = decide(gate=gate, answer=answer, done=done, not_done=not_done, reason=reason)
+    with open_session(env) as session:
+        session.resume(run, decisions).raise_for_status()
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "run": _RUN_HELP,
+        "undo": "Also take back what the steps did, last first, as far as that is safe.",
+        "done": _DONE_HELP,
+        "not_done": _NOT_DONE_HELP,
+        "reason": "Why it is given up; it stands in the journal.",
+    },
+    leaves="a run that can be aborted again",
+)
+def abort(
+    context: Context,
+    env: str,
+    run: str,
+    reason: str,
+    undo: bool = False,
+    done: str = "",
+    not_done: str = "",
+) -> None:
+    """Give up a run that stopped: clean up, and with --undo take back what is safe to take back.
+
+    Exit codes: 0 done, 1 its journal is damaged, 2 no such run, 4 it has ended, 5 something could not be
+    taken back or cleaned up, 7 it runs still, 8 a person must look, 130 stopped.
+    """
+    from automation.commands._decisions import decide
+    from automation.commands._session import open_session
+
+    decisions = decide(done=done, not_done=not_done, reason=reason)
+    with open_session(env) as session:
+        session.abort(run, reason=reason, undo=undo, decisions=decisions).raise_for_status()

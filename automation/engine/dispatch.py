@@ -1,4 +1,7 @@
-"""The address rule: `do: "dns.swap_address"` is `automation.adapters.dns.swap_address`."""
+"""The address rule: `do: "dns.swap_address"` is `automation.adapters.dns.swap_address`.
+
+Beside it may stand `verify_swap_address(action, ctx) -> Progress`, which looks whether the effect is there.
+"""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -6,7 +9,7 @@ from typing import Any
 
 from automation.model.actions import Action
 from automation.model.errors import AutomationError
-from automation.model.records import Context, Outcome
+from automation.model.records import Context, Outcome, Progress
 
 
 def load(address: str) -> Any:
@@ -22,3 +25,20 @@ def perform(action: Action, ctx: Context) -> Outcome:
     if not isinstance(outcome, Outcome):
         raise AutomationError(f"{action.do} gave {type(outcome).__name__}, not an Outcome")
     return outcome
+
+
+def verify(action: Action, ctx: Context) -> Progress:
+    """Look how far an action came whose end nobody wrote down.
+
+    Without a `verify_` of its own an action that only reads, or is idempotent, is simply run again; one
+    that destroys or cannot be taken back is a person's to judge.
+    """
+    module, _, name = action.do.partition(".")
+    function: Callable[[Action, Context], Progress] | None = getattr(
+        import_module(f"automation.adapters.{module}"), f"verify_{name}", None
+    )
+    if function is not None:
+        return function(action, ctx)
+    if action.effect == "destroy" or action.irreversible:
+        return Progress(state="unknown", why=f"{action.do} cannot be looked at from here")
+    return Progress(state="not_done", why="running it again is safe")

@@ -1,63 +1,43 @@
 """The executor: steps start as soon as what they wait for has ended.
 
-Invariant: a step's start is in the journal, synced, before its effect begins, and
-its end before anything that waits for it starts. Threads carry effects; only the
-loop of `execute` decides and only it writes the journal.
+Invariant: a step's start is in the journal, synced, before its effect begins, and its end before anything
+that waits for it starts. Threads carry effects; only the loop of `execute` decides and only it writes the
+journal. A run that is resumed looks first at every step whose end is not written down.
 """
 
 import time
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from queue import Empty, Queue
+from heapq import heappop, heappush
+from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Literal
 
+from automation.engine.attempt import Message, Work, attempt
 from automation.engine.context import RunContext
-from automation.engine.dispatch import perform
+from automation.engine.fold import Folded, fold
+from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal
-from automation.model.errors import AdapterError, AutomationError, OutcomeUnknown
-from automation.model.logs import redact
+from automation.engine.schedule import Schedule
+from automation.model.errors import AutomationError
 from automation.model.plan import Plan, Step
 from automation.model.records import (
-    Event,
+    Body,
     Failure,
-    Outcome,
     RunClosed,
     RunStatus,
     StepEnded,
+    StepRetried,
     StepStarted,
+    StepVerified,
 )
 
 # An adapter keeps the step's time limit itself; this is how much later the executor gives up on it.
 GRACE_S = 5.0
-MAX_PARALLEL = 32
+# How long a stop waits for the steps that run, before it leaves them to the resume.
+STOP_LIMIT_S = 30.0
+BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 30.0
 
-Perform = Callable[[Step, RunContext], Outcome]
-
-
-@dataclass
-class _State:
-    """Where a run stands; everything in it can be folded from the journal."""
-
-    waiting: dict[str, Step]
-    running: dict[str, float] = field(default_factory=dict)
-    succeeded: set[str] = field(default_factory=set)
-    failed: set[str] = field(default_factory=set)
-    passed_over: set[str] = field(default_factory=set)
-    halted: bool = False
-    interrupted: bool = False
-
-    def ready(self) -> list[Step]:
-        """Steps that may start now, in plan order."""
-        if self.halted or self.interrupted:
-            return []
-        good = self.succeeded | self.passed_over
-        ended = good | self.failed
-        return [s for s in self.waiting.values() if good.issuperset(s.needs) and ended.issuperset(s.after)]
-
-
-def _perform(step: Step, ctx: RunContext) -> Outcome:
-    return perform(step.run, ctx)
+STOP = Message("", "stop")
 
 
 def execute(
@@ -65,121 +45,280 @@ def execute(
     ctx: RunContext,
     journal: Journal,
     *,
-    on_event: Callable[[Event], None] = lambda event: None,
-    perform: Perform = _perform,
+    folded: Folded | None = None,
+    hooks: Hooks | None = None,
+    work: Work | None = None,
+    messages: SimpleQueue[Message] | None = None,
 ) -> RunClosed:
     """Run a plan to its end, or to where it cannot go on; every effect is journalled.
 
+    Args:
+        folded: what the journal says already; None for a new run.
+        messages: where a signal may put STOP, twice to leave what runs; None when nobody will.
+
     Returns:
-        The closing record. `paused`: a failure holds back what depends on it;
-        `halted`: a step with `on_failure: halt` failed; `interrupted`: Ctrl-C.
+        The closing record. `paused`: a failure or a gate holds back what depends on it; `halted`: nothing
+        new may start; `interrupted`: a stop was asked for.
+
+    Raises:
+        AutomationError: the journal cannot be written; nothing was started since.
     """
-    state = _State(waiting={step.id: step for step in plan.steps})
-    ended: Queue[StepEnded] = Queue()
-    while True:
+    execution = _Execution(plan, ctx, journal, folded or fold(()), hooks or Hooks())
+    execution.work = work or Work()
+    execution.messages = messages or SimpleQueue()
+    return execution.run()
+
+
+def in_doubt(plan: Plan, folded: Folded) -> tuple[Step, ...]:
+    """Steps of a resumed run whose effect may or may not be there, in plan order."""
+    unsure = {name for name, failure in folded.failed.items() if failure.transient or not failure.known}
+    return tuple(s for s in plan.steps if s.id in folded.started or (s.id in unsure and not _passed(s)))
+
+
+def _passed(step: Step) -> bool:
+    return step.on_failure == "continue"
+
+
+class _Execution:
+    """One process's share of a run."""
+
+    work: Work
+    messages: SimpleQueue[Message]
+
+    def __init__(self, plan: Plan, ctx: RunContext, journal: Journal, folded: Folded, hooks: Hooks) -> None:
+        self.plan, self.ctx, self.journal, self.folded, self.hooks = plan, ctx, journal, folded, hooks
+        passed = [name for name in folded.failed if name in plan.by_id and _passed(plan.step(name))]
+        self.schedule = Schedule(plan, succeeded=folded.succeeded, passed_over=passed)
+        self.running: dict[str, float] = {}
+        self.delayed: list[tuple[float, str]] = []
+        self.deadlines: dict[str, float] = {}
+        self.gated: set[str] = set()
+        self.asking: set[str] = set()
+        self.halted = False
+        self.stopping: float | None = None
+
+    def run(self) -> RunClosed:
+        doubtful = in_doubt(self.plan, self.folded)
         try:
-            _start_ready(state, ctx, journal, ended, on_event, perform)
-            if not state.running:
-                break
-            _take_end(plan, state, ended, journal, on_event)
-        except KeyboardInterrupt:
-            if state.interrupted:
-                raise
-            state.interrupted = True
-            ctx.progress(
-                "", "interrupted: no new step starts; waiting for those that run (Ctrl-C again to leave them)"
+            for step in doubtful:
+                self.schedule.occupy(step)
+                self._launch(step, "verified")
+            while self._start_ready():
+                self._take()
+            closed = RunClosed(
+                status=self._status(), not_started=self.schedule.waiting, gates=tuple(sorted(self.gated))
             )
-    closed = RunClosed(status=_status(state), not_started=tuple(state.waiting))
-    on_event(journal.append(closed))
-    return closed
+            self._append(closed)
+        except AutomationError:
+            self._let_end()
+            raise
+        return closed
 
+    def _append(self, body: Body) -> None:
+        event = self.journal.append(body)
+        self.folded.add(event)
+        self.hooks.on_event(event)
 
-def _status(state: _State) -> RunStatus:
-    if state.interrupted and state.waiting:
-        return "interrupted"
-    if state.halted:
-        return "halted"
-    return "paused" if state.failed or state.waiting else "succeeded"
+    def _status(self) -> RunStatus:
+        left = bool(self.schedule.waiting or self.running or self.delayed)
+        if self.stopping is not None and left:
+            return "interrupted"
+        if self.halted:
+            return "halted"
+        stuck = [name for name in self.folded.failed if not _passed(self.plan.step(name))]
+        return "paused" if stuck or left else "succeeded"
 
+    # --- starting -----------------------------------------------------------------------------
 
-def _start_ready(
-    state: _State,
-    ctx: RunContext,
-    journal: Journal,
-    ended: Queue[StepEnded],
-    on_event: Callable[[Event], None],
-    perform: Perform,
-) -> None:
-    for step in state.ready()[: MAX_PARALLEL - len(state.running)]:
-        del state.waiting[step.id]
-        state.running[step.id] = time.monotonic() + step.timeout_s + GRACE_S
-        on_event(journal.append(StepStarted(step=step.id)))
-        Thread(target=_run_step, args=(step, ctx, ended, perform), name=step.id, daemon=True).start()
+    def _start_ready(self) -> bool:
+        """Start what may start; say whether there is anything left to wait for."""
+        if self.stopping is not None:
+            return bool(self.running) and time.monotonic() < self.stopping
+        if not self.halted:
+            while (step := self.schedule.take()) is not None:
+                self._start(step)
+        return bool(self.running or self.asking or (self.delayed and not self.halted))
 
-
-def _run_step(step: Step, ctx: RunContext, ended: Queue[StepEnded], perform: Perform) -> None:
-    """Perform one step and hand its end to the loop; the outer edge around one action."""
-    try:
-        outcome = perform(step, ctx.for_step(step.id, step.timeout_s))
-        ended.put(StepEnded(step=step.id, status="succeeded", outcome=outcome))
-    except Exception as exc:
-        failure = _failure(exc)
-        if failure.error not in _EXPECTED:
-            ctx.say(traceback.format_exc())
-        failure = failure.model_copy(update={"message": redact(failure.message, ctx.resolved)})
-        ended.put(StepEnded(step=step.id, status="failed", failure=failure))
-
-
-_EXPECTED = frozenset(
-    {"AdapterError", "StepFailed", "OutcomeUnknown", "NotMet", "ConfigError", "PreflightError"}
-)
-
-
-def _failure(exc: Exception) -> Failure:
-    known = isinstance(exc, AutomationError) and not isinstance(exc, OutcomeUnknown)
-    return Failure(
-        error=type(exc).__name__,
-        message=str(exc) or repr(exc),
-        hint=exc.hint if isinstance(exc, AutomationError) else None,
-        known=known,
-        transient=isinstance(exc, AdapterError) and exc.transient,
-    )
-
-
-def _take_end(
-    plan: Plan, state: _State, ended: Queue[StepEnded], journal: Journal, on_event: Callable[[Event], None]
-) -> None:
-    """Wait for the next step to end, or give up on one that is past its limit."""
-    deadline = min(state.running.values())
-    try:
-        end = ended.get(timeout=max(0.0, min(deadline - time.monotonic(), 1.0)))
-    except Empty:
-        late = [name for name, limit in state.running.items() if limit <= time.monotonic()]
-        if not late:
+    def _start(self, step: Step) -> None:
+        answer = self.folded.gates.get(step.id)
+        if step.gate is not None and (answer is None or answer.answer == "no"):
+            self.schedule.hold_back(step)
+            self.gated.add(step.id)
+            self._ask(step)
             return
-        end = _given_up(plan.step(late[0]))
-    if end.step not in state.running:
-        return  # given up on before: its late answer changes nothing that was journalled
-    on_event(journal.append(end))
-    del state.running[end.step]
-    _settle(plan.step(end.step), end, state)
+        self._append(StepStarted(step=step.id))
+        self._launch(step, "performed")
+
+    def _launch(self, step: Step, kind: Literal["performed", "verified"]) -> None:
+        now = time.monotonic()
+        end = self.deadlines.setdefault(step.id, now + step.timeout_s)
+        self.running[step.id] = max(end, now) + GRACE_S
+        ctx = self.ctx.for_step(step.id, max(1.0, end - now), self.folded.attempt(step.id))
+        put, work = self.messages.put, self.work
+
+        def carry() -> None:
+            put(attempt(step, ctx, kind, work))
+
+        Thread(target=carry, name=step.id, daemon=True).start()
+
+    def _ask(self, step: Step) -> None:
+        """Put a gate's question to a person, if there is one; other steps go on meanwhile."""
+        ask, put = self.hooks.ask, self.messages.put
+        if ask is None or step.id in self.asking:
+            return
+
+        def carry() -> None:
+            put(Message(step.id, "answered", answer=ask(step)))
+
+        self.asking.add(step.id)
+        Thread(target=carry, name=f"{step.id} gate", daemon=True).start()
+
+    # --- what comes back ----------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """Wait for the next message, the end of a wait, or a step that is past its limit."""
+        now = time.monotonic()
+        waits = [] if self.halted or self.stopping is not None else [when for when, _ in self.delayed[:1]]
+        until = min([now + 1.0, *self.running.values(), *waits])
+        try:
+            message = self.messages.get(timeout=max(0.0, until - now))
+        except Empty:
+            self._on_time(time.monotonic())
+            return
+        if message.kind == "stop":
+            self._on_stop()
+        elif message.kind == "answered":
+            self._on_answered(message)
+        elif message.step in self.running:  # else given up on before: a late answer changes nothing
+            del self.running[message.step]
+            step = self.plan.step(message.step)
+            if message.kind == "verified":
+                self._on_verified(step, message)
+            else:
+                self._on_performed(step, message)
+
+    def _on_time(self, now: float) -> None:
+        if self.delayed and self.delayed[0][0] <= now and self.stopping is None and not self.halted:
+            self._launch(self.plan.step(heappop(self.delayed)[1]), "performed")
+            return
+        for name in [name for name, limit in self.running.items() if limit <= now]:
+            del self.running[name]
+            self._fail(self.plan.step(name), _given_up(self.plan.step(name)))
+
+    def _on_stop(self) -> None:
+        now = time.monotonic()
+        if self.stopping is None:
+            self.stopping = now + STOP_LIMIT_S
+            names = ", ".join(sorted(self.running)) or "nothing"
+            self.ctx.progress(
+                "", f"stopping: no new step starts; waiting for {names} (once more to leave them)"
+            )
+        else:
+            self.stopping = now
+
+    def _on_answered(self, message: Message) -> None:
+        self.asking.discard(message.step)
+        if message.answer is None:
+            return
+        self._append(message.answer)
+        step = self.plan.step(message.step)
+        if message.answer.answer == "yes":
+            self.gated.discard(step.id)
+            self.schedule.free(step.id)
+        else:
+            self.gated.discard(step.id)
+            self.schedule.give_up(step.id)
+            self._conclude(step, Failure(error="StepFailed", message=_declined(step, message.answer.by)))
+
+    def _on_verified(self, step: Step, message: Message) -> None:
+        progress = message.progress
+        if progress is None:
+            why = message.failure.message if message.failure else ""
+            self._append(StepVerified(step=step.id, progress="unknown", why=why))
+            self._fail(step, _unknown(step, why))
+            return
+        self._append(StepVerified(step=step.id, progress=progress.state, why=progress.why))
+        if progress.outcome is not None:
+            self._append(StepEnded(step=step.id, status="succeeded", outcome=progress.outcome))
+            self._succeed(step)
+        elif progress.state == "unknown":
+            self._fail(step, _unknown(step, progress.why))
+        elif self.halted or self.stopping is not None:
+            self.schedule.put_back(step)
+        else:
+            self.deadlines.pop(step.id, None)
+            if progress.state == "not_done":
+                self._append(StepStarted(step=step.id))
+            self._launch(step, "performed")
+
+    def _on_performed(self, step: Step, message: Message) -> None:
+        failure = message.failure
+        if failure is None:
+            self._append(StepEnded(step=step.id, status="succeeded", outcome=message.outcome))
+            self._succeed(step)
+        elif (wait_s := self._retry_after(step, failure)) is not None:
+            tried = self.folded.started.get(step.id, 0) + 1
+            self._append(StepRetried(step=step.id, attempt=tried, failure=failure, wait_s=wait_s))
+            heappush(self.delayed, (time.monotonic() + wait_s, step.id))
+        else:
+            self._fail(step, failure)
+
+    def _retry_after(self, step: Step, failure: Failure) -> float | None:
+        tried = self.folded.started.get(step.id, 0)
+        wait_s = min(BACKOFF_S * 2**tried, LONGEST_BACKOFF_S)
+        in_time = time.monotonic() + wait_s < self.deadlines[step.id]
+        may = self.stopping is None and not self.halted
+        return wait_s if failure.transient and tried < step.retries and in_time and may else None
+
+    # --- ends ---------------------------------------------------------------------------------
+
+    def _succeed(self, step: Step) -> None:
+        self.schedule.release(step)
+        self.schedule.end(step.id, good=True)
+
+    def _fail(self, step: Step, failure: Failure) -> None:
+        self.schedule.release(step)
+        self._conclude(step, failure)
+
+    def _conclude(self, step: Step, failure: Failure) -> None:
+        self._append(StepEnded(step=step.id, status="failed", failure=failure))
+        self.schedule.end(step.id, good=_passed(step))
+        grave = not failure.known and (step.run.irreversible or step.run.effect == "destroy")
+        self.halted = self.halted or grave or step.on_failure == "halt"
+
+    def _let_end(self) -> None:
+        """Wait for what runs; its ends cannot be written down, so the resume looks at it."""
+        limit = time.monotonic() + STOP_LIMIT_S
+        while self.running and time.monotonic() < limit:
+            try:
+                message = self.messages.get(timeout=1.0)
+            except Empty:
+                continue
+            if message.kind == "stop":
+                return
+            self.running.pop(message.step, None)
 
 
-def _given_up(step: Step) -> StepEnded:
-    failure = Failure(
+def _given_up(step: Step) -> Failure:
+    known = step.run.effect == "read"
+    return Failure(
         error="OutcomeUnknown",
         message=f"step {step.id} ({step.run.do}): no answer within {step.timeout_s:g} s; "
-        + ("nothing was changed by it" if step.run.effect == "read" else "state unknown"),
-        known=step.run.effect == "read",
+        + ("nothing was changed by it" if known else "state unknown"),
+        hint=None if known else "resume the run: it looks first how far the step came",
+        known=known,
     )
-    return StepEnded(step=step.id, status="failed", failure=failure)
 
 
-def _settle(step: Step, end: StepEnded, state: _State) -> None:
-    if end.status == "succeeded":
-        state.succeeded.add(step.id)
-    elif step.on_failure == "continue":
-        state.passed_over.add(step.id)
-    else:
-        state.failed.add(step.id)
-        state.halted = state.halted or step.on_failure == "halt"
+def _unknown(step: Step, why: str) -> Failure:
+    return Failure(
+        error="OutcomeUnknown",
+        message=f"step {step.id} ({step.run.do}) began and its end is not written down: {why}; state unknown",
+        hint=f"look at it, then resume with --done {step.id} or --not-done {step.id}, and --reason",
+        known=False,
+    )
+
+
+def _declined(step: Step, by: str) -> str:
+    asked = step.gate.ask if step.gate else ""
+    return f"{by} answered no to {asked!r}; nothing was changed by it"

@@ -4,14 +4,24 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
-from automation.model.errors import AutomationError
+from automation.model.errors import AutomationError, StepFailed
 from automation.model.records import Body, Event
 
 GENESIS = "0" * 64
+TORN = "journal.torn"
+
+
+class Head(NamedTuple):
+    """How many events a journal has, and the hash of the last one, which covers them all."""
+
+    length: int
+    hash: str
 
 
 def event_hash(sequence: int, at: datetime, body: Body, previous: str) -> str:
@@ -26,40 +36,57 @@ def event_hash(sequence: int, at: datetime, body: Body, previous: str) -> str:
 
 
 class Journal:
-    """Append events to `journal.jsonl`; each is on the disk when `append` returns."""
+    """Append events to `journal.jsonl`; each is on the disk when `append` returns.
+
+    A journal that exists goes on where it ends; `events` are those it held. A torn last line, which no
+    effect can have followed, is cut off into `journal.torn`.
+
+    Raises:
+        AutomationError: an existing journal is damaged elsewhere; it is left as it is.
+    """
 
     def __init__(self, path: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.path = path
+        self.torn_bytes = cut_torn_tail(path) if path.exists() else 0
+        self.events = tuple(read_journal(path)) if path.exists() else ()
         self._clock = clock
         self._lock = Lock()
-        events = list(read_journal(path)) if path.exists() else []
-        self._sequence = len(events)
-        self._previous = events[-1].hash if events else GENESIS
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._head = Head(len(self.events), self.events[-1].hash if self.events else GENESIS)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._file).st_size
         _sync_folder(path.parent)
+
+    @property
+    def head(self) -> Head:
+        return self._head
 
     def append(self, body: Body) -> Event:
         """Write one event and sync it.
 
         Raises:
-            AutomationError: the event is not safely on the disk; no effect may follow.
+            StepFailed: the event is not safely on the disk; no effect may follow, the run can be resumed.
         """
         with self._lock:
-            at = self._clock()
-            digest = event_hash(self._sequence, at, body, self._previous)
-            event = Event(sequence=self._sequence, at=at, body=body, previous=self._previous, hash=digest)
-            line = event.model_dump_json().encode() + b"\n"
-            try:
-                if os.write(self._file, line) != len(line):
-                    raise OSError("short write")
-                os.fdatasync(self._file)
-            except OSError as exc:
-                raise AutomationError(
-                    f"journal {self.path} cannot be written ({exc}); no further effect was started",
-                    hint="free space on the state folder's disk, then look at the run",
-                ) from exc
-            self._sequence, self._previous = self._sequence + 1, digest
+            at, (sequence, previous) = self._clock(), self._head
+            digest = event_hash(sequence, at, body, previous)
+            event = Event(sequence=sequence, at=at, body=body, previous=previous, hash=digest)
+            self._write(event.model_dump_json().encode() + b"\n")
+            self._head = Head(sequence + 1, digest)
             return event
+
+    def _write(self, line: bytes) -> None:
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError("short write")
+            os.fdatasync(self._file)
+        except OSError as exc:
+            with suppress(OSError):  # else the next to open it cuts the torn line off
+                os.ftruncate(self._file, self._size)
+            raise StepFailed(
+                f"journal {self.path} cannot be written ({exc.strerror or exc}); no further effect was started",
+                hint=f"free space on its disk, then ./inv run.resume --run {self.path.parent.name}",
+            ) from exc
+        self._size += len(line)
 
     def close(self) -> None:
         os.close(self._file)
@@ -74,14 +101,17 @@ def read_journal(path: Path) -> Iterator[Event]:
     previous = GENESIS
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            event = _checked(line, number - 1, previous)
+            event = check_line(line, number - 1, previous)
             if isinstance(event, str):
                 raise AutomationError(f"journal {path} is damaged at line {number}: {event}")
             previous = event.hash
             yield event
 
 
-def _checked(line: bytes, sequence: int, previous: str) -> Event | str:
+def check_line(line: bytes, sequence: int, previous: str) -> Event | str:
+    """Give a line's event, or say why it is not the one that belongs there."""
+    if not line.endswith(b"\n"):
+        return "torn: it has no end"
     try:
         event = Event.model_validate_json(line)
     except ValueError:
@@ -91,6 +121,24 @@ def _checked(line: bytes, sequence: int, previous: str) -> Event | str:
     if event.hash != event_hash(event.sequence, event.at, event.body, event.previous):
         return "content does not match its hash"
     return event
+
+
+def cut_torn_tail(path: Path) -> int:
+    """Move what follows the last whole line into `journal.torn`; give its size in bytes.
+
+    Torn is what a cut write leaves: no line end, or zeros that a file system put in place of lost blocks.
+    """
+    content = path.read_bytes()
+    whole = content.rfind(b"\n", 0, len(content.rstrip(b"\0"))) + 1
+    tail = content[whole:]
+    if not tail:
+        return 0
+    with (path.parent / TORN).open("ab") as torn:
+        torn.write(tail)
+        torn.flush()
+        os.fsync(torn.fileno())
+    os.truncate(path, whole)
+    return len(tail)
 
 
 def _sync_folder(folder: Path) -> None:

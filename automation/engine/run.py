@@ -1,57 +1,48 @@
-"""One run: its folder, its locks, its plan written down, its journal, its end."""
+"""One run: its folder, its locks, its plan written down, its journal, its end, and its going on."""
 
 import json
 import os
 import secrets
+import shutil
 import socket
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 import automation
+from automation.engine.abort import abort
+from automation.engine.attempt import Message, Work
 from automation.engine.context import RunContext
 from automation.engine.dispatch import load
-from automation.engine.executor import execute
-from automation.engine.journal import Journal, read_journal
+from automation.engine.executor import STOP, execute, in_doubt
+from automation.engine.finished import Finished as Finished
+from automation.engine.finished import finished
+from automation.engine.fold import Folded, fold
+from automation.engine.hooks import Hooks
+from automation.engine.interrupt import catching
+from automation.engine.journal import Journal
 from automation.engine.lock import hold
-from automation.model.errors import AutomationError, NotMet, OutcomeUnknown, StepFailed
-from automation.model.plan import Plan
-from automation.model.records import Event, Failure, RunClosed, RunOpened, StepEnded
+from automation.engine.watching import beating, keep_progress
+from automation.model.errors import AutomationError, PreflightError
+from automation.model.plan import PLAN_FORMAT, Plan
+from automation.model.records import (
+    AbortStarted,
+    Body,
+    GateAnswered,
+    RunClosed,
+    RunOpened,
+    RunResumed,
+    StepSettled,
+)
 
+# Less room than this and the journal of a run may not come to its end.
+MIN_FREE_BYTES = 4 * 2**20
 
-class Finished(NamedTuple):
-    """How a run ended and where its evidence lies."""
-
-    folder: Path
-    closed: RunClosed
-    failures: dict[str, Failure]
-    changed: int
-
-    def raise_for_status(self) -> None:
-        """Turn a run that did not succeed into its error.
-
-        Raises:
-            OutcomeUnknown: an effect may or may not have happened.
-            NotMet: nothing but checks failed.
-            StepFailed: stopped part-way with a known state.
-            KeyboardInterrupt: a person interrupted it.
-        """
-        if self.closed.status == "succeeded":
-            return
-        if self.closed.status == "interrupted":
-            raise KeyboardInterrupt
-        told = [f"{step}: {failure.message}" for step, failure in self.failures.items()]
-        waiting = f"; not started: {', '.join(self.closed.not_started)}" if self.closed.not_started else ""
-        message = f"run {self.folder.name} {self.closed.status}: {' | '.join(told)}{waiting}"
-        hint = next((failure.hint for failure in self.failures.values() if failure.hint), None)
-        raise self._error()(message, hint=hint)
-
-    def _error(self) -> type[AutomationError]:
-        if any(not failure.known for failure in self.failures.values()):
-            return OutcomeUnknown
-        return NotMet if all(one.error == "NotMet" for one in self.failures.values()) else StepFailed
+Decision = GateAnswered | StepSettled
 
 
 def new_run_id(now: datetime) -> str:
@@ -60,43 +51,118 @@ def new_run_id(now: datetime) -> str:
 
 
 def make_run_folder(state: Path, run_id: str) -> Path:
-    """Make `runs/<id>/artifacts` under the environment's state."""
+    """Make `runs/<id>/artifacts` under the environment's state.
+
+    Raises:
+        PreflightError: the disk is full or cannot be written.
+    """
     folder = state / "runs" / run_id
-    (folder / "artifacts").mkdir(mode=0o700, parents=True)
+    with _writing(folder):
+        (folder / "artifacts").mkdir(mode=0o700, parents=True)
+        free = shutil.disk_usage(folder).free
+        if free < MIN_FREE_BYTES:
+            raise OSError(f"{free} bytes are free, {MIN_FREE_BYTES} are needed")
     return folder
 
 
 def run_plan(
-    plan: Plan,
-    ctx: RunContext,
-    *,
-    actor: str,
-    on_event: Callable[[Event], None] = lambda event: None,
+    plan: Plan, ctx: RunContext, *, actor: str, hooks: Hooks | None = None, work: Work | None = None
 ) -> Finished:
     """Take the locks, write the plan and run it; the folder of `ctx.artifacts` holds the evidence.
 
     Raises:
         Busy: another run holds a service or host of this plan; nothing was changed.
+        PreflightError: it was not admitted, or its folder cannot be written; nothing was changed.
+        StepFailed: the journal cannot be written; what ran has ended or will be looked at.
     """
-    folder = ctx.artifacts.parent
     for address in {step.run.do for step in plan.steps}:
         load(address)  # now, not in the middle of an outage
-    with hold(ctx.state / "locks", locks_of(plan), holder=f"run {ctx.run_id} of {actor}", reason=plan.name):
-        _write_plan(folder / "plan.json", plan)
-        with closing(Journal(folder / "journal.jsonl")) as journal:
-            on_event(journal.append(_opening(plan, ctx.run_id, actor)))
-            execute(plan, ctx, journal, on_event=on_event)
-    return finished(folder)
+    with _locked(plan, ctx, actor, plan.name):
+        with _writing(ctx.artifacts.parent):
+            _write_plan(ctx.artifacts.parent / "plan.json", plan)
+        with _opened(plan, ctx, hooks or Hooks()) as run:
+            run.append(_opening(plan, ctx.run_id, actor))
+            return _go_on(run, work)
 
 
-def finished(folder: Path) -> Finished:
-    """Fold the journal of a run that was closed."""
-    bodies = [event.body for event in read_journal(folder / "journal.jsonl")]
-    ends = [body for body in bodies if isinstance(body, StepEnded)]
-    closed = next(body for body in reversed(bodies) if isinstance(body, RunClosed))
-    failures = {end.step: end.failure for end in ends if end.failure is not None}
-    changed = sum(1 for end in ends if end.outcome is not None and end.outcome.changed)
-    return Finished(folder, closed, failures, changed)
+def resume_run(
+    ctx: RunContext,
+    *,
+    actor: str,
+    decisions: Sequence[Decision] = (),
+    hooks: Hooks | None = None,
+    work: Work | None = None,
+) -> Finished:
+    """Go on with a run where its journal ends: look at steps that have no end, try failed ones again.
+
+    Args:
+        decisions: answers of gates, and what a person found of steps whose effect was unknown.
+
+    Raises:
+        Busy: it runs still, or another run holds what it needs.
+        PreflightError: it cannot be resumed: ended, aborted, of another format, or its plan was changed.
+    """
+    plan = read_plan(ctx.artifacts.parent)
+    with _locked(plan, ctx, actor, f"{plan.name}, resumed"), _opened(plan, ctx, hooks or Hooks()) as run:
+        _check_resumable(run, decisions)
+        run.append(_resumption(actor, run.journal.torn_bytes))
+        for decision in decisions:
+            run.append(decision)
+        return _go_on(run, work)
+
+
+def abort_run(
+    ctx: RunContext,
+    *,
+    actor: str,
+    reason: str,
+    undo: bool,
+    decisions: Sequence[Decision] = (),
+    hooks: Hooks | None = None,
+    work: Work | None = None,
+) -> Finished:
+    """Give a run up: look at steps without an end, take back what can be, clean up; again if it failed.
+
+    Raises:
+        Busy: it runs still.
+        PreflightError: it has ended; nothing was changed.
+    """
+    plan = read_plan(ctx.artifacts.parent)
+    with _locked(plan, ctx, actor, f"{plan.name}, aborted"), _opened(plan, ctx, hooks or Hooks()) as run:
+        closed = run.folded.closed
+        if closed is not None and closed.status in ("succeeded", "aborted"):
+            raise PreflightError(f"run {ctx.run_id} has {closed.status}; there is nothing to abort")
+        _check_decisions(run, decisions)
+        run.append(_resumption(actor, run.journal.torn_bytes))
+        for decision in decisions:
+            run.append(decision)
+        run.append(AbortStarted(actor=actor, reason=reason, undo=undo))
+        messages: SimpleQueue[Message] = SimpleQueue()
+        with catching(lambda: messages.put(STOP)):
+            run.append(abort(plan, run.ctx, run.folded, run.append, work or Work(), messages))
+        return run.end()
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read the plan that a run was opened with.
+
+    Raises:
+        PreflightError: there is none, or it is of another format than this version's.
+    """
+    try:
+        written = json.loads((folder / "plan.json").read_text())
+        found = written["format"]
+    except (OSError, ValueError, KeyError) as exc:
+        raise PreflightError(
+            f"run {folder.name} has no plan that can be read ({exc}); nothing was changed"
+        ) from exc
+    if found != PLAN_FORMAT:
+        raise PreflightError(
+            f"run {folder.name} is of plan format {found}, version {automation.__version__} goes on with "
+            f"format {PLAN_FORMAT}; nothing was changed",
+            hint="resume it with the version that its first event names: ./inv run.logs shows it",
+        )
+    return Plan.model_validate(written)
 
 
 def locks_of(plan: Plan) -> tuple[str, ...]:
@@ -107,6 +173,109 @@ def locks_of(plan: Plan) -> tuple[str, ...]:
             host = getattr(step.run, "host", None)
             names.add(f"host:{host}" if host else f"environment:{plan.environment}")
     return tuple(sorted(names))
+
+
+class _Run(NamedTuple):
+    """A run whose locks are held and whose journal is open."""
+
+    plan: Plan
+    ctx: RunContext
+    journal: Journal
+    folded: Folded
+    hooks: Hooks
+
+    def append(self, body: Body) -> None:
+        event = self.journal.append(body)
+        self.folded.add(event)
+        self.hooks.on_event(event)
+
+    def end(self) -> Finished:
+        """Seal what was closed."""
+        if self.hooks.seal is not None:
+            try:
+                self.append(self.hooks.seal(self.journal.head.hash))
+            except AutomationError as exc:
+                self.ctx.progress("", f"run {self.ctx.run_id} is closed and not sealed: {exc}")
+        return finished(self.journal.path.parent, self.folded)
+
+
+@contextmanager
+def _locked(plan: Plan, ctx: RunContext, actor: str, reason: str) -> Iterator[None]:
+    names = (f"run:{ctx.run_id}", *locks_of(plan))
+    with hold(ctx.state / "locks", names, holder=f"run {ctx.run_id} of {actor}", reason=reason):
+        yield
+
+
+@contextmanager
+def _opened(plan: Plan, ctx: RunContext, hooks: Hooks) -> Iterator[_Run]:
+    """Open the journal; what adapters say is kept beside it, the head is left elsewhere now and then."""
+    folder = ctx.artifacts.parent
+    with ExitStack() as open_:
+        with _writing(folder):
+            journal = open_.enter_context(closing(Journal(folder / "journal.jsonl")))
+        kept = replace(ctx, progress=keep_progress(folder / "progress.log", ctx.progress))
+        if hooks.on_heartbeat is not None:
+            open_.enter_context(beating(journal, hooks.on_heartbeat, hooks.heartbeat_s, kept.progress))
+        yield _Run(plan, kept, journal, fold(journal.events), hooks)
+
+
+def _go_on(run: _Run, work: Work | None) -> Finished:
+    try:
+        for body in run.hooks.admit(run.plan, run.folded):
+            run.append(body)
+    except PreflightError:
+        done = run.folded.succeeded
+        waiting = tuple(step.id for step in run.plan.steps if step.id not in done)
+        run.append(RunClosed(status="paused", not_started=waiting))
+        raise
+    messages: SimpleQueue[Message] = SimpleQueue()
+    with catching(lambda: messages.put(STOP)):
+        execute(
+            run.plan,
+            run.ctx,
+            run.journal,
+            folded=run.folded,
+            hooks=run.hooks,
+            work=work,
+            messages=messages,
+        )
+        return run.end()
+
+
+def _check_resumable(run: _Run, decisions: Sequence[Decision]) -> None:
+    name, folded = run.ctx.run_id, run.folded
+    if folded.opened is None:
+        raise PreflightError(f"run {name} was never opened; nothing was changed", hint="start a new run")
+    if folded.aborting is not None:
+        raise PreflightError(f"run {name} was given up; nothing was changed", hint="./inv run.abort goes on")
+    if folded.closed is not None and folded.closed.status == "succeeded":
+        raise PreflightError(f"run {name} has succeeded; there is nothing to resume")
+    if folded.opened.plan_digest != run.plan.digest:
+        raise PreflightError(f"plan.json of run {name} was changed after it was opened; nothing was changed")
+    _check_decisions(run, decisions)
+
+
+def _check_decisions(run: _Run, decisions: Sequence[Decision]) -> None:
+    name = run.ctx.run_id
+    unsure = {step.id for step in in_doubt(run.plan, run.folded)}
+    for decision in decisions:
+        if isinstance(decision, StepSettled) and decision.step not in unsure:
+            raise PreflightError(f"step {decision.step} of run {name} is not in doubt; nothing was changed")
+        if isinstance(decision, GateAnswered) and decision.step not in {
+            step.id for step in run.plan.steps if step.gate is not None
+        }:
+            raise PreflightError(f"step {decision.step} of run {name} has no gate; nothing was changed")
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise PreflightError(
+            f"the state folder of {folder} cannot be written ({exc.strerror or exc}); nothing was changed",
+            hint="free space on its disk, then try again",
+        ) from exc
 
 
 def _opening(plan: Plan, run_id: str, actor: str) -> RunOpened:
@@ -121,6 +290,11 @@ def _opening(plan: Plan, run_id: str, actor: str) -> RunOpened:
         node=socket.gethostname(),
         version=automation.__version__,
     )
+
+
+def _resumption(actor: str, torn_bytes: int) -> RunResumed:
+    node, version = socket.gethostname(), automation.__version__
+    return RunResumed(actor=actor, node=node, version=version, torn_bytes=torn_bytes)
 
 
 def _write_plan(path: Path, plan: Plan) -> None:

@@ -236,6 +236,16 @@ class OverrideRecorded(Model):
     nonces: tuple[str, ...]
 
 
+class StepSettled(Model):
+    """A person looked at a step whose effect was unknown, and says how it is."""
+
+    kind: Literal["step-settled"] = "step-settled"
+    step: str
+    progress: Literal["done", "not_done"]
+    by: str
+    reason: str
+
+
 class RunResumed(Model):
     """A run goes on; everything before this line is folded first."""
 
@@ -260,7 +270,8 @@ class RunSealed(Model):
 
     kind: Literal["run-sealed"] = "run-sealed"
     head: str
-    signer: str
+    signer: str = Field(description="the public key")
+    signed: str = Field(description="a `Seal`, as the bytes that were signed")
     signature: str
 
 
@@ -270,6 +281,7 @@ class RunClosed(Model):
     kind: Literal["run-closed"] = "run-closed"
     status: RunStatus
     not_started: tuple[str, ...] = ()
+    gates: tuple[str, ...] = Field(default=(), description="steps that wait for nothing but a person's yes")
 
 
 Body = Annotated[
@@ -278,6 +290,7 @@ Body = Annotated[
     | StepEnded
     | StepRetried
     | StepVerified
+    | StepSettled
     | UndoStarted
     | StepUndone
     | GateAnswered

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from automation.engine.attempt import Work
 from automation.engine.context import RunContext
 from automation.engine.executor import execute
 from automation.engine.journal import Journal, read_journal
@@ -48,7 +49,7 @@ class Performer:
 def run(plan: Plan, ctx: RunContext, **failures: Exception) -> tuple[str, Performer, tuple[str, ...]]:
     journal = Journal(ctx.state / "journal.jsonl")
     performer = Performer(journal.path, failures)
-    closed = execute(plan, ctx, journal, perform=performer)
+    closed = execute(plan, ctx, journal, work=Work(perform=performer))
     journal.close()
     return closed.status, performer, closed.not_started
 
@@ -66,7 +67,10 @@ def test_independent_steps_run_at_the_same_time(context: RunContext) -> None:
         return DONE
 
     journal = Journal(context.state / "journal.jsonl")
-    assert execute(make_plan(step("a"), step("b")), context, journal, perform=meet).status == "succeeded"
+    assert (
+        execute(make_plan(step("a"), step("b")), context, journal, work=Work(perform=meet)).status
+        == "succeeded"
+    )
 
 
 def test_a_pause_holds_back_only_what_depends_on_the_failure(context: RunContext) -> None:
@@ -117,7 +121,9 @@ def test_a_step_past_its_limit_is_given_up(context: RunContext, monkeypatch: pyt
         return DONE
 
     journal = Journal(context.state / "journal.jsonl")
-    closed = execute(make_plan(step("a", timeout_s=0.05), step("b", "a")), context, journal, perform=hang)
+    closed = execute(
+        make_plan(step("a", timeout_s=0.05), step("b", "a")), context, journal, work=Work(perform=hang)
+    )
     release.set()
     assert (closed.status, closed.not_started) == ("paused", ("b",))
 
@@ -131,7 +137,7 @@ def test_a_resolved_secret_never_reaches_the_journal(context: RunContext) -> Non
         raise AdapterError(f"login with {ctx.secret(SecretRef(file='password'))} failed")
 
     journal = Journal(context.state / "journal.jsonl")
-    execute(make_plan(step("a")), context, journal, perform=leak)
+    execute(make_plan(step("a")), context, journal, work=Work(perform=leak))
     text = journal.path.read_text()
     assert "correct-horse-battery" not in text
     assert "[redacted]" in text
@@ -161,7 +167,7 @@ def test_no_step_runs_twice_or_before_what_it_waits_for(
     journal = Journal(folder / "journal.jsonl")
     ctx = RunContext("r", None, None, folder, folder, folder, None, lambda s, t: None)  # type: ignore[arg-type]
     performer = Performer(journal.path, {name: AdapterError("no") for name in failing})
-    closed = execute(plan, ctx, journal, perform=performer)
+    closed = execute(plan, ctx, journal, work=Work(perform=performer))
     journal.close()
     assert len(performer.order) == len(set(performer.order))
     assert set(performer.order) | set(closed.not_started) == {s.id for s in plan.steps}
