@@ -13,7 +13,8 @@ from automation.model.records import Context, Outcome
 
 SECRET_BYTES = 32
 # One logs in to hosts, the other seals runs: who holds the first on a host can forge no evidence.
-SSH_KEYS = ("id_ed25519", "control_node")
+CONTROL_NODE = "control_node"
+SSH_KEYS = ("id_ed25519", CONTROL_NODE)
 
 
 def make(action: MakeKeys, ctx: Context) -> Outcome:
@@ -43,6 +44,11 @@ def look_at_secrets(action: LookAtSecrets, ctx: Context) -> Outcome:
     evidence = SecretsSeen(readable=tuple(readable), unreadable=unreadable)
     summary = f"{len(readable)} of {len(action.secrets)} secrets can be read here"
     return Outcome(changed=False, summary=summary, evidence=evidence)
+
+
+def make_control_node(state: Path) -> None:
+    """Make the key that seals runs, if there is none yet."""
+    _make_ssh_key(state / "ssh" / CONTROL_NODE)
 
 
 def _make_secret(path: Path) -> bool:

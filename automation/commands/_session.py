@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from automation.commands._command import ROOT, progress
+from automation.engine.admission import changes, guarded
 from automation.engine.context import RunContext
+from automation.engine.control_node import require_control_node
 from automation.engine.finished import Finished
 from automation.engine.hooks import Hooks
 from automation.engine.run import Decision, abort_run, make_run_folder, new_run_id, resume_run, run_plan
@@ -29,6 +31,7 @@ from automation.model.records import (
     StepUndone,
     StepVerified,
 )
+from automation.recovery.failover import override_requests
 
 
 @dataclass(frozen=True)
@@ -44,23 +47,27 @@ class Session:
 
     def run(self, plan: Plan, *, narrate: Callable[[Event], None] | None = None) -> Finished:
         """Run a plan in a new run folder; says which."""
+        if changes(plan):
+            require_control_node(self.environment)
         run_id = new_run_id(datetime.now(UTC))
         make_run_folder(self.state, run_id)
         progress(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
-        return run_plan(plan, self.context(run_id), actor=actor(), hooks=self.hooks(narrate))
+        ctx = self.context(run_id)
+        return run_plan(plan, ctx, actor=actor(), hooks=self.hooks(ctx, narrate))
 
     def resume(self, run_id: str, decisions: Sequence[Decision] = ()) -> Finished:
         """Go on with a run that stopped."""
         ctx = self.existing(run_id)
         progress(f"run {run_id} goes on")
-        return resume_run(ctx, actor=actor(), decisions=decisions, hooks=self.hooks())
+        return resume_run(ctx, actor=actor(), decisions=decisions, hooks=self.hooks(ctx))
 
     def abort(self, run_id: str, *, reason: str, undo: bool, decisions: Sequence[Decision] = ()) -> Finished:
         """Give a run up, and take back what can be if asked to."""
+        require_control_node(self.environment)
         ctx = self.existing(run_id)
         progress(f"run {run_id} is given up")
         return abort_run(
-            ctx, actor=actor(), reason=reason, undo=undo, decisions=decisions, hooks=self.hooks()
+            ctx, actor=actor(), reason=reason, undo=undo, decisions=decisions, hooks=self.hooks(ctx)
         )
 
     def existing(self, run_id: str) -> RunContext:
@@ -74,9 +81,13 @@ class Session:
             raise ConfigError(f"there is no run {run_id!r} in {name}", hint=f"./inv run.list --env {name}")
         return self.context(run_id)
 
-    def hooks(self, narrate: Callable[[Event], None] | None = None) -> Hooks:
+    def hooks(self, ctx: RunContext, narrate: Callable[[Event], None] | None = None) -> Hooks:
         """Give what every run of this environment has beside its steps."""
-        return Hooks(on_event=narrate or Narrator(), ask=ask_person if sys.stdin.isatty() else None)
+        from automation.adapters import keys
+
+        keys.make_control_node(self.state)
+        hooks = Hooks(on_event=narrate or Narrator(), ask=ask_person if sys.stdin.isatty() else None)
+        return guarded(hooks, ctx, override_requests)
 
 
 @contextmanager

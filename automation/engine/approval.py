@@ -6,13 +6,10 @@ offline: ssh-keygen alone makes and checks a signature, and what was used up sta
 
 import hashlib
 import json
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-
-from pydantic import ValidationError
 
 from automation.engine.approval_files import UsedNonces, ask, gather
 from automation.engine.context import RunContext
@@ -29,8 +26,6 @@ from automation.model.approvals import (
 from automation.model.base import format_duration
 from automation.model.environment import Environment, Inventory
 from automation.model.errors import PreflightError
-from automation.model.plan import Plan, Step
-from automation.model.records import ApprovalRecorded, OverrideRecorded
 
 
 class Expected(NamedTuple):
@@ -44,11 +39,15 @@ class Expected(NamedTuple):
 
 
 def require(
-    request: Request, ctx: RunContext, *, now: datetime, recorded: Mapping[str, datetime] | None = None
-) -> tuple[Verified, ...]:
-    """See that enough people approved a request, and use their approvals up.
+    requests: Sequence[Request],
+    ctx: RunContext,
+    *,
+    now: datetime,
+    recorded: Mapping[str, datetime] | None = None,
+) -> tuple[tuple[Verified, ...], ...]:
+    """See that enough people approved each request, and use their approvals up: all, or none.
 
-    The request is left in the run's folder first, so that `run.approve` finds what to ask.
+    The requests are left in the run's folder first, so that `run.approve` finds what to ask.
 
     Args:
         now: aware.
@@ -56,33 +55,57 @@ def require(
             have been good then, so that a resumed run does not wait for the same people again.
 
     Returns:
-        One approval for each role of the rule, of different people; the caller journals them.
+        For each request one approval for each role of its rule, of different people.
 
     Raises:
-        PreflightError: who is missing, what is wrong with what is there, and the command that helps.
+        PreflightError: who is missing, what is wrong with what is there, and the commands that help.
         ConfigError: allowed_signers has faulty lines.
     """
-    folder, known = ctx.artifacts.parent, recorded or {}
-    request = ask(folder, request)
+    if not requests:
+        return ()
+    known = recorded or {}
+    left = [ask(ctx.artifacts.parent, request) for request in requests]
     signers = load_signers(
         ctx.environment.approvals.allowed_signers, checkout=ctx.environment.folder.parents[1]
     )
     used = UsedNonces(ctx.state / "used-approvals", mine=known)
+    found = [_look(request, ctx, signers, used, known, now) for request in left]
+    if lacking := [one for one in found if one.chosen is None]:
+        raise _missing(lacking)
+    chosen = tuple(one.chosen or () for one in found)
+    for one in (approval for approvals in chosen for approval in approvals):
+        if one.approval.nonce not in known:
+            used.claim(one.approval.nonce, ctx.run_id)
+    return chosen
+
+
+class _Found(NamedTuple):
+    """What lies there for a request: what holds, why the rest does not, and who was chosen."""
+
+    request: Request
+    good: tuple[Verified, ...]
+    refused: tuple[str, ...]
+    chosen: tuple[Verified, ...] | None
+
+
+def _look(
+    request: Request,
+    ctx: RunContext,
+    signers: Signers,
+    used: UsedNonces,
+    known: Mapping[str, datetime],
+    now: datetime,
+) -> _Found:
     expected = Expected(request, inventory_digest(ctx.environment, ctx.inventory))
-    good, refused = [], []
-    for signed in gather(folder, request):
+    good: list[Verified] = []
+    refused: list[str] = []
+    for signed in gather(ctx.artifacts.parent, request):
         at = known.get(signed.nonce, now)
         try:
             good.append(verify(signed, expected, allowed_signers=signers, now=at, used=used))
         except PreflightError as exc:
             refused.append(str(exc))
-    chosen = choose(request.rule.roles, good)
-    if chosen is None:
-        raise _missing(request, good, refused)
-    for one in chosen:
-        if one.approval.nonce not in known:
-            used.claim(one.approval.nonce, request.run_id)
-    return chosen
+    return _Found(request, tuple(good), tuple(refused), choose(request.rule.roles, good))
 
 
 def choose(roles: Sequence[str], approvals: Sequence[Verified]) -> tuple[Verified, ...] | None:
@@ -101,29 +124,6 @@ def choose(roles: Sequence[str], approvals: Sequence[Verified]) -> tuple[Verifie
     return None
 
 
-def approval_record(verified: Verified) -> ApprovalRecorded:
-    """Give the journal's record of an approval that was used."""
-    return ApprovalRecorded(
-        principal=verified.principal,
-        roles=verified.roles,
-        nonce=verified.approval.nonce,
-        approval_digest=verified.digest,
-        expires_at=verified.approval.expires_at,
-    )
-
-
-def override_record(request: Request, verified: Sequence[Verified]) -> OverrideRecorded:
-    """Give the journal's record of an override that was signed."""
-    reasons = dict.fromkeys(one.approval.reason or "" for one in verified)
-    return OverrideRecorded(
-        step=request.step or "",
-        observed=request.observed or "",
-        reason=" | ".join(reasons),
-        principals=tuple(one.principal for one in verified),
-        nonces=tuple(one.approval.nonce for one in verified),
-    )
-
-
 def inventory_digest(environment: Environment, inventory: Inventory) -> str:
     """sha256 over the resolved inventory and the environment's own settings."""
     content = {
@@ -131,56 +131,6 @@ def inventory_digest(environment: Environment, inventory: Inventory) -> str:
         "inventory": inventory.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-# --- asking --------------------------------------------------------------------------------------
-
-
-def run_request(plan: Plan, run_id: str, requester: str) -> Request | None:
-    """Ask for the approval that a plan says its run needs; None where it says none."""
-    if plan.approvals is None:
-        return None
-    question = f"run {plan.name} in mode {plan.mode} on {plan.environment}: {len(plan.steps)} steps"
-    return _request("run", plan, run_id, requester, plan.approvals, question)
-
-
-def gate_request(plan: Plan, step: Step, run_id: str, requester: str) -> Request | None:
-    """Ask for the signed answer to a step's gate; None where it has no gate."""
-    if step.gate is None:
-        return None
-    rule = ApprovalRule(roles=(step.gate.role,), requester_may_approve=True)
-    request = _request("gate", plan, run_id, requester, rule, step.gate.ask)
-    return request.model_copy(update={"step": step.id})
-
-
-def override_request(
-    plan: Plan, run_id: str, requester: str, *, step: str, observed: str, rule: ApprovalRule, question: str
-) -> Request:
-    """Ask people to accept, by name of step and word for word, what a guard refused."""
-    request = _request("override", plan, run_id, requester, rule, question)
-    return request.model_copy(update={"step": step, "observed": observed})
-
-
-def fill_in(
-    request: Request,
-    *,
-    role: str,
-    inventory_digest: str,
-    signers_digest: str,
-    expires_at: datetime,
-    reason: str | None,
-) -> Approval:
-    """Make the words that one person signs in answer to a request, with a nonce of their own."""
-    words = request.model_dump(exclude={"rule", "question"})
-    return Approval(
-        **words,
-        inventory_digest=inventory_digest,
-        signers_digest=signers_digest,
-        nonce=secrets.token_hex(16),
-        expires_at=expires_at,
-        roles=(role,),
-        reason=reason,
-    )
 
 
 # --- signing and checking ------------------------------------------------------------------------
@@ -220,7 +170,7 @@ def verify(
         approval = Approval.model_validate_json(signed.content)
     except BadSignature as exc:
         raise PreflightError(f"an approval is refused: {exc}; nothing was changed") from exc
-    except ValidationError as exc:
+    except ValueError as exc:
         raise PreflightError("an approval is refused: it has not the form of one") from exc
     wrong = [
         *_wrong_words(approval, expected, allowed_signers),
@@ -301,31 +251,22 @@ def _place(kind: ApprovalKind, step: str | None) -> str:
     return f"the {kind} of step {step}" if step else f"the {kind}"
 
 
-def _missing(request: Request, good: Sequence[Verified], refused: Sequence[str]) -> PreflightError:
-    have = {role for one in good for role in one.roles}
-    lacking = [role for role in request.rule.roles if role not in have] or list(request.rule.roles)
-    people = f"{len(request.rule.roles)} different people, " if len(request.rule.roles) > 1 else ""
-    needs = f"{_place(request.kind, request.step)} needs the signature of {people}"
-    needs += f"{', '.join(request.rule.roles)}; missing: {', '.join(lacking)}"
-    step = f" --step {request.step}" if request.step else ""
-    reason = " --reason WHY" if request.kind == "override" else ""
-    run = f"--env {request.environment} --run {request.run_id}"
-    commands = [f"./inv run.approve {run}{step} --role {role}{reason} --key FILE" for role in lacking]
+def _missing(lacking: Sequence[_Found]) -> PreflightError:
+    run = f"--env {lacking[0].request.environment} --run {lacking[0].request.run_id}"
+    needs, commands = [], []
+    for one in lacking:
+        request, have = one.request, {role for each in one.good for role in each.roles}
+        roles = [role for role in request.rule.roles if role not in have] or list(request.rule.roles)
+        people = f"{len(request.rule.roles)} different people, " if len(request.rule.roles) > 1 else ""
+        place = _place(request.kind, request.step)
+        needs.append(
+            f"{place} needs the signature of {people}{', '.join(request.rule.roles)}; "
+            f"missing: {', '.join(roles)}"
+        )
+        needs += one.refused
+        step = f" --step {request.step}" if request.step else ""
+        reason = " --reason WHY" if request.kind == "override" else ""
+        commands += [f"./inv run.approve {run}{step} --role {role}{reason} --key FILE" for role in roles]
     commands.append(f"./inv run.resume {run}")
-    text = " | ".join((f"run {request.run_id}: {needs}; nothing was changed", *refused))
+    text = f"run {lacking[0].request.run_id} is not approved; nothing was changed: {' | '.join(needs)}"
     return PreflightError(text, hint="\n      ".join(commands))
-
-
-def _request(
-    kind: ApprovalKind, plan: Plan, run_id: str, requester: str, rule: ApprovalRule, question: str
-) -> Request:
-    return Request(
-        kind=kind,
-        environment=plan.environment,
-        mode=plan.mode,
-        run_id=run_id,
-        plan_digest=plan.digest,
-        rule=rule,
-        requester=requester,
-        question=question,
-    )

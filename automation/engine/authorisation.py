@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from automation.engine.signers import BadSignature, Checked, Signers, check_signature, sign_text
 from automation.model.approvals import AUTHORISATION_NAMESPACE, Asked, Authorisation, SignedApproval
 from automation.model.errors import PreflightError
@@ -70,7 +68,7 @@ def verify(signed: SignedApproval, asked: Asked, *, allowed_signers: Signers, no
         granted = Authorisation.model_validate_json(signed.content)
     except BadSignature as exc:
         raise PreflightError(f"the authorisation is refused: {exc}; nothing was changed") from exc
-    except ValidationError as exc:
+    except ValueError as exc:
         raise PreflightError("the authorisation is refused: it has not the form of one") from exc
     wrong = [*_wrong_signer(granted, checked, now), *_wrong_words(granted, asked), *_over(granted, asked)]
     if wrong:

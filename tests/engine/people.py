@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from automation.engine import approval_files
-from automation.engine.approval import fill_in, sign
+from automation.engine.approval import sign
+from automation.engine.approval_words import fill_in
 from automation.engine.signers import REVOKED, Signers, load_signers
 from automation.model.approvals import Approval, Request, SignedApproval
 

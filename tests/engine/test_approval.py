@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from automation.engine import approval
-from automation.engine.approval import Expected, choose, require, run_request, verify
+from automation.engine.approval import Expected, choose, verify
 from automation.engine.approval_files import UsedNonces, ask, gather, keep, requests
+from automation.engine.approval_words import override_record, override_request, run_request
 from automation.engine.context import RunContext
 from automation.engine.control_node import require_control_node
 from automation.engine.signers import load_signers
@@ -240,6 +241,11 @@ def run(context: RunContext, people: People, tmp_path: Path, monkeypatch: pytest
     return dataclasses.replace(context, environment=environment, artifacts=folder / "artifacts", run_id=RUN)
 
 
+def require(request: Request, run: RunContext, **words: object) -> tuple[approval.Verified, ...]:
+    (chosen,) = approval.require([request], run, **words)  # type: ignore[arg-type]
+    return chosen
+
+
 def approved(run: RunContext, people: People, plan: Plan, name: str, role: str) -> SignedApproval:
     digest = approval.inventory_digest(run.environment, run.inventory)
     return people.approve(run.artifacts.parent, name, people.words(asked(plan), role, digest))
@@ -314,7 +320,7 @@ def test_an_approval_without_its_signature_file_is_refused(run: RunContext, peop
 
 
 def override(plan: Plan, observed: str = "pg-a: power unknown, no refused write") -> Request:
-    return approval.override_request(
+    return override_request(
         plan,
         RUN,
         "asker",
@@ -335,7 +341,7 @@ def test_an_override_by_two_people_in_two_roles_holds(run: RunContext, people: P
     overridden(run, people, "coordinator", "dr-coordinator")
     overridden(run, people, "dba", "database-owner")
     verified = require(override(plan_of()), run, now=NOW)
-    record = approval.override_record(override(plan_of()), verified)
+    record = override_record(override(plan_of()), verified)
     assert record.principals == ("coordinator", "dba")
     assert (record.step, record.observed) == ("one", "pg-a: power unknown, no refused write")
     assert record.reason == "the site has no power"
@@ -353,6 +359,18 @@ def test_one_person_with_both_roles_is_not_two_people(run: RunContext, people: P
     overridden(run, people, "coordinator", "database-owner")
     with pytest.raises(PreflightError, match="2 different people"):
         require(override(plan_of()), run, now=NOW)
+
+
+def test_nothing_is_used_up_while_another_signature_is_missing(run: RunContext, people: People) -> None:
+    """Else who signed first would have to sign again."""
+    approved(run, people, plan_of(), "coordinator", "dr-coordinator")
+    both = [asked(plan_of()), override(plan_of())]
+    overridden(run, people, "coordinator", "dr-coordinator")
+    with pytest.raises(PreflightError, match=r"override of step one .*missing: database-owner") as refusal:
+        approval.require(both, run, now=NOW)
+    assert "the run needs" not in str(refusal.value)
+    overridden(run, people, "dba", "database-owner")
+    assert [len(chosen) for chosen in approval.require(both, run, now=NOW)] == [1, 2]
 
 
 def test_an_override_holds_for_the_observed_value_alone(run: RunContext, people: People) -> None:
