@@ -258,12 +258,21 @@ def test_every_function_that_takes_an_action_is_that_actions_address() -> None:
     classes = {cls.__name__: address for address, cls in ACTIONS.items()}
     adapters = {adapter_of(path) for path in FILES if ring(path) == "adapters"}
     found = {
-        (f"{module}.{name}", classes[first_annotation(function)])
+        (f"{module}.{name.removeprefix('verify_')}", classes[first_annotation(function)])
         for module in adapters
         for name, function in adapter_functions(module).items()
         if first_annotation(function) in classes
     }
     assert [pair for pair in found if pair[0] != pair[1]] == []
+
+
+def test_what_looks_at_an_action_gives_progress() -> None:
+    """`verify_<function>(action, ctx)` stands beside the function it looks after."""
+    for module in {adapter_of(path) for path in FILES if ring(path) == "adapters"}:
+        for name, function in adapter_functions(module).items():
+            if name.startswith("verify_") and "ctx" in {argument.arg for argument in function.args.args}:
+                assert f"{module}.{name.removeprefix('verify_')}" in ACTIONS, name
+                assert ast.unparse(function.returns or ast.Constant(None)) == "Progress", name
 
 
 def test_an_action_has_one_address_and_states_its_effect() -> None:

@@ -19,56 +19,70 @@ RECONNECT_S = 0.5
 _ANSWER_S = 3.0
 _NOT_STARTED, _STILL_RUNS, _LOST = 74, 75, 76
 
-# In the unit, as root: $1 its folder, then the work. What it leaves is kept for 30 days.
+# In the unit, as root: $1 its folder, then the work. Who waits is told through the pipe; opened for both
+# directions it never blocks. Only then the answer is made to last and what is 30 days old is removed.
 _WORK = """
 d=$1; shift
 mkdir "$d/began" || exit 0
 "$@" <"$d/stdin" >"$d/stdout" 2>"$d/stderr"
 code=$?
+echo "$code" >"$d/exit.new"; mv "$d/exit.new" "$d/exit"
+echo 1<>"$d/told"
 rm -f "$d/stdin"
-echo "$code" >"$d/exit.new" && sync "$d/exit.new" "$d/stdout" && mv "$d/exit.new" "$d/exit"
+sync "$d/exit" "$d/stdout" "$d/stderr" "$d"
 find "${d%/*}" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
 exit "$code"
+"""
+
+# A unit is there as long as it is in any state but these two, or a job of it waits its turn.
+_IS_THERE = """
+there() {
+  case $(systemctl show --property=ActiveState,Job --value "$1" | tr -d '\n') in
+    inactive | failed) return 1 ;;
+  esac
+}
 """
 
 # Over SSH, as root: $1 the unit, $2 seconds to wait, $3 _WORK, then the work; stdin is the work's.
 _START_OR_JOIN = f"""
 set -u
 umask 077
+{_IS_THERE}
 unit=$1 limit=$2 work=$3
 shift 3
 d={FOLDER}/$unit
 end=$(($(date +%s) + limit))
+mkdir -p "$d" && {{ [ -p "$d/told" ] || mkfifo "$d/told" || [ -p "$d/told" ]; }} || exit {_NOT_STARTED}
+exec 3<>"$d/told"
+said=
 if [ ! -e "$d/began" ]; then
-  mkdir -p "$d" && cat >"$d/stdin.$$" && mv "$d/stdin.$$" "$d/stdin" || exit {_NOT_STARTED}
-  said=$(timeout "$limit" systemd-run --quiet --wait --collect --unit="$unit" --property=Type=oneshot \\
+  cat >"$d/stdin.$$" && mv "$d/stdin.$$" "$d/stdin" || exit {_NOT_STARTED}
+  said=$(systemd-run --quiet --no-block --collect --unit="$unit" --property=Type=oneshot \
     --property=TimeoutStartSec=infinity -- /bin/sh -c "$work" work "$d" "$@" 2>&1)
-  if [ ! -e "$d/began" ] && ! systemctl is-active --quiet "$unit"; then
-    [ "$(systemctl show --property=ActiveState --value "$unit")" = activating ] || {{
-      echo "$said" >&2; exit {_NOT_STARTED}; }}
-  fi
 fi
 until [ -e "$d/exit" ]; do
-  case $(systemctl show --property=ActiveState --value "$unit") in
-    active | activating | deactivating) ;;
-    *) [ -e "$d/exit" ] || exit {_LOST} ;;
-  esac
+  timeout 0.5 head -c 1 <&3 >/dev/null && continue
+  if ! there "$unit" && [ ! -e "$d/exit" ]; then
+    [ -e "$d/began" ] && exit {_LOST}
+    echo "$said" >&2
+    exit {_NOT_STARTED}
+  fi
   [ "$(date +%s)" -lt "$end" ] || exit {_STILL_RUNS}
-  sleep 0.1
 done
 cat "$d/stdout"
 cat "$d/stderr" >&2
-printf '\\n%s' "$(cat "$d/exit")" >&2
+printf '\n%s' "$(cat "$d/exit")" >&2
 """
 
 _STATE = f"""
+{_IS_THERE}
 d={FOLDER}/$1
-state=$(systemctl show --property=ActiveState --value "$1")
 if [ -e "$d/exit" ]; then echo ended
-else case $state in
-  active | activating | deactivating) echo running ;;
-  *) if [ -e "$d/exit" ]; then echo ended; elif [ -e "$d/began" ]; then echo lost; else echo absent; fi ;;
-esac; fi
+elif there "$1"; then echo running
+elif [ -e "$d/exit" ]; then echo ended
+elif [ -e "$d/began" ]; then echo lost
+else echo absent
+fi
 """
 
 

@@ -63,6 +63,16 @@ class Promotion(Model):
     last_lsn: str = Field(description="last WAL location replayed before promotion")
 
 
+class StandbyCloned(Model):
+    """A host's cluster was made anew from its primary; what it held before is kept."""
+
+    kind: Literal["standby-cloned"] = "standby-cloned"
+    server: str
+    primary: str
+    system_identifier: str
+    kept: str = Field(description="the old data directory")
+
+
 class Replication(Model):
     """State of a standby as the primary and itself see it."""
 
@@ -223,6 +233,7 @@ Evidence = Annotated[
     | FenceProof
     | Declaration
     | Promotion
+    | StandbyCloned
     | Replication
     | ReplicationSeen
     | RecordsSeen

@@ -140,6 +140,7 @@ Action = Annotated[
     | AwaitStreaming
     | LookAtReplication
     | Promote
+    | CloneStandby
     | ListWrites
     | LookAtRecords
     | SwapAddress

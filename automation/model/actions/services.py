@@ -52,6 +52,7 @@ class CloneStandby(BaseAction):
     cluster: str
     expect_system_identifier: str = Field(description="of the primary; what is on the host may be anything")
     slot: str = Field(pattern=r"^[a-z0-9_]+$")
+    user: str = Field(default="replicator", description="role; its password is in the host's passfile")
     max_rate_kib_s: int | None = Field(default=None, ge=32, le=1048576)
 
 

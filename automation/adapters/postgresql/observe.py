@@ -1,16 +1,12 @@
-"""PostgreSQL on a host, spoken to by its own psql as the cluster's owner.
-
-Each function is one psql call, because each call costs a round trip and 50 ms.
-"""
+"""What clusters say of themselves and of each other; changes nothing."""
 
 import json
 import time
-from collections.abc import Mapping
-from typing import Any
 
-from automation.model.actions import AwaitStreaming, ListWrites, LookAtReplication, Promote
-from automation.model.errors import AdapterError, OutcomeUnknown
-from automation.model.evidence import Promotion, Replication, ReplicationSeen, WritesListed
+from automation.adapters.postgresql.door import psql
+from automation.model.actions import AwaitStreaming, LookAtReplication
+from automation.model.errors import AdapterError
+from automation.model.evidence import Replication, ReplicationSeen
 from automation.model.observations import PostgresqlCluster, PrimaryPosition, StandbyPosition
 from automation.model.records import Context, Outcome, Remote
 
@@ -26,7 +22,7 @@ FROM pg_control_system() s, pg_control_checkpoint() c;
 
 def observe(host: str, cluster: str, remote: Remote) -> PostgresqlCluster:
     """Read who a cluster is and whether it is a standby; changes nothing."""
-    seen = json.loads(_psql(remote, host, cluster, "postgres", _IDENTITY, 10.0))
+    seen = json.loads(psql(remote, host, cluster, "postgres", _IDENTITY, 10.0))
     return PostgresqlCluster(host=host, **seen)
 
 
@@ -54,12 +50,12 @@ FROM pg_control_system() s, pg_control_checkpoint() c;
 
 def observe_primary(host: str, cluster: str, remote: Remote) -> PrimaryPosition:
     """Read how far a primary has written; changes nothing."""
-    return PrimaryPosition(host=host, **json.loads(_psql(remote, host, cluster, "postgres", _PRIMARY, 10.0)))
+    return PrimaryPosition(host=host, **json.loads(psql(remote, host, cluster, "postgres", _PRIMARY, 10.0)))
 
 
 def observe_standby(host: str, cluster: str, remote: Remote) -> StandbyPosition:
     """Read how far a standby has received and replayed; changes nothing."""
-    return StandbyPosition(host=host, **json.loads(_psql(remote, host, cluster, "postgres", _STANDBY, 10.0)))
+    return StandbyPosition(host=host, **json.loads(psql(remote, host, cluster, "postgres", _STANDBY, 10.0)))
 
 
 def look_at_replication(action: LookAtReplication, ctx: Context) -> Outcome:
@@ -79,92 +75,6 @@ def look_at_replication(action: LookAtReplication, ctx: Context) -> Outcome:
         f"{action.primary} and {action.standby} answer" if not silent else f"no answer: {', '.join(silent)}"
     )
     return Outcome(changed=False, summary=summary, evidence=seen)
-
-
-def promote(action: Promote, ctx: Context) -> Outcome:
-    """Promote the expected standby and see it writable.
-
-    A cluster that left recovery on a later timeline was promoted before: left alone.
-    """
-    remote = ctx.remote(action.host)
-    seen = json.loads(
-        _psql(
-            remote,
-            action.host,
-            action.cluster,
-            "postgres",
-            _PROMOTE,
-            ctx.timeout_s,
-            _promotion_variables(action, ctx.timeout_s),
-        )
-    )
-    problem = _unexpected(action, seen)
-    if problem:
-        raise AdapterError(f"{action.host} was not promoted: {problem}; nothing was changed")
-    if seen["in_recovery_after"]:
-        raise OutcomeUnknown(
-            f"{action.host} was told to promote and is still in recovery",
-            hint=f"look at the PostgreSQL log of {action.host}",
-        )
-    evidence = Promotion(
-        server=action.host,
-        system_identifier=seen["system_identifier"],
-        timeline_before=action.expect_timeline,
-        timeline_after=seen["timeline_after"],
-        last_lsn=seen["replayed"] or "unknown",
-    )
-    word = "promoted" if seen["promoted"] else "was already promoted"
-    summary = f"{action.host} {word}: timeline {evidence.timeline_before} -> {evidence.timeline_after}"
-    return Outcome(changed=seen["promoted"], summary=summary, evidence=evidence)
-
-
-# Compare and set in one session: nothing is promoted unless every value is the expected one. A new primary
-# that waits for a dead standby would block every commit, so synchronous_standby_names is emptied.
-_PROMOTE = r"""
-\set ON_ERROR_STOP on
-SELECT system_identifier::text AS identifier FROM pg_control_system() \gset
-SELECT pg_is_in_recovery() AS in_recovery, coalesce(pg_last_wal_replay_lsn()::text, '') AS replayed,
-  coalesce((SELECT received_tli FROM pg_stat_wal_receiver), (SELECT timeline_id FROM pg_control_checkpoint()))
-    AS timeline \gset
-SELECT :'in_recovery'::bool AND :'identifier' = :'wanted_identifier' AND :timeline = :wanted_timeline AS go
-\gset
-\if :go
-SELECT pg_promote(true, :wait_s) AS promoted \gset
-SELECT current_setting('synchronous_standby_names') <> '' AS waits \gset
-\if :waits
-ALTER SYSTEM SET synchronous_standby_names = '';
-SELECT pg_reload_conf() AS reloaded \gset
-\endif
-\else
-\set promoted false
-\endif
-SELECT json_build_object('promoted', :'promoted'::bool, 'system_identifier', :'identifier',
-  'in_recovery', :'in_recovery'::bool, 'timeline', :timeline, 'replayed', :'replayed',
-  'in_recovery_after', pg_is_in_recovery(),
-  'timeline_after', CASE WHEN pg_is_in_recovery() THEN :timeline
-    ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END);
-"""
-
-
-def _promotion_variables(action: Promote, timeout_s: float) -> dict[str, str]:
-    return {
-        "wanted_identifier": action.expect_system_identifier,
-        "wanted_timeline": str(action.expect_timeline),
-        "wait_s": str(max(1, int(timeout_s) - 5)),
-    }
-
-
-def _unexpected(action: Promote, seen: dict[str, Any]) -> str | None:
-    """Say why the cluster is not the expected standby; None when it is, or was until it was promoted."""
-    if seen["system_identifier"] != action.expect_system_identifier:
-        return f"system identifier {seen['system_identifier']}, expected {action.expect_system_identifier}"
-    if not seen["in_recovery"]:
-        if seen["timeline_after"] > action.expect_timeline:
-            return None
-        return f"it is a primary on timeline {seen['timeline_after']} and was never a standby of this plan"
-    if seen["timeline"] != action.expect_timeline:
-        return f"it is on timeline {seen['timeline']}, expected {action.expect_timeline}"
-    return None
 
 
 _STANDBYS = """
@@ -208,7 +118,7 @@ def _look_at_standby(
 ) -> tuple[str, Replication | None]:
     remote = ctx.remote(action.primary)
     name = {"standby": action.standby}
-    rows = json.loads(_psql(remote, action.primary, action.cluster, "postgres", _STANDBYS, 10.0, name))
+    rows = json.loads(psql(remote, action.primary, action.cluster, "postgres", _STANDBYS, 10.0, name))
     if len(rows) != 1:
         return f"{len(rows)} standbys of the name {action.standby} are connected", None
     row = rows[0]
@@ -228,31 +138,3 @@ def _look_at_standby(
         synchronous=synchronous,
         lag_bytes=row["lag_bytes"],
     )
-
-
-def list_writes(action: ListWrites, ctx: Context) -> Outcome:
-    """Write the reference of every write that the database holds into an artifact, one a line."""
-    remote = ctx.remote(action.host)
-    sql = f"COPY ({action.query}) TO STDOUT;\n"
-    listed = _psql(remote, action.host, action.cluster, action.database, sql, ctx.timeout_s)
-    (ctx.artifacts / action.artifact).write_text(listed)
-    count = len(listed.splitlines())
-    evidence = WritesListed(server=action.host, file=action.artifact, count=count)
-    return Outcome(changed=False, summary=f"{action.host} holds {count} writes", evidence=evidence)
-
-
-def _psql(
-    remote: Remote,
-    host: str,
-    cluster: str,
-    database: str,
-    sql: str,
-    timeout_s: float,
-    variables: Mapping[str, str] | None = None,
-) -> str:
-    settings = [f"--set={name}={value}" for name, value in (variables or {}).items()]
-    argv = ["sudo", "-n", "-u", "postgres", "psql", "--cluster", cluster, "-XqAt", "-d", database, *settings]
-    done = remote.run([*argv, "--set=ON_ERROR_STOP=1", "-f", "-"], stdin=sql, timeout_s=timeout_s)
-    if done.exit_code:
-        raise AdapterError(f"psql on {host} ({cluster}, database {database}): {done.stderr.strip()}")
-    return done.stdout
