@@ -2,7 +2,7 @@
 
 from automation.model.actions import StartUnit
 from automation.model.errors import AdapterError
-from automation.model.records import Context, Outcome
+from automation.model.records import Context, Outcome, Remote
 
 _START = """
 systemctl is-active --quiet "$1" && echo was-active && exit
@@ -24,3 +24,8 @@ def start_unit(action: StartUnit, ctx: Context) -> Outcome:
     if "was-active" in done.stdout:
         return Outcome(changed=False, summary=f"{action.unit} was already active on {action.host}")
     return Outcome(changed=True, summary=f"started {action.unit} on {action.host}")
+
+
+def is_active(unit: str, remote: Remote) -> bool:
+    """Tell whether a unit runs; changes nothing."""
+    return remote.run(["systemctl", "is-active", "--quiet", unit], timeout_s=10.0).exit_code == 0

@@ -32,14 +32,7 @@ def start(action: StartWitness, ctx: Context) -> Outcome:
     if _is_active(remote, unit):
         return Outcome(changed=False, summary=f"the witness on {action.host} runs already")
     user = ctx.environment.automation_user
-    _must(
-        remote,
-        ["sudo", "-n", "install", "-d", "-o", user, "-m", "0700", folder],
-        "make its folder",
-        action.host,
-    )
-    for program in ("witness.py", "vantage.py"):
-        remote.put(f"{folder}/{program}", (SHIPPED / program).read_bytes(), mode=0o700)
+    _ship(ctx, action.host, "witness.py")
     remote.put(f"{folder}/config.json", _config(action, ctx).encode())
     _must(remote, _systemd_run(unit, user, folder), "start it", action.host)
     _await_record(remote, folder, unit, action.host)
@@ -58,36 +51,72 @@ def await_failed(action: AwaitFailed, ctx: Context) -> Outcome:
 
 
 def prove_refused(action: ProveRefused, ctx: Context) -> Outcome:
-    """Try to connect to the fenced server from the vantage; anything but a failed attempt is an error."""
+    """Try to connect to the fenced server from a vantage; anything but a proven refusal is an error.
+
+    Silence proves nothing by itself: either a router said no, which is our own block, or the vantage
+    reached something else at the same site in the same moment.
+    """
     target = f"{action.server} ({action.address}:{action.port})"
-    argv = ["refused", "--address", action.address, "--port", str(action.port)]
-    argv += ["--timeout-ms", str(REFUSED_TIMEOUT_MS), "--attempts", str(REFUSED_ATTEMPTS)]
-    argv += ["--reachable", *action.reachable] if action.reachable else []
-    code, answer = _ask(ctx, action.host, argv)
+    vantage, code, answer = _ask_a_vantage(action, ctx)
     if code == 1:
-        raise AdapterError(
-            f"{target} took a connection from {action.host}: it is not fenced; nothing changed"
-        )
+        raise AdapterError(f"{target} took a connection from {vantage}: it is not fenced; nothing changed")
     if code != 0:
-        raise AdapterError(f"{action.host} could not try {target}: {answer}; nothing changed", transient=True)
-    controls = answer["controls"]
-    reached = tuple(control["target"] for control in controls if control["how"] == "connected")
-    if silent := [f"{c['target']} ({c['how']})" for c in controls if c["how"] != "connected"]:
+        raise AdapterError(f"{vantage} could not try {target}: {answer}; nothing changed", transient=True)
+    reached = _connected(answer["controls"])
+    if silent := [f"{c['target']} ({c['how']})" for c in answer["controls"] if c["how"] != "connected"]:
         raise AdapterError(
-            f"{target} refused {action.host}, but so did {', '.join(silent)}: no proof; nothing changed",
+            f"{target} refused {vantage}, but so did {', '.join(silent)}: no proof; nothing changed",
             transient=True,
+        )
+    said, beside = set(answer["how"].split(",")), _connected(answer["same_site"])
+    if not (said & {"unreachable", "connect_refused"} or beside):
+        raise AdapterError(
+            f"{target} is silent to {vantage}, and so is all of its site: no proof; nothing changed",
+            hint="a router must refuse it (the network fence), or something else at its site must answer",
         )
     proof = FenceProof(
         server=action.server,
-        vantage=action.host,
+        vantage=vantage,
         address=action.address,
         port=action.port,
         refused_by=answer["how"],
-        reached_instead=reached,
+        reached_instead=(*reached, *beside),
         means=action.means,
+        basis="own-block" if "unreachable" in said else "reached-same-site",
     )
-    instead = f"; reached {', '.join(reached)}" if reached else ""
+    instead = f"; {vantage} reached {', '.join(proof.reached_instead)}" if proof.reached_instead else ""
     return Outcome(changed=False, summary=f"{target} refuses: {answer['how']}{instead}", evidence=proof)
+
+
+def _ask_a_vantage(action: ProveRefused, ctx: Context) -> tuple[str, int, dict[str, Any]]:
+    """Ask the witness's host, or the next vantage when it is lost; give which one, and its answer."""
+    argv = ["refused", "--address", action.address, "--port", str(action.port)]
+    argv += ["--timeout-ms", str(REFUSED_TIMEOUT_MS), "--attempts", str(REFUSED_ATTEMPTS)]
+    argv += ["--reachable", *action.reachable] if action.reachable else []
+    argv += ["--same-site", *action.same_site] if action.same_site else []
+    lost: list[str] = []
+    for host in (action.host, *action.else_from):
+        try:
+            return host, *_ask_shipped(ctx, host, argv)
+        except AdapterError as exc:
+            if not exc.transient:
+                raise
+            lost.append(str(exc))
+            ctx.say(f"the vantage {host} is lost; asking another")
+    raise AdapterError(f"no vantage could be asked: {' | '.join(lost)}; nothing changed", transient=True)
+
+
+def _ask_shipped(ctx: Context, host: str, argv: Sequence[str]) -> tuple[int, dict[str, Any]]:
+    """Ask; where no witness was started in this run, ship the program first."""
+    try:
+        return _ask(ctx, host, argv)
+    except _NotShipped:
+        _ship(ctx, host)
+        return _ask(ctx, host, argv)
+
+
+def _connected(answers: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(answer["target"] for answer in answers if answer.get("how") == "connected")
 
 
 def collect(action: CollectWitness, ctx: Context) -> Outcome:
@@ -114,6 +143,18 @@ def collect(action: CollectWitness, ctx: Context) -> Outcome:
     )
     summary = f"{len(probes)} probes, {acknowledged} acknowledged writes"
     return Outcome(changed=was_active, summary=summary, evidence=evidence)
+
+
+class _NotShipped(AdapterError):
+    """The vantage host answers, and the program is not there."""
+
+
+def _ship(ctx: Context, host: str, *more: str) -> None:
+    remote, folder, user = ctx.remote(host), _folder(ctx), ctx.environment.automation_user
+    make = ["sudo", "-n", "install", "-d", "-o", user, "-m", "0700", folder]
+    _must(remote, make, "make its folder", host)
+    for program in ("vantage.py", *more):
+        remote.put(f"{folder}/{program}", (SHIPPED / program).read_bytes(), mode=0o700)
 
 
 def _folder(ctx: Context) -> str:
@@ -199,6 +240,8 @@ def _ask(ctx: Context, host: str, argv: Sequence[str]) -> tuple[int, dict[str, A
     program = ["python3", "-IS", f"{_folder(ctx)}/vantage.py"]
     done = ctx.remote(host).run([*program, *argv], timeout_s=ctx.timeout_s + 5)
     answers = _parse(done.stdout.encode())
+    if not answers and "No such file" in done.stderr:
+        raise _NotShipped(f"the vantage program is not on {host}; nothing changed")
     if not answers:
         raise AdapterError(f"asking the vantage {host} failed: {done.stderr.strip()}; nothing changed")
     return done.exit_code, answers[-1]

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from automation.commands._command import ROOT, print_json, progress
+from automation.commands._observations import forget_positions
 from automation.commands._session import Session, actor
+from automation.engine.finished import Finished
 from automation.engine.journal import read_journal
 from automation.model.actions import AwaitReady, Declare, RestoreDisks, SaveDisks
 from automation.model.catalog import Catalog, PostgresqlStandby, Service, load_catalog
@@ -16,7 +18,7 @@ from automation.model.plan import Plan, Step
 from automation.recovery.planner import City, affected_services, compile_drill
 from automation.recovery.report import DrillReport
 from automation.recovery.report_fold import DrillFacts, fold_report
-from automation.recovery.spec import Drill, load_drill, load_plan
+from automation.recovery.spec import Drill, Failover, load_drill, load_plan
 
 
 class Prepared(NamedTuple):
@@ -41,6 +43,14 @@ def prepare_drill(session: Session, name: str) -> Prepared:
     services = affected_services(drill, plan, catalog)
     city = City(session.environment, session.inventory, catalog, _observe(session, services))
     return Prepared(drill, services, compile_drill(drill, plan, city, declared_by=actor()))
+
+
+class PreparedFailover(NamedTuple):
+    """A real failover with its plan."""
+
+    drill: Failover
+    services: Mapping[str, Service]
+    plan: Plan
 
 
 def check_hosts(catalog: Catalog, session: Session) -> None:
@@ -78,27 +88,48 @@ def run_drill(session: Session, name: str, *, json: bool = False) -> DrillReport
         NotMet: an objective or a check was not met.
         StepFailed: the run stopped part-way; the report says how far it came.
     """
-    from automation.commands._render import print_result, write_html
-
     prepared = prepare_drill(session, name)
-    finished = session.run(prepared.plan)
-    report = report_drill(session, prepared, finished.folder)
-    (finished.folder / "report.json").write_text(report.model_dump_json(indent=1))
-    write_html(report, finished.folder / "report.html")
-    if json:
-        print_json(report)
-    else:
-        print_result(report)
-    progress(f"report: {finished.folder / 'report.html'}")
-    finished.raise_for_status()
+    return finish_drill(session, prepared, session.run(prepared.plan), json=json)
+
+
+def finish_drill(
+    session: Session, prepared: Prepared, finished: Finished, *, json: bool = False
+) -> DrillReport:
+    """Write the report of a drill that has ended, print its result, raise its error.
+
+    Raises:
+        NotMet: an objective or a check was not met.
+        StepFailed: the run stopped part-way, and that was not what the drill expects.
+    """
+    report = leave_report(session, prepared, finished.folder, json=json)
+    if prepared.drill.expect == "recovered":
+        finished.raise_for_status()
     if report.verdict != "met":
         raise NotMet(
-            f"drill {name}: {report.headline}", hint=f"the report is {finished.folder / 'report.html'}"
+            f"drill {prepared.drill.name}: {report.headline}",
+            hint=f"the report is {finished.folder / 'report.html'}",
         )
     return report
 
 
-def report_drill(session: Session, prepared: Prepared, folder: Path) -> DrillReport:
+def leave_report(
+    session: Session, prepared: "Prepared | PreparedFailover", folder: Path, *, json: bool = False
+) -> DrillReport:
+    """Fold a run into its report, leave it beside the journal, and print the result."""
+    from automation.commands._render import print_result, write_html
+
+    report = report_drill(session, prepared, folder)
+    (folder / "report.json").write_text(report.model_dump_json(indent=1))
+    write_html(report, folder / "report.html")
+    if json:
+        print_json(report)
+    else:
+        print_result(report)
+    progress(f"report: {folder / 'report.html'}")
+    return report
+
+
+def report_drill(session: Session, prepared: "Prepared | PreparedFailover", folder: Path) -> DrillReport:
     """Fold a run's journal and artifacts into its report."""
 
     def read(artifact: str) -> str | None:
@@ -148,6 +179,7 @@ def save_disks(session: Session, name: str) -> None:
 def restore_disks(session: Session, name: str) -> None:
     """Put a named copy of all disks back; every fault and fence made since is gone with it."""
     _lab_step(session, RestoreDisks(name=name), "every drill begins from the same state")
+    forget_positions(session.state)
 
 
 def _lab_step(session: Session, action: SaveDisks | RestoreDisks, why: str) -> None:

@@ -22,7 +22,9 @@ from automation.recovery.report import DrillReport, ServiceResult
 if TYPE_CHECKING:
     from automation.adapters.nspawn.status import LabServer, LabStatus
     from automation.commands._runs import RunRow
+    from automation.commands._standing import Standing
     from automation.model.environment import Inventory
+    from automation.recovery.readiness import Readiness
 
 TEMPLATES = ROOT / "templates"
 PLAIN_WIDTH = 1000
@@ -30,6 +32,9 @@ NARROW = 100
 LISTED_WRITES = 500
 STYLES = {
     "met": "bold green",
+    "ready": "green",
+    "not-ready": "bold red",
+    "not-known": "bold yellow",
     "succeeded": "green",
     "on": "green",
     "missed": "bold red",
@@ -105,6 +110,40 @@ def print_run(run: "RunRow") -> None:
             f"{offset_s:.2f} s", _took(step.seconds), step.step, _word(step.status), Text(step.text)
         )
     console.print(table)
+
+
+def print_readiness(readiness: "Readiness") -> None:
+    """Print every finding, what is not ready first with what to do about it."""
+    console = _console()
+    table = _table("Check", "What", "Status", "Seen", "What to do")
+    for finding in sorted(readiness.findings, key=lambda one: one.status == "ready"):
+        status = _word(finding.status)
+        table.add_row(finding.check, finding.subject, status, Text(finding.seen), Text(finding.act))
+    console.print(table)
+    open_ = sum(finding.status != "ready" for finding in readiness.findings)
+    word = "ready" if readiness.ready else f"not ready: {open_} of {len(readiness.findings)} findings"
+    console.print(Text(f"failover of {readiness.site} by plan {readiness.plan}: {word}"))
+
+
+def print_standing(standing: "Standing") -> None:
+    """Print where every service is, what is declared, and how the last drill and failover ended."""
+    console = _console()
+    table = _table("Service", "Primary", "Hosts", "Doubt")
+    for row in standing.services:
+        hosts = "; ".join(f"{n.host}: {n.fence or n.role}" for n in row.nodes)
+        doubt = Text("SPLIT_BRAIN_SUSPECTED" if row.suspicion else "", style="bold red")
+        table.add_row(row.service, row.primary, Text(hosts), doubt)
+    console.print(table)
+    for run, one in standing.declarations.items():
+        kind = "exercise" if one.exercise else "disaster"
+        at = f"{one.declared_at:%Y-%m-%d %H:%M} UTC"
+        said = f"{', '.join(one.sites)} lost, {one.declared_by}: {one.reason}"
+        console.print(Text(f"declared {at} ({kind}, run {run}): {said}"))
+    for last in standing.last:
+        console.print(Text(f"last {last.mode}: {last.run_id} {last.name}: {last.verdict or last.status}"))
+    for row in standing.services:
+        if row.suspicion:
+            console.print(Text(f"{row.service}: {row.suspicion.reason} (run {row.suspicion.run_id})"))
 
 
 def print_lab(lab: "LabStatus", inventory: "Inventory") -> None:

@@ -1,10 +1,19 @@
-"""Commands of disaster recovery: declare, plan, drill."""
+"""Commands of disaster recovery: declare, look, drill, fail over, and clear doubt."""
+
+from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
+from automation.model.errors import EXIT_DONE, ConfigError
+
+if TYPE_CHECKING:
+    from automation.commands._session import Session
+    from automation.model.plan import Plan
 
 _DRILL_HELP = "A drill: a file of drtests/drills/, without .yml."
+_PLAN_HELP = "A recovery plan: a file of drtests/plans/, without .yml."
+_SITE_HELP = "The site that is lost."
 
 
 @command(
@@ -37,22 +46,146 @@ def declare(
             print(f"{kind} declared by {declaration.declared_by} at {at}: {site} lost ({reason})")
 
 
-@command(name="plan", help={"env": ENV_HELP, "drill": _DRILL_HELP, "json": JSON_HELP})
-def plan_(context: Context, env: str, drill: str, json: bool = False) -> None:
-    """Show the steps that a drill would take, in order; changes nothing.
+@command(
+    name="plan",
+    help={
+        "env": ENV_HELP,
+        "drill": _DRILL_HELP,
+        "plan": _PLAN_HELP + " Instead of --drill.",
+        "site": _SITE_HELP,
+        "mode": "With --plan: failover or readiness.",
+        "json": JSON_HELP,
+    },
+)
+def plan_(
+    context: Context,
+    env: str,
+    drill: str = "",
+    plan: str = "",
+    site: str = "",
+    mode: str = "failover",
+    json: bool = False,
+) -> None:
+    """Show the steps that a drill, a failover or a look would take, in order; changes nothing.
 
-    Exit codes: 0 shown, 2 faulty files, 4 what must be observed first cannot be.
+    Exit codes: 0 shown, 2 faulty files, 4 what must be observed or declared first is not.
     """
-    from automation.commands._drill import prepare_drill
     from automation.commands._render import print_plan
     from automation.commands._session import open_session
 
+    if bool(drill) == bool(plan) or (plan and not site) or mode not in ("failover", "readiness"):
+        raise ConfigError(
+            "--drill, or --plan with --site and --mode failover or readiness; nothing was touched"
+        )
     with open_session(env) as session:
-        prepared = prepare_drill(session, drill)
+        compiled = _compiled(session, drill, plan, site, mode)
         if json:
-            print_json(prepared.plan)
+            print_json(compiled)
         else:
-            print_plan(prepared.plan)
+            print_plan(compiled)
+
+
+def _compiled(session: "Session", drill: str, plan: str, site: str, mode: str) -> "Plan":
+    from automation.commands._drill import prepare_drill
+    from automation.commands._failover import Asked, prepare_failover
+    from automation.commands._readiness import prepare_readiness
+
+    if drill:
+        return prepare_drill(session, drill).plan
+    if mode == "readiness":
+        return prepare_readiness(session, plan, site)[1]
+    return prepare_failover(session, Asked(plan, site)).plan
+
+
+@command(help={"env": ENV_HELP, "site": _SITE_HELP, "plan": _PLAN_HELP, "json": JSON_HELP})
+def readiness(context: Context, env: str, site: str, plan: str = "city", json: bool = False) -> None:
+    """Look whether the failover of a site would work now; changes no server.
+
+    Exit codes: 0 ready, 2 faulty files, 6 something is not ready: each finding says what to do.
+    """
+    from automation.commands._readiness import look, raise_unless_ready
+    from automation.commands._render import print_readiness
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        seen = look(session, plan, site)
+        if json:
+            print_json(seen)
+        else:
+            print_readiness(seen)
+        raise_unless_ready(seen)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "site": _SITE_HELP,
+        "plan": _PLAN_HELP,
+        "accept_unfenced": "Go on although the old primary may still take writes; two people must sign.",
+        "accept_lag": "Go on although the standby lacks more than the RPO allows; two people must sign.",
+        "reason": "With --accept-unfenced: why; it stands in every record.",
+    },
+    leaves="a run that ./inv run.resume goes on with; ./inv dr.status says where every service is",
+)
+def failover(
+    context: Context,
+    env: str,
+    site: str,
+    plan: str = "city",
+    accept_unfenced: bool = False,
+    accept_lag: bool = False,
+    reason: str = "",
+) -> int:
+    """Move the services of a lost site to their other site: fence, prove, promote, move names.
+
+    It needs a declaration by dr.declare, and the signatures that the plan asks for.
+    Exit codes: 0 clients are served, 2 faulty files or flags, 3 done, but SPLIT_BRAIN_SUSPECTED,
+    4 refused or not signed: nothing changed, 5 stopped, before or after promotion as it says,
+    6 moved, but clients or checks say otherwise, 7 another run holds a service,
+    8 it is not known whether a standby was promoted: a person must look, 130 stopped by a person.
+    """
+    from automation.commands._failover import Asked, run_failover
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        return run_failover(session, Asked(plan, site, accept_unfenced, accept_lag, reason))
+
+
+@command(help={"env": ENV_HELP, "json": JSON_HELP})
+def status(context: Context, env: str, json: bool = False) -> None:
+    """Show where every service is primary now, fences, declarations, doubts, last runs; changes nothing.
+
+    Exit codes: 0 shown, 2 faulty files.
+    """
+    from automation.commands._render import print_standing
+    from automation.commands._session import open_session
+    from automation.commands._standing import look_around
+
+    with open_session(env) as session:
+        standing = look_around(session)
+        if json:
+            print_json(standing)
+        else:
+            print_standing(standing)
+
+
+@command(
+    help={"env": ENV_HELP, "service": "The service that is suspected.", "reason": "What you saw and know."},
+    leaves="the suspicion, or its end",
+)
+def clear(context: Context, env: str, service: str, reason: str) -> int:
+    """End SPLIT_BRAIN_SUSPECTED of a service, after looking at both of its databases.
+
+    Exit codes: 0 cleared, 2 faulty words, 4 a database cannot be looked at, or both can be written to:
+    it stays suspected, 7 another run holds the service.
+    """
+    from automation.commands._session import open_session
+    from automation.commands._standing import clear as end_suspicion
+
+    with open_session(env) as session:
+        cleared = end_suspicion(session, service, reason)
+        print(f"{service}: cleared by {cleared.cleared_by}; seen: {'; '.join(cleared.seen)}")
+    return EXIT_DONE
 
 
 @command(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple, TypeVar
 
 from automation.model.actions import AwaitFailed, BlockServer, PowerOffServer
-from automation.model.base import Model, format_duration
+from automation.model.base import Model
 from automation.model.catalog import Service
 from automation.model.evidence import (
     ChecksRun,
@@ -31,7 +31,6 @@ from automation.recovery.objectives import (
     Loss,
     Milestones,
     Outage,
-    Verdict,
     at_ns,
     judge_rpo,
     judge_rto,
@@ -49,13 +48,13 @@ from automation.recovery.report import (
     Stretch,
 )
 from automation.recovery.spec import Drill, Failover
+from automation.recovery.verdicts import WORST_FIRST, judge, judge_stop
 from automation.recovery.writes import old_writes_artifact, writes_artifact
 
 SHARED_KERNEL = (
     "shared-kernel: the lab's hosts share one kernel and one clock; this says nothing about "
     "durability under power loss, boot or kernel settings"
 )
-_WORST_FIRST: tuple[Verdict, ...] = ("missed", "not-measured", "met")
 _E = TypeVar("_E", bound=Model)
 
 
@@ -79,7 +78,8 @@ def fold_report(facts: DrillFacts) -> DrillReport:
     history = _history(folded, facts.read)
     rows = tuple(_service(facts, folded, history, marks, name) for name in facts.services)
     checks = next(iter(folded.all(ChecksRun)), None)
-    verdict, headline = _judge(rows, steps, checks, folded)
+    stops = isinstance(facts.drill, Drill) and facts.drill.expect == "stopped-before-promotion"
+    verdict, headline = judge_stop(facts.plan, steps) if stops else judge(rows, steps, checks, folded.closed)
     opened = folded.opened
     return DrillReport(
         drill=facts.drill.name,
@@ -224,7 +224,7 @@ def _service(
         loss=loss,
         rto_verdict=verdicts[0],
         rpo_verdict=verdicts[1],
-        verdict=next(word for word in _WORST_FIRST if word in verdicts),
+        verdict=next(word for word in WORST_FIRST if word in verdicts),
         found_on_lost_primary=_found_on_lost_primary(facts, folded, loss, name),
     )
 
@@ -309,47 +309,3 @@ def _stretch(group: Sequence[ProbeRecord]) -> Stretch:
         probes=len(group),
         errors=tuple(sorted({one.error for one in group if one.error})),
     )
-
-
-# --- the verdict ---------------------------------------------------------------------------------
-
-
-def _judge(
-    rows: Sequence[ServiceResult], steps: Sequence[StepResult], checks: ChecksRun | None, folded: _Fold
-) -> tuple[Literal["met", "missed", "not-measured", "failed"], str]:
-    """The worst of run, checks and objectives, with one sentence for people."""
-    if bad := [step.id for step in steps if step.status in ("failed", "unfinished")]:
-        waiting = sum(step.status == "not-started" for step in steps)
-        behind = f"; {waiting} steps were not started" if waiting else ""
-        return "failed", f"The run stopped: {', '.join(bad)} did not succeed{behind}."
-    if folded.closed is None or folded.closed.status != "succeeded":
-        return "failed", f"The run is {folded.closed.status if folded.closed else 'not closed'}."
-    if checks is not None and checks.failed:
-        return "failed", f"{checks.failed} of {checks.failed + checks.passed} checks of the services failed."
-    verdict: Verdict = next(
-        (word for word in _WORST_FIRST if any(row.verdict == word for row in rows)), "met"
-    )
-    said = {
-        "met": "Every objective was met",
-        "missed": f"Missed: {', '.join(row.service for row in rows if row.verdict == 'missed')}",
-        "not-measured": "Not measured in part: "
-        + ", ".join(row.service for row in rows if row.verdict == "not-measured"),
-    }
-    return verdict, f"{said[verdict]}. {_summary(rows)}"
-
-
-def _summary(rows: Sequence[ServiceResult]) -> str:
-    """One sentence: the longest outage and the acknowledged writes that are missing."""
-    out = max(
-        (row for row in rows if row.outage.rta_s is not None), key=lambda r: r.outage.rta_s or 0, default=None
-    )
-    lost = {ref for row in rows for ref in row.loss.missing}
-    written = max((row.loss.acknowledged for row in rows), default=0)
-    first = "No outage was measured"
-    if out is not None and out.outage.rta_s is not None:
-        atleast = "at least " if out.outage.status == "not-recovered" else ""
-        first = f"Clients were without {out.title} for {atleast}{format_duration(out.outage.rta_s)}"
-    if not any(row.loss.status == "measured" for row in rows):
-        return f"{first}; lost writes were not measured."
-    verb = "is" if len(lost) == 1 else "are"
-    return f"{first}; {len(lost) or 'none'} of {written} acknowledged writes {verb} missing."

@@ -129,21 +129,23 @@ def refused(arguments: argparse.Namespace) -> int:
     socket, and sends the next SYN a second later. One attempt that was told no ends the trying early.
     """
     fenced = (arguments.address, arguments.port)
-    targets = [fenced] * arguments.attempts + [split_target(text) for text in arguments.reachable]
+    others = [split_target(text) for text in [*arguments.reachable, *arguments.same_site]]
+    targets = [fenced] * arguments.attempts + others
+    first, last = arguments.attempts, arguments.attempts + len(arguments.reachable)
     started_wall_ns = time.time_ns()
 
     def told_no(answers: list[Record]) -> bool:
-        tries, controls = answers[: arguments.attempts], answers[arguments.attempts :]
-        said = {answer.get("how") for answer in tries} & {"unreachable", "connect_refused"}
-        return bool(said) and all("how" in answer for answer in controls)
+        """A no ends it: what else stands at the fenced server's site matters to silence alone."""
+        said = {answer.get("how") for answer in answers[:first]} & {"unreachable", "connect_refused"}
+        return bool(said) and all("how" in answer for answer in answers[first:last])
 
     answers = connect_all(targets, arguments.timeout_ms / 1000, told_no)
-    tries, controls = answers[: arguments.attempts], answers[arguments.attempts :]
+    tries, controls, beside = answers[:first], answers[first:last], answers[last:]
     how = {answer["how"] for answer in tries}
     # A connection that this machine could not even try proves nothing.
     proven = not how & {"connected", "own_trouble", "name_resolution"}
     told = ",".join(sorted(how - {"given_up"}))
-    result = {"refused": proven, "how": told, "attempts": tries, "controls": controls}
+    result = {"refused": proven, "how": told, "attempts": tries, "controls": controls, "same_site": beside}
     code = 0 if proven else 1 if "connected" in how else 2
     return report({**result, "started_wall_ns": started_wall_ns, "ended_wall_ns": time.time_ns()}, code)
 
@@ -258,6 +260,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--timeout-ms", type=int, default=1500)
     one.add_argument("--attempts", type=int, default=2)
     one.add_argument("--reachable", nargs="*", default=[], metavar="ADDRESS:PORT")
+    one.add_argument("--same-site", nargs="*", default=[], metavar="ADDRESS:PORT")
     one.set_defaults(act=refused)
     return root
 

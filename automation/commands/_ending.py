@@ -1,0 +1,210 @@
+"""Where a failover stands when its run has ended, and what a person can decide then."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from automation.commands._command import ROOT, progress
+from automation.commands._drill import Prepared, PreparedFailover, finish_drill, leave_report
+from automation.commands._session import Session
+from automation.engine.finished import Finished
+from automation.engine.journal import read_journal
+from automation.engine.run import read_plan
+from automation.model.actions import (
+    BlockServer,
+    CiteDeclaration,
+    LookAtRecords,
+    PowerOffServer,
+    Promote,
+    ProveRefused,
+    SuspectSplitBrain,
+)
+from automation.model.catalog import Service, load_catalog
+from automation.model.errors import EXIT_PARTIAL, ConfigError, NotMet, OutcomeUnknown, StepFailed
+from automation.model.plan import Plan, Step
+from automation.model.records import Failure, StepEnded
+from automation.recovery.spec import Failover, load_drill
+
+_FENCING = (PowerOffServer, BlockServer, ProveRefused)
+
+
+class Standing(NamedTuple):
+    """How far a failover came: what its steps left, and which of them failed last."""
+
+    env: str
+    run_id: str
+    plan: Plan
+    done: Mapping[str, str]
+    failed: Mapping[str, Failure]
+
+    @property
+    def site(self) -> str:
+        return next(step.run.site for step in self.plan.steps if isinstance(step.run, CiteDeclaration))
+
+    @property
+    def promoted(self) -> tuple[str, ...]:
+        return tuple(
+            step.run.host
+            for step in self.plan.steps
+            if isinstance(step.run, Promote) and step.id in self.done
+        )
+
+    @property
+    def resume(self) -> str:
+        return f"./inv run.resume --env {self.env} --run {self.run_id}"
+
+
+def conclude(session: Session, finished: Finished) -> int:
+    """Say how a run ended; for a failover also what was promoted, and what a person can decide.
+
+    Returns:
+        0, or 3 when it went on without a fence: a person must look and clear it.
+
+    Raises:
+        StepFailed, OutcomeUnknown, NotMet, KeyboardInterrupt: it did not end well.
+    """
+    plan = read_plan(finished.folder)
+    if plan.mode == "exercise" and (drill := _drill_of(session, plan)):
+        finish_drill(session, drill, finished)
+        return 0
+    if not any(isinstance(step.run, CiteDeclaration) for step in plan.steps):
+        finished.raise_for_status()
+        return 0
+    standing = _standing(session.environment.name, plan, finished)
+    leave_report(session, _failover_of(session, standing), finished.folder)
+    if finished.closed.status == "succeeded":
+        return _recovered(standing)
+    try:
+        finished.raise_for_status()
+    except OutcomeUnknown as exc:
+        raise OutcomeUnknown(_stopped(standing, str(exc)), hint=exc.hint) from exc
+    except StepFailed as exc:
+        raise StepFailed(_stopped(standing, _failures(standing)), hint=_decide(standing)) from exc
+    return 0
+
+
+def _drill_of(session: Session, plan: Plan) -> Prepared | None:
+    """The drill that a plan was compiled from; None for an exercise that is none."""
+    try:
+        drill = load_drill(ROOT, plan.name)
+    except ConfigError:
+        return None
+    return Prepared(drill, _services(session, plan), plan)
+
+
+def _failover_of(session: Session, standing: Standing) -> PreparedFailover:
+    cited = next(s.run for s in standing.plan.steps if isinstance(s.run, CiteDeclaration))
+    failover = Failover(
+        plan=standing.plan.name,
+        site=cited.site,
+        title=standing.done.get("declaration", f"{cited.site} lost"),
+        declaration=cited.declaration,
+    )
+    return PreparedFailover(failover, _services(session, standing.plan), standing.plan)
+
+
+def _services(session: Session, plan: Plan) -> dict[str, Service]:
+    """The services that a plan recovers, as the catalog has them."""
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    names = dict.fromkeys(step.service for step in plan.steps if step.service)
+    return {name: catalog.services[name] for name in names if name in catalog.services}
+
+
+def _standing(env: str, plan: Plan, finished: Finished) -> Standing:
+    done: dict[str, str] = {}
+    failed: dict[str, Failure] = {}
+    for event in read_journal(finished.folder / "journal.jsonl"):
+        if isinstance(event.body, StepEnded) and event.body.outcome is not None:
+            done[event.body.step] = event.body.outcome.summary
+            failed.pop(event.body.step, None)
+        elif isinstance(event.body, StepEnded) and event.body.failure is not None:
+            failed[event.body.step] = event.body.failure
+    return Standing(env, finished.folder.name, plan, done, failed)
+
+
+# --- it came to its end ---------------------------------------------------------------------------
+
+
+def _recovered(standing: Standing) -> int:
+    """Print what serves now; a look that failed is told, and is no success.
+
+    Raises:
+        NotMet: the services were moved, and nobody saw clients served.
+    """
+    primaries = ", ".join(standing.promoted) or "no database"
+    print(f"failover of {standing.site}: {primaries} serves; run {standing.run_id}")
+    marked = [s.run.service for s in standing.plan.steps if isinstance(s.run, SuspectSplitBrain)]
+    for service in marked:
+        look = f"./inv dr.clear --env {standing.env} --service {service} --reason '...'"
+        print(f"{service}: SPLIT_BRAIN_SUSPECTED until a person has looked: {look}")
+    unseen = {step: failure for step, failure in standing.failed.items() if not _is_fence(standing, step)}
+    if unseen:
+        told = " | ".join(f"{step}: {failure.message}" for step, failure in unseen.items())
+        raise NotMet(
+            f"failover of {standing.site}: {primaries} serves and names are moved, "
+            f"but clients were not seen to be served: {told}",
+            hint="look from a client's chair; ./inv dr.status shows where each service is",
+        )
+    return EXIT_PARTIAL if marked else 0
+
+
+def _is_fence(standing: Standing, step: str) -> bool:
+    return isinstance(standing.plan.step(step).run, _FENCING)
+
+
+# --- it stopped -----------------------------------------------------------------------------------
+
+
+def _stopped(standing: Standing, told: str) -> str:
+    """Say on which side of the point of no return it stopped, and what was done."""
+    before = not standing.promoted
+    side = "before promotion" if before else f"after promotion of {', '.join(standing.promoted)}"
+    state = (
+        "nothing was promoted, no name was moved"
+        if before
+        else f"{', '.join(standing.promoted)} is the one writable primary; names not moved: "
+        f"{', '.join(_names_left(standing)) or 'none'}"
+    )
+    for step in _changed(standing):
+        progress(f"done: {step.id}: {standing.done[step.id]}")
+    return f"failover of {standing.site} stopped {side} (run {standing.run_id}): {told}; {state}"
+
+
+def _failures(standing: Standing) -> str:
+    return " | ".join(f"{step}: {failure.message}" for step, failure in standing.failed.items())
+
+
+def _names_left(standing: Standing) -> list[str]:
+    left = []
+    for step in standing.plan.steps:
+        name = getattr(step.run, "name", None)
+        if step.run.do == "dns.swap_address" and step.id not in standing.done and name:
+            left.append(str(name))
+    return left
+
+
+def _changed(standing: Standing) -> list[Step]:
+    return [step for step in standing.plan.steps if step.id in standing.done and step.run.effect == "change"]
+
+
+def _decide(standing: Standing) -> str:
+    """Tell what a person can do now, for the first step that failed."""
+    step = standing.plan.step(next(iter(standing.failed)))
+    if isinstance(step.run, _FENCING):
+        return _decide_unfenced(standing, step)
+    if isinstance(step.run, LookAtRecords):
+        return f"start {', '.join(step.run.required)}, then {standing.resume}"
+    if isinstance(step.run, Promote):
+        return f"bring {step.run.host} back, then {standing.resume}"
+    return standing.resume
+
+
+def _decide_unfenced(standing: Standing, step: Step) -> str:
+    old = getattr(step.run, "server", None) or getattr(step.run, "host", "")
+    again = f"./inv dr.failover --env {standing.env} --site {standing.site}"
+    return (
+        f"{old} may still take writes, so a person decides:\n"
+        f"      1. when the management of {standing.site} answers again: {standing.resume}\n"
+        f"      2. wait: clients stay without the service, and nothing is lost\n"
+        f"      3. bear that two databases may take writes, with two signatures: "
+        f"{again} --accept-unfenced --reason '...'"
+    )

@@ -1,0 +1,205 @@
+"""Preparing and running a real failover, and saying where it stopped: shared by dr and run."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from automation.commands._command import ROOT, progress
+from automation.commands._drill import PreparedFailover, check_hosts
+from automation.commands._ending import conclude
+from automation.commands._observations import last_position
+from automation.commands._session import Session
+from automation.engine.fold import fold
+from automation.engine.journal import read_journal
+from automation.model.actions import CiteDeclaration
+from automation.model.catalog import Catalog, PostgresqlStandby, Service, load_catalog
+from automation.model.errors import AdapterError, ConfigError, PreflightError
+from automation.model.evidence import Declaration
+from automation.model.observations import PostgresqlCluster, StandbyPosition
+from automation.model.plan import Plan
+from automation.recovery.failover import compile_failover
+from automation.recovery.lag import Lag, format_limit, judge_lag
+from automation.recovery.planner import City, affected_services
+from automation.recovery.spec import Failover, load_plan
+
+# A declaration older than this was about another day.
+DECLARATION_LIVES = timedelta(hours=24)
+
+
+class Asked(NamedTuple):
+    """A failover as it was asked for on the command line."""
+
+    plan: str
+    site: str
+    accept_unfenced: bool = False
+    accept_lag: bool = False
+    reason: str = ""
+
+
+def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
+    """Find the declaration, look at the standbys, compare with what was last seen; changes nothing.
+
+    Raises:
+        ConfigError: a file or a flag has faults.
+        PreflightError: nothing is declared, a standby is not what it must be, or it lags too far.
+    """
+    if asked.accept_unfenced and not asked.reason.strip():
+        raise ConfigError("--accept-unfenced needs --reason: it stands in every record; nothing was touched")
+    recovery = load_plan(ROOT, asked.plan)
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    check_hosts(catalog, session)
+    wanted = Failover(plan=asked.plan, site=asked.site, title="", declaration="none")
+    services = affected_services(wanted, recovery, catalog)
+    _refuse_suspected(session, services)
+    run_id, declaration = live_declaration(session, asked.site, datetime.now(UTC))
+    standbys = _observe(session, services)
+    lags = _lags(session, services, standbys)
+    accepted = _accept_lag(session, asked, lags, services)
+    failover = Failover(
+        plan=asked.plan,
+        site=asked.site,
+        title=declaration.reason,
+        declaration=run_id,
+        accept_unfenced=asked.reason if asked.accept_unfenced else "",
+        accept_lag=accepted,
+    )
+    plan = compile_failover(failover, recovery, _city(session, catalog, standbys))
+    for name, lag in lags.items():
+        progress(f"{name}: lag of the standby: {lag.words}")
+    return PreparedFailover(failover, services, plan)
+
+
+def run_failover(session: Session, asked: Asked) -> int:
+    """Run a failover to its end, and say in words where it stands; give the exit code.
+
+    Raises:
+        PreflightError: refused, or approvals are missing: nothing was changed.
+        StepFailed: it stopped; whether before or after a promotion is said.
+        OutcomeUnknown: a promotion may or may not have happened.
+        NotMet: recovered, and clients or checks say otherwise.
+    """
+    prepared = prepare_failover(session, asked)
+    finished = session.run(prepared.plan)
+    return conclude(session, finished)
+
+
+# --- the declaration -----------------------------------------------------------------------------
+
+
+def live_declaration(session: Session, site: str, now: datetime) -> tuple[str, Declaration]:
+    """Give the newest declaration that a failover of a site may stand on, and the run that recorded it.
+
+    Raises:
+        PreflightError: there is none, it is too old, or a failover has used it up.
+    """
+    from automation.adapters.declaration import list_declarations
+
+    env = session.environment.name
+    hint = f"./inv dr.declare --env {env} --site {site} --reason '...'"
+    known = list_declarations(session.state)
+    live = [run for run, one in known.items() if site in one.sites and not one.exercise]
+    if not live:
+        raise PreflightError(f"nobody has declared {site} lost; nothing was changed", hint=hint)
+    run = live[-1]
+    if now - known[run].declared_at > DECLARATION_LIVES:
+        at = f"{known[run].declared_at:%Y-%m-%d %H:%M} UTC"
+        raise PreflightError(f"the loss of {site} was declared at {at}, too long ago", hint=hint)
+    if used := _used_by(session.state, run):
+        raise PreflightError(
+            f"declaration {run} was carried out by run {used}; nothing was changed",
+            hint=f"if {site} is lost again: {hint}",
+        )
+    return run, known[run]
+
+
+def _used_by(state: Path, declaration: str) -> str | None:
+    """Name the failover that carried a declaration out to its end."""
+    for folder in sorted((state / "runs").glob("*/")):
+        plan, journal = folder / "plan.json", folder / "journal.jsonl"
+        if not (plan.is_file() and journal.is_file() and declaration in plan.read_text()):
+            continue
+        cited = any(
+            isinstance(step.run, CiteDeclaration) and step.run.declaration == declaration
+            for step in Plan.model_validate_json(plan.read_bytes()).steps
+        )
+        closed = fold(read_journal(journal)).closed if cited else None
+        if closed is not None and closed.status == "succeeded":
+            return folder.name
+    return None
+
+
+# --- what is looked at first ----------------------------------------------------------------------
+
+
+def _refuse_suspected(session: Session, services: Mapping[str, Service]) -> None:
+    from automation.adapters.declaration import list_suspicions
+
+    for name, suspicion in list_suspicions(session.state).items():
+        if name in services:
+            raise PreflightError(
+                f"{name} is SPLIT_BRAIN_SUSPECTED since {suspicion.since:%Y-%m-%d %H:%M} UTC "
+                f"(run {suspicion.run_id}: {suspicion.reason}); nothing was changed",
+                hint=f"./inv dr.clear --env {session.environment.name} --service {name} --reason '...'",
+            )
+
+
+def _observe(session: Session, services: Mapping[str, Service]) -> dict[str, StandbyPosition]:
+    from automation.adapters import postgresql
+
+    seen = {}
+    for name, service in services.items():
+        if isinstance(service.strategy, PostgresqlStandby):
+            host = service.strategy.hosts[service.recovery]
+            try:
+                seen[name] = postgresql.observe_standby(host, service.strategy.cluster, session.remote(host))
+            except AdapterError as exc:
+                raise PreflightError(
+                    f"cannot observe {host}, the standby of {name}: {exc}; nothing was changed",
+                    hint=f"bring {host} back, or recover {name} from a backup",
+                ) from exc
+    return seen
+
+
+def _lags(
+    session: Session, services: Mapping[str, Service], standbys: Mapping[str, StandbyPosition]
+) -> dict[str, Lag]:
+    lags = {}
+    for name, standby in standbys.items():
+        service = services[name]
+        strategy = service.strategy
+        assert isinstance(strategy, PostgresqlStandby)
+        primary = last_position(session.state, strategy.hosts[service.primary])
+        lags[name] = judge_lag(primary, standby, rpo_s=service.rpo_s, max_lag_bytes=strategy.max_lag_bytes)
+    return lags
+
+
+def _accept_lag(
+    session: Session, asked: Asked, lags: Mapping[str, Lag], services: Mapping[str, Service]
+) -> dict[str, str]:
+    """Refuse a standby that lacks more than the RPO allows, unless it was asked to be accepted."""
+    over = {name: lag for name, lag in lags.items() if lag.verdict == "over"}
+    if over and not asked.accept_lag:
+        name, lag = next(iter(over.items()))
+        strategy = services[name].strategy
+        assert isinstance(strategy, PostgresqlStandby)
+        allowed = format_limit(services[name].rpo_s, strategy.max_lag_bytes)
+        raise PreflightError(
+            f"the standby of {name} is {lag.words}; allowed: {allowed}; nothing was changed",
+            hint=f"to lose that much, two people must sign for it: ./inv dr.failover "
+            f"--env {session.environment.name} --plan {asked.plan} --site {asked.site} --accept-lag",
+        )
+    return {name: lag.observed for name, lag in over.items()}
+
+
+def _city(session: Session, catalog: Catalog, standbys: Mapping[str, StandbyPosition]) -> City:
+    clusters = {
+        seen.host: PostgresqlCluster(
+            host=seen.host,
+            system_identifier=seen.system_identifier,
+            timeline=seen.timeline,
+            in_recovery=seen.in_recovery,
+        )
+        for seen in standbys.values()
+    }
+    return City(session.environment, session.inventory, catalog, clusters)

@@ -1,0 +1,197 @@
+"""Where every service is primary now, and what is said of it: declarations, fences, suspicions, runs."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from automation.commands._runs import RunRow, list_runs
+from automation.commands._session import Session, actor
+from automation.model.actions import ClearSuspicion
+from automation.model.base import Model
+from automation.model.catalog import PostgresqlStandby, Service, load_catalog
+from automation.model.errors import AdapterError, ConfigError, PreflightError
+from automation.model.evidence import Declaration, Suspicion, SuspicionCleared
+from automation.model.plan import Plan, Step
+
+RECOVERIES = ("exercise", "failover")
+
+
+class NodeSeen(Model):
+    """One host of a service: what its provider and, for a database, what it says itself."""
+
+    host: str
+    site: str
+    role: str
+    fence: str = ""
+    why: str = ""
+
+
+class ServiceStanding(Model):
+    """Where a service is now, and whether anybody may doubt it."""
+
+    service: str
+    primary: str
+    nodes: tuple[NodeSeen, ...]
+    suspicion: Suspicion | None
+
+
+class LastRun(Model):
+    """A drill or failover of the environment, and how it ended."""
+
+    run_id: str
+    name: str
+    mode: str
+    status: str
+    verdict: str
+
+
+class Standing(Model):
+    """All services, what was declared, and the last drill and failover."""
+
+    environment: str
+    services: tuple[ServiceStanding, ...]
+    declarations: Mapping[str, Declaration]
+    last: tuple[LastRun, ...]
+
+
+def look_around(session: Session) -> Standing:
+    """Look at every host of every service, side by side; changes nothing."""
+    from automation.adapters.declaration import list_declarations, list_suspicions
+
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    suspicions = list_suspicions(session.state)
+    fences = _fences(session)
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        rows = pool.map(
+            lambda item: _standing(session, item[0], item[1], suspicions.get(item[0]), fences),
+            catalog.services.items(),
+        )
+        services = tuple(rows)
+    return Standing(
+        environment=session.environment.name,
+        services=services,
+        declarations=list_declarations(session.state),
+        last=tuple(_last_runs(session)),
+    )
+
+
+def clear(session: Session, service: str, reason: str) -> SuspicionCleared:
+    """Look at both databases of a suspected service, and end the suspicion if one alone can be written.
+
+    Raises:
+        ConfigError: no such service, or no reason.
+        PreflightError: nothing is suspected, a node cannot be looked at, or both can be written.
+    """
+    from automation.adapters.declaration import list_suspicions
+
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    if service not in catalog.services or not reason.strip():
+        what = "--reason is empty" if service in catalog.services else f"there is no service {service!r}"
+        raise ConfigError(f"{what}; nothing was changed", hint=", ".join(catalog.services))
+    suspicion = list_suspicions(session.state).get(service)
+    if suspicion is None:
+        raise PreflightError(f"no split brain of {service} is suspected; nothing was changed")
+    standing = _standing(session, service, catalog.services[service], suspicion, _fences(session))
+    _refuse_unclear(standing)
+    seen = tuple(
+        f"{node.host}: {node.role}{', ' if node.fence else ''}{node.fence}" for node in standing.nodes
+    )
+    action = ClearSuspicion(service=service, seen=seen, reason=reason, cleared_by=actor())
+    step = Step(id="clear", service=service, run=action, why="a person has looked at both databases")
+    plan = Plan(name="clear", environment=session.environment.name, mode="apply", steps=(step,))
+    finished = session.run(plan)
+    finished.raise_for_status()
+    path = session.state / "suspicions" / "cleared" / f"{finished.folder.name}.json"
+    return SuspicionCleared.model_validate_json(path.read_bytes())
+
+
+def _refuse_unclear(standing: ServiceStanding) -> None:
+    """One node serves writes and no other can: everything else stays suspected."""
+    unseen = [node for node in standing.nodes if node.role == "no answer" and not node.fence]
+    if unseen:
+        raise PreflightError(
+            f"{unseen[0].host} cannot be looked at ({unseen[0].why}); {standing.service} stays suspected",
+            hint="somebody at its site must switch it off, or bring its management back",
+        )
+    writable = [node.host for node in standing.nodes if node.role == "primary" and not node.fence]
+    if len(writable) != 1:
+        found = " and ".join(writable) or "none"
+        raise PreflightError(
+            f"{found} can be written to, and it must be one alone; {standing.service} stays suspected",
+            hint="fence the one that is wrong, keep its data, and look again",
+        )
+
+
+# --- looking ---------------------------------------------------------------------------------------
+
+
+def _standing(
+    session: Session, name: str, service: Service, suspicion: Suspicion | None, fences: Mapping[str, str]
+) -> ServiceStanding:
+    nodes = tuple(
+        _node(session, service, site, host, fences.get(host, ""))
+        for site, host in service.strategy.hosts.items()
+    )
+    serving = [node for node in nodes if node.role in ("primary", "runs")]
+    primary = " and ".join(f"{node.site} ({node.host})" for node in serving) or "nowhere"
+    return ServiceStanding(service=name, primary=primary, nodes=nodes, suspicion=suspicion)
+
+
+def _node(session: Session, service: Service, site: str, host: str, fence: str) -> NodeSeen:
+    from automation.adapters import postgresql, systemd
+
+    strategy = service.strategy
+    if fence == "off and blocked":
+        return NodeSeen(host=host, site=site, role="no answer", fence=fence)
+    try:
+        if isinstance(strategy, PostgresqlStandby):
+            seen = postgresql.observe(host, strategy.cluster, session.remote(host))
+            role = "standby" if seen.in_recovery else "primary"
+        else:
+            role = "runs" if systemd.is_active(strategy.unit, session.remote(host)) else "does not run"
+    except AdapterError as exc:
+        return NodeSeen(host=host, site=site, role="no answer", fence=fence, why=str(exc))
+    return NodeSeen(host=host, site=site, role=role, fence=fence)
+
+
+def _fences(session: Session) -> dict[str, str]:
+    """What the provider of each server says holds it off; a site whose management is silent says nothing."""
+    from automation.adapters import nspawn
+
+    if session.environment.lab is None:
+        return {}
+    shown = nspawn.describe(session.state, session.environment)
+    dark = {name for name, site in shown.sites.items() if site.management == "down"}
+    found = {}
+    for name, server in shown.servers.items():
+        means = (
+            []
+            if server.site in dark
+            else [
+                *(["off"] if server.power == "off" and not server.autostart else []),
+                *(["blocked"] if server.network == "blocked" else []),
+            ]
+        )
+        if means:
+            found[name] = " and ".join(means)
+    return found
+
+
+# --- what was run ----------------------------------------------------------------------------------
+
+
+def _last_runs(session: Session) -> list[LastRun]:
+    """The newest drill and the newest failover."""
+    rows = [row for row in list_runs(session.environment.name) if row.mode in RECOVERIES]
+    newest = [
+        next((row for row in rows if row.mode == mode and row.plan != "declare"), None) for mode in RECOVERIES
+    ]
+    return [_last(session.state, row) for row in newest if row is not None]
+
+
+def _last(state: Path, row: RunRow) -> LastRun:
+    from automation.recovery.report import DrillReport
+
+    path = state / "runs" / row.run_id / "report.json"
+    verdict = DrillReport.model_validate_json(path.read_bytes()).headline if path.exists() else ""
+    return LastRun(run_id=row.run_id, name=row.plan, mode=row.mode, status=row.status, verdict=verdict)
