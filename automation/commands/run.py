@@ -1,8 +1,10 @@
 """Commands that look at runs: what was done, and the evidence of it."""
 
+from pathlib import Path
+
 from invoke import Context
 
-from automation.commands._command import ENV_HELP, JSON_HELP, command
+from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
 
 _RUN_HELP = "The run's id; run.list shows them."
 _DONE_HELP = "A step whose effect is unknown: you looked, and it is done."
@@ -86,18 +88,19 @@ def resume(
     done: str = "",
     not_done: str = "",
     reason: str = "",
-) -> None:
+) -> int:
     """Go on with a run that stopped: look at steps without an end first, try failed ones again.
 
     Exit codes: 0 succeeded, 1 its journal is damaged, 2 no such run, 4 cannot be resumed, 5 stopped again,
     6 checks failed, 7 it runs still or another run holds what it needs, 8 a person must look, 130 stopped.
     """
     from automation.commands._decisions import decide
+    from automation.commands._ending import conclude
     from automation.commands._session import open_session
 
     decisions = decide(gate=gate, answer=answer, done=done, not_done=not_done, reason=reason)
     with open_session(env) as session:
-        session.resume(run, decisions).raise_for_status()
+        return conclude(session, session.resume(run, decisions))
 
 
 @command(
@@ -131,3 +134,81 @@ def abort(
     decisions = decide(done=done, not_done=not_done, reason=reason)
     with open_session(env) as session:
         session.abort(run, reason=reason, undo=undo, decisions=decisions).raise_for_status()
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "run": _RUN_HELP,
+        "key": "Your SSH private key, or its public half if an agent holds it.",
+        "step": "A gate, or a step with a risk to accept; without it the run itself.",
+        "role": "The role in which you sign, if more than one is asked for.",
+        "reason": "Why; an override needs one.",
+        "valid": "How long it may be used: 30 min; without it 4 h, and never longer than the plan allows.",
+    },
+    leaves="no approval, or a whole one",
+)
+def approve(
+    context: Context,
+    env: str,
+    run: str,
+    key: str,
+    step: str = "",
+    role: str = "",
+    reason: str = "",
+    valid: str = "",
+) -> None:
+    """Say what a run would do, ask, and sign your approval with your SSH key; starts nothing.
+
+    Exit codes: 0 signed, 2 no such run, step, role or key, 4 it waits for nothing, you said no, or your
+    signature would not count.
+    """
+    from automation.commands._approvals import Answer
+    from automation.commands._approvals import approve as sign
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        print(sign(session, Answer(run, Path(key), step, role, reason, valid)))
+
+
+@command(help={"env": ENV_HELP, "run": _RUN_HELP, "json": JSON_HELP})
+def verify(context: Context, env: str, run: str, json: bool = False) -> int:
+    """Check a run's evidence: chain, end, seal, files and the witness's copy; changes nothing.
+
+    Exit codes: 0 all of it holds, 2 no such run, 3 it holds, but the witness host has no copy or does not
+    answer, 6 something does not hold: the first bad line is named.
+    """
+    from automation.commands._evidence import verify_run
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        found = verify_run(session, run)
+        if json:
+            print_json(found)
+        else:
+            for line in found.lines:
+                print(line)
+        return found.exit_code
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "run": _RUN_HELP,
+        "to": "The archive to write, for example run.tar.gz; it must not exist.",
+        "redact": "Replace addresses, host names, people and account numbers by pseudonyms; drop signatures.",
+    },
+    leaves="no archive, or one that is cut off: delete it",
+)
+def export(context: Context, env: str, run: str, to: str, redact: bool = False) -> None:
+    """Pack a run's evidence into one archive that others can check, or, redacted, may read.
+
+    Exit codes: 0 written, 1 something known would remain in a redacted copy, 2 no such run, or the archive
+    exists.
+    """
+    from automation.commands._export import export_run
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        names = export_run(session, run, Path(to), redact=redact)
+        print(f"{to}: {len(names)} files{', redacted: read it before you hand it out' if redact else ''}")

@@ -15,7 +15,7 @@ from automation.engine.signers import BadSignature, Signers, check_signature, si
 from automation.model.approvals import SEAL_NAMESPACE, Seal
 from automation.model.errors import AdapterError, AutomationError
 from automation.model.plan import Plan
-from automation.model.records import Event, Remote, RunClosed, RunOpened, RunSealed
+from automation.model.records import ApprovalRecorded, Event, Remote, RunClosed, RunOpened, RunSealed
 
 KEY = "ssh/control_node"
 SIGNER = "control-node"
@@ -53,8 +53,15 @@ def seal(folder: Path, head: str, *, key: Path, now: datetime) -> RunSealed:
     Raises:
         ConfigError: there is no such key, or ssh-keygen cannot sign with it.
     """
-    events = (folder / "journal.jsonl").read_bytes().count(b"\n")
-    words = Seal(run_id=folder.name, head=head, events=events, files=_files(folder), sealed_at=now)
+    journal = (folder / "journal.jsonl").read_bytes()
+    words = Seal(
+        run_id=folder.name,
+        head=head,
+        events=journal.count(b"\n"),
+        journal=hashlib.sha256(journal).hexdigest(),
+        files=_files(folder),
+        sealed_at=now,
+    )
     signed = words.model_dump_json()
     signature = sign_text(signed, key, SEAL_NAMESPACE)
     return RunSealed(head=head, signer=_public(key), signed=signed, signature=signature)
@@ -134,6 +141,7 @@ def check_run(folder: Path, *, public_key: Path, heads: Sequence[Left] = ()) -> 
         *_seals(events, folder.name, public_key),
         *_as_left(events, heads),
         *_files_as_sealed(events, folder),
+        *_approvals_as_used(events, folder),
     ]
     return tuple(sorted(findings, key=lambda finding: finding.line or len(events) + 1))
 
@@ -226,6 +234,14 @@ def _as_left(events: Sequence[Event], heads: Sequence[Left]) -> Iterator[Finding
             yield Finding(len(events) + 1, text)
         elif left.events < 1 or events[left.events - 1].hash != left.hash:
             yield Finding(left.events, f"not the line that the witness saw at {left.at}")
+
+
+def _approvals_as_used(events: Sequence[Event], folder: Path) -> Iterator[Finding]:
+    for index, event in enumerate(events, start=1):
+        if isinstance(event.body, ApprovalRecorded):
+            path = folder / "approvals" / f"{event.body.nonce}.json"
+            if not path.is_file() or _sha256(path) != event.body.approval_digest:
+                yield Finding(index, f"{path.name} is missing or not the approval that was used")
 
 
 def _files_as_sealed(events: Sequence[Event], folder: Path) -> Iterator[Finding]:

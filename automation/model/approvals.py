@@ -134,5 +134,6 @@ class Seal(Model):
     run_id: str
     head: str = Field(description="hash of the event before the seal")
     events: int = Field(description="events before the seal")
+    journal: str = Field(description="sha256 of the journal up to there: `head -n EVENTS | sha256sum`")
     files: Mapping[str, str] = Field(description="file of the run's folder to its sha256")
     sealed_at: datetime
