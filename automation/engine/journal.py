@@ -83,7 +83,8 @@ class Journal:
             with suppress(OSError):  # else the next to open it cuts the torn line off
                 os.ftruncate(self._file, self._size)
             raise StepFailed(
-                f"journal {self.path} cannot be written ({exc.strerror or exc}); no further effect was started",
+                f"journal {self.path} cannot be written ({exc.strerror or exc}); "
+                "no further effect was started",
                 hint=f"free space on its disk, then ./inv run.resume --run {self.path.parent.name}",
             ) from exc
         self._size += len(line)

@@ -6,6 +6,7 @@ the unit said stays beside it, so whoever asks later is told the same.
 """
 
 import math
+import shlex
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,16 +20,17 @@ RECONNECT_S = 0.5
 _ANSWER_S = 3.0
 _NOT_STARTED, _STILL_RUNS, _LOST = 74, 75, 76
 
-# In the unit, as root: $1 its folder, then the work. Who waits is told through the pipe; opened for both
-# directions it never blocks. Only then the answer is made to last and what is 30 days old is removed.
+# In the unit, as root: $1 its folder, $2 the process that started it, which has files of its own. Who waits
+# is told through the pipe; opened for both directions it never blocks. Only then the answer is made to last
+# and what is 30 days old is removed.
 _WORK = """
-d=$1; shift
+d=$1
 mkdir "$d/began" || exit 0
-"$@" <"$d/stdin" >"$d/stdout" 2>"$d/stderr"
+sh "$d/command.$2" <"$d/stdin.$2" >"$d/stdout" 2>"$d/stderr"
 code=$?
 echo "$code" >"$d/exit.new"; mv "$d/exit.new" "$d/exit"
 echo 1<>"$d/told"
-rm -f "$d/stdin"
+rm -f "$d"/stdin.*
 sync "$d/exit" "$d/stdout" "$d/stderr" "$d"
 find "${d%/*}" -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {} +
 exit "$code"
@@ -43,22 +45,22 @@ there() {
 }
 """
 
-# Over SSH, as root: $1 the unit, $2 seconds to wait, $3 _WORK, then the work; stdin is the work's.
+# Over SSH, as root: $1 the unit, $2 seconds to wait, $3 _WORK, $4 the command; stdin is the command's.
+# They reach the unit as files, because systemd expands $ and % in a command line of its own accord.
 _START_OR_JOIN = f"""
 set -u
 umask 077
 {_IS_THERE}
-unit=$1 limit=$2 work=$3
-shift 3
+unit=$1 limit=$2
 d={FOLDER}/$unit
 end=$(($(date +%s) + limit))
 mkdir -p "$d" && {{ [ -p "$d/told" ] || mkfifo "$d/told" || [ -p "$d/told" ]; }} || exit {_NOT_STARTED}
 exec 3<>"$d/told"
 said=
 if [ ! -e "$d/began" ]; then
-  cat >"$d/stdin.$$" && mv "$d/stdin.$$" "$d/stdin" || exit {_NOT_STARTED}
-  said=$(systemd-run --quiet --no-block --collect --unit="$unit" --property=Type=oneshot \
-    --property=TimeoutStartSec=infinity -- /bin/sh -c "$work" work "$d" "$@" 2>&1)
+  printf %s "$3" >"$d/work.$$" && printf %s "$4" >"$d/command.$$" && cat >"$d/stdin.$$" || exit {_NOT_STARTED}
+  said=$(systemd-run --quiet --no-block --collect --unit="$unit" --description="a step of Mainstay" \
+    --property=Type=oneshot --property=TimeoutStartSec=infinity -- /bin/sh "$d/work.$$" "$d" "$$" 2>&1)
 fi
 until [ -e "$d/exit" ]; do
   timeout 0.5 head -c 1 <&3 >/dev/null && continue
@@ -105,7 +107,7 @@ class Unit(NamedTuple):
         deadline = time.monotonic() + timeout_s
         while True:
             left = max(1.0, deadline - time.monotonic())
-            words = [self.name, str(math.ceil(left)), _WORK, *argv]
+            words = [self.name, str(math.ceil(left)), _WORK, "exec " + shlex.join(argv)]
             try:
                 done = self.remote.run(
                     ["sudo", "-n", "sh", "-c", _START_OR_JOIN, "unit", *words],

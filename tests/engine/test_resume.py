@@ -13,16 +13,12 @@ from automation.engine.attempt import Work
 from automation.engine.context import RunContext
 from automation.engine.executor import execute
 from automation.engine.fold import Folded, fold
-from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal, read_journal
 from automation.model.actions import Wait
 from automation.model.errors import AdapterError
 from automation.model.plan import Plan, Step
-from automation.model.records import Event, Outcome, Progress, RunResumed, StepEnded
-
-
-class Killed(BaseException):
-    """The controller is gone: nothing catches it."""
+from automation.model.records import Event, Outcome, Progress
+from tests.fakes.lives import Fate, live, read_fold
 
 
 class World:
@@ -33,16 +29,12 @@ class World:
         self.looks = looks
         self.effects: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
-        self.ended: set[str] = set()
         self.lock = threading.Lock()
 
-    def work(self, lost: Callable[[], bool]) -> Work:
-        """What one controller does; `lost`: its commands do not arrive any more."""
-
+    def work(self, cut: Callable[[], Fate | None]) -> Work:
         def perform(step: Step, ctx: RunContext) -> Outcome:
             with self.lock:
-                assert step.id not in self.ended, "a completed step was done again"
-                if lost():
+                if cut() is Fate.LOST:
                     return Outcome(changed=False, summary="nobody hears this")
                 self.calls[step.id] += 1
                 if step.id in self.failing:
@@ -59,37 +51,8 @@ class World:
         return Work(perform=perform, verify=verify)
 
 
-def controller(plan: Plan, folder: Path, world: World, *, dies_after: int | None, delivers: bool) -> bool:
-    """Run or resume a plan in one process's life; say whether it came to its end."""
-    dead = threading.Event()
-    before = set(threading.enumerate())
-    journal = Journal(folder / "journal.jsonl")
-    folded = fold(journal.events)
-
-    def on_event(event: Event) -> None:
-        if isinstance(event.body, StepEnded) and event.body.status == "succeeded":
-            world.ended.add(event.body.step)
-        if dies_after is not None and event.sequence >= dies_after:
-            dead.set()
-            raise Killed
-
-    ctx = RunContext("r", None, None, folder, folder, folder, None, lambda s, t: None)  # type: ignore[arg-type]
-    work = world.work(lambda: dead.is_set() and not delivers)
-    try:
-        if journal.events:
-            on_event(journal.append(RunResumed(actor="a", node="n", version="v")))
-        execute(plan, ctx, journal, folded=folded, hooks=Hooks(on_event=on_event), work=work)
-    except Killed:
-        return False
-    finally:
-        for thread in set(threading.enumerate()) - before:
-            thread.join(10)
-        journal.close()
-    return True
-
-
 def end_state(folder: Path, world: World) -> tuple[str, set[str], set[str], set[str]]:
-    folded = fold(read_journal(folder / "journal.jsonl"))
+    folded = read_fold(folder)
     assert folded.closed is not None
     done = {name for name, count in world.effects.items() if count}
     return folded.closed.status, set(folded.succeeded), set(folded.failed), done
@@ -126,7 +89,7 @@ def no_sync() -> object:
 
 
 @given(plan=plans(), data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_stopped_at_any_event_and_resumed_a_run_ends_the_same(
     plan: Plan, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory, no_sync: object
 ) -> None:
@@ -134,20 +97,25 @@ def test_stopped_at_any_event_and_resumed_a_run_ends_the_same(
     looks = data.draw(st.booleans())
     whole = tmp_path_factory.mktemp("whole")
     unstopped = World(failing, looks)
-    assert controller(plan, whole, unstopped, dies_after=None, delivers=True)
+    assert live(plan, whole, unstopped)
     events = list(read_journal(whole / "journal.jsonl"))
     for boundary in range(len(events)):
-        for delivers in (False, True):
+        for fate in (Fate.LOST, Fate.DONE):
             folder, world = tmp_path_factory.mktemp("stopped"), World(failing, looks)
-            died = not controller(plan, folder, world, dies_after=boundary, delivers=delivers)
-            again = data.draw(st.integers(0, 3), label="events until it is killed again")
-            if died:
-                controller(plan, folder, world, dies_after=boundary + 1 + again, delivers=delivers)
+            if not live(plan, folder, world, until=after(boundary), fate=fate):
+                again = data.draw(st.integers(1, 4), label="events until it is killed again")
+                live(plan, folder, world, until=after(boundary + again), fate=fate)
+                done = set(read_fold(folder).succeeded)
                 world.calls.clear()
-                controller(plan, folder, world, dies_after=None, delivers=True)
+                live(plan, folder, world)
+                assert not done & set(world.calls), "a completed step was done again"
             assert end_state(folder, world) == end_state(whole, unstopped)
             assert max(world.effects.values(), default=1) == 1
             folded_twice(folder)
+
+
+def after(sequence: int) -> Callable[[Event], bool]:
+    return lambda event: event.sequence >= sequence
 
 
 def folded_twice(folder: Path) -> None:
@@ -165,7 +133,7 @@ def renumbered(events: list[Event]) -> list[Event]:
 def test_an_end_written_twice_is_one_end(tmp_path: Path) -> None:
     plan = Plan(name="t", environment="lab", mode="apply", steps=(step("a"), step("b", "a")))
     world = World(frozenset(), looks=True)
-    assert controller(plan, tmp_path, world, dies_after=None, delivers=True)
+    assert live(plan, tmp_path, world)
     events = list(read_journal(tmp_path / "journal.jsonl"))
     doubled = fold(renumbered([event for event in events for _ in range(2)]))
     assert (doubled.succeeded, doubled.failed, doubled.started) == (fold(events).succeeded, {}, {})
@@ -174,7 +142,8 @@ def test_an_end_written_twice_is_one_end(tmp_path: Path) -> None:
 def killed_in(folder: Path, plan: Plan, *, effect: bool) -> World:
     """A controller that died in the first step, its effect there or not."""
     world = World(frozenset(), looks=True)
-    assert not controller(plan, folder, world, dies_after=0, delivers=effect)
+    fate = Fate.DONE if effect else Fate.LOST
+    assert not live(plan, folder, world, until=after(0), fate=fate)
     return world
 
 
@@ -189,14 +158,14 @@ def resume(folder: Path, plan: Plan, work: Work) -> Folded:
 def test_a_step_found_done_is_not_called_again(tmp_path: Path) -> None:
     plan = Plan(name="t", environment="lab", mode="apply", steps=(step("a"),))
     world = killed_in(tmp_path, plan, effect=True)
-    assert "a" in resume(tmp_path, plan, world.work(lambda: False)).succeeded
+    assert "a" in resume(tmp_path, plan, world.work(lambda: None)).succeeded
     assert world.calls["a"] == 1
 
 
 def test_a_step_found_running_is_joined_without_a_second_start(tmp_path: Path) -> None:
     plan = Plan(name="t", environment="lab", mode="apply", steps=(step("a"),))
     world = killed_in(tmp_path, plan, effect=False)
-    work = Work(perform=world.work(lambda: False).perform, verify=lambda s, c: Progress(state="in_progress"))
+    work = Work(perform=world.work(lambda: None).perform, verify=lambda s, c: Progress(state="in_progress"))
     assert "a" in resume(tmp_path, plan, work).succeeded
     kinds = [event.body.kind for event in read_journal(tmp_path / "journal.jsonl")]
     assert kinds.count("step-started") == 1
@@ -206,7 +175,7 @@ def test_a_step_whose_effect_is_unknown_waits_for_a_person(tmp_path: Path) -> No
     plan = Plan(name="t", environment="lab", mode="apply", steps=(step("a"), step("b", "a")))
     world = killed_in(tmp_path, plan, effect=False)
     work = Work(
-        perform=world.work(lambda: False).perform,
+        perform=world.work(lambda: None).perform,
         verify=lambda s, c: Progress(state="unknown", why="nobody answers"),
     )
     folded = resume(tmp_path, plan, work)
@@ -218,7 +187,7 @@ def test_a_step_whose_effect_is_unknown_waits_for_a_person(tmp_path: Path) -> No
 def test_a_failed_step_is_tried_again(tmp_path: Path) -> None:
     plan = Plan(name="t", environment="lab", mode="apply", steps=(step("a"), step("b", "a")))
     world = World(frozenset({"a"}), looks=True)
-    assert controller(plan, tmp_path, world, dies_after=None, delivers=True)
+    assert live(plan, tmp_path, world)
     world.failing = frozenset()
-    assert controller(plan, tmp_path, world, dies_after=None, delivers=True)
+    assert live(plan, tmp_path, world)
     assert end_state(tmp_path, world) == ("succeeded", {"a", "b"}, set(), {"a", "b"})
