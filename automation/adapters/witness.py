@@ -92,6 +92,7 @@ def _ask_a_vantage(action: ProveRefused, ctx: Context) -> tuple[str, int, dict[s
     """Ask the witness's host, or the next vantage when it is lost; give which one, and its answer."""
     argv = ["refused", "--address", action.address, "--port", str(action.port)]
     argv += ["--timeout-ms", str(REFUSED_TIMEOUT_MS), "--attempts", str(REFUSED_ATTEMPTS)]
+    argv += ["--out", _folder(ctx)]
     argv += ["--reachable", *action.reachable] if action.reachable else []
     argv += ["--same-site", *action.same_site] if action.same_site else []
     lost: list[str] = []

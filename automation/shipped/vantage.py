@@ -132,7 +132,7 @@ def refused(arguments: argparse.Namespace) -> int:
     others = [split_target(text) for text in [*arguments.reachable, *arguments.same_site]]
     targets = [fenced] * arguments.attempts + others
     first, last = arguments.attempts, arguments.attempts + len(arguments.reachable)
-    started_wall_ns = time.time_ns()
+    started_wall_ns, started_mono_ns = time.time_ns(), time.monotonic_ns()
 
     def told_no(answers: list[Record]) -> bool:
         """A no ends it: what else stands at the fenced server's site matters to silence alone."""
@@ -141,6 +141,8 @@ def refused(arguments: argparse.Namespace) -> int:
 
     answers = connect_all(targets, arguments.timeout_ms / 1000, told_no)
     tries, controls, beside = answers[:first], answers[first:last], answers[last:]
+    if arguments.out and {answer["how"] for answer in tries} == {"connect_timeout"}:
+        tries = [*tries, *overhear(arguments.out, fenced, started_mono_ns, arguments.overhear_s)]
     how = {answer["how"] for answer in tries}
     # A connection that this machine could not even try proves nothing.
     proven = not how & {"connected", "own_trouble", "name_resolution"}
@@ -178,6 +180,30 @@ def connect_all(
         key.fileobj.close()  # type: ignore[union-attr]
     waiting.close()
     return answers
+
+
+def overhear(out: str, target: tuple[str, int], since_mono_ns: int, seconds: float) -> list[Record]:
+    """Wait for the witness beside us to be told no by the same address; give its attempt, or nothing.
+
+    A router says at most once a second to each address that a packet was refused (Linux: `ip_error`). The
+    witness still calls the fenced server on its beat and so hears every one of them; we hear silence.
+    """
+    if not os.path.exists(os.path.join(out, FILE)):
+        return []
+    ports: dict[str, int] = {}
+    for records in follow(os.path.join(out, FILE), time.monotonic() + seconds):
+        for record in records:
+            if record.get("record") == "header":
+                ports = {probe["id"]: probe["port"] for probe in record["config"]["probes"]}
+            elif (
+                (record.get("address"), ports.get(record.get("probe", ""))) == target
+                and record.get("error") == "unreachable"
+                and record["start_mono_ns"] >= since_mono_ns
+            ):
+                return [
+                    {"target": f"{target[0]}:{target[1]}", "how": "unreachable", "detail": "to the witness"}
+                ]
+    return []
 
 
 def begin_connect(answer: Record, target: tuple[str, int], waiting: selectors.BaseSelector) -> None:
@@ -259,6 +285,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--port", type=int, required=True)
     one.add_argument("--timeout-ms", type=int, default=1500)
     one.add_argument("--attempts", type=int, default=2)
+    one.add_argument("--out", default="", help="folder of the witness's record, if one runs here")
+    one.add_argument("--overhear-s", type=float, default=3.0, help="after silence, wait for what it is told")
     one.add_argument("--reachable", nargs="*", default=[], metavar="ADDRESS:PORT")
     one.add_argument("--same-site", nargs="*", default=[], metavar="ADDRESS:PORT")
     one.set_defaults(act=refused)

@@ -161,6 +161,33 @@ def test_a_server_that_lets_nobody_in_is_refused_by_timeout(capsys: pytest.Captu
     assert (code, answer["how"]) == (0, "connect_timeout")
 
 
+@pytest.mark.parametrize(
+    ("age_ns", "error", "how"),
+    [
+        (-1_000_000_000, "unreachable", "connect_timeout,unreachable"),
+        (1_000_000_000, "unreachable", "connect_timeout"),
+        (-1_000_000_000, "connect_timeout", "connect_timeout"),
+    ],
+    ids=["told no meanwhile", "told no before", "not told either"],
+)
+def test_what_the_witness_is_told_meanwhile_counts_when_the_vantage_hears_silence(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, age_ns: int, error: str, how: str
+) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        header = {
+            "record": "header",
+            "config": {"beat_ms": 100, "probes": [{"id": "pay/write", "port": port}]},
+        }
+        told = {**line(1, "bad", age_ns=age_ns), "address": "127.0.0.1", "error": error}
+        (tmp_path / "witness.jsonl").write_text(json.dumps(header) + "\n" + json.dumps(told) + "\n")
+        with socket.create_connection(full.getsockname()):
+            code, answer = refused(capsys, port, "--out", str(tmp_path), "--overhear-s", "0.1")
+    assert (code, answer["how"]) == (0, how)
+
+
 def test_one_connection_made_disproves_the_fence(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as alive:
         code, answer = refused(capsys, alive.getsockname()[1])
