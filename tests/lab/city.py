@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +29,24 @@ class Answer(NamedTuple):
     body: Any
 
 
+def open_city(folder: Path) -> "City":
+    """Give a city that another process made."""
+    city = City.__new__(City)
+    inventory = folder / "inventory"
+    city._open(load_model(inventory / "environment.yml", Environment, name="city", folder=inventory), folder)
+    return city
+
+
 class City:
     """Seven servers, and what a test asks of them."""
 
     def __init__(self, lab_id: str, net: str, folder: Path) -> None:
-        self.environment = _environment(lab_id, net, folder / "inventory")
+        self._open(_environment(lab_id, net, folder / "inventory"), folder)
+
+    def _open(self, environment: Environment, folder: Path) -> None:
+        self.environment = environment
         self.state = folder / "state"
-        self.state.mkdir(mode=0o700)
+        self.state.mkdir(mode=0o700, exist_ok=True)
         self.inventory = list_inventory(self.environment.inventory_files, self.state)
         key, known = self.state / "ssh/id_ed25519", self.state / "known_hosts"
         self.connections = Connections(self.inventory, self.environment.automation_user, key, known)
@@ -50,6 +62,11 @@ class City:
             step_id="test",
             timeout_s=300.0,
         )
+
+    def run_context(self, run_id: str) -> RunContext:
+        """Give the context of a run of this city's own."""
+        artifacts = self.state / "runs" / run_id / "artifacts"
+        return replace(self.context, run_id=run_id, artifacts=artifacts)
 
     def up(self) -> None:
         nspawn.preflight(self.state, self.environment, print)
