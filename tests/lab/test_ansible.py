@@ -138,7 +138,7 @@ def _environment(folder: Path) -> Environment:
 
 CONTROLLER = """
 import sys
-from tests.adapters.test_ansible import controller
+from tests.lab.test_ansible import controller
 controller(*sys.argv[1:])
 """
 
