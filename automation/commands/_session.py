@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -8,6 +8,7 @@ loop of `execute` decides and only it writes the journal.
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, Queue
 from threading import Thread
@@ -125,7 +126,8 @@ def _run_step(step: Step, ctx: RunContext, ended: Queue[StepEnded], perform: Per
     except Exception as exc:
         failure = _failure(exc)
         if failure.error not in _EXPECTED:
-            ctx.say(traceback.format_exc())
+            with suppress(Exception):  # nobody may be there to read it; the end must be told all the same
+                ctx.say(traceback.format_exc())
         failure = failure.model_copy(update={"message": redact(failure.message, ctx.resolved)})
         ended.put(StepEnded(step=step.id, status="failed", failure=failure))
 
