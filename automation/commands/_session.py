@@ -98,6 +98,4 @@ class Narrator:
         mark = "ok  " if end.status == "succeeded" else "FAIL"
         text = end.outcome.summary if end.outcome else end.failure.message if end.failure else ""
         took = now - self._started.get(end.step, now)
-        print(
-            f"{now - self._began:7.2f}s {mark} {end.step}: {text} ({took:.2f} s)", file=sys.stderr, flush=True
-        )
+        progress(f"{now - self._began:7.2f}s {mark} {end.step}: {text} ({took:.2f} s)")
