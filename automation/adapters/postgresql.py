@@ -154,7 +154,7 @@ def _check_pair(action: AwaitStreaming, primary: PostgresqlCluster, standby: Pos
 
 
 def _check_synchronous(action: AwaitStreaming, remote: Remote) -> None:
-    """Refuse at once what waiting cannot mend: a primary that acknowledges before its standby has the write."""
+    """Refuse at once what waiting cannot mend: a primary that acknowledges before its standby has it."""
     if not action.synchronous:
         return
     names = _psql(remote, action.primary, action.cluster, "postgres", "SHOW synchronous_standby_names;", 10.0)
