@@ -67,7 +67,7 @@ class PaymentsServer:
     def come_back(self) -> int:
         self._server = Server(("127.0.0.1", self.port), Handler)
         self._server.house = self
-        # A client that was killed between select and accept must not leave the server waiting for the next one.
+        # A client killed between select and accept must not leave the server waiting for the next one.
         self._server.socket.setblocking(False)
         self.port = self._server.server_port
         at = time.monotonic_ns()
