@@ -47,7 +47,9 @@ def swap_address(action: SwapAddress, ctx: Context) -> Outcome:
     for name in action.required:
         answer = answers[name]
         if answer is None:
-            raise AdapterError(f"DNS server {name} gave no answer in time; state unknown", transient=True)
+            raise AdapterError(
+                f"DNS server {name} gave no answer in time; state unknown", transient=True, unknown=True
+            )
         if isinstance(answer, AdapterError):
             raise answer
     updated = tuple(name for name, answer in answers.items() if isinstance(answer, str))
@@ -136,6 +138,6 @@ def _ask(message: dns.message.Message, server: str, address: str) -> dns.message
     except (dns.exception.DNSException, OSError) as exc:
         reason = str(exc) or type(exc).__name__
         raise AdapterError(
-            f"DNS server {server} ({address}): {reason}; state unknown", transient=True
+            f"DNS server {server} ({address}): {reason}; state unknown", transient=True, unknown=True
         ) from exc
     return answer

@@ -108,17 +108,21 @@ class _Host:
                 exit_code = channel.recv_exit_status()
         except TimeoutError as exc:
             raise AdapterError(
-                f"{argv[0]} on {name}: no answer in {timeout_s:g} s; state unknown", transient=True
+                f"{argv[0]} on {name}: no answer in {timeout_s:g} s; state unknown",
+                transient=True,
+                unknown=True,
             ) from exc
         except (paramiko.SSHException, OSError, EOFError) as exc:
             self.close()
             raise AdapterError(
-                f"{argv[0]} on {name}: connection lost ({exc}); state unknown", transient=True
+                f"{argv[0]} on {name}: connection lost ({exc}); state unknown", transient=True, unknown=True
             ) from exc
         if exit_code == -1:
             self.close()
             raise AdapterError(
-                f"{argv[0]} on {name}: connection lost before it ended; state unknown", transient=True
+                f"{argv[0]} on {name}: connection lost before it ended; state unknown",
+                transient=True,
+                unknown=True,
             )
         text, errors = stdout.decode(errors="replace"), stderr.decode(errors="replace")
         return Completed(exit_code=exit_code, stdout=text, stderr=errors), stdout

@@ -10,6 +10,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,9 @@ def report(error: AutomationError) -> int:
 
 
 def progress(text: str) -> None:
-    """Print one line of progress on stderr, at once."""
-    print(text, file=sys.stderr, flush=True)
+    """Print one line of progress on stderr, at once; a run goes on when its terminal is gone."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_json(result: "Model") -> None:

@@ -176,4 +176,4 @@ class Narrator:
         self._print(now, mark, f"{end.step}: {text} ({took:.2f} s)")
 
     def _print(self, now: float, mark: str, text: str) -> None:
-        print(f"{now - self._began:7.2f}s {mark:4} {text}", file=sys.stderr, flush=True)
+        progress(f"{now - self._began:7.2f}s {mark:4} {text}")

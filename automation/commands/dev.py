@@ -21,7 +21,7 @@ _LINTERS: Mapping[str, Sequence[str]] = {
     "ansible-lint": ("ansible-lint", "--offline", "--nocolor", "-q", *_YAML_FOLDERS),
 }
 _SUITES: Mapping[str, Sequence[str]] = {
-    "unit": ("tests", "--ignore=tests/lab", "-m", "not lab"),
+    "unit": ("tests", "--ignore=tests/lab", "-m", "not lab", "-n", "2"),
     "lab": ("tests/lab", "-m", "lab"),
 }
 _NOTHING_COLLECTED = 5

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,9 +59,11 @@ def failure_of(exc: Exception, step: Step, ctx: RunContext) -> Failure:
     """Say why a step failed; a defect is told with its traceback."""
     name = type(exc).__name__
     if name not in _EXPECTED:
-        ctx.say("".join(traceback.format_exception(exc)))
+        with suppress(Exception):  # nobody may be there to read it; the end must be told all the same
+            ctx.say("".join(traceback.format_exception(exc)))
     ours = isinstance(exc, AutomationError)
-    known = not isinstance(exc, OutcomeUnknown) if ours else step.run.effect == "read"
+    doubtful = not ours or (isinstance(exc, AdapterError) and exc.unknown)
+    known = not isinstance(exc, OutcomeUnknown) and (step.run.effect == "read" or not doubtful)
     return Failure(
         error=name,
         message=redact(str(exc) or repr(exc), ctx.resolved),

@@ -29,7 +29,8 @@ class Finished(NamedTuple):
         """
         if self.closed.status in ("succeeded", "aborted"):
             return
-        if self.closed.status == "interrupted":
+        doubtful = any(not failure.known for failure in self.failures.values())
+        if self.closed.status == "interrupted" and not doubtful:
             interrupt = KeyboardInterrupt()
             interrupt.add_note(f"run {self.folder.name} is stopped and goes on with: {self._resume()}")
             raise interrupt

@@ -63,11 +63,17 @@ class Busy(PreflightError):
 
 
 class AdapterError(AutomationError):
-    """An adapter could not do or see something; `transient` says a retry is sane."""
+    """An adapter could not do or see something.
 
-    def __init__(self, message: str, *, transient: bool = False, hint: str | None = None) -> None:
+    `transient` says that a retry is sane; `unknown` that an effect, if one was asked for, may have happened.
+    """
+
+    def __init__(
+        self, message: str, *, transient: bool = False, unknown: bool = False, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
+        self.unknown = unknown
 
 
 class StepFailed(AutomationError):

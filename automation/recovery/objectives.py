@@ -125,7 +125,9 @@ def find_outage(records: Sequence[ProbeRecord], marks: Milestones, sustained: in
     first = next((i for i, one in enumerate(records) if not one.good and one.end_ns > loss_ns), None)
     if first is None:
         return ProbeOutage(gap_ns=_widest_gap(records[before[-1] :]))
-    back = first_sustained(records, first, sustained)
+    # A good answer from before the loss ends no outage, even if its probe follows the first failed one.
+    answered = max((i for i, one in enumerate(records) if one.end_ns <= loss_ns), default=-1)
+    back = first_sustained(records, max(first, answered + 1), sustained)
     end = back if back is not None else len(records) - 1
     good = records[back] if back is not None else None
     last_ns = good.end_ns if good else max(one.end_ns for one in records[first:])

@@ -1,7 +1,8 @@
 """Where everything stands in a drill's drawing: steps as bars, clients as a band, one time axis. Pure.
 
 Across, all places are percent of the width, so that the page may be any width; down, they are pixels.
-Zero on the axis is the first fault, or without one the first failure. Jinja draws what stands here and decides nothing.
+Zero on the axis is the first fault, or without one the first failure. Jinja draws what stands here and
+decides nothing.
 """
 
 from collections.abc import Iterable, Sequence

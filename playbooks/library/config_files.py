@@ -19,6 +19,7 @@ module: config_files
 short_description: Install several configuration files at once
 description:
   - Each file is written beside its place, validated there, and renamed; it is whole or unchanged.
+  - A folder that is missing is made, with the rights a new folder has.
   - A file that fails its validation is not installed, nor is any after it in the list.
 author: Mainstay
 options:
@@ -100,6 +101,7 @@ def replace(module, wanted, content):
     """Write beside the place, with its rights from the start, validate, rename."""
     folder, name = os.path.split(wanted["path"])
     try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         descriptor, draft = tempfile.mkstemp(prefix=".", suffix=f".{name}", dir=folder)
     except OSError as error:
         module.fail_json(msg=f"cannot write into {folder}: {error.strerror}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from automation.adapters.ansible import list_inventory
+from automation.adapters.ansible.inventory import parse_inventory
 from automation.model.errors import ConfigError
 
 HOSTS = """
@@ -54,12 +55,12 @@ def test_an_answer_is_kept_until_a_file_it_came_from_changes(folder: Path) -> No
     assert (servers["db-1"].address, servers["db-1"].image) == ("192.0.2.1", "debian-13")
 
 
-def test_every_host_that_lacks_an_attribute_is_named(folder: Path, tmp_path: Path) -> None:
-    bare = tmp_path / "hosts.yml"
-    bare.write_text("all: {hosts: {x-1: {ansible_host: 192.0.2.3, server_site: east}}}")
+def test_every_host_that_lacks_an_attribute_is_named() -> None:
+    hosts = {"x-1": {"ansible_host": "192.0.2.3", "server_site": "east"}, "x-2": {"server_image": 12}}
     with pytest.raises(ConfigError) as caught:
-        list_inventory([bare], tmp_path)
+        parse_inventory({"_meta": {"hostvars": hosts}})
     assert "x-1: server_provider, server_image must be given as text" in str(caught.value)
+    assert "x-2: server_address, server_site, server_provider, server_image must be" in str(caught.value)
 
 
 def test_a_file_that_is_no_inventory_is_refused_with_ansibles_words(tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ def test_a_folder_that_cannot_hold_disks_is_refused(folder: str) -> None:
 
 
 def test_an_inotify_limit_that_the_servers_would_hit_is_refused_with_the_fix() -> None:
-    assert machine.inotify_problems(128, 7) == []
-    (problem,) = machine.inotify_problems(128, 24)
+    assert machine.inotify_problems(128, 7, 10) == []
+    (problem,) = machine.inotify_problems(128, 24, 0)
     assert "sysctl fs.inotify.max_user_instances=1024" in problem
 
 

@@ -1,6 +1,7 @@
 """The executor: order, parallel steps, failures, limits; the journal before the effect."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,16 @@ def test_no_step_runs_twice_or_before_what_it_waits_for(
     for name in performer.order:
         assert set(plan.step(name).needs) <= passable
         assert all(performer.order.index(w) < performer.order.index(name) for w in plan.waits_for[name])
+
+
+def test_a_step_that_fails_without_a_listener_still_ends(context: RunContext) -> None:
+    def gone(step: str, text: str) -> None:
+        raise BrokenPipeError
+
+    def defect(step: Step, ctx: RunContext) -> Outcome:
+        raise ZeroDivisionError
+
+    journal = Journal(context.state / "journal.jsonl")
+    work = Work(perform=defect)
+    closed = execute(make_plan(step("a")), replace(context, progress=gone), journal, work=work)
+    assert closed.status == "paused"

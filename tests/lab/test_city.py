@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from automation.adapters import nspawn
-from automation.model.actions import PowerOffServer, StartServer
+from automation.adapters.ssh import await_ready
+from automation.model.actions import AwaitReady, PowerOffServer
 from tests.lab.city import City, port_is_open
 
 CLUSTER = "postgresql@15-main.service"
@@ -149,8 +150,11 @@ def _power_on(city: City, host: str) -> None:
     city.connections.close()  # the kept ones died with the power
     supervisor = nspawn.client.Supervisor(city.state, city.environment.require_lab().id)
     supervisor.ask("start_server", server=host, autostart=True)
-    nspawn.start_server(StartServer(host=host), city.context)
+    await_ready(AwaitReady(host=host), city.context)
+    # Its own word: the primary goes on calling the dead connection streaming for some seconds.
+    question = "select status from pg_stat_wal_receiver"
+    command = ["sudo", "-n", "runuser", "-u", "postgres", "--", "psql", "-XqAt", "-c", question]
     deadline = time.monotonic() + 20
-    while city.sql("pg-a", "select count(*) from pg_stat_replication where state = 'streaming'") != "1":
+    while city.connections.remote(host).run(command).stdout.strip() != "streaming":
         assert time.monotonic() < deadline, f"{host} does not stream again"
         time.sleep(0.1)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,29 +112,33 @@ def test_no_acknowledged_write_is_lost_in_synchronous_drills(rows: list[DrillRow
 
 
 def machine() -> list[str]:
-    """List the machine's links, addresses, routes, mounts, namespaces and the lab's cgroups."""
+    """List the machine's links, addresses, routes, mounts, namespaces and the lab's cgroups.
+
+    What other labs have meanwhile is left out; that they come and go is not our doing.
+    """
     shown = [
         line.split(" valid_lft")[0]
         for words in ("-oneline address", "route show table all", "netns list")
         for line in subprocess.run(
             ["ip", *words.split()], capture_output=True, text=True, check=True
         ).stdout.splitlines()
+        if "ms-" not in line or "ms-lab" in line
     ]
     mounts = [line.split(" ", 3)[3] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/mainstay-lab")]
-    return sorted(shown + mounts + cgroups)
+    return sorted(shown + [line for line in mounts if "/var/tmp/" not in line] + cgroups)
 
 
 def processes() -> list[str]:
-    """List what runs for the lab: its supervisor, containers, playbooks."""
+    """List what runs for the lab: supervisor, WAN, containers, playbooks on its inventory."""
+    inventory = str(ROOT / "inventories/lab/hosts.yml")
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
+        with suppress(OSError):
             words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if any(word in ("labd", "--machine=lab-pg-a") or "ansible-playbook" in word for word in words):
-            found.append(" ".join(words))
+            of_lab = "--lab-id" in words and words[words.index("--lab-id") + 1] == "lab"
+            if of_lab or inventory in words or any(word.startswith("--machine=lab-") for word in words):
+                found.append(" ".join(words))
     return found
 
 
@@ -170,20 +175,19 @@ def test_a_controller_killed_in_a_playbook_leaves_no_playbook(before: list[str])
     assert inv("lab.up", "--env", "lab").returncode == 0
     killed(["provision.converge", "--env", "lab"], "Name servers:")
     deadline = time.monotonic() + 20
-    while any("ansible-playbook" in line for line in processes()) and time.monotonic() < deadline:
+    playbooks = ["ansible-playbook"]
+    while playbooks and time.monotonic() < deadline:
+        playbooks = [line for line in processes() if "ansible-playbook" in line]
         time.sleep(0.2)
-    assert not any("ansible-playbook" in line for line in processes())
+    assert playbooks == []
     assert inv("lab.down", "--env", "lab").returncode == 0
     assert (machine(), processes()) == (before, [])
 
 
-@pytest.mark.parametrize("until", ["fault/1-power-loss", "payments-db/promote"])
-def test_a_controller_killed_during_a_drill_leaves_what_lab_down_removes(
-    before: list[str], until: str
-) -> None:
+def test_a_controller_killed_during_a_drill_leaves_what_lab_down_removes(before: list[str]) -> None:
     assert inv("lab.up", "--env", "lab").returncode == 0
     assert inv("provision.converge", "--env", "lab").returncode == 0
-    killed(["dr.drill", "--env", "lab", "--drill", "site-loss"], until)
+    killed(["dr.drill", "--env", "lab", "--drill", "site-loss"], "payments-db/fence")
     assert inv("lab.down", "--env", "lab").returncode == 0
     assert (machine(), processes()) == (before, [])
 

@@ -209,10 +209,11 @@ def slowly(found: tuple[ProbeRecord, ...], loss_ns: int, sustained: int) -> tupl
     if not failures:
         return None, None
     first = min(failures, key=lambda one: one.seq)
+    too_early = max((one.seq for one in found if one.end_ns <= loss_ns), default=-1)
     answers = [
         one
         for one in found
-        if one.seq > first.seq
+        if one.seq > max(first.seq, too_early)
         and all(
             one.seq + ahead in by_seq and by_seq[one.seq + ahead].error is None for ahead in range(sustained)
         )

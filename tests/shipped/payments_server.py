@@ -67,6 +67,8 @@ class PaymentsServer:
     def come_back(self) -> int:
         self._server = Server(("127.0.0.1", self.port), Handler)
         self._server.house = self
+        # A client killed between select and accept must not leave the server waiting for the next one.
+        self._server.socket.setblocking(False)
         self.port = self._server.server_port
         at = time.monotonic_ns()
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()

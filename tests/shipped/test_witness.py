@@ -38,7 +38,7 @@ class Run:
         self.record = folder / "witness.jsonl"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *probes: dict[str, object], timeout_ms: int = 200, **more: object) -> None:
+    def start(self, *probes: dict[str, object], timeout_ms: int = 3000, **more: object) -> None:
         config = {"run_id": "r1", "beat_ms": BEAT_MS, "timeout_ms": timeout_ms, "probes": probes, **more}
         path = self.folder / "config.json"
         path.write_text(json.dumps(config))
@@ -149,7 +149,7 @@ def test_an_orderly_end_leaves_a_last_line_and_every_sequence_number_once(
     run: Run, city: PaymentsServer
 ) -> None:
     city.mode = "silent"
-    run.start(probe("http-write", city.port, path="/payments"))
+    run.start(probe("http-write", city.port, path="/payments"), timeout_ms=200)
     run.until(lambda seen: len(seen) >= 3)
     assert run.stop() == 0
     lines = run.lines()

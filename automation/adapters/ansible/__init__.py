@@ -63,7 +63,7 @@ def run_playbook(action: RunPlaybook, ctx: Context) -> Outcome:
         raise ConfigError(f"there is no playbook {action.playbook}; nothing was changed")
     secrets = {name: ctx.secret(ref) for name, ref in action.secrets.items()}
     end_abandoned()
-    log = _Log(action.playbook, ctx)
+    log = _Log(action, ctx)
     with _folder() as (folder, lock):
         job = {
             "folder": str(folder),
@@ -217,8 +217,9 @@ def end_marked(folder: str) -> None:
 class _Log:
     """What a playbook's run said: kept as an artifact, told as progress, summed up at its end."""
 
-    def __init__(self, playbook: str, ctx: Context) -> None:
-        self._playbook = playbook
+    def __init__(self, action: RunPlaybook, ctx: Context) -> None:
+        self._playbook = action.playbook
+        self._check = action.check
         self._ctx = ctx
         self._failures: list[dict[str, Any]] = []
         self._items: dict[tuple[str, str], str] = {}
@@ -264,12 +265,15 @@ class _Log:
             ok={host: totals["ok"] for host, totals in hosts.items()},
         )
         done = sum(changed.values())
-        summary = f"{self._playbook}: {len(hosts)} hosts, {done} tasks changed something"
+        verb = "would change" if self._check else "changed"
+        summary = f"{self._playbook}: {len(hosts)} hosts, {done} tasks {verb} something"
         return Outcome(changed=done > 0, summary=summary, evidence=evidence)
 
     def _failed(self, hosts: Mapping[str, Mapping[str, int]]) -> AdapterError:
         changed = sum(totals["changed"] for totals in hosts.values())
-        after = f"{changed} tasks had changed something before" if changed else "no task had changed anything"
+        after = f"{changed} tasks had changed something before"
+        if self._check or not changed:
+            after = "nothing was changed"
         if not self._failures:
             said = " / ".join(self._output[-5:]) or f"exit code {self._end and self._end['exit_code']}"
             return AdapterError(f"{self._playbook} did not run: {said}; {after}")

@@ -30,11 +30,11 @@ def list_inventory(sources: Sequence[Path], state: Path) -> Inventory:
         ConfigError: a file is wrong, or a host lacks what provisioning needs.
     """
     if any(_is_dynamic(source) for source in sources):
-        return _parse(_ask(sources))
+        return parse_inventory(_ask(sources))
     cached = state / "inventory" / f"{_digest(sources)}.json"
     if not cached.exists():
         _keep(cached, _ask(sources))
-    return _parse(json.loads(cached.read_text(encoding="utf-8")))
+    return parse_inventory(json.loads(cached.read_text(encoding="utf-8")))
 
 
 def _is_dynamic(source: Path) -> bool:
@@ -96,7 +96,12 @@ def _keep(path: Path, answer: Mapping[str, object]) -> None:
     Path(file.name).replace(path)
 
 
-def _parse(answer: Mapping[str, Any]) -> Inventory:
+def parse_inventory(answer: Mapping[str, Any]) -> Inventory:
+    """Give the servers in an answer of `ansible-inventory --list`. Pure.
+
+    Raises:
+        ConfigError: a host lacks what provisioning needs; all of them are named.
+    """
     hosts: dict[str, dict[str, Any]] = answer.get("_meta", {}).get("hostvars", {})
     groups = {
         name: set(_members(answer, name)) for name in answer if name not in ("_meta", "all", "ungrouped")

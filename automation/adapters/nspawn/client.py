@@ -52,11 +52,13 @@ class Supervisor:
             raise AdapterError(
                 f"{request}: lab {self.lab_id} did not answer in {within_s:.0f} s; state unknown",
                 transient=True,
+                unknown=True,
             ) from exc
         except (OSError, ValueError) as exc:
             raise AdapterError(
                 f"{request}: the supervisor of lab {self.lab_id} died first ({exc}); state unknown",
                 transient=True,
+                unknown=True,
             ) from exc
 
 

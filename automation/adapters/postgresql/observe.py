@@ -90,6 +90,7 @@ def await_streaming(action: AwaitStreaming, ctx: Context) -> Outcome:
     own = observe(action.primary, action.cluster, ctx.remote(action.primary))
     other = observe(action.standby, action.cluster, ctx.remote(action.standby))
     _check_pair(action, own, other)
+    _check_synchronous(action, ctx.remote(action.primary))
     while True:
         problem, evidence = _look_at_standby(action, ctx, own)
         if evidence is not None:
@@ -113,6 +114,18 @@ def _check_pair(action: AwaitStreaming, primary: PostgresqlCluster, standby: Pos
         raise AdapterError(f"{standby.host} is a primary too: SPLIT_BRAIN_SUSPECTED; nothing was changed")
 
 
+def _check_synchronous(action: AwaitStreaming, remote: Remote) -> None:
+    """Refuse at once what waiting cannot mend: a primary that acknowledges before its standby has it."""
+    if not action.synchronous:
+        return
+    names = psql(remote, action.primary, action.cluster, "postgres", "SHOW synchronous_standby_names;", 10.0)
+    if not names.strip():
+        raise AdapterError(
+            f"{action.primary}: the service's RPO is 0 and replication is asynchronous; nothing was changed",
+            hint="set postgresql_synchronous: true in the inventory and ./inv provision.converge",
+        )
+
+
 def _look_at_standby(
     action: AwaitStreaming, ctx: Context, primary: PostgresqlCluster
 ) -> tuple[str, Replication | None]:
@@ -128,7 +141,7 @@ def _look_at_standby(
     if row["lag_bytes"] > action.max_lag_bytes:
         return f"it is {row['lag_bytes']} bytes behind, allowed are {action.max_lag_bytes}", None
     if action.synchronous and not synchronous:
-        return "the service's RPO is 0 and replication is asynchronous", None
+        return "it is not yet a synchronous standby", None
     return "", Replication(
         primary=action.primary,
         standby=action.standby,

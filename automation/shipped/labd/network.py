@@ -192,7 +192,10 @@ def set_up(control: socket.socket, device: str, up: bool) -> None:
 
 def is_up(control: socket.socket, device: str) -> bool:
     """Tell whether a device exists and is set up."""
-    return has_device(control, device) and bool(_flags(control, device) & IFF_UP)
+    try:
+        return bool(_flags(control, device) & IFF_UP)
+    except OSError:
+        return False
 
 
 def has_device(control: socket.socket, device: str) -> bool:

@@ -138,7 +138,7 @@ def _environment(folder: Path) -> Environment:
 
 CONTROLLER = """
 import sys
-from tests.adapters.test_ansible import controller
+from tests.lab.test_ansible import controller
 controller(*sys.argv[1:])
 """
 
@@ -201,7 +201,7 @@ def test_a_failure_names_host_task_and_the_modules_words(runs: dict[str, Future[
     assert isinstance(error, AdapterError)
     assert not error.transient
     assert "here, task 'Break on purpose': no more paper, says [redacted]" in str(error)
-    assert "no task had changed anything" in str(error)
+    assert "nothing was changed" in str(error)
 
 
 def test_an_unreachable_host_is_told_apart(runs: dict[str, Future[Outcome]]) -> None:
