@@ -4,10 +4,13 @@ import json
 import os
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
+from typing import NamedTuple
 
+from automation.commands._checked import CheckedRow, drill_under_watch
 from automation.commands._command import ROOT, progress
 from automation.commands._drill import prepare_drill, report_drill, restore_disks, save_disks
 from automation.commands._servers import bring_up, converge_servers
@@ -53,23 +56,77 @@ def run_campaign(session: Session, drill: str, times: int, *, results: Path = RE
     Raises:
         NotMet: a drill did not meet its objectives, or a lost write is not accounted for.
     """
-    spec = load_drill(ROOT, drill)
-    synchronous = any(objective.rpo_s == 0 for objective in spec.objectives.values())
-    bring_up(session)
-    converge_servers(session, variables={"postgresql_synchronous": synchronous})
-    save_disks(session, DISKS)
+    prepare_lab(session, drill)
     rows = []
     for number in range(1, times + 1):
         if number > 1:
             restore_disks(session, DISKS)
         rows.append(_drill_once(session, drill))
         progress(f"drill {number} of {times}: {_in_words(rows[-1])}")
-    path = keep(drill, rows, results)
+    path = keep(results / f"campaign-{drill}.json", drill, summary(rows), rows)
     progress(f"{summary(rows)}; kept in {path}")
     bad = [row.run_id for row in rows if row.verdict != "met" or not row.accounted]
     if bad:
         raise NotMet(f"{len(bad)} of {times} drills did not hold: {', '.join(bad)}")
     return rows
+
+
+def prepare_lab(session: Session, drill: str) -> None:
+    """Bring the lab up as a drill needs it, and keep a copy of its disks."""
+    spec = load_drill(ROOT, drill)
+    synchronous = any(objective.rpo_s == 0 for objective in spec.objectives.values())
+    bring_up(session)
+    converge_servers(session, variables={"postgresql_synchronous": synchronous})
+    save_disks(session, DISKS)
+
+
+class Checked(NamedTuple):
+    """How a campaign under the checker is run; the seed decides every kill."""
+
+    seed: int
+    kill: bool
+    watch_s: float
+
+
+def run_checked_campaign(
+    session: Session, drill: str, times: int, how: Checked, *, results: Path = RESULTS
+) -> list[CheckedRow]:
+    """Bring the lab up, drill so many times under the checker, keep the rows in the folder of results.
+
+    Raises:
+        NotMet: a drill did not hold; the rows say why.
+    """
+    prepare_lab(session, drill)
+    progress(f"seed {how.seed}: the same seed chooses the same kills")
+    rows = []
+    for number in range(1, times + 1):
+        if number > 1:
+            restore_disks(session, DISKS)
+        chance = Random(f"{how.seed}/{number}") if how.kill else None
+        folder = session.state / "watches" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{number}"
+        rows.append(drill_under_watch(session, drill, folder, chance=chance, watch_s=how.watch_s))
+        progress(f"drill {number} of {times}: {checked_in_words(rows[-1])}")
+    name = f"checked-{drill}{'-kill' if how.kill else ''}.json"
+    path = keep(results / name, drill, checked_summary(rows), rows, lab=_about(session, how))
+    progress(f"{checked_summary(rows)}; kept in {path}")
+    bad = [f"{row.run_id}: {'; '.join(row.faults_found)}" for row in rows if row.faults_found]
+    if bad:
+        raise NotMet(f"{len(bad)} of {times} drills did not hold: {' | '.join(bad)}")
+    return rows
+
+
+def _about(session: Session, how: Checked) -> Mapping[str, object]:
+    """Say where and how a campaign was run, and how closely the checkers looked."""
+    lab = session.environment.require_lab()
+    return {
+        "lab": lab.id,
+        "prefix": lab.prefix,
+        "wan_rtt_ms": lab.wan_rtt_s * 1000,
+        "seed": how.seed,
+        "watched_after_healing_s": how.watch_s,
+        "method": "three checkers commit a row on each node every 20 ms; all read one monotonic clock; "
+        "resolution: the longest time in which a node was not tried, and the slowest commit",
+    }
 
 
 def _drill_once(session: Session, drill: str) -> DrillRow:
@@ -114,19 +171,46 @@ def _in_words(row: DrillRow) -> str:
     )
 
 
-def keep(drill: str, rows: Sequence[DrillRow], results: Path) -> Path:
+def checked_in_words(row: CheckedRow) -> str:
+    """Say what one drill under the checker showed."""
+    kills = ", ".join(kill.after_step for kill in row.kills) or "nobody"
+    gap = "none" if row.handover_ms is None else f"{row.handover_ms:.0f} ms"
+    seen = f"handover {gap}, resolution {row.resolution_ms:.0f} ms"
+    return f"killed after {kills}; {seen}; {'; '.join(row.faults_found) or 'held'} (run {row.run_id})"
+
+
+def checked_summary(rows: Sequence[CheckedRow]) -> str:
+    """Say what a campaign under the checker showed in one line."""
+    held = sum(not row.faults_found for row in rows)
+    commits = sum(sum(row.commits.values()) for row in rows)
+    resolution = f"{max(row.usual_resolution_ms for row in rows):.0f} ms"
+    worst = f"{max(row.resolution_ms for row in rows):.0f} ms"
+    return (
+        f"{held} of {len(rows)} held; {sum(len(row.kills) for row in rows)} kills; "
+        f"{sum(row.overlaps for row in rows)} overlaps in {commits} commits; "
+        f"resolution {resolution} for 99 of 100 attempts, {worst} at worst"
+    )
+
+
+def keep(
+    path: Path,
+    drill: str,
+    said: str,
+    rows: Sequence[DrillRow] | Sequence[CheckedRow],
+    lab: Mapping[str, object] | None = None,
+) -> Path:
     """Write the rows with the commit they were made at."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    results.mkdir(parents=True, exist_ok=True)
-    path = results / f"campaign-{drill}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "drill": drill,
         "commit": commit.stdout.strip() or "unknown",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "load_average": os.getloadavg()[0],
-        "summary": summary(rows),
+        **(lab or {}),
+        "summary": said,
         "drills": [row.model_dump(mode="json") for row in rows],
     }
     path.write_text(json.dumps(content, indent=1) + "\n")

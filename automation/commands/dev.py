@@ -1,6 +1,7 @@
 """Commands for those who work on Mainstay: lint and test."""
 
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -64,24 +65,45 @@ def test(context: Context, only: str = "") -> None:
         "env": ENV_HELP,
         "drill": "A drill: a file of drtests/drills/, without .yml.",
         "times": "How many drills.",
+        "checker": "Write to both databases from every network meanwhile, and see that no two take writes.",
+        "kill": "Kill the controller at a random moment of each drill, then resume; with --checker.",
+        "seed": "Chooses the kills; a new one is drawn and printed if none is given.",
+        "watch": "With --checker: seconds to try the old primary after everything is healed.",
         "keep": "Leave the lab up afterwards.",
     },
     leaves="perhaps the lab; ./inv lab.down --env lab removes it",
 )
-def campaign(context: Context, env: str, drill: str, times: int = 20, keep: bool = False) -> None:
+def campaign(
+    context: Context,
+    env: str,
+    drill: str,
+    times: int = 20,
+    checker: bool = False,
+    kill: bool = False,
+    seed: int = 0,
+    watch: int = 60,
+    keep: bool = False,
+) -> None:
     """Run one drill many times in a lab of its own and keep the results in bench/results.
 
-    Exit codes: 0 every drill held, 4 refused (a lab is up already), 5 stopped part-way, 6 one did not.
+    Exit codes: 0 every drill held, 2 faulty words, 4 refused (a lab is up already), 5 stopped part-way,
+    6 one did not.
     """
-    from automation.commands._campaign import run_campaign
+    from automation.commands._campaign import Checked, run_campaign, run_checked_campaign
     from automation.commands._servers import refuse_running_lab
     from automation.commands._session import open_session
     from automation.commands.lab import take_down
 
+    if kill and not checker:
+        raise ConfigError("--kill without --checker would see too little; nothing was run", hint="--checker")
+    how = Checked(seed=seed or secrets.randbelow(1_000_000) + 1, kill=kill, watch_s=watch)
     with open_session(env) as session:
         refuse_running_lab(session)
         try:
-            run_campaign(session, drill, times)
+            if checker:
+                run_checked_campaign(session, drill, times, how)
+            else:
+                run_campaign(session, drill, times)
         finally:
             if not keep:
                 take_down(env)

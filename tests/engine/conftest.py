@@ -1,5 +1,6 @@
 """A context that reaches nothing, for tests that perform their own steps."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ class NoConnections:
         raise AssertionError(f"{host} was asked for")
 
     def close(self) -> None: ...
+
+
+def in_folder(context: RunContext, run_id: str) -> RunContext:
+    """Give the context of a run that has a folder."""
+    return replace(context, run_id=run_id, artifacts=context.state / "runs" / run_id / "artifacts")
 
 
 @pytest.fixture

@@ -1,0 +1,137 @@
+"""Giving a run up: undo in reverse, never under what cannot be taken back; cleanup that can be run again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from automation.engine.attempt import Work
+from automation.engine.context import RunContext
+from automation.engine.fold import fold
+from automation.engine.journal import read_journal
+from automation.engine.run import abort_run, make_run_folder, resume_run, run_plan
+from automation.model.actions import BlockServer, Promote, UnblockServer, Wait
+from automation.model.errors import AdapterError, PreflightError
+from automation.model.plan import Plan, Step
+from automation.model.records import Outcome, StepUndone
+from tests.engine.conftest import in_folder
+
+DONE = Outcome(changed=True, summary="done")
+WAIT, UNDO = Wait(seconds=0), Wait(seconds=0)
+PROMOTE = Promote(host="pg-b", cluster="15/main", expect_system_identifier="1", expect_timeline=1)
+
+
+def step(name: str, *needs: str, **more: object) -> Step:
+    return Step.model_validate({"id": name, "run": WAIT, "why": "test", "needs": needs, **more})
+
+
+def make_plan(*steps: Step) -> Plan:
+    return Plan(name="test", environment="lab", mode="apply", steps=steps)
+
+
+class Notes:
+    """What was done and taken back, in order; fails what it is told to."""
+
+    def __init__(self, *failing: str) -> None:
+        self.failing = set(failing)
+        self.said: list[str] = []
+        self.work = Work(perform=self._note(""), undo=self._note("undo "))
+
+    def _note(self, word: str) -> Callable[[Step, RunContext], Outcome]:
+        def note(step: Step, ctx: RunContext) -> Outcome:
+            self.said.append(word + step.id)
+            if word + step.id in self.failing:
+                raise AdapterError("no")
+            return DONE
+
+        return note
+
+
+@pytest.fixture
+def ctx(context: RunContext) -> RunContext:
+    make_run_folder(context.state, "r1")
+    return in_folder(context, "r1")
+
+
+def run(plan: Plan, ctx: RunContext, notes: Notes) -> str:
+    return run_plan(plan, ctx, actor="first", work=notes.work).closed.status
+
+
+def abort(ctx: RunContext, notes: Notes, *, undo: bool = True) -> str:
+    notes.said.clear()
+    return abort_run(ctx, actor="second", reason="test", undo=undo, work=notes.work).closed.status
+
+
+def test_what_succeeded_is_taken_back_last_first(ctx: RunContext) -> None:
+    notes = Notes("c")
+    plan = make_plan(step("a", undo=UNDO), step("b", "a", undo=UNDO), step("c", "b", undo=UNDO))
+    assert run(plan, ctx, notes) == "paused"
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["undo b", "undo a"]
+
+
+def test_without_undo_only_the_cleanup_runs(ctx: RunContext) -> None:
+    notes = Notes("b")
+    plan = make_plan(step("a", undo=UNDO), step("b", "a"), step("x", "b", cleanup=True), step("y", "b"))
+    run(plan, ctx, notes)
+    assert abort(ctx, notes, undo=False) == "aborted"
+    assert notes.said == ["x"]
+
+
+def test_cleanup_that_fails_is_run_again_by_another_abort_and_nothing_else_is(ctx: RunContext) -> None:
+    notes = Notes("b", "x")
+    plan = make_plan(
+        step("a", undo=UNDO), step("b", "a"), step("x", "b", cleanup=True), step("y", "b", cleanup=True)
+    )
+    run(plan, ctx, notes)
+    assert abort(ctx, notes) == "paused"
+    assert notes.said == ["undo a", "y", "x"]
+    notes.failing.clear()
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["x"]
+
+
+def test_an_undo_that_fails_stops_those_before_it_and_is_tried_again(ctx: RunContext) -> None:
+    notes = Notes("c", "undo b")
+    plan = make_plan(step("a", undo=UNDO), step("b", "a", undo=UNDO), step("c", "b"))
+    run(plan, ctx, notes)
+    assert abort(ctx, notes) == "paused"
+    assert notes.said == ["undo b"]
+    notes.failing.clear()
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["undo b", "undo a"]
+
+
+def test_a_fence_is_never_lifted_after_the_promotion_that_stands_on_it(ctx: RunContext) -> None:
+    notes = Notes("swap")
+    fence = step("fence", run=BlockServer(host="pg-a"), undo=UnblockServer(host="pg-a"))
+    plan = make_plan(
+        fence,
+        step("promote", "fence", run=PROMOTE),
+        step("swap", "promote"),
+        step("other", undo=UNDO),
+    )
+    run(plan, ctx, notes)
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["undo other"]
+
+
+def test_an_aborted_run_is_not_resumed_and_not_aborted_twice(ctx: RunContext) -> None:
+    notes = Notes("a")
+    run(make_plan(step("a")), ctx, notes)
+    assert abort(ctx, notes) == "aborted"
+    with pytest.raises(PreflightError, match="given up"):
+        resume_run(ctx, actor="first", work=notes.work)
+    with pytest.raises(PreflightError, match="nothing to abort"):
+        abort(ctx, notes)
+
+
+def test_each_undo_is_written_down_before_and_after(ctx: RunContext, tmp_path: Path) -> None:
+    notes = Notes("b")
+    run(make_plan(step("a", undo=UNDO), step("b", "a")), ctx, notes)
+    abort(ctx, notes)
+    bodies = [event.body for event in read_journal(ctx.artifacts.parent / "journal.jsonl")]
+    kinds = [body.kind for body in bodies]
+    assert kinds.index("undo-started") + 1 == kinds.index("step-undone")
+    assert [body.step for body in bodies if isinstance(body, StepUndone)] == ["a"]
+    assert fold(read_journal(ctx.artifacts.parent / "journal.jsonl")).undone == {"a"}

@@ -1,0 +1,316 @@
+"""A run as a whole: gates, retries, decisions of people, its folder on a bad disk, what goes on beside it."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from automation.engine.attempt import Work
+from automation.engine.context import RunContext
+from automation.engine.finished import Finished
+from automation.engine.fold import Folded
+from automation.engine.hooks import Hooks
+from automation.engine.journal import Journal, read_journal
+from automation.engine.run import Decision, make_run_folder, resume_run, run_plan
+from automation.model.actions import Wait
+from automation.model.errors import AdapterError, OutcomeUnknown, PreflightError, StepFailed
+from automation.model.plan import Gate, Plan, Step
+from automation.model.records import (
+    Body,
+    GateAnswered,
+    Outcome,
+    Progress,
+    RunClosed,
+    RunResumed,
+    RunSealed,
+    StepRetried,
+    StepSettled,
+)
+from tests.engine.conftest import in_folder
+
+DONE = Outcome(changed=True, summary="done")
+GATE = Gate(role="dr-coordinator", ask="Is the building empty?")
+
+
+def step(name: str, *needs: str, **more: object) -> Step:
+    return Step.model_validate(
+        {"id": name, "run": Wait(seconds=0), "why": "test", "needs": needs, **more}
+    )  # fmt: skip
+
+
+def make_plan(*steps: Step, **more: object) -> Plan:
+    words = {"name": "test", "environment": "lab", "mode": "apply", "steps": steps, **more}
+    return Plan.model_validate(words)
+
+
+class Counting:
+    """Counts attempts; each name fails with the errors given to it, one an attempt."""
+
+    def __init__(self, **errors: list[Exception]) -> None:
+        self.errors = errors
+        self.calls: Counter[str] = Counter()
+        self.work = Work(perform=self.perform)
+
+    def perform(self, step: Step, ctx: RunContext) -> Outcome:
+        self.calls[step.id] += 1
+        if errors := self.errors.get(step.id):
+            raise errors.pop(0)
+        return DONE
+
+
+@pytest.fixture
+def ctx(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> RunContext:
+    monkeypatch.setattr("automation.engine.executor.BACKOFF_S", 0.01)
+    make_run_folder(context.state, "r1")
+    return in_folder(context, "r1")
+
+
+def bodies(ctx: RunContext) -> list[Body]:
+    return [event.body for event in read_journal(ctx.artifacts.parent / "journal.jsonl")]
+
+
+def run(plan: Plan, ctx: RunContext, work: Work | None = None, **hooks: object) -> Finished:
+    return run_plan(
+        plan, ctx, actor="first", work=work or Counting().work, hooks=Hooks(**hooks)  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def resume(ctx: RunContext, *decisions: Decision, work: Work | None = None) -> Finished:
+    return resume_run(ctx, actor="second", decisions=decisions, work=work or Counting().work)
+
+
+# --- gates ----------------------------------------------------------------------------------------
+
+
+def answer(step: str, said: str) -> GateAnswered:
+    return GateAnswered.model_validate({"step": step, "answer": said, "by": "coordinator"})
+
+
+def test_a_gate_holds_back_only_what_depends_on_it(ctx: RunContext) -> None:
+    counting = Counting()
+    finished = run(make_plan(step("a", gate=GATE), step("b", "a"), step("x")), ctx, counting.work)
+    assert (finished.closed.status, finished.closed.gates) == ("paused", ("a",))
+    assert counting.calls == {"x": 1}
+
+
+def test_without_a_person_the_run_ends_with_the_command_that_answers(ctx: RunContext) -> None:
+    with pytest.raises(StepFailed, match="waiting for a person's answer: a") as error:
+        run(make_plan(step("a", gate=GATE)), ctx).raise_for_status()
+    assert "./inv run.resume --env lab --run r1 --gate a --answer yes" in str(error.value.hint)
+
+
+def test_yes_lets_it_start_on_the_terminal_or_later(ctx: RunContext) -> None:
+    asked = run(make_plan(step("a", gate=GATE), step("b", "a")), ctx, ask=lambda one: answer(one.id, "yes"))
+    assert asked.closed.status == "succeeded"
+
+
+def test_yes_given_to_the_resume_lets_it_start(ctx: RunContext) -> None:
+    run(make_plan(step("a", gate=GATE), step("b", "a")), ctx)
+    assert resume(ctx, answer("a", "yes")).closed.status == "succeeded"
+
+
+def test_no_is_a_failure_that_may_be_asked_again(ctx: RunContext) -> None:
+    counting = Counting()
+    plan = make_plan(step("a", gate=GATE), step("b", "a"))
+    finished = run(plan, ctx, counting.work, ask=lambda one: answer(one.id, "no"))
+    assert (finished.closed.status, dict(counting.calls)) == ("paused", {})
+    assert resume(ctx, answer("a", "yes"), work=counting.work).closed.status == "succeeded"
+
+
+# --- retries --------------------------------------------------------------------------------------
+
+
+def lost() -> AdapterError:
+    return AdapterError("connection lost", transient=True)
+
+
+def test_a_transient_error_is_tried_again_and_each_attempt_is_written_down(ctx: RunContext) -> None:
+    counting = Counting(a=[lost(), lost()])
+    assert run(make_plan(step("a", retries=2)), ctx, counting.work).closed.status == "succeeded"
+    assert counting.calls["a"] == 3
+    retried = [body for body in bodies(ctx) if isinstance(body, StepRetried)]
+    assert [body.attempt for body in retried] == [1, 2]
+    assert retried[1].wait_s == 2 * retried[0].wait_s
+
+
+@pytest.mark.parametrize(
+    ("errors", "attempts"),
+    [([AdapterError("no")], 1), ([OutcomeUnknown("?")], 1), ([lost(), lost()], 2)],
+    ids=["not transient", "unknown", "more than the retries"],
+)
+def test_nothing_else_is_tried_again(ctx: RunContext, errors: list[Exception], attempts: int) -> None:
+    counting = Counting(a=errors)
+    assert run(make_plan(step("a", retries=1)), ctx, counting.work).closed.status == "paused"
+    assert counting.calls["a"] == attempts
+
+
+# --- what a person found ---------------------------------------------------------------------------
+
+
+def stopped_in_doubt(ctx: RunContext) -> None:
+    run(make_plan(step("a"), step("b", "a")), ctx, Counting(a=[OutcomeUnknown("?")]).work)
+
+
+UNKNOWN = Work(verify=lambda step, ctx: Progress(state="unknown", why="dark"))
+
+
+@pytest.mark.parametrize(("found", "attempts"), [("done", 0), ("not_done", 1)])
+def test_a_person_settles_what_nobody_can_see(ctx: RunContext, found: str, attempts: int) -> None:
+    stopped_in_doubt(ctx)
+    counting = Counting()
+    work = replace(UNKNOWN, perform=counting.perform)
+    assert resume(ctx, work=work).closed.status == "paused"
+    words = {"step": "a", "progress": found, "by": "second", "reason": "looked at it"}
+    finished = resume(ctx, StepSettled.model_validate(words), work=work)
+    assert (finished.closed.status, counting.calls["a"]) == ("succeeded", attempts)
+
+
+def test_what_is_not_in_doubt_cannot_be_settled(ctx: RunContext) -> None:
+    stopped_in_doubt(ctx)
+    with pytest.raises(PreflightError, match="not in doubt"):
+        resume(ctx, StepSettled(step="b", progress="done", by="second", reason="x"))
+
+
+def test_an_attempt_after_a_known_failure_has_a_number_of_its_own(ctx: RunContext) -> None:
+    seen: list[int] = []
+
+    def perform(step: Step, ctx: RunContext) -> Outcome:
+        seen.append(ctx.attempt)
+        raise AdapterError("no") if len(seen) == 1 else AdapterError("lost", transient=True)
+
+    run(make_plan(step("a")), ctx, Work(perform=perform))
+    resume(ctx, work=Work(perform=perform))
+    resume(ctx, work=Work(perform=perform))
+    assert seen == [1, 2, 2], "only a failure whose state is known makes a new unit"
+
+
+# --- plan and folder --------------------------------------------------------------------------------
+
+
+def test_a_plan_that_was_changed_is_not_resumed(ctx: RunContext) -> None:
+    stopped_in_doubt(ctx)
+    path = ctx.artifacts.parent / "plan.json"
+    path.write_text(path.read_text().replace('"why": "test"', '"why": "other"', 1))
+    with pytest.raises(PreflightError, match="was changed after it was opened"):
+        resume(ctx)
+
+
+def test_a_plan_of_another_format_is_not_resumed_and_says_which_can(ctx: RunContext) -> None:
+    stopped_in_doubt(ctx)
+    path = ctx.artifacts.parent / "plan.json"
+    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(PreflightError, match="of plan format 1"):
+        resume(ctx)
+
+
+def test_a_disk_without_room_refuses_before_anything(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("automation.engine.run.MIN_FREE_BYTES", 2**60)
+    with pytest.raises(PreflightError, match="nothing was changed"):
+        make_run_folder(context.state, "r2")
+
+
+def test_a_disk_that_fills_up_starts_nothing_more_and_the_run_goes_on_later(
+    ctx: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting()
+    plan = make_plan(step("a"), step("b", "a"), step("c", "b"))
+    full = threading.Event()
+    real = Journal._write
+
+    def write(journal: Journal, line: bytes) -> None:
+        if full.is_set() or b'"step-started","step":"b"' in line:
+            full.set()
+            monkeypatch.setattr("os.write", lambda fd, data: _short(fd, data))
+        real(journal, line)
+
+    def _short(fd: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Journal, "_write", write)
+    with pytest.raises(StepFailed, match="No space left on device") as error:
+        run(plan, ctx, counting.work)
+    assert "./inv run.resume --run r1" in str(error.value.hint)
+    assert counting.calls == {"a": 1}
+    monkeypatch.undo()
+    assert resume(ctx, work=counting.work).closed.status == "succeeded"
+    assert counting.calls == {"a": 1, "b": 1, "c": 1}
+
+
+def test_a_torn_line_is_cut_off_kept_and_noted(ctx: RunContext) -> None:
+    counting = Counting(b=[AdapterError("no")])
+    run(make_plan(step("a"), step("b", "a")), ctx, counting.work)
+    path = ctx.artifacts.parent / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert resume(ctx, work=counting.work).closed.status == "succeeded"
+    (resumed,) = (body for body in bodies(ctx) if isinstance(body, RunResumed))
+    assert resumed.torn_bytes == len((ctx.artifacts.parent / "journal.torn").read_bytes()) > 0
+    assert counting.calls["a"] == 1
+
+
+# --- seams ------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_not_admitted_starts_nothing_and_can_be_resumed(ctx: RunContext) -> None:
+    counting = Counting()
+
+    def refuse(plan: Plan, folded: Folded) -> Sequence[Body]:
+        raise PreflightError("not approved; nothing was changed")
+
+    with pytest.raises(PreflightError, match="not approved"):
+        run(make_plan(step("a")), ctx, counting.work, admit=refuse)
+    assert counting.calls == {}
+    closed = bodies(ctx)[-1]
+    assert isinstance(closed, RunClosed)
+    assert (closed.status, closed.not_started) == ("paused", ("a",))
+    assert resume(ctx, work=counting.work).closed.status == "succeeded"
+
+
+def test_the_seal_is_the_last_line_and_covers_the_closing(ctx: RunContext) -> None:
+    run(
+        make_plan(step("a")), ctx, seal=lambda head: RunSealed(head=head, signer="node", signed="{}", signature="s")
+    )  # fmt: skip
+    *_, closed, sealed = read_journal(ctx.artifacts.parent / "journal.jsonl")
+    assert isinstance(sealed.body, RunSealed)
+    assert sealed.body.head == closed.hash
+
+
+def test_the_heads_are_left_elsewhere_while_it_runs_and_a_failure_to_do_so_stops_nothing(
+    ctx: RunContext,
+) -> None:
+    seen: list[tuple[int, str]] = []
+    told = threading.Event()
+
+    def beat(length: int, head: str) -> None:
+        seen.append((length, head))
+        if len(seen) == 2:
+            told.set()
+        raise AdapterError("the witness's host is away")
+
+    def perform(step: Step, ctx: RunContext) -> Outcome:
+        told.wait(10)
+        return DONE
+
+    plan = make_plan(step("a"))
+    finished = run(plan, ctx, Work(perform=perform), on_heartbeat=beat, heartbeat_s=0.02)
+    assert finished.closed.status == "succeeded"
+    hashes = [event.hash for event in read_journal(ctx.artifacts.parent / "journal.jsonl")]
+    assert all(hashes[length - 1] == head for length, head in seen)
+    assert "the witness's host is away" in (ctx.artifacts.parent / "progress.log").read_text()
+
+
+def test_progress_is_kept_with_its_step_and_without_secrets(ctx: RunContext) -> None:
+    from automation.model.environment import SecretRef
+
+    (ctx.state / "password").write_text("correct-horse-battery")
+
+    def perform(step: Step, ctx: RunContext) -> Outcome:
+        ctx.say(f"logging in with {ctx.secret(SecretRef(file='password'))}")
+        return DONE
+
+    run(make_plan(step("a")), ctx, Work(perform=perform))
+    (line,) = (ctx.artifacts.parent / "progress.log").read_text().splitlines()
+    assert line.split("\t")[1:] == ["a", "logging in with [redacted]"]
