@@ -270,9 +270,10 @@ def test_a_run_that_is_not_admitted_starts_nothing_and_can_be_resumed(ctx: RunCo
 
 
 def test_the_seal_is_the_last_line_and_covers_the_closing(ctx: RunContext) -> None:
-    run(
-        make_plan(step("a")), ctx, seal=lambda head: RunSealed(head=head, signer="node", signed="{}", signature="s")
-    )  # fmt: skip
+    def seal(head: str) -> RunSealed:
+        return RunSealed(head=head, signer="node", signed="{}", signature="s")
+
+    run(make_plan(step("a")), ctx, seal=seal)
     *_, closed, sealed = read_journal(ctx.artifacts.parent / "journal.jsonl")
     assert isinstance(sealed.body, RunSealed)
     assert sealed.body.head == closed.hash
