@@ -20,7 +20,7 @@ def keep_progress(path: Path, tell: Progress) -> Progress:
     """
 
     def keep(step: str, text: str) -> None:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
         lines = "".join(f"{at}\t{step}\t{line}\n" for line in text.splitlines())
         with suppress(OSError):
             file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
