@@ -15,6 +15,8 @@ from automation.recovery.history import History, ProbeRecord
 
 Verdict = Literal["met", "missed", "not-measured"]
 SegmentName = Literal["detect", "declare", "approve", "run", "client-good"]
+# An acknowledgement may be on the wire when the site is lost.
+IN_FLIGHT_NS = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,6 +24,7 @@ class Milestones(Model):
     """When a run passed its marks, on the clock of the control node; None where it has no such mark."""
 
     fault_at: datetime | None = None
+    last_fault_at: datetime | None = None
     detected_at: datetime | None = None
     declared_at: datetime | None = None
     approved_at: datetime | None = None
@@ -125,9 +128,10 @@ def find_outage(records: Sequence[ProbeRecord], marks: Milestones, sustained: in
     first = next((i for i, one in enumerate(records) if not one.good and one.end_ns > loss_ns), None)
     if first is None:
         return ProbeOutage(gap_ns=_widest_gap(records[before[-1] :]))
-    # A good answer from before the loss ends no outage, even if its probe follows the first failed one.
-    answered = max((i for i, one in enumerate(records) if one.end_ns <= loss_ns), default=-1)
-    back = first_sustained(records, max(first, answered + 1), sustained)
+    # A good answer from before the loss, or before a person declared it, ends no outage.
+    lost_ns = max(loss_ns, *(_ns(at) or 0 for at in (marks.last_fault_at, marks.declared_at)))
+    answered = max((i for i, one in enumerate(records) if one.end_ns <= lost_ns), default=-1)
+    back = last_recovery(records, max(first, answered + 1), sustained)
     end = back if back is not None else len(records) - 1
     good = records[back] if back is not None else None
     last_ns = good.end_ns if good else max(one.end_ns for one in records[first:])
@@ -140,6 +144,21 @@ def find_outage(records: Sequence[ProbeRecord], marks: Milestones, sustained: in
         last_ns=last_ns,
         failed_afterwards=sum(not one.good for one in records[end + 1 :]),
     )
+
+
+def last_recovery(records: Sequence[ProbeRecord], start: int, sustained: int) -> int | None:
+    """Index of the first sustained good probe after which it did not fail as long again; None if it did."""
+    back = first_sustained(records, start, sustained)
+    while back is not None:
+        bad = 0
+        for index in range(back, len(records)):
+            bad = 0 if records[index].good else bad + 1
+            if bad == sustained:
+                break
+        else:
+            return back
+        back = first_sustained(records, index, sustained)
+    return None
 
 
 def first_sustained(records: Sequence[ProbeRecord], start: int, sustained: int) -> int | None:
@@ -250,7 +269,7 @@ def measure_loss(
         missing=tuple(ref for _, ref in missing),
         rpa_s=max(0, loss_ns - missing[0][0]) / 1e9 if missing else 0.0,
         oldest_missing_at=at_ns(missing[0][0]) if missing else None,
-        missing_after_loss=sum(at_ns > loss_ns for at_ns, _ in missing),
+        missing_after_loss=sum(at_ns > loss_ns + IN_FLIGHT_NS for at_ns, _ in missing),
         in_doubt_present=sum(ref in there for ref in doubtful),
         in_doubt_absent=sum(ref not in there for ref in doubtful),
         refused_absent=sum(ref not in there for ref in refused),
@@ -269,10 +288,16 @@ def judge_rto(outage: Outage, rto_s: float) -> Verdict:
 
 
 def judge_rpo(loss: Loss, rpo_s: float) -> Verdict:
-    """Met when the lost writes are no older than the target; a target of zero allows none at all."""
+    """Met when the lost writes are no older than the target; a target of zero allows none at all.
+
+    A write that was acknowledged well after the loss and is missing is no data loss in time: somebody else
+    took it. No target allows that.
+    """
     if loss.status == "not-measured" or loss.rpa_s is None:
         return "not-measured"
-    return "missed" if loss.rpa_s > rpo_s or (rpo_s == 0 and loss.missing) else "met"
+    return (
+        "missed" if loss.rpa_s > rpo_s or loss.missing_after_loss or (rpo_s == 0 and loss.missing) else "met"
+    )
 
 
 def _ns(at: datetime | None) -> int | None:

@@ -25,7 +25,7 @@ from automation.model.evidence import (
     WritesListed,
 )
 from automation.model.plan import Plan
-from automation.model.records import Event, RunClosed, RunOpened, StepEnded, StepStarted
+from automation.model.records import Event, RunClosed, RunOpened, RunResumed, StepEnded, StepStarted
 from automation.recovery.history import History, ProbeRecord, read_history
 from automation.recovery.objectives import (
     Loss,
@@ -118,7 +118,7 @@ class _Fold:
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.opened = next(event.body for event in events if isinstance(event.body, RunOpened))
-        self.closed = next((event.body for event in events if isinstance(event.body, RunClosed)), None)
+        self.closed = _closing(events)
         self.started = {event.body.step: event.at for event in events if isinstance(event.body, StepStarted)}
         self.ended = {event.body.step: event.at for event in events if isinstance(event.body, StepEnded)}
         self.ends = {event.body.step: event.body for event in events if isinstance(event.body, StepEnded)}
@@ -149,6 +149,15 @@ class _Fold:
         return {one.source for one in self.evidence() if isinstance(one, ServerState | FenceProof)}
 
 
+def _closing(events: Sequence[Event]) -> RunClosed | None:
+    """The closing record that stands: a run that was resumed since is open until it closes again."""
+    closed: RunClosed | None = None
+    for event in events:
+        if isinstance(event.body, RunClosed | RunResumed):
+            closed = event.body if isinstance(event.body, RunClosed) else None
+    return closed
+
+
 def _text(end: StepEnded) -> str:
     return end.outcome.summary if end.outcome else end.failure.message if end.failure else ""
 
@@ -175,6 +184,7 @@ def _milestones(plan: Plan, folded: _Fold) -> Milestones:
     declaration = next(iter(folded.all(Declaration)), None)
     return Milestones(
         fault_at=min(faults, default=None),
+        last_fault_at=max(faults, default=None),
         detected_at=next((at for at in detections if at), None),
         declared_at=declaration.declared_at if declaration else None,
         run_ended_at=_last_change(plan, folded, {step.service for step in plan.steps}),

@@ -31,7 +31,7 @@ class RecoveryPlan(Model):
     checks: tuple[str, ...] = Field(min_length=1)
     approvals: PlanApprovals | None = None
     overrides: tuple[str, str] = Field(
-        default=("coordinator", "owner"),
+        default=("dr-coordinator", "service-owner"),
         description="the two roles that sign when lag or a missing fence is accepted",
     )
 

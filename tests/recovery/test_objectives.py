@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from automation.recovery.history import History, ProbeRecord, WriteFate, WriteRecord
 from automation.recovery.objectives import (
+    Loss,
     Milestones,
     Outage,
     find_outage,
@@ -164,7 +165,7 @@ def test_a_write_that_was_refused_and_is_there_is_named() -> None:
 
 
 def test_an_rpo_of_zero_allows_no_lost_write_whenever_it_was_acknowledged() -> None:
-    history = ledger(a=("acknowledged", 0), b=("acknowledged", 1500))
+    history = ledger(a=("acknowledged", 0), b=("acknowledged", 2500))
     loss = measure_loss(history, ["pay/write"], {"a"}, at(1000))
     assert (loss.rpa_s, loss.missing_after_loss, judge_rpo(loss, 0.0)) == (0.0, 1, "missed")
 
@@ -218,7 +219,16 @@ def slowly(found: tuple[ProbeRecord, ...], loss_ns: int, sustained: int) -> tupl
             one.seq + ahead in by_seq and by_seq[one.seq + ahead].error is None for ahead in range(sustained)
         )
     ]
-    return first.start_ns, min(answers, key=lambda one: one.seq).end_ns if answers else None
+    lasting = [
+        one for one in answers if not relapses([later for later in found if later.seq > one.seq], sustained)
+    ]
+    return first.start_ns, min(lasting, key=lambda one: one.seq).end_ns if lasting else None
+
+
+def relapses(later: list[ProbeRecord], sustained: int) -> bool:
+    """Say whether so many probes in a row failed again."""
+    verdicts = "".join("." if one.good else "x" for one in sorted(later, key=lambda one: one.seq))
+    return "x" * sustained in verdicts
 
 
 @given(records(), st.integers(0, 5000), st.integers(1, 5))
@@ -296,3 +306,30 @@ def test_one_more_failure_never_shortens_an_outage(found: tuple[ProbeRecord, ...
     later = find_outage(worse, marks, 2)
     assert later.failed == outage.failed
     assert later.good is None or later.good.seq > outage.good.seq
+
+
+def probe(number: int, good: bool) -> ProbeRecord:
+    return ProbeRecord(number, ms(number * 100), ms(number * 100 + 5), None if good else "no_answer")
+
+
+def ms(offset: int) -> int:
+    return round(at(offset).timestamp() * 1e9)
+
+
+def test_a_service_that_fails_again_for_as_long_has_not_recovered() -> None:
+    seen = tuple(probe(n, good=n < 5 or 10 <= n < 20) for n in range(40))
+    assert find_outage(seen, Milestones(fault_at=at(450)), 5).good is None
+
+
+def test_a_blip_before_the_declaration_is_not_the_recovery() -> None:
+    """The link failed first, a probe or two with it; the site that followed is the outage."""
+    seen = tuple(probe(n, good=n not in (5, 6) and not 20 <= n < 30) for n in range(50))
+    marks = Milestones(fault_at=at(450), last_fault_at=at(1950), declared_at=at(2300))
+    found = find_outage(seen, marks, 5)
+    assert found.good is not None
+    assert found.good.seq == 30
+
+
+def test_a_write_acknowledged_long_after_the_loss_and_missing_meets_no_target() -> None:
+    loss = Loss(status="measured", acknowledged=9, missing=("w1",), rpa_s=0.0, missing_after_loss=1)
+    assert judge_rpo(loss, 3600.0) == "missed"

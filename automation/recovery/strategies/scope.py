@@ -15,7 +15,7 @@ class Accepted(NamedTuple):
 
     unfenced: str = ""
     lag: str = ""
-    roles: tuple[str, str] = ("coordinator", "owner")
+    roles: tuple[str, str] = ("dr-coordinator", "service-owner")
 
 
 class Scope(NamedTuple):
