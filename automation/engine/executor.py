@@ -6,6 +6,7 @@ journal. A run that is resumed looks first at every step whose end is not writte
 """
 
 import time
+from contextlib import suppress
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -117,7 +118,8 @@ class _Execution:
     def _append(self, body: Body) -> None:
         event = self.journal.append(body)
         self.folded.add(event)
-        self.hooks.on_event(event)
+        with suppress(OSError):  # a terminal that is gone stops no run
+            self.hooks.on_event(event)
 
     def _status(self) -> RunStatus:
         left = bool(self.schedule.waiting or self.running or self.delayed)

@@ -76,8 +76,9 @@ class Journal:
 
     def _write(self, line: bytes) -> None:
         try:
-            if os.write(self._file, line) != len(line):
-                raise OSError("short write")
+            written = 0
+            while written < len(line):  # a disk that has just filled up takes a part, then says why
+                written += os.write(self._file, line[written:])
             os.fdatasync(self._file)
         except OSError as exc:
             with suppress(OSError):  # else the next to open it cuts the torn line off
@@ -85,9 +86,14 @@ class Journal:
             raise StepFailed(
                 f"journal {self.path} cannot be written ({exc.strerror or exc}); "
                 "no further effect was started",
-                hint=f"free space on its disk, then ./inv run.resume --run {self.path.parent.name}",
+                hint=f"free space on its disk, then {self._resume()}",
             ) from exc
         self._size += len(line)
+
+    def _resume(self) -> str:
+        """Say how its run goes on; the folders are `<env>/runs/<run>`."""
+        run = self.path.parent
+        return f"./inv run.resume --env {run.parent.parent.name} --run {run.name}"
 
     def close(self) -> None:
         os.close(self._file)

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -24,11 +24,12 @@ from automation.engine.finished import finished
 from automation.engine.fold import Folded, fold
 from automation.engine.hooks import Hooks
 from automation.engine.interrupt import catching
-from automation.engine.journal import Journal
+from automation.engine.journal import Journal, read_journal
 from automation.engine.lock import hold
 from automation.engine.watching import beating, keep_progress
+from automation.model.actions import Action
 from automation.model.errors import AutomationError, PreflightError
-from automation.model.plan import PLAN_FORMAT, Plan
+from automation.model.plan import PLAN_FORMAT, Plan, Step
 from automation.model.records import (
     AbortStarted,
     Body,
@@ -75,7 +76,7 @@ def run_plan(
         PreflightError: it was not admitted, or its folder cannot be written; nothing was changed.
         StepFailed: the journal cannot be written; what ran has ended or will be looked at.
     """
-    for address in {step.run.do for step in plan.steps}:
+    for address in {action.do for step in plan.steps for action in _actions(step)}:
         load(address)  # now, not in the middle of an outage
     with _locked(plan, ctx, actor, plan.name):
         with _writing(ctx.artifacts.parent):
@@ -160,19 +161,31 @@ def read_plan(folder: Path) -> Plan:
         raise PreflightError(
             f"run {folder.name} is of plan format {found}, version {automation.__version__} goes on with "
             f"format {PLAN_FORMAT}; nothing was changed",
-            hint="resume it with the version that its first event names: ./inv run.logs shows it",
+            hint=f"version {_made_by(folder)} of Mainstay made it and can resume it",
         )
     return Plan.model_validate(written)
+
+
+def _made_by(folder: Path) -> str:
+    try:
+        opened = next(read_journal(folder / "journal.jsonl")).body
+    except (OSError, StopIteration, AutomationError):
+        return "unknown"
+    return opened.version if isinstance(opened, RunOpened) else "unknown"
 
 
 def locks_of(plan: Plan) -> tuple[str, ...]:
     """Every service of a plan, and every host, or else the environment, that its steps change."""
     names = {f"service:{step.service}" for step in plan.steps if step.service}
-    for step in plan.steps:
-        if step.run.effect != "read":
-            host = getattr(step.run, "host", None)
+    for action in (action for step in plan.steps for action in _actions(step)):
+        if action.effect != "read":
+            host = getattr(action, "host", None)
             names.add(f"host:{host}" if host else f"environment:{plan.environment}")
     return tuple(sorted(names))
+
+
+def _actions(step: Step) -> tuple[Action, ...]:
+    return (step.run,) if step.undo is None else (step.run, step.undo)
 
 
 class _Run(NamedTuple):
@@ -187,7 +200,8 @@ class _Run(NamedTuple):
     def append(self, body: Body) -> None:
         event = self.journal.append(body)
         self.folded.add(event)
-        self.hooks.on_event(event)
+        with suppress(OSError):
+            self.hooks.on_event(event)
 
     def end(self) -> Finished:
         """Seal what was closed."""
@@ -227,6 +241,7 @@ def _go_on(run: _Run, work: Work | None) -> Finished:
         done = run.folded.succeeded
         waiting = tuple(step.id for step in run.plan.steps if step.id not in done)
         run.append(RunClosed(status="paused", not_started=waiting))
+        run.end()
         raise
     messages: SimpleQueue[Message] = SimpleQueue()
     with catching(lambda: messages.put(STOP)):

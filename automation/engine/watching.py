@@ -28,7 +28,8 @@ def keep_progress(path: Path, tell: Progress) -> Progress:
                 os.write(file, lines.encode())
             finally:
                 os.close(file)
-        tell(step, text)
+        with suppress(OSError):  # a terminal that is gone stops no step
+            tell(step, text)
 
     return keep
 

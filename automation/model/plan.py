@@ -45,7 +45,7 @@ class Step(Model):
     service: str | None = None
     needs: tuple[str, ...] = Field(default=(), description="must be in the plan and have succeeded")
     after: tuple[str, ...] = Field(default=(), description="order only: must have ended")
-    timeout_s: float = Field(default=60.0, gt=0)
+    timeout_s: float = Field(default=60.0, gt=0, description="of all attempts together")
     on_failure: OnFailure = "pause"
     undo: Action | None = Field(default=None, description="takes the step back, on run.abort --undo")
     gate: Gate | None = None

@@ -1,5 +1,7 @@
 """A run as a whole: gates, retries, decisions of people, its folder on a bad disk, what goes on beside it."""
 
+import os
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -7,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+import automation
 from automation.engine.attempt import Work
 from automation.engine.context import RunContext
 from automation.engine.finished import Finished
@@ -201,8 +204,9 @@ def test_a_plan_of_another_format_is_not_resumed_and_says_which_can(ctx: RunCont
     stopped_in_doubt(ctx)
     path = ctx.artifacts.parent / "plan.json"
     path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
-    with pytest.raises(PreflightError, match="of plan format 1"):
+    with pytest.raises(PreflightError, match="of plan format 1") as error:
         resume(ctx)
+    assert f"version {automation.__version__}" in str(error.value.hint)
 
 
 def test_a_disk_without_room_refuses_before_anything(
@@ -233,11 +237,41 @@ def test_a_disk_that_fills_up_starts_nothing_more_and_the_run_goes_on_later(
     monkeypatch.setattr(Journal, "_write", write)
     with pytest.raises(StepFailed, match="No space left on device") as error:
         run(plan, ctx, counting.work)
-    assert "./inv run.resume --run r1" in str(error.value.hint)
+    assert "--run r1" in str(error.value.hint)
     assert counting.calls == {"a": 1}
     monkeypatch.undo()
     assert resume(ctx, work=counting.work).closed.status == "succeeded"
     assert counting.calls == {"a": 1, "b": 1, "c": 1}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small disk")
+def test_a_small_disk_that_is_full_leaves_a_run_that_goes_on_when_there_is_room(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("automation.engine.run.MIN_FREE_BYTES", 0)
+    runs = context.state / "runs"
+    runs.mkdir()
+    counting = Counting()
+    names = [f"s{number}" for number in range(300)]
+    plan = make_plan(*(step(name, *names[max(0, index - 1) : index]) for index, name in enumerate(names)))
+    mount = ["mount", "-t", "tmpfs", "-o"]
+    subprocess.run([*mount, "size=128k,mode=0700", "none", str(runs)], check=True)
+    try:
+        make_run_folder(context.state, "r1")
+        ctx = in_folder(context, "r1")
+        with pytest.raises(StepFailed, match="No space left on device"):
+            run(plan, ctx, counting.work)
+        done = sum(counting.calls.values())
+        assert 0 < done < len(names)
+        with pytest.raises(StepFailed, match="No space left on device"):
+            resume(ctx, work=counting.work)
+        subprocess.run([*mount, "remount,size=4m", "none", str(runs)], check=True)
+        assert resume(ctx, work=counting.work).closed.status == "succeeded"
+    finally:
+        subprocess.run(["umount", str(runs)], check=True)
+    twice = [name for name, count in counting.calls.items() if count > 1]
+    assert len(twice) <= 1, "only a step whose end could not be written down is run again"
+    assert set(counting.calls) == set(names)
 
 
 def test_a_torn_line_is_cut_off_kept_and_noted(ctx: RunContext) -> None:
