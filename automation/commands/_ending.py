@@ -71,7 +71,7 @@ def conclude(session: Session, finished: Finished) -> int:
         return 0
     standing = _standing(session.environment.name, plan, finished)
     leave_report(session, _failover_of(session, standing), finished.folder)
-    if finished.closed.status == "succeeded":
+    if finished.closed.status != "interrupted" and not _names_left(standing):
         return _recovered(standing)
     try:
         finished.raise_for_status()
@@ -128,7 +128,7 @@ def _recovered(standing: Standing) -> int:
     """Print what serves now; a look that failed is told, and is no success.
 
     Raises:
-        NotMet: the services were moved, and nobody saw clients served.
+        NotMet: the services were moved, and checks failed or nobody saw clients served.
     """
     primaries = ", ".join(standing.promoted) or "no database"
     print(f"failover of {standing.site}: {primaries} serves; run {standing.run_id}")
@@ -141,7 +141,7 @@ def _recovered(standing: Standing) -> int:
         told = " | ".join(f"{step}: {failure.message}" for step, failure in unseen.items())
         raise NotMet(
             f"failover of {standing.site}: {primaries} serves and names are moved, "
-            f"but clients were not seen to be served: {told}",
+            f"but not all was seen to be well: {told}",
             hint="look from a client's chair; ./inv dr.status shows where each service is",
         )
     return EXIT_PARTIAL if marked else 0
@@ -199,6 +199,12 @@ def _decide(standing: Standing) -> str:
 
 
 def _decide_unfenced(standing: Standing, step: Step) -> str:
+    if isinstance(step.run, ProveRefused) and set(step.run.means) <= set(standing.done):
+        vantages = " or ".join((step.run.host, *step.run.else_from))
+        return (
+            f"{step.run.server} is fenced by two means, only the proof is missing: see that {vantages} "
+            f"answers and reaches {', '.join(step.run.reachable)}, then {standing.resume}"
+        )
     old = getattr(step.run, "server", None) or getattr(step.run, "host", "")
     again = f"./inv dr.failover --env {standing.env} --site {standing.site}"
     return (

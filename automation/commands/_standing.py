@@ -6,7 +6,7 @@ from pathlib import Path
 
 from automation.commands._runs import RunRow, list_runs
 from automation.commands._session import Session, actor
-from automation.model.actions import ClearSuspicion
+from automation.model.actions import BlockServer, ClearSuspicion, PowerOffServer
 from automation.model.base import Model
 from automation.model.catalog import PostgresqlStandby, Service, load_catalog
 from automation.model.errors import AdapterError, ConfigError, PreflightError
@@ -118,8 +118,43 @@ def _refuse_unclear(standing: ServiceStanding) -> None:
         found = " and ".join(writable) or "none"
         raise PreflightError(
             f"{found} can be written to, and it must be one alone; {standing.service} stays suspected",
-            hint="fence the one that is wrong, keep its data, and look again",
+            hint=f"fence the one that is wrong: ./inv dr.fence --service {standing.service} --site SITE",
         )
+
+
+def fence(session: Session, service: str, site: str) -> NodeSeen:
+    """Fence the host of a suspected service at one site by two means, if the other one serves.
+
+    Raises:
+        ConfigError: no such service or site.
+        PreflightError: the service is not suspected, or its other database does not serve.
+        StepFailed: a means failed; the service stays suspected.
+    """
+    from automation.adapters.declaration import list_suspicions
+
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    known = catalog.services.get(service)
+    if known is None or site not in known.strategy.hosts:
+        raise ConfigError(f"service {service!r} has no host at {site!r}; nothing was changed")
+    if service not in list_suspicions(session.state):
+        raise PreflightError(f"no split brain of {service} is suspected; nothing was changed")
+    standing = _standing(session, service, known, None, _fences(session))
+    if not any(node.role == "primary" and node.site != site for node in standing.nodes):
+        raise PreflightError(
+            f"{service} is written to at no other site than {site}: fencing it there would stop it; "
+            "nothing was changed"
+        )
+    host = known.strategy.hosts[site]
+    actions: tuple[PowerOffServer | BlockServer, ...] = (PowerOffServer(host=host), BlockServer(host=host))
+    steps = tuple(
+        Step(
+            id=f"fence-{number}", service=service, run=action, why=f"{host} must take no write", timeout_s=20
+        )
+        for number, action in enumerate(actions, start=1)
+    )
+    plan = Plan(name="fence", environment=session.environment.name, mode="apply", steps=steps)
+    session.run(plan).raise_for_status()
+    return _node(session, known, site, host, _fences(session).get(host, ""))
 
 
 # --- looking ---------------------------------------------------------------------------------------

@@ -170,6 +170,28 @@ def status(context: Context, env: str, json: bool = False) -> None:
 
 
 @command(
+    help={
+        "env": ENV_HELP,
+        "service": "A service that is SPLIT_BRAIN_SUSPECTED.",
+        "site": "The site whose database must take no write; the other one must serve.",
+    },
+    leaves="one fence of two; run it again",
+)
+def fence(context: Context, env: str, service: str, site: str) -> None:
+    """Cut power and network of a suspected service's database at one site, for good.
+
+    Exit codes: 0 fenced by both means, 2 faulty words, 4 it is not suspected, or the other one does not
+    serve, 5 a means failed: it stays suspected, 7 another run holds the service.
+    """
+    from automation.commands._session import open_session
+    from automation.commands._standing import fence as shut_out
+
+    with open_session(env) as session:
+        node = shut_out(session, service, site)
+        print(f"{node.host}: {node.fence}")
+
+
+@command(
     help={"env": ENV_HELP, "service": "The service that is suspected.", "reason": "What you saw and know."},
     leaves="the suspicion, or its end",
 )

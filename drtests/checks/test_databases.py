@@ -28,9 +28,12 @@ def test_the_recovery_host_is_a_writable_primary(
 def test_the_old_primary_is_off_and_cut_off(
     session: Session, databases: dict[str, tuple[Service, PostgresqlStandby]]
 ) -> None:
-    from automation.adapters import nspawn
+    from automation.adapters import declaration, nspawn
 
-    for service, strategy in databases.values():
+    suspected = declaration.list_suspicions(session.state)
+    for name, (service, strategy) in databases.items():
+        if name in suspected:
+            pytest.skip(f"{name} is SPLIT_BRAIN_SUSPECTED: two people bear that it may not be fenced")
         old = strategy.hosts[service.primary]
         seen = nspawn.observe(session.state, session.images, session.environment, (), ()).servers[old]
         assert (seen.power, seen.autostart, seen.network) == ("off", False, "blocked")

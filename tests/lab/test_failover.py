@@ -1,0 +1,282 @@
+"""Real failovers while something else is wrong: how each ends, in exit codes and words.
+
+One city for the module, put back to the same disks before each test.
+"""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from automation.model.errors import AdapterError
+from tests.lab.checkout import Checkout, until
+
+SITE = "city-hall"
+PLAN = "failover-city-hall"
+RPO = ("rpo: 5 s", "rpo: 1 s")  # so that nobody has to wait long for a standby that lags
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    city = Checkout("fail", "10.65", tmp_path_factory.mktemp("failover"))
+    catalog = city.root / "inventories/fail/services.yml"
+    catalog.write_text(catalog.read_text().replace(*RPO))
+    try:
+        city.up()
+        yield city
+    finally:
+        city.down()
+
+
+@pytest.fixture(autouse=True)
+def _same_start(city: Checkout) -> None:
+    city.back_to_base()
+
+
+def lose(city: Checkout, fault: str) -> None:
+    """Break the primary site, and say so."""
+    city.must("lab.break", "--fault", fault, "--site", SITE)
+    city.must("dr.declare", "--site", SITE, "--reason", f"a test: {fault}")
+
+
+def failover(city: Checkout, *words: str) -> subprocess.CompletedProcess[str]:
+    return city.inv("dr.failover", "--site", SITE, *words)
+
+
+def resume(city: Checkout) -> subprocess.CompletedProcess[str]:
+    return city.inv("run.resume", "--run", city.last_run(PLAN))
+
+
+def is_standby(city: Checkout, host: str = "pg-b") -> bool:
+    return city.sql(host, "select pg_is_in_recovery()") == "t"
+
+
+def address_of(city: Checkout, name: str, server: str = "dns-b") -> str:
+    return city.sh(server, f"getent ahostsv4 {name}.city.lab").split()[0]
+
+
+def promotions(city: Checkout, host: str = "pg-b") -> int:
+    """How often a database was promoted: every promotion leaves the history of a new timeline."""
+    return int(city.sh(host, "ls /var/lib/postgresql/15/main/pg_wal | grep -c '[.]history$'", check=False))
+
+
+def said(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """The exit code, and words that a person reads."""
+    assert done.returncode == code, done.stdout + done.stderr
+    for word in words:
+        assert word in done.stdout + done.stderr, f"{word!r} is not in: {done.stdout}{done.stderr}"
+
+
+def test_without_a_persons_declaration_nothing_begins(city: Checkout) -> None:
+    city.must("dr.declare", "--site", SITE, "--reason", "only a test", "--exercise")
+    said(failover(city), 4, "nobody has declared city-hall lost; nothing was changed", "./inv dr.declare")
+
+
+def test_a_primary_that_lives_on_is_fenced_and_stays_so_when_everything_comes_back(city: Checkout) -> None:
+    assert "ready" in city.must("dr.readiness", "--site", SITE)
+    lose(city, "wan-partition")
+    said(failover(city), 0, "failover of city-hall: pg-b serves")
+    assert not is_standby(city)
+    city.must("lab.heal", "--fault", "wan-partition", "--site", SITE)
+    for name, server in city.ask("status")["servers"].items():
+        if server["power"] == "off":
+            fenced = pytest.raises(AdapterError, match="is fenced; it stays off")
+            with fenced if name == "pg-a" else nullcontext():
+                city.ask("start_server", server=name, autostart=True)
+    old = city.server("pg-a")
+    assert (old["power"], old["autostart"], old["network"]) == ("off", False, "blocked")
+    assert all(city.refuses(vantage, "pg-a") for vantage in ("client-1", "app-a", "app-b"))
+    status = city.must("dr.status")
+    assert "pg-a: off and blocked" in status
+    assert "eoc (pg-b)" in status
+    said(failover(city), 4, "was carried out by run")
+
+
+def test_a_dark_site_stops_it_a_dead_standby_too_and_both_can_be_gone_on_from(city: Checkout) -> None:
+    lose(city, "dark-site")
+    said(
+        failover(city),
+        5,
+        "stopped before promotion",
+        "the management of site city-hall does not answer",
+        "nothing was promoted, no name was moved",
+        "1. when the management of city-hall answers again: ./inv run.resume",
+        "2. wait",
+        "3. bear that two databases may take writes, with two signatures",
+    )
+    assert is_standby(city)
+    assert city.server("pg-a")["power"] == "on"
+    said(resume(city), 5, "stopped before promotion")
+    city.must("lab.heal", "--fault", "dark-site", "--site", SITE)
+    city.ask("power_off_server", server="pg-b")
+    said(
+        resume(city),
+        5,
+        "stopped before promotion",
+        "only the proof is missing",
+        "pg-b",
+        "then ./inv run.resume",
+    )
+    city.ask("start_server", server="pg-b")
+    city.connections.close()
+    until(lambda: is_standby(city), "pg-b is a standby again")
+    said(resume(city), 0, "pg-b serves")
+    assert not is_standby(city)
+    assert city.server("pg-a")["network"] == "blocked"
+
+
+def test_an_unfenced_primary_is_borne_by_two_signatures_and_cleared_by_a_look(city: Checkout) -> None:
+    city.let_approve(first="dr-coordinator", second="service-owner")
+    lose(city, "dark-site")
+    unfenced = failover(city, "--accept-unfenced", "--reason", "the building is under water")
+    said(unfenced, 4, "needs the signature of 2 different people", "./inv run.approve", "./inv run.resume")
+    assert is_standby(city)
+    run, step = city.last_run(PLAN), ("--step", "payments-db/suspect", "--reason", "nobody can be there")
+    city.approve("first", "dr-coordinator", "--run", run, *step)
+    said(resume(city), 4, "missing: service-owner")
+    assert is_standby(city)
+    city.approve("second", "service-owner", "--run", run, *step)
+    said(resume(city), 3, "pg-b serves", "payments-db: SPLIT_BRAIN_SUSPECTED until a person has looked")
+    assert not is_standby(city)
+    assert "SPLIT_BRAIN_SUSPECTED" in city.must("dr.status")
+    clear = ("dr.clear", "--service", "payments-db", "--reason", "looked at both")
+    said(city.inv(*clear), 4, "pg-a cannot be looked at", "payments-db stays suspected")
+    city.must("lab.heal", "--fault", "dark-site", "--site", SITE)
+    said(city.inv(*clear), 4, "pg-a and pg-b can be written to, and it must be one alone")
+    said(city.inv("dr.fence", "--service", "payments-db", "--site", SITE), 0, "pg-a: off and blocked")
+    said(city.inv(*clear), 0, "payments-db: cleared by", "pg-a: no answer, off and blocked")
+    assert "SPLIT_BRAIN_SUSPECTED" not in city.must("dr.status")
+
+
+def test_a_silent_dns_at_the_recovery_site_stops_it_before_promotion(city: Checkout) -> None:
+    city.ask("power_off_server", server="dns-b")
+    lose(city, "power-loss")
+    said(
+        failover(city),
+        5,
+        "stopped before promotion",
+        "DNS server dns-b",
+        "start dns-b, then ./inv run.resume",
+    )
+    assert is_standby(city)
+    city.ask("start_server", server="dns-b")
+    until(lambda: city.sh("dns-b", "systemctl is-active named") == "active", "dns-b answers")
+    said(resume(city), 0, "pg-b serves")
+    assert address_of(city, "pay-db") == city.inventory.server("pg-b").address
+
+
+def test_a_standby_that_lacks_more_than_the_rpo_is_refused(city: Checkout) -> None:
+    city.must("lab.break", "--fault", "link-cut", "--between", "city-hall,eoc")
+    time.sleep(1.5)
+    city.sql("pg-a", "create table later as select 1 as n")
+    said(city.inv("dr.readiness", "--site", SITE), 6, "not ready", "lag payments-db", "let it catch up")
+    lose(city, "power-loss")
+    said(
+        failover(city),
+        4,
+        "bytes and",
+        "behind what the primary had at",
+        "nothing was changed",
+        "--accept-lag",
+    )
+    said(failover(city, "--accept-lag"), 4, "missing", "./inv run.approve")
+    assert is_standby(city)
+    assert city.server("pg-a")["network"] == "connected"
+
+
+def test_a_dead_standby_is_refused_before_anything_is_fenced(city: Checkout) -> None:
+    city.ask("power_off_server", server="pg-b")
+    lose(city, "power-loss")
+    said(failover(city), 4, "cannot observe pg-b, the standby of payments-db", "nothing was changed")
+    assert city.server("pg-a")["network"] == "connected"
+
+
+def test_a_lost_witness_does_not_stop_a_failover_and_is_told(city: Checkout) -> None:
+    city.ask("power_off_server", server="client-1")
+    lose(city, "power-loss")
+    said(failover(city), 6, "pg-b serves and names are moved, but not all was seen to be well")
+    assert not is_standby(city)
+    assert address_of(city, "pay-db") == city.inventory.server("pg-b").address
+
+
+@pytest.fixture
+def small_disk(city: Checkout) -> Iterator[Path]:
+    """Runs are kept on a small disk of their own."""
+    runs = city.state / "runs"
+    runs.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=0700", "runs", str(runs)], check=True)
+    try:
+        yield runs
+    finally:
+        subprocess.run(["umount", "--lazy", str(runs)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    waste = disk / "waste"
+    with waste.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return waste
+
+
+def test_a_full_disk_refuses_a_run_and_stops_one_that_has_begun(city: Checkout, small_disk: Path) -> None:
+    lose(city, "power-loss")
+    waste = fill(small_disk)
+    said(failover(city), 4, "cannot be written", "nothing was changed", "free space")
+    assert city.server("pg-a")["network"] == "connected"
+    waste.unlink()
+    watcher = threading.Thread(target=_fill_when_fenced, args=(small_disk,))
+    watcher.start()
+    done = failover(city)
+    watcher.join()
+    assert done.returncode in (5, 8), done.stderr
+    assert "journal" in done.stderr
+    assert "free space" in done.stderr
+    (small_disk / "waste").unlink()
+    said(resume(city), 0, "pg-b serves")
+    assert promotions(city) == 1
+
+
+def _fill_when_fenced(disk: Path) -> None:
+    until(
+        lambda: any("fence-power" in path.read_text() for path in disk.glob("*/journal.jsonl")), "it fences"
+    )
+    fill(disk)
+
+
+def test_a_connection_cut_in_mid_promotion_leads_to_one_promotion(city: Checkout) -> None:
+    lose(city, "power-loss")
+    city.sh("pg-b", "pkill -STOP -f '^postgres: .*startup'")
+    with city.start("dr.failover", "--site", SITE) as running:
+        until(lambda: _has_started(city, "payments-db/promote"), "it promotes")
+        time.sleep(0.5)
+        _cut_connections(city, "pg-b")
+        city.sh("pg-b", "pkill -CONT -f '^postgres: .*startup'")
+        out, err = running.communicate(timeout=90)
+    assert running.returncode in (0, 5, 8), err
+    if running.returncode != 0:
+        assert "connection lost" in err
+        said(resume(city), 0, "pg-b serves")
+    else:
+        assert "pg-b serves" in out
+    assert promotions(city) == 1
+
+
+def _cut_connections(city: Checkout, host: str) -> None:
+    """End every SSH session of a host, its own last."""
+    with pytest.raises(AdapterError, match="connection lost"):
+        city.sh(host, "pkill -KILL -f '^sshd: ops'; sleep 5")
+    city.connections.close()
+
+
+def _has_started(city: Checkout, step: str) -> bool:
+    journal = city.state / "runs" / city.last_run(PLAN) / "journal.jsonl"
+    bodies = [json.loads(line)["body"] for line in journal.read_text().splitlines()]
+    return any(body["kind"] == "step-started" and body["step"] == step for body in bodies)
