@@ -20,6 +20,8 @@ from automation.model.plan import Plan
 
 # Long enough for a night's work; a plan may allow less, and never more than it says.
 VALID_FOR_S = 4 * 3600.0
+# A longer plan is shown by its steps that destroy or cannot be taken back, and a count of the others.
+LISTED = 25
 
 
 class Answer(NamedTuple):
@@ -65,13 +67,15 @@ def approve(session: Session, answer: Answer, *, confirm: Callable[[], bool] | N
 def describe(plan: Plan, request: Request, words: Approval) -> Iterator[str]:
     """Say in words what a signature would agree to."""
     yield f"{request.requester} asks you, as {', '.join(words.roles)}, to approve:"
-    yield f"  {request.question}"
-    if request.observed is not None:
-        yield f"  You accept what was observed at step {request.step}: {request.observed}"
-        yield f"  Your reason: {words.reason}"
     yield f"  run {request.run_id} of plan {plan.name}, mode {plan.mode}, environment {plan.environment}"
     if request.kind == "run":
         yield from _effects(plan)
+    else:
+        yield f"  step {request.step}: {request.question}"
+    if request.observed is not None:
+        yield f"  you accept what was observed: {request.observed}"
+    if words.reason:
+        yield f"  your reason: {words.reason}"
     yield f"  plan {plan.digest[:16]}, inventory {words.inventory_digest[:16]}: any later edit voids this"
     yield f"  valid until {words.expires_at:%Y-%m-%d %H:%M:%S %Z}, for this run alone, once"
 
@@ -82,10 +86,14 @@ def _effects(plan: Plan) -> Iterator[str]:
         for effect in ("read", "change", "destroy", "fault")
     }
     yield f"  {len(plan.steps)} steps: {', '.join(f'{n} {effect}' for effect, n in counted.items() if n)}"
-    for step in plan.steps:
-        if step.run.effect == "destroy" or step.run.irreversible:
-            word = "cannot be taken back" if step.run.irreversible else "destroys"
-            yield f"    {step.id} ({step.run.do}) {word}: {step.why}"
+    changing = [step for step in plan.steps if step.run.effect != "read"]
+    grave = [step for step in changing if step.run.irreversible or step.run.effect in ("destroy", "fault")]
+    shown = changing if len(changing) <= LISTED else grave
+    for step in shown:
+        word = "; CANNOT BE TAKEN BACK" if step.run.irreversible else ""
+        yield f"    {step.id} ({step.run.do}): {step.why}{word}"
+    if len(shown) < len(changing):
+        yield f"    and {len(changing) - len(shown)} more that change something; plan.json has all"
 
 
 def ask_terminal() -> bool:

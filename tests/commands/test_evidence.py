@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -13,13 +15,13 @@ import pytest
 
 from automation.adapters import keys
 from automation.commands import _approvals, _export
-from automation.commands._approvals import Answer, approve
+from automation.commands._approvals import Answer, approve, describe
 from automation.commands._evidence import verify_run
 from automation.commands._export import export_run
 from automation.commands._session import Session
-from automation.engine import approval, seal
+from automation.engine import admission, approval, seal
 from automation.engine.admission import guarded
-from automation.engine.approval_words import override_request
+from automation.engine.approval_words import fill_in, override_request, run_request
 from automation.engine.attempt import Work
 from automation.engine.context import RunContext
 from automation.engine.finished import Finished
@@ -27,7 +29,7 @@ from automation.engine.hooks import Hooks
 from automation.engine.journal import read_journal
 from automation.engine.run import make_run_folder, resume_run, run_plan
 from automation.engine.signers import load_signers
-from automation.model.actions import AwaitReady
+from automation.model.actions import AwaitReady, Promote, StartServer
 from automation.model.approvals import ApprovalRule, ApprovalSettings, Request
 from automation.model.environment import Inventory, Server, load_environment
 from automation.model.errors import AdapterError, ConfigError, PreflightError
@@ -101,6 +103,9 @@ def session(tmp_path: Path, people: People, witness: Witness) -> Session:
     return Session(environment, inventory, state, tmp_path, witness.remote, context)  # type: ignore[arg-type]
 
 
+PROMOTE = Promote(host="pg-b", cluster="15/main", expect_system_identifier="7", expect_timeline=1)
+
+
 def plan_of(gate: Gate | None = None, roles: tuple[str, ...] = ("dr-coordinator",)) -> Plan:
     step = Step(id="ready/pg-b", run=AwaitReady(host="pg-b"), why="up is what answers", gate=gate)
     rule = ApprovalRule(roles=roles) if roles else None
@@ -152,7 +157,7 @@ def done(session: Session, people: People) -> Session:
 def test_a_run_waits_for_its_approval_and_goes_on_with_it(done: Session) -> None:
     kinds = [event.body.kind for event in read_journal(done.state / "runs" / RUN / "journal.jsonl")]
     assert kinds == [
-        *("run-opened", "run-closed", "run-resumed", "approval-recorded"),
+        *("run-opened", "run-closed", "run-sealed", "run-resumed", "approval-recorded"),
         *("step-started", "step-ended", "run-closed", "run-sealed"),
     ]
 
@@ -170,6 +175,27 @@ def test_the_approver_reads_in_words_what_is_signed(
         "1 steps: 1 read",
     ):
         assert words in said
+
+
+def test_what_cannot_be_taken_back_is_said_before_it_is_signed() -> None:
+    steps = (
+        Step(id="db/promote", run=PROMOTE, why="pg-b becomes the primary"),
+        *(Step(id=f"start/{n}", run=StartServer(host="app-b"), why="start") for n in range(30)),
+    )
+    plan = plan_of().model_copy(update={"steps": steps})
+    request = run_request(plan, RUN, "asker")
+    assert request is not None
+    words = fill_in(
+        request,
+        role="dr-coordinator",
+        inventory_digest="1" * 64,
+        signers_digest="2" * 64,
+        expires_at=datetime.now(UTC),
+        reason=None,
+    )
+    said = list(describe(plan, request, words))
+    assert "    db/promote (postgresql.promote): pg-b becomes the primary; CANNOT BE TAKEN BACK" in said
+    assert any("and 30 more that change something" in line for line in said)
 
 
 def test_who_says_no_signs_nothing(session: Session, people: People) -> None:
@@ -290,12 +316,40 @@ def test_a_lost_witness_does_not_hold_up_a_run(session: Session, witness: Witnes
     assert (session.state / "runs" / RUN / "journal.jsonl").read_text().count("run-sealed") == 1
 
 
+def test_heads_are_left_while_a_run_lasts(session: Session) -> None:
+    make_run_folder(session.state, RUN)
+    ctx = session.context(RUN)
+    hooks = guarded(Hooks(heartbeat_s=0.02), ctx, no_overrides)
+    copy = Path(seal.HEADS) / RUN
+
+    def perform(step: Step, ctx: RunContext) -> Outcome:
+        deadline = time.monotonic() + 20
+        while not copy.is_file() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return Outcome(changed=False, summary="a head was left" if copy.is_file() else "none was left")
+
+    run_plan(plan_of(roles=()), ctx, actor="asker", hooks=hooks, work=Work(perform=perform))
+    assert "a head was left" in (session.state / "runs" / RUN / "journal.jsonl").read_text()
+    found = verify_run(session, RUN)
+    assert (found.witness, found.witness_heads > 1) == ("agrees", True)
+
+
+def test_a_witness_that_hangs_does_not_hold_up_a_run(
+    session: Session, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(admission, "LAST_HEAD_S", 0.05)
+    monkeypatch.setattr(Witness, "run", lambda *words, **more: never.wait())
+    assert start(session, plan_of(roles=())).closed.status == "succeeded"
+    assert not never.is_set()
+
+
 def test_a_changed_line_is_named(done: Session) -> None:
     path = done.state / "runs" / RUN / "journal.jsonl"
     path.write_text(path.read_text().replace("answers", "ANSWERS", 1))
     found = verify_run(done, RUN)
     assert found.exit_code == 6
-    assert found.findings[0].startswith("line 6: ")
+    assert found.findings[0].startswith("line 7: ")
 
 
 def test_a_journal_cut_at_a_line_end_is_found_with_and_without_the_witness(
@@ -308,7 +362,7 @@ def test_a_journal_cut_at_a_line_end_is_found_with_and_without_the_witness(
     assert (
         verify_run(done, RUN)
         .findings[0]
-        .startswith("line 7: no seal follows: the run is closed but not sealed")
+        .startswith("line 8: no seal follows: the run is closed but not sealed")
     )
 
 
@@ -316,7 +370,7 @@ def test_an_approval_edited_afterwards_is_found(done: Session) -> None:
     (path,) = (p for p in (done.state / "runs" / RUN / "approvals").glob("*.json") if "request" not in p.name)
     path.write_text(path.read_text().replace("asker", "other"))
     assert (
-        f"line 4: {path.name} is missing or not the approval that was used" in verify_run(done, RUN).findings
+        f"line 5: {path.name} is missing or not the approval that was used" in verify_run(done, RUN).findings
     )
 
 
