@@ -83,27 +83,22 @@ def drill_under_watch(
     """
     folder.mkdir(mode=0o700, parents=True)
     drill = load_drill(ROOT, name)
-    catalog = load_catalog(session.environment.folder / "services.yml")
-    watching = begin_watch(session, catalog, folder.name)
+    watching = begin_watch(session, folder.name)
     ended = run_to_the_end(session, name, folder, chance)
     heal(session, drill)
     left_off = power_on(session)
     start_checkers(watching)
     since_ns = let_time_pass(watch_s, f"{watching.databases.primary} must stay shut")
     records, seen = end_watch(watching, folder)
-    report = _report(session, drill, ended.run_id)
-    promotions = count_promotions(session.remote(watching.databases.standby), ended.run_id)
-    after = after_healing(records, watching, since_ns)
+    nodes = watching.watch.nodes
     row = CheckedRow(
         run_id=ended.run_id,
-        verdict=report.verdict,
+        verdict=_report(session, drill, ended.run_id).verdict,
         kills=ended.kills,
         exit_codes=ended.exit_codes,
-        promotions=promotions,
-        periods={node: sum(p.node == node for p in seen.periods) for node in watching.watch.nodes},
-        commits={
-            node: sum(p.commits for p in seen.periods if p.node == node) for node in watching.watch.nodes
-        },
+        promotions=count_promotions(session.remote(watching.databases.standby), ended.run_id),
+        periods={node: sum(p.node == node for p in seen.periods) for node in nodes},
+        commits={node: sum(p.commits for p in seen.periods if p.node == node) for node in nodes},
         handover_ms=handover_ms(seen, watching),
         overlaps=len(seen.overlaps),
         returns=len(seen.returns),
@@ -112,7 +107,7 @@ def drill_under_watch(
         usual_resolution_ms=seen.usual_resolution_ms,
         one_clock=seen.one_clock,
         left_off=left_off,
-        after_healing=after,
+        after_healing=after_healing(records, watching, since_ns),
         faults_found=(),
     )
     return row.model_copy(update={"faults_found": find_faults(row, drill, seen, watch_s)})

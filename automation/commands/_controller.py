@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -67,9 +68,9 @@ class Controller:
                 raise AutomationError(f"a drill ended before it began: see {self._log}")
             self._look_again()
 
-    def await_step(self, journal: Path, step: str) -> bool:
-        """Wait until a step has started; false if the child ended first."""
-        while step not in steps(journal)[0]:
+    def outlives(self, seen: Callable[[], bool]) -> bool:
+        """Wait until something is seen; false if the child ended first."""
+        while not seen():
             if self._child.poll() is not None:
                 return False
             self._look_again()
@@ -148,13 +149,13 @@ def steps(journal: Path) -> tuple[set[str], set[str]]:
 def _kill(child: Controller, journal: Path, chance: Random) -> Kill | None:
     """Kill the child soon after a random step has started: every second time one that changes something."""
     plan_file = journal.with_name("plan.json")
-    while not (plan_file.exists() and journal.exists()):
-        time.sleep(LOOK_S)
+    if not child.outlives(journal.exists):  # the plan is written before the journal
+        return None
     plan = Plan.model_validate_json(plan_file.read_bytes())
     changing = [step.id for step in plan.steps if step.run.effect != "read"]
     step = chance.choice(changing if chance.random() < 0.5 else [step.id for step in plan.steps])
     delay_s = chance.uniform(0, AFTER_START_S)
-    if not (child.await_step(journal, step) and child.kill_after(delay_s)):
+    if not (child.outlives(lambda: step in steps(journal)[0]) and child.kill_after(delay_s)):
         return None
     return _describe(step, delay_s, journal)
 

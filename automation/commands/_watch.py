@@ -10,7 +10,7 @@ from automation.adapters import checker
 from automation.commands._command import progress
 from automation.commands._session import Session
 from automation.model.actions import MakeKeys
-from automation.model.catalog import Catalog, PostgresqlStandby, Redeploy
+from automation.model.catalog import Catalog, PostgresqlStandby, Redeploy, load_catalog
 from automation.model.errors import ConfigError
 from automation.recovery.overlap import Record, Writability, fold_writability, read_record
 
@@ -54,11 +54,12 @@ def find_vantages(session: Session, catalog: Catalog) -> tuple[str, ...]:
     return tuple(dict.fromkeys(hosts))
 
 
-def begin_watch(session: Session, catalog: Catalog, watch_id: str) -> Watching:
+def begin_watch(session: Session, watch_id: str) -> Watching:
     """Make the checker's role on the primary and start a checker at every vantage."""
     from automation.adapters import keys
 
     session.environment.require_lab()
+    catalog = load_catalog(session.environment.folder / "services.yml")
     databases = find_databases(catalog)
     keys.make(MakeKeys(secrets=(checker.SECRET,)), session.context(watch_id))
     password = (session.state / "secrets" / checker.SECRET).read_text().strip()

@@ -20,7 +20,6 @@ from automation.commands._session import Session, open_session
 from automation.commands._watch import begin_watch, end_watch, let_time_pass
 from automation.commands.lab import take_down
 from automation.model.actions import CutLink, HealLink
-from automation.model.catalog import load_catalog
 
 ENV = os.environ.get("MAINSTAY_LAB", "lab")
 WATCH_S, GLANCE_S = 20, 3
@@ -83,7 +82,7 @@ def test_a_dark_site_is_never_replaced(city: Session, tmp_path: Path) -> None:
 
 def test_a_standby_promoted_by_hand_beside_a_living_primary_is_found(city: Session, tmp_path: Path) -> None:
     """The checkers can fail: without a fence both nodes take writes, and the overlap names them."""
-    watching = begin_watch(city, load_catalog(city.environment.folder / "services.yml"), tmp_path.name)
+    watching = begin_watch(city, tmp_path.name)
     ctx = city.context("planted")
     nspawn.cut_link(CutLink(sites=LINK), ctx)
     promote = ["sudo", "-n", "-u", "postgres", "psql", "-Xqc", "select pg_promote()"]
