@@ -14,11 +14,20 @@ from pathlib import Path
 import pytest
 
 from automation.adapters.postgresql import observe
+from automation.engine.dispatch import perform, verify
 from automation.engine.fold import Folded, fold
 from automation.engine.journal import read_journal
 from automation.engine.run import make_run_folder, run_plan
 from automation.engine.units import FOLDER, unit_name
-from automation.model.actions import Action, CloneStandby, Promote
+from automation.model.actions import (
+    Action,
+    BlockServer,
+    CloneStandby,
+    PowerOffServer,
+    Promote,
+    SwapAddress,
+)
+from automation.model.errors import AdapterError
 from automation.model.plan import Plan, Step
 from automation.model.records import StepStarted, StepVerified
 from tests.lab.city import City
@@ -38,7 +47,7 @@ def city(folder: Path) -> Iterator[City]:
     city = City("resume", "10.62", folder)
     try:
         city.up()
-        assert city.converge(limit="postgresql") > 0
+        assert city.converge(limit="postgresql:dns") > 0
         city.sql("pg-a", "create table kept (n int)", "insert into kept values (1)")
         yield city
     finally:
@@ -168,6 +177,37 @@ def test_a_controller_killed_while_a_standby_is_promoted_promotes_it_once(city: 
     after = observe("pg-b", "15/main", city.connections.remote("pg-b"))
     assert (after.in_recovery, after.timeline) == (False, seen.timeline + 1)
     assert city.sql("pg-b", "insert into kept values (3)", "select count(*) from kept") == "3"
+
+
+def test_what_the_fake_city_promises_is_so_done_again_an_action_changes_nothing(city: City) -> None:
+    """tests/fakes/city.py relies on this; the promotion before was of another run."""
+    now = observe("pg-b", "15/main", city.connections.remote("pg-b"))
+    promote = Promote(
+        host="pg-b",
+        cluster="15/main",
+        expect_system_identifier=now.system_identifier,
+        expect_timeline=now.timeline - 1,
+    )
+    ctx = city.run_context("again").for_step("db/step", 30.0)
+    seen = verify(promote, ctx)
+    assert (seen.state, seen.outcome is not None) == ("done", True), "no unit of this run, and yet promoted"
+    old, new = (city.inventory.server(name).address for name in ("pg-a", "pg-b"))
+    actions: tuple[Action, ...] = (
+        PowerOffServer(host="pg-a"),
+        BlockServer(host="pg-a"),
+        SwapAddress(name="pay-db.city.lab", old=old, new=new, servers=("dns-b",), required=("dns-b",)),
+    )
+    assert [perform(action, ctx).changed for action in actions] == [True, True, True]
+    assert [perform(action, ctx).changed for action in (promote, *actions)] == [False] * 4
+    assert verify(promote, ctx).state == "in_progress", "its own unit has ended; joining it reads its answer"
+    stale = SwapAddress(
+        name="pay-db.city.lab", old="192.0.2.1", new="192.0.2.2", servers=("dns-b",), required=("dns-b",)
+    )
+    with pytest.raises(AdapterError, match="refused to change"):
+        perform(stale, ctx)
+    wrong = promote.model_copy(update={"expect_timeline": now.timeline + 5})
+    with pytest.raises(AdapterError, match="not promoted"):
+        perform(wrong, city.run_context("wrong").for_step("db/step", 30.0))
 
 
 def _await(true: Callable[[], bool], limit_s: float = 20.0) -> None:
