@@ -125,11 +125,13 @@ class Lab:
         """
         known = self._managed(server)
         if server in self.record.fences:
-            raise LabError(f"server {server} is fenced; it stays off", hint="unblock_server first")
+            raise LabError(f"server {server} is fenced; it stays off", hint="unblock_server")
         if known.site in self.record.failed_sites:
-            raise LabError(f"server {server} stays off: site {known.site} has no power", hint="heal_site")
+            raise LabError(
+                f"server {server} stays off: site {known.site} has no power", hint=f"heal_site {known.site}"
+            )
         if not known.autostart and not autostart:
-            raise LabError(f"server {server} is kept off", hint="start it with autostart: true")
+            raise LabError(f"server {server} is kept off", hint="autostart")
         with self.store.change() as draft:
             draft.servers[server].power = "on"
             draft.servers[server].autostart = True
@@ -149,37 +151,15 @@ class Lab:
         self.events.write("server_powered_off", since=began, server=server, autostart=autostart)
         return self.server_state(server)
 
-    def shut_down_server(self, server: str, timeout_s: float = 30.0) -> Answer:
-        """Shut a server down in good order; after the timeout its power is cut."""
-        self._managed(server)
-        began = Moment()
-        with self.store.change() as draft:
-            draft.servers[server].power = "off"
-        machine = self._machine(server)
-        with machine.lock:
-            orderly = machine.shut_down(timeout_s)
-        self.events.write("server_shut_down", since=began, server=server, orderly=orderly)
-        return {**self.server_state(server), "orderly": orderly}
-
-    def delete_server(self, server: str) -> Answer:
-        """Power a server off, and delete it with its disk."""
-        self._managed(server)
-        self.power_off_server(server, autostart=False)
-        self.unblock_server(server)
-        with self.store.change() as draft:
-            del draft.servers[server]
-        self.machines.pop(server).disk.delete()
-        self.events.write("server_deleted", server=server)
-        return {"server": server, "power": "absent"}
-
     def block_server(self, server: str) -> Answer:
         """Fence a server off the network; lasts until it is unblocked, whatever else happens."""
         known = self._managed(server)
         began = Moment()
-        with self.store.change() as draft:
-            draft.fences = sorted({*draft.fences, server})
-        self.network.set_port(server, self.topology.site(known.site), False)
-        self.network.prohibit(known.address, True)
+        with self._machine(server).port:
+            with self.store.change() as draft:
+                draft.fences = sorted({*draft.fences, server})
+            self.network.set_port(server, self.topology.site(known.site), False)
+            self.network.prohibit(known.address, True)
         self.events.write("server_blocked", since=began, server=server)
         return self.server_state(server)
 
@@ -187,10 +167,11 @@ class Lab:
         """Lift the network fence of a server."""
         known = self._managed(server)
         began = Moment()
-        with self.store.change() as draft:
-            draft.fences = [name for name in draft.fences if name != server]
-        self.network.prohibit(known.address, False)
-        self.network.set_port(server, self.topology.site(known.site), True)
+        with self._machine(server).port:
+            with self.store.change() as draft:
+                draft.fences = [name for name in draft.fences if name != server]
+            self.network.prohibit(known.address, False)
+            self.network.set_port(server, self.topology.site(known.site), True)
         self.events.write("server_unblocked", since=began, server=server)
         return self.server_state(server)
 
@@ -237,17 +218,13 @@ class Lab:
         self._set_links("site_rejoined", self._links_of(site), {"up": True})
         return self._site_state(site)
 
-    def cut_link(self, sites: tuple[str, str], one_way: bool = False) -> Answer:
-        """Cut the WAN between two sites; one way means from the first to the second."""
-        return self._change_links("link_cut", sites, one_way, {"up": False})
+    def cut_link(self, sites: tuple[str, str]) -> Answer:
+        """Cut the WAN between two sites."""
+        return self._set_links("link_cut", self.topology.link_names(sites), {"up": False})
 
-    def heal_link(self, sites: tuple[str, str], one_way: bool = False) -> Answer:
+    def heal_link(self, sites: tuple[str, str]) -> Answer:
         """Mend the WAN between two sites."""
-        return self._change_links("link_healed", sites, one_way, {"up": True})
-
-    def set_link(self, sites: tuple[str, str], one_way: bool = False, **condition: object) -> Answer:
-        """Change delay_ms, jitter_ms, loss or rate_mbit of the WAN between two sites."""
-        return self._change_links("link_set", sites, one_way, condition)
+        return self._set_links("link_healed", self.topology.link_names(sites), {"up": True})
 
     # --- disks -----------------------------------------------------------------------------
 
@@ -256,15 +233,18 @@ class Lab:
         began = Moment()
         with self._all_held() as machines:
             orderly = in_parallel(lambda machine: machine.shut_down(timeout_s), machines.values())
-            self.saved.save(name, self._disks(), self.record)
+            cut = [server for server, well in zip(machines, orderly, strict=True) if not well]
+            if not cut:
+                self.saved.save(name, self._disks(), self.record)
         booted = self._boot_all(self.record.servers)
+        if cut:
+            raise LabError(
+                f"{', '.join(cut)} did not shut down within {timeout_s:.0f} s and lost power; all servers "
+                "were booted again, no disk was saved",
+                hint="try again",
+            )
         self.events.write("disks_saved", since=began, name=name)
-        return {
-            "name": name,
-            "servers": sorted(self.record.servers),
-            "booted": booted,
-            "orderly": all(orderly),
-        }
+        return {"name": name, "servers": sorted(self.record.servers), "booted": booted}
 
     def restore_disks(self, name: str) -> Answer:
         """Cut all power; put disks, power settings, fences and links back as they were saved; boot."""
@@ -328,14 +308,18 @@ class Lab:
             if not machine.stopped.is_set() or not self.record.boots_by_itself(name):
                 return False
 
-            def plug_in() -> str:
-                return self.network.attach(name, site, known.address, fenced=name in self.record.fences)
-
             def unplug() -> None:
                 self.network.detach(name, site)
 
-            machine.boot(known, plug_in, unplug)
+            machine.boot(known, lambda: self._plug_in(name), unplug)
             return True
+
+    def _plug_in(self, name: str) -> str:
+        """Plug a server in, as it boots or reboots; no fence comes or goes meanwhile."""
+        known = self._known(name)
+        with self._machine(name).port:
+            fenced = name in self.record.fences
+            return self.network.attach(name, self.topology.site(known.site), known.address, fenced=fenced)
 
     def _boot_all(self, names: Iterable[str]) -> list[str]:
         wanted = list(names)
@@ -386,16 +370,11 @@ class Lab:
             if site.name not in self.record.failed_sites:
                 self.network.route_wan(site)
 
-    def _change_links(
-        self, event: str, sites: tuple[str, str], one_way: bool, condition: dict[str, object]
-    ) -> Answer:
-        return self._set_links(event, self.topology.link_names(sites, one_way), condition)
-
     def _links_of(self, site: str) -> tuple[str, ...]:
         """Name every directed link that leads from or to a site."""
         place = self.topology.site(site).name
         others = [other for other in self.topology.sites if other != place]
-        return tuple(name for other in others for name in self.topology.link_names((place, other), False))
+        return tuple(name for other in others for name in self.topology.link_names((place, other)))
 
     def _set_links(self, event: str, names: Sequence[str], condition: dict[str, object]) -> Answer:
         began = Moment()
@@ -441,10 +420,10 @@ REQUESTS: Mapping[str, Callable[..., Answer]] = {
     for method in (
         Lab.identify,
         Lab.status, Lab.server_state,
-        Lab.create_server, Lab.start_server, Lab.power_off_server, Lab.shut_down_server, Lab.delete_server,
+        Lab.create_server, Lab.start_server, Lab.power_off_server,
         Lab.block_server, Lab.unblock_server,
         Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.rejoin_site,
-        Lab.cut_link, Lab.heal_link, Lab.set_link,
+        Lab.cut_link, Lab.heal_link,
         Lab.save_disks, Lab.restore_disks, Lab.inspect_disk,
     )
 }  # fmt: skip

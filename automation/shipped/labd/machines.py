@@ -44,11 +44,6 @@ class Disk:
         if os.path.ismount(self.root):
             unmount(str(self.root), MNT_DETACH)
 
-    def delete(self) -> None:
-        """Delete the disk with all that is on it."""
-        self.release()
-        shutil.rmtree(self.folder)
-
 
 class Machine:
     """One server's container; `stopped` is set while nothing of it runs."""
@@ -56,6 +51,7 @@ class Machine:
     def __init__(self, name: str, disk: Disk, cgroup: Path) -> None:
         self.name, self.disk, self.cgroup = name, disk, cgroup
         self.lock = threading.Lock()  # one power change at a time
+        self.port = threading.Lock()  # one change of its port and fence at a time; never held while it dies
         self.stopped = threading.Event()
         self.stopped.set()
         self.boots = 0

@@ -68,12 +68,12 @@ class Topology:
         if address in (str(place.gateway), str(self.control_address)):
             raise TopologyError(f"server {name}: {address} is taken by the gateway or the control node")
 
-    def link_names(self, sites: tuple[str, str], one_way: bool) -> tuple[str, ...]:
-        """Name the directed WAN links between two sites."""
+    def link_names(self, sites: tuple[str, str]) -> tuple[str, str]:
+        """Name the two directed WAN links between two sites."""
         first, second = (self.site(site).name for site in sites)
         if first == second:
             raise TopologyError(f"no WAN link leads from {first} to itself")
-        return (f"{first}>{second}",) if one_way else (f"{first}>{second}", f"{second}>{first}")
+        return f"{first}>{second}", f"{second}>{first}"
 
 
 def parse(text: str) -> Topology:
@@ -130,7 +130,7 @@ def _check(topology: Topology) -> None:
     if topology.control_address not in topology.site(topology.control_site).subnet:
         raise TopologyError("the control node's address is outside its site")
     for link in topology.links:
-        topology.link_names((link.partition(">")[0], link.partition(">")[2]), one_way=True)
+        topology.link_names((link.partition(">")[0], link.partition(">")[2]))
 
 
 def mac_of(address: str) -> str:
