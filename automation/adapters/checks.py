@@ -58,10 +58,9 @@ def run(action: RunChecks, ctx: Context) -> Outcome:
         raise AdapterError(f"checks could not run: {(done.stdout + done.stderr).strip()[-400:]}")
     evidence = _read_results(results)
     if done.returncode or evidence.passed == 0:
-        raise NotMet(
-            f"{evidence.failed} of {evidence.passed + evidence.failed} checks failed: "
-            + "; ".join(evidence.failures)
-        )
+        said = f"{evidence.passed} passed, {evidence.failed} failed, {evidence.skipped} skipped"
+        failures = f": {'; '.join(evidence.failures)}" if evidence.failures else ""
+        raise NotMet(f"checks {' '.join(action.paths)}: {said}{failures}", evidence=evidence)
     return Outcome(changed=False, summary=f"{evidence.passed} checks passed", evidence=evidence)
 
 

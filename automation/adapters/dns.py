@@ -32,8 +32,8 @@ _Answer = Literal["updated", "was-new"]
 def swap_address(action: SwapAddress, ctx: Context) -> Outcome:
     """Replace the one A record of a name on all servers that answer.
 
-    A server that holds the new address already is left alone; one that holds any
-    other address than the old one refuses, and that fails the step.
+    A server that holds the new address already is left alone. One that is required and holds any other
+    address than the old one fails the step; one that is not required is told of, to be reconciled.
     """
     key = _key(ctx)
     pool = ThreadPoolExecutor(max_workers=len(action.servers))
@@ -57,8 +57,13 @@ def swap_address(action: SwapAddress, ctx: Context) -> Outcome:
     evidence = DnsChange(name=action.name, old=action.old, new=action.new, updated=updated, reconcile=late)
     summary = f"{action.name} is {action.new} on {', '.join(updated)}"
     if late:
-        summary += f"; reconcile before use: {', '.join(late)}"
+        summary += f"; reconcile before use: {', '.join(_told(name, answers[name]) for name in late)}"
     return Outcome(changed="updated" in answers.values(), summary=summary, evidence=evidence)
+
+
+def _told(server: str, answer: _Answer | AdapterError | None) -> str:
+    """Tell a server that answered and refused from one that was not heard in time."""
+    return f"{server} ({answer})" if isinstance(answer, AdapterError) and not answer.transient else server
 
 
 def _settled(job: "Future[_Answer]") -> _Answer | AdapterError | None:

@@ -39,6 +39,8 @@ class DrillRow(Model):
 
     run_id: str
     verdict: str
+    acknowledged: int
+    missing: int
     services: tuple[ServiceRow, ...]
 
     @property
@@ -148,14 +150,21 @@ def fold_row(report: DrillReport) -> DrillRow:
         )
         for row in report.services
     )
-    return DrillRow(run_id=report.run_id, verdict=report.verdict, services=services)
+    ledgers = {row.loss for row in report.services}  # a database and what writes to it share theirs
+    return DrillRow(
+        run_id=report.run_id,
+        verdict=report.verdict,
+        acknowledged=sum(loss.acknowledged for loss in ledgers),
+        missing=sum(len(loss.missing) for loss in ledgers),
+        services=services,
+    )
 
 
 def summary(rows: Sequence[DrillRow]) -> str:
     """Say what a campaign showed in one line."""
     outages = [max(row.rta_s or 0.0 for row in drill.services) for drill in rows]
-    lost = sum(row.missing for drill in rows for row in drill.services)
-    acknowledged = sum(row.acknowledged for drill in rows for row in drill.services)
+    lost = sum(drill.missing for drill in rows)
+    acknowledged = sum(drill.acknowledged for drill in rows)
     met = sum(drill.verdict == "met" for drill in rows)
     middle = format_duration(statistics.median(outages))
     return (
@@ -165,7 +174,7 @@ def summary(rows: Sequence[DrillRow]) -> str:
 
 def _in_words(row: DrillRow) -> str:
     worst = max((service.rta_s or 0.0 for service in row.services), default=0.0)
-    lost = sum(service.missing for service in row.services)
+    lost = row.missing
     return (
         f"{row.verdict}, outage {format_duration(worst)}, {lost} acknowledged writes lost (run {row.run_id})"
     )

@@ -4,11 +4,12 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from automation.engine import dispatch
 from automation.engine.context import RunContext
-from automation.model.errors import AdapterError, AutomationError, OutcomeUnknown
+from automation.model.errors import AdapterError, AutomationError, NotMet, OutcomeUnknown
+from automation.model.evidence import Evidence
 from automation.model.logs import redact
 from automation.model.plan import Step
 from automation.model.records import Failure, GateAnswered, Outcome, Progress
@@ -70,4 +71,5 @@ def failure_of(exc: Exception, step: Step, ctx: RunContext) -> Failure:
         hint=exc.hint if isinstance(exc, AutomationError) else None,
         known=known,
         transient=isinstance(exc, AdapterError) and exc.transient,
+        evidence=cast("Evidence | None", exc.evidence) if isinstance(exc, NotMet) else None,
     )

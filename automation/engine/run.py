@@ -28,7 +28,7 @@ from automation.engine.journal import Journal, read_journal
 from automation.engine.lock import hold
 from automation.engine.watching import beating, keep_progress
 from automation.model.actions import Action
-from automation.model.errors import AutomationError, PreflightError
+from automation.model.errors import AutomationError, ConfigError, PreflightError
 from automation.model.plan import PLAN_FORMAT, Plan, Step
 from automation.model.records import (
     AbortStarted,
@@ -76,6 +76,7 @@ def run_plan(
         PreflightError: it was not admitted, or its folder cannot be written; nothing was changed.
         StepFailed: the journal cannot be written; what ran has ended or will be looked at.
     """
+    refuse_faults(plan, ctx.environment.kind)
     for address in {action.do for step in plan.steps for action in _actions(step)}:
         load(address)  # now, not in the middle of an outage
     with _locked(plan, ctx, actor, plan.name):
@@ -84,6 +85,19 @@ def run_plan(
         with _opened(plan, ctx, hooks or Hooks()) as run:
             run.append(_opening(plan, ctx.run_id, actor))
             return _go_on(run, work)
+
+
+def refuse_faults(plan: Plan, kind: str) -> None:
+    """Refuse a plan that breaks things anywhere but in a lab.
+
+    Raises:
+        ConfigError: names the step; nothing was started.
+    """
+    faults = [step.id for step in plan.steps if any(action.effect == "fault" for action in _actions(step))]
+    if faults and kind != "lab":
+        raise ConfigError(
+            f"step {faults[0]} puts a fault into {plan.environment}, which is no lab; nothing was done"
+        )
 
 
 def resume_run(

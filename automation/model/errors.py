@@ -89,6 +89,10 @@ class OutcomeUnknown(StepFailed):
 
 
 class NotMet(AutomationError):
-    """Ran to the end, but checks or objectives failed."""
+    """Ran to the end, but checks or objectives failed; `evidence` is what a step saw, for its journal."""
 
     exit_code = 6
+
+    def __init__(self, message: str, *, evidence: object = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.evidence = evidence

@@ -117,7 +117,12 @@ class _Reader:
             return self._mapping(node, where)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(child, (*where, index)) for index, child in enumerate(node.value)]
-        return self._scalars.construct_object(node, deep=True)
+        try:
+            return self._scalars.construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError, OverflowError, AttributeError) as exc:
+            said = getattr(exc, "problem", None) or exc
+            self._fault(node, where, f"not a plain value: {said}")
+            return None
 
     def _mapping(self, node: yaml.MappingNode, where: _Path) -> dict[str, object]:
         values: dict[str, object] = {}

@@ -108,6 +108,7 @@ class Failure(Model):
     hint: str | None = None
     known: bool = True
     transient: bool = False
+    evidence: Evidence | None = None
 
 
 ProgressState = Literal["done", "not_done", "in_progress", "unknown"]

@@ -139,8 +139,8 @@ class _Fold:
         )
 
     def evidence(self) -> tuple[Evidence, ...]:
-        outcomes = (end.outcome for end in self.ends.values())
-        return tuple(one.evidence for one in outcomes if one is not None and one.evidence is not None)
+        ends = (end.outcome or end.failure for end in self.ends.values())
+        return tuple(one.evidence for one in ends if one is not None and one.evidence is not None)
 
     def all(self, kind: type[_E]) -> tuple[_E, ...]:
         return tuple(one for one in self.evidence() if isinstance(one, kind))

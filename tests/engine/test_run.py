@@ -349,3 +349,16 @@ def test_progress_is_kept_with_its_step_and_without_secrets(ctx: RunContext) -> 
     run(make_plan(step("a")), ctx, Work(perform=perform))
     (line,) = (ctx.artifacts.parent / "progress.log").read_text().splitlines()
     assert line.split("\t")[1:] == ["a", "logging in with [redacted]"]
+
+
+def test_a_fault_is_refused_outside_a_lab() -> None:
+    from automation.engine.run import refuse_faults
+    from automation.model.actions import FailSite
+    from automation.model.errors import ConfigError
+    from automation.model.plan import Plan, Step
+
+    step = Step(id="fault", run=FailSite(site="city-hall"), why="test")
+    plan = Plan(name="test", environment="city", mode="exercise", steps=(step,))
+    refuse_faults(plan, "lab")
+    with pytest.raises(ConfigError, match="no lab"):
+        refuse_faults(plan, "production")
