@@ -27,7 +27,7 @@ def bring_up(session: Session, *, json: bool = False) -> int:
     """Make every declared server run; give the exit code."""
     from automation.adapters import nspawn
 
-    nspawn.preflight(session.state, session.environment, progress)
+    nspawn.preflight(session.state, session.environment, progress, servers=len(session.inventory.servers))
     wanted = plan_provisioning(session)
     for server, reason in wanted.left_alone.items():
         print(f"left alone: {server} ({reason})", file=sys.stderr)
@@ -51,7 +51,7 @@ def build_images(session: Session) -> None:
     """Build the images that the servers need and the state folder lacks."""
     from automation.adapters import nspawn
 
-    nspawn.preflight(session.state, session.environment, progress)
+    nspawn.preflight(session.state, session.environment, progress, servers=len(session.inventory.servers))
     plan = plan_provisioning(session).plan
     steps = tuple(step for step in plan.steps if isinstance(step.run, BuildImage))
     if steps:

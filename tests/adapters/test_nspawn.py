@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from automation.adapters.nspawn import hostkeys, image, machine, remains, seeds, supervisor
+from automation.adapters.nspawn import hostkeys, image, machine, remains, seeds, status, supervisor
 from automation.adapters.nspawn.hostkeys import HostKey
 from automation.model.environment import Inventory, LabSettings, Server
 from automation.model.errors import AdapterError, PreflightError
@@ -148,6 +148,15 @@ def test_a_folder_that_cannot_hold_disks_is_refused(folder: str) -> None:
         supervisor.refuse_odd_path(Path(folder))
 
 
+def test_a_lab_that_does_not_run_still_tells_which_sites_have_no_power(tmp_path: Path) -> None:
+    pg_a = {"site": "north", "address": "10.9.1.20", "image": "/i", "autostart": True, "power": "on"}
+    record = {"servers": {"pg-a": pg_a}, "fences": [], "failed_sites": ["north"], "links": {}}
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab/state.json").write_text(json.dumps(record))
+    seen = status.read(tmp_path, "t1")
+    assert (seen.running, seen.failed_sites, seen.servers["pg-a"].power) == (False, ("north",), "off")
+
+
 # --- preflight --------------------------------------------------------------------------------
 
 
@@ -178,11 +187,38 @@ def test_no_daemon_policy_is_removed_again_even_after_an_error(tmp_path: Path) -
     assert not policy.exists()
 
 
+def test_a_policy_left_by_an_installation_cut_short_is_removed_once_nobody_uses_it(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    with machine.no_daemons(policy):
+        assert machine.remove_policy(policy) is False
+    policy.write_text(machine.POLICY_TEXT)
+    assert [machine.remove_policy(policy), policy.exists()] == [True, False]
+    assert machine.remove_policy(policy) is False
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel lacks", "network lacks"])
+def test_a_refusal_tells_whether_packages_were_installed(
+    kernel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr(machine.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(machine, "remove_policy", lambda: False)
+    monkeypatch.setattr(machine, "missing_packages", lambda: ("iproute2",))
+    monkeypatch.setattr(machine, "install", lambda packages, say: installed.extend(packages))
+    monkeypatch.setattr(machine, "_problems", lambda *_: ["it lacks"] if kernel or installed else [])
+    with pytest.raises(PreflightError) as refusal:
+        machine.check(LAB, tmp_path, servers=7, say=print)
+    said = "nothing was changed" if kernel else "iproute2 installed, nothing else was changed"
+    assert str(refusal.value) == f"this machine cannot hold the lab; {said}\nit lacks"
+    assert bool(installed) is not kernel
+
+
 def test_a_policy_of_the_machines_own_is_left_alone(tmp_path: Path) -> None:
     policy = tmp_path / "policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 0\n")
     with machine.no_daemons(policy):
         assert policy.read_text() == "#!/bin/sh\nexit 0\n"
+    assert machine.remove_policy(policy) is False
     assert policy.exists()
 
 

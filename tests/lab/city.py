@@ -69,7 +69,7 @@ class City:
         return replace(self.context, run_id=run_id, artifacts=artifacts)
 
     def up(self) -> None:
-        nspawn.preflight(self.state, self.environment, print)
+        nspawn.preflight(self.state, self.environment, print, servers=len(self.inventory.servers))
         keys.make(MakeKeys(secrets=SECRETS), self.context)
         nspawn.build_image(BuildImage(image="debian-12"), self.context)
         nspawn.start_lab(StartLab(), self.context)

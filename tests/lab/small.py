@@ -75,7 +75,7 @@ class Small:
 
     def up(self) -> None:
         """Bring everything up, as lab.up would."""
-        nspawn.preflight(self.state, self.environment, self.say)
+        nspawn.preflight(self.state, self.environment, self.say, servers=len(self.inventory.servers))
         keys.make(MakeKeys(secrets=()), self)
         nspawn.build_image(BuildImage(image="debian-12"), self)
         nspawn.start_lab(StartLab(), self)

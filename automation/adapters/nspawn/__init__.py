@@ -59,7 +59,7 @@ def observe(
         missing_images=missing,
         missing_keys=missing_keys,
         servers=status.observed(seen),
-        failed_sites=tuple(name for name, site in seen.sites.items() if site.power == "failed"),
+        failed_sites=seen.failed_sites,
     )
 
 
@@ -68,7 +68,7 @@ def describe(state: Path, environment: Environment) -> status.LabStatus:
     return status.read(state, environment.require_lab().id)
 
 
-def preflight(state: Path, environment: Environment, say: Callable[[str], None], servers: int = 12) -> None:
+def preflight(state: Path, environment: Environment, say: Callable[[str], None], *, servers: int) -> None:
     """Make sure that this machine can hold the lab; installs missing packages as root.
 
     Raises:
@@ -102,7 +102,7 @@ def create_server(action: CreateServer, ctx: Context) -> Outcome:
     """Make a server's disk with a host key that is pinned, and boot it."""
     known = _lab(ctx).ask("status")["servers"].get(action.host)
     if known:
-        _refuse_another(action, known)
+        _refuse_another(action, known, ctx.environment.name)
         return _outcome(known, changed=False, did="exists")
     key = hostkeys.make(action.host)
     hostkeys.pin(ctx.state / "known_hosts", action.host, action.address, key)
@@ -294,9 +294,9 @@ def _authorized_key(ctx: Context) -> str:
         raise AdapterError(f"cannot read {path}: {exc.strerror}; no server was made") from exc
 
 
-def _refuse_another(action: CreateServer, known: dict[str, Any]) -> None:
+def _refuse_another(action: CreateServer, known: dict[str, Any], environment: str) -> None:
     if (known["site"], known["address"]) != (action.site, action.address):
         raise AdapterError(
             f"server {action.host} exists at {known['site']} as {known['address']}; nothing was changed",
-            hint="./inv lab.down, then ./inv lab.up",
+            hint=f"./inv lab.down --env {environment}, then ./inv lab.up --env {environment}",
         )

@@ -1,5 +1,6 @@
 """What this machine must offer before a lab can be started on it."""
 
+import fcntl
 import ipaddress
 import json
 import os
@@ -38,27 +39,36 @@ PROBES = {
 
 
 def check(lab: LabSettings, state: Path, *, servers: int, say: Callable[[str], None]) -> None:
-    """Install missing packages, and refuse what the lab cannot work with, all of it at once.
+    """Refuse what the lab cannot work with, all of it at once; only then install missing packages.
 
     Raises:
-        PreflightError: every shortcoming with its fix; nothing but packages was changed.
+        PreflightError: every shortcoming with its fix, and whether packages were installed.
     """
     if os.geteuid() != 0:
         raise PreflightError(
             "the lab makes namespaces, mounts and containers, so it needs root; nothing was changed",
             hint="run the same command with sudo",
         )
-    install(missing_packages(), say)
-    problems = [
-        *_kernel_problems(),
-        *inotify_problems(
-            int(INOTIFY.read_text()) if INOTIFY.exists() else 0, servers, _inotify_used(lab.id)
-        ),
-        *_room_problems(state),
-        *prefix_problems(lab, _routes()),
-    ]
+    remove_policy()
+    changed, missing = "nothing was changed", missing_packages()
+    problems = _problems(lab, state, servers)
+    if missing and not problems:
+        install(missing, say)
+        changed = f"{' '.join(missing)} installed, nothing else was changed"
+        problems = _problems(lab, state, servers)  # also what only a program of those can tell
     if problems:
-        raise PreflightError("\n".join(["this machine cannot hold the lab; nothing was changed", *problems]))
+        raise PreflightError("\n".join([f"this machine cannot hold the lab; {changed}", *problems]))
+
+
+def _problems(lab: LabSettings, state: Path, servers: int) -> list[str]:
+    """List what the lab lacks here; a question that takes a missing program is left out."""
+    limit = int(INOTIFY.read_text()) if INOTIFY.exists() else 0
+    return [
+        *_kernel_problems(),
+        *inotify_problems(limit, servers, _inotify_used(lab.id)),
+        *_room_problems(state),
+        *(prefix_problems(lab, _routes()) if shutil.which("ip") else ()),
+    ]
 
 
 def missing_packages() -> tuple[str, ...]:
@@ -81,7 +91,7 @@ def install(packages: tuple[str, ...], say: Callable[[str], None]) -> None:
             f"the lab needs {names}; nothing was changed", hint="install them and run it again"
         )
     say(f"installing {names} (no daemon is started)")
-    with no_daemons():
+    with no_daemons() as held:
         for argv in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
             done = subprocess.run(
                 ["apt-get", "--quiet", *argv],
@@ -89,24 +99,48 @@ def install(packages: tuple[str, ...], say: Callable[[str], None]) -> None:
                 capture_output=True,
                 text=True,
                 check=False,
+                pass_fds=held,
             )
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip()[-400:]
-        raise PreflightError(f"apt-get could not install {names}: {words}", hint=f"apt-get install {names}")
+        raise PreflightError(
+            f"apt-get could not install {names}; what it had installed by then stays: {words}",
+            hint=f"apt-get install {names}",
+        )
 
 
 @contextmanager
-def no_daemons(policy: Path = POLICY) -> Iterator[None]:
-    """Forbid packages to start daemons, unless the machine has a policy of its own already."""
-    ours = not policy.exists() or policy.read_text() == POLICY_TEXT
-    if ours:
-        policy.write_text(POLICY_TEXT)
+def no_daemons(policy: Path = POLICY) -> Iterator[tuple[int, ...]]:
+    """Forbid packages to start daemons, unless the machine has a policy of its own already.
+
+    Gives what an installer inherits: while one of them holds the file's lock, nobody removes it.
+    """
+    if policy.exists() and policy.read_text() != POLICY_TEXT:
+        yield ()
+        return
+    with policy.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        file.truncate(0)
+        file.write(POLICY_TEXT)
+        file.flush()
         policy.chmod(0o755)
-    try:
-        yield
-    finally:
-        if ours:
+        try:
+            yield (file.fileno(),)
+        finally:
             policy.unlink(missing_ok=True)
+
+
+def remove_policy(policy: Path = POLICY) -> bool:
+    """Remove the file that an installation cut short has left; tell whether there was one."""
+    try:
+        with policy.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = file.read() == POLICY_TEXT
+            if ours:
+                policy.unlink()
+    except OSError:  # none, not ours to remove, or in use
+        return False
+    return ours
 
 
 def inotify_problems(limit: int, servers: int, used: int) -> list[str]:
@@ -152,6 +186,7 @@ def _kernel_problems() -> list[str]:
     problems = [
         f"the kernel lacks {feature}: {failure}; fix: another kernel, or not inside a container"
         for feature, script in PROBES.items()
+        if shutil.which(script.split()[0])
         if (failure := _probe(script))
     ]
     kinds = {

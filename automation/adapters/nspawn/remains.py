@@ -7,6 +7,7 @@ from pathlib import Path
 
 from automation.adapters.nspawn.cgroups import end_lab_processes, refuse_foreign
 from automation.adapters.nspawn.hostkeys import forget_all
+from automation.adapters.nspawn.machine import remove_policy
 from automation.model.errors import AdapterError
 
 VANISH_S = 2.0  # the kernel removes namespaces and their links shortly after the last process
@@ -26,6 +27,7 @@ def remove(state: Path, lab_id: str) -> str:
         "network link" if remove_link(f"ms-{lab_id}") else "",
         "mounts" if unmount_all(state / "lab", lab_id) else "",
         "disks" if _remove_folder(state / "lab", lab_id) else "",
+        "policy-rc.d of an installation cut short" if remove_policy() else "",
     ]
     forget_all(state / "known_hosts")
     return ", ".join(part for part in removed if part)

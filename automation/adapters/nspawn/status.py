@@ -41,7 +41,7 @@ class LabServer(Model):
 
 
 class LabStatus(Model):
-    """A whole lab; when it does not run, only its servers are known."""
+    """A whole lab; when it does not run, only its servers and the sites without power are known."""
 
     lab_id: str
     running: bool
@@ -49,6 +49,7 @@ class LabStatus(Model):
     sites: Mapping[str, LabSite] = {}
     links: Mapping[str, LabLink] = {}
     servers: Mapping[str, LabServer] = {}
+    failed_sites: tuple[str, ...] = ()
     saved_disks: tuple[str, ...] = ()
 
 
@@ -56,15 +57,17 @@ def read(state: Path, lab_id: str) -> LabStatus:
     """Ask the supervisor; if none runs, read what it recorded."""
     lab = Supervisor(state, lab_id)
     if not lab.answers():
-        return LabStatus(lab_id=lab_id, running=False, servers=_recorded(state / "lab/state.json"))
+        return _recorded(lab_id, state / "lab/state.json")
     seen = lab.ask("status")
+    sites = {name: _site(shown) for name, shown in seen["sites"].items()}
     return LabStatus(
         lab_id=seen["lab_id"],
         running=True,
         wan=seen["wan"]["method"],
-        sites={name: _site(shown) for name, shown in seen["sites"].items()},
+        sites=sites,
         links={name: LabLink(**condition) for name, condition in seen["wan"]["links"].items()},
         servers={name: _server(shown) for name, shown in seen["servers"].items()},
+        failed_sites=tuple(name for name, site in sites.items() if site.power == "failed"),
         saved_disks=tuple(seen["saved_disks"]),
     )
 
@@ -88,12 +91,12 @@ def _server(shown: Mapping[str, object]) -> LabServer:
     return LabServer.model_validate({name: shown[name] for name in LabServer.model_fields})
 
 
-def _recorded(path: Path) -> dict[str, LabServer]:
-    """Read the servers of a lab that does not run: all are off, a fence stays a fence."""
+def _recorded(lab_id: str, path: Path) -> LabStatus:
+    """Read the record of a lab that does not run: all servers are off, a fence stays a fence."""
     if not path.exists():
-        return {}
+        return LabStatus(lab_id=lab_id, running=False)
     record = json.loads(path.read_text())
-    return {
+    servers = {
         name: LabServer(
             site=server["site"],
             address=server["address"],
@@ -104,3 +107,5 @@ def _recorded(path: Path) -> dict[str, LabServer]:
         )
         for name, server in record["servers"].items()
     }
+    failed = tuple(record["failed_sites"])
+    return LabStatus(lab_id=lab_id, running=False, servers=servers, failed_sites=failed)
