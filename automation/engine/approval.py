@@ -65,6 +65,7 @@ def require(
         return ()
     known = recorded or {}
     left = [ask(ctx.artifacts.parent, request) for request in requests]
+    _refuse_nobody(left, ctx.environment)
     signers = load_signers(
         ctx.environment.approvals.allowed_signers, checkout=ctx.environment.folder.parents[1]
     )
@@ -106,6 +107,18 @@ def _look(
         except PreflightError as exc:
             refused.append(str(exc))
     return _Found(request, tuple(good), tuple(refused), choose(request.rule.roles, good))
+
+
+def _refuse_nobody(requests: Sequence[Request], environment: Environment) -> None:
+    """See that who asks is a person: from root alone nobody can tell whether it was the approver."""
+    for request in requests:
+        strict = environment.kind != "lab" and not request.rule.requester_may_approve
+        if strict and request.requester in ("", "root"):
+            raise PreflightError(
+                f"run {request.run_id} was asked for by {request.requester or 'nobody'}, which is no person, "
+                "so nobody can tell whether its approver is another one; nothing was changed",
+                hint="log in as yourself and start a new run with sudo",
+            )
 
 
 def choose(roles: Sequence[str], approvals: Sequence[Verified]) -> tuple[Verified, ...] | None:

@@ -117,15 +117,18 @@ def sign_text(content: str, key: Path, namespace: str) -> str:
     argv = ["ssh-keygen", "-Y", "sign", "-q", "-n", namespace, "-f", str(key)]
     # On a terminal ssh-keygen itself says what it waits for, such as a touch of a hardware key.
     stderr = None if sys.stderr.isatty() else subprocess.PIPE
-    done = subprocess.run(
-        argv,
-        input=content,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        check=False,
-        timeout=SIGN_TIMEOUT_S,
-    )
+    try:
+        done = subprocess.run(
+            argv,
+            input=content,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            check=False,
+            timeout=SIGN_TIMEOUT_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise ConfigError(f"ssh-keygen could not sign with {key}: {exc}; nothing was signed") from exc
     if done.returncode or "BEGIN SSH SIGNATURE" not in done.stdout:
         raise ConfigError(f"ssh-keygen could not sign with {key}: {(done.stderr or '').strip()}")
     return done.stdout
@@ -169,7 +172,12 @@ def fingerprint(blob: bytes) -> str:
 
 
 def _verify(argv: list[str], content: str, signer: Signer) -> None:
-    done = subprocess.run(argv, input=content, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    try:
+        done = subprocess.run(
+            argv, input=content, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise BadSignature(f"ssh-keygen could not check it: {exc}") from exc
     if done.returncode == 0:
         return
     if "incorrect signature" in done.stderr:

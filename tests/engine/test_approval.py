@@ -309,6 +309,28 @@ def test_the_requester_may_approve_where_the_plan_says_so(run: RunContext, peopl
     assert require(asked(plan), run, now=NOW)[0].principal == "asker"
 
 
+@pytest.mark.parametrize(("kind", "refused"), [("lab", False), ("production", True)])
+def test_root_is_no_person_who_could_ask_for_a_run(
+    kind: str, refused: bool, run: RunContext, people: People
+) -> None:
+    environment = run.environment.model_copy(update={"kind": kind})
+    by_root = asked(plan_of()).model_copy(update={"requester": "root"})
+    with pytest.raises(PreflightError) as refusal:
+        require(by_root, dataclasses.replace(run, environment=environment), now=NOW)
+    assert ("which is no person" in str(refusal.value)) == refused
+
+
+def test_a_signature_that_cannot_be_checked_does_not_count(
+    people: People, used: UsedNonces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = good(people)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(PreflightError, match="ssh-keygen could not check it"):
+        check(people, signed, used)
+    with pytest.raises(ConfigError, match="ssh-keygen could not sign"):
+        good(people)
+
+
 def test_an_approval_without_its_signature_file_is_refused(run: RunContext, people: People) -> None:
     signed = approved(run, people, plan_of(), "coordinator", "dr-coordinator")
     (run.artifacts.parent / "approvals" / f"{signed.nonce}.json.sig").unlink()

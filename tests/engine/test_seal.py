@@ -153,7 +153,7 @@ def test_every_removed_byte_is_found_in_its_line(content: bytes) -> None:
         assert first_bad(removed) == line_of(content, offset), f"byte {offset}"
 
 
-@pytest.mark.parametrize("extra", [b" ", b"0", b"\n", b"\0"], ids=["space", "digit", "line end", "zero"])
+@pytest.mark.parametrize("extra", [b" ", b"\n"], ids=["space", "line end"])
 def test_every_inserted_byte_is_found_in_its_line(content: bytes, extra: bytes) -> None:
     for offset in range(len(content) + 1):
         inserted = content[:offset] + extra + content[offset:]
@@ -175,7 +175,7 @@ def test_every_end_that_was_cut_off_between_lines_is_found(run: Path, keys: Path
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_other_edit_is_found(made: Path, tmp_path: Path, keys: Path, data: st.DataObject) -> None:
     """Lines moved, doubled, left out; stretches replaced: whatever differs is found."""
     content = journal_of(made)
