@@ -22,6 +22,8 @@ RECORD_APPEARS_WITHIN_S = 10.0
 # A dropped SYN is sent again after 1 s, so several are sent at once instead of waiting for that.
 REFUSED_TIMEOUT_MS = 400
 REFUSED_ATTEMPTS = 3
+# After silence: a router says no once a second, and then perhaps to the witness.
+OVERHEAR_S = 3.0
 # A write of the lab's smallest kind: what it pays does not matter, that it is counted does.
 WRITE_BODY = {"account": "mainstay-witness", "amount_cents": 1}
 
@@ -69,7 +71,13 @@ def prove_refused(action: ProveRefused, ctx: Context) -> Outcome:
             transient=True,
         )
     said, beside = set(answer["how"].split(",")), _connected(answer["same_site"])
-    if not (said & {"unreachable", "connect_refused"} or beside):
+    if "connect_refused" in said:
+        raise AdapterError(
+            f"{target} answers {vantage} that nothing listens there: it is alive and reachable, so it is not "
+            "fenced; nothing changed",
+            hint="look at the network fence: what was read back is not what holds",
+        )
+    if not ("unreachable" in said or beside):
         raise AdapterError(
             f"{target} is silent to {vantage}, and so is all of its site: no proof; nothing changed",
             hint="a router must refuse it (the network fence), or something else at its site must answer",
@@ -92,7 +100,7 @@ def _ask_a_vantage(action: ProveRefused, ctx: Context) -> tuple[str, int, dict[s
     """Ask the witness's host, or the next vantage when it is lost; give which one, and its answer."""
     argv = ["refused", "--address", action.address, "--port", str(action.port)]
     argv += ["--timeout-ms", str(REFUSED_TIMEOUT_MS), "--attempts", str(REFUSED_ATTEMPTS)]
-    argv += ["--out", _folder(ctx)]
+    argv += ["--out", _folder(ctx), "--overhear-s", str(OVERHEAR_S)]
     argv += ["--reachable", *action.reachable] if action.reachable else []
     argv += ["--same-site", *action.same_site] if action.same_site else []
     lost: list[str] = []

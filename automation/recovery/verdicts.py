@@ -39,6 +39,8 @@ def judge(
 ) -> tuple[ReportVerdict, str]:
     """The worst of run, checks and objectives, with one sentence for people."""
     if bad := [step.id for step in steps if step.status in ("failed", "unfinished")]:
+        if closed is not None and closed.status == "succeeded":
+            return "failed", f"It ran to its end, but {', '.join(bad)} did not succeed."
         waiting = sum(step.status == "not-started" for step in steps)
         behind = f"; {waiting} steps were not started" if waiting else ""
         return "failed", f"The run stopped: {', '.join(bad)} did not succeed{behind}."

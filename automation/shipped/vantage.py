@@ -141,7 +141,8 @@ def refused(arguments: argparse.Namespace) -> int:
 
     answers = connect_all(targets, arguments.timeout_ms / 1000, told_no)
     tries, controls, beside = answers[:first], answers[first:last], answers[last:]
-    if arguments.out and {answer["how"] for answer in tries} == {"connect_timeout"}:
+    alive = any(answer.get("how") == "connected" for answer in beside)
+    if arguments.out and not alive and {answer["how"] for answer in tries} == {"connect_timeout"}:
         tries = [*tries, *overhear(arguments.out, fenced, started_mono_ns, arguments.overhear_s)]
     how = {answer["how"] for answer in tries}
     # A connection that this machine could not even try proves nothing.

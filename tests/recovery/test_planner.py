@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from automation.model.actions import AwaitStreaming, BlockServer, PowerOffServer, Promote, SwapAddress
+from automation.model.actions import (
+    AwaitStreaming,
+    BlockServer,
+    LookAtRecords,
+    PowerOffServer,
+    Promote,
+    SwapAddress,
+)
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan
 from automation.recovery.planner import City, compile_drill
@@ -43,6 +50,15 @@ def test_nothing_recovers_before_the_declaration(city: City, name: str) -> None:
     for step in plan.steps:
         if step.service and step.run.effect == "change":
             assert "declare" in before(plan, step.id), step.id
+
+
+@pytest.mark.parametrize("name", DRILLS)
+def test_nothing_is_promoted_while_the_recovery_sites_dns_is_silent(city: City, name: str) -> None:
+    plan = compiled(city, name)
+    look = plan.step("payments-db/dns-answers").run
+    assert isinstance(look, LookAtRecords)
+    assert look.required == ("dns-b",)
+    assert "payments-db/dns-answers" in before(plan, "payments-db/promote")
 
 
 def test_a_fence_that_fails_halts_the_run(city: City) -> None:

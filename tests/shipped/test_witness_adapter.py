@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +19,7 @@ from automation.adapters import witness
 from automation.model.actions import AwaitFailed, AwaitGood, CollectWitness, Probe, ProveRefused, StartWitness
 from automation.model.errors import AdapterError
 from automation.model.evidence import FenceProof, ProbesSeen, WitnessRecord
-from automation.model.records import Completed, Context
+from automation.model.records import Completed, Context, Remote
 from automation.recovery.history import read_history
 from tests.shipped.payments_server import PaymentsServer
 
@@ -86,6 +86,7 @@ def ctx(tmp_path: Path, vantage: Vantage) -> Context:
             artifacts=tmp_path / "artifacts",
             timeout_s=5.0,
             remote=lambda host: vantage,
+            say=lambda text: None,
         ),
     )
 
@@ -163,15 +164,16 @@ class Fence:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.closed = int(listener.getsockname()[1])
 
-    def prove(self, port: int, *reachable: int) -> FenceProof:
-        action = ProveRefused(
-            host="client-1",
-            server="pg-a",
-            address="127.0.0.1",
-            port=port,
-            reachable=tuple(f"127.0.0.1:{one}" for one in reachable),
-            means=("fence-power", "fence-network"),
-        )
+    def prove(self, port: int, *reachable: int, **more: Any) -> FenceProof:
+        wanted: dict[str, Any] = {
+            "host": "client-1",
+            "server": "pg-a",
+            "address": "127.0.0.1",
+            "port": port,
+            "reachable": tuple(f"127.0.0.1:{one}" for one in reachable),
+            "means": ("fence-power", "fence-network"),
+        }
+        action = ProveRefused.model_validate({**wanted, **more})
         outcome = witness.prove_refused(action, self.ctx)
         assert isinstance(outcome.evidence, FenceProof)
         return outcome.evidence
@@ -196,6 +198,55 @@ def test_a_connection_made_is_no_fence(fence: Fence) -> None:
 def test_a_refusal_by_everybody_proves_nothing(fence: Fence) -> None:
     with pytest.raises(AdapterError, match="no proof") as raised:
         fence.prove(fence.closed, fence.closed)
+    assert raised.value.transient
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port that answers nobody: its queue of connections is full."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname()):
+            yield int(full.getsockname()[1])
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witness, "OVERHEAR_S", 0.1)
+    monkeypatch.setattr(witness, "REFUSED_TIMEOUT_MS", 100)
+
+
+def test_silence_alone_proves_no_fence(fence: Fence, silent: int) -> None:
+    with pytest.raises(AdapterError, match="is silent to client-1, and so is all of its site: no proof"):
+        fence.prove(silent, fence.alive)
+
+
+def test_silence_is_a_proof_where_its_neighbour_answers_in_the_same_moment(fence: Fence, silent: int) -> None:
+    proof = fence.prove(silent, fence.alive, same_site=(f"127.0.0.1:{fence.alive}",))
+    assert (proof.refused_by, proof.basis) == ("connect_timeout", "reached-same-site")
+
+
+def test_a_lost_vantage_is_replaced_by_the_next(fence: Fence, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = fence.ctx.remote
+
+    def remote(host: str) -> Remote:
+        if host == "client-1":
+            raise AdapterError("cannot log in to client-1", transient=True)
+        return known("client-1")
+
+    monkeypatch.setattr(fence.ctx, "remote", remote)
+    proof = fence.prove(fence.closed, fence.alive, else_from=("pg-b",))
+    assert proof.vantage == "pg-b"
+
+
+def test_without_any_vantage_there_is_no_proof(fence: Fence, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(host: str) -> Remote:
+        raise AdapterError(f"cannot log in to {host}", transient=True)
+
+    monkeypatch.setattr(fence.ctx, "remote", lost)
+    with pytest.raises(AdapterError, match="no vantage could be asked") as raised:
+        fence.prove(fence.closed, fence.alive, else_from=("pg-b",))
     assert raised.value.transient
 
 
