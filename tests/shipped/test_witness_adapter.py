@@ -184,9 +184,10 @@ def fence(ctx: Context, city: PaymentsServer) -> Fence:
     return Fence(ctx, city)
 
 
-def test_a_fence_is_proven_by_a_refusal_beside_an_answer(fence: Fence) -> None:
-    proof = fence.prove(fence.closed, fence.alive)
-    assert (proof.refused_by, proof.reached_instead) == ("connect_refused", (f"127.0.0.1:{fence.alive}",))
+def test_a_host_that_says_nothing_listens_is_alive_and_not_fenced(fence: Fence) -> None:
+    with pytest.raises(AdapterError, match="alive and reachable") as raised:
+        fence.prove(fence.closed, fence.alive)
+    assert not raised.value.transient
 
 
 def test_a_connection_made_is_no_fence(fence: Fence) -> None:
@@ -227,7 +228,9 @@ def test_silence_is_a_proof_where_its_neighbour_answers_in_the_same_moment(fence
     assert (proof.refused_by, proof.basis) == ("connect_timeout", "reached-same-site")
 
 
-def test_a_lost_vantage_is_replaced_by_the_next(fence: Fence, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_vantage_is_replaced_by_the_next(
+    fence: Fence, silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known = fence.ctx.remote
 
     def remote(host: str) -> Remote:
@@ -236,7 +239,7 @@ def test_a_lost_vantage_is_replaced_by_the_next(fence: Fence, monkeypatch: pytes
         return known("client-1")
 
     monkeypatch.setattr(fence.ctx, "remote", remote)
-    proof = fence.prove(fence.closed, fence.alive, else_from=("pg-b",))
+    proof = fence.prove(silent, fence.alive, else_from=("pg-b",), same_site=(f"127.0.0.1:{fence.alive}",))
     assert proof.vantage == "pg-b"
 
 
