@@ -45,6 +45,7 @@ def run(action: RunChecks, ctx: Context) -> Outcome:
             text=True,
             timeout=ctx.timeout_s,
             check=False,
+            start_new_session=True,  # a Ctrl-C at the terminal waits for steps, it does not end them
         )
     except subprocess.TimeoutExpired as exc:
         raise AdapterError(f"checks {' '.join(action.paths)}: not ended in {ctx.timeout_s:g} s") from exc

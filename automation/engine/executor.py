@@ -19,7 +19,7 @@ from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal
 from automation.engine.schedule import Schedule
 from automation.model.errors import AutomationError
-from automation.model.plan import Plan, Step
+from automation.model.plan import Gate, Plan, Step
 from automation.model.records import (
     Body,
     Failure,
@@ -142,14 +142,20 @@ class _Execution:
         return bool(self.running or self.asking or (self.delayed and not self.halted))
 
     def _start(self, step: Step) -> None:
-        answer = self.folded.gates.get(step.id)
-        if step.gate is not None and (answer is None or answer.answer == "no"):
+        if step.gate is not None and not self._is_open(step, step.gate):
             self.schedule.hold_back(step)
             self.gated.add(step.id)
             self._ask(step)
             return
         self._append(StepStarted(step=step.id))
         self._launch(step, "performed")
+
+    def _is_open(self, step: Step, gate: Gate) -> bool:
+        """Whether a gate was answered yes; where a plan wants signatures, by one of the gate's role."""
+        answer = self.folded.gates.get(step.id)
+        if answer is None or answer.answer == "no":
+            return False
+        return self.plan.approvals is None or gate.role in answer.roles
 
     def _launch(self, step: Step, kind: Literal["performed", "verified"]) -> None:
         now = time.monotonic()
@@ -166,7 +172,7 @@ class _Execution:
     def _ask(self, step: Step) -> None:
         """Put a gate's question to a person, if there is one; other steps go on meanwhile."""
         ask, put = self.hooks.ask, self.messages.put
-        if ask is None or step.id in self.asking:
+        if ask is None or step.id in self.asking or self.plan.approvals is not None:
             return
 
         def carry() -> None:

@@ -290,10 +290,22 @@ def _check_decisions(run: _Run, decisions: Sequence[Decision]) -> None:
     for decision in decisions:
         if isinstance(decision, StepSettled) and decision.step not in unsure:
             raise PreflightError(f"step {decision.step} of run {name} is not in doubt; nothing was changed")
-        if isinstance(decision, GateAnswered) and decision.step not in {
-            step.id for step in run.plan.steps if step.gate is not None
-        }:
-            raise PreflightError(f"step {decision.step} of run {name} has no gate; nothing was changed")
+        if isinstance(decision, GateAnswered):
+            _check_answer(run, decision)
+
+
+def _check_answer(run: _Run, answer: GateAnswered) -> None:
+    step = run.plan.by_id.get(answer.step)
+    name = run.ctx.run_id
+    if step is None or step.gate is None:
+        raise PreflightError(f"step {answer.step} of run {name} has no gate; nothing was changed")
+    if run.plan.approvals is not None and step.gate.role not in answer.roles:
+        raise PreflightError(
+            f"gate {step.id} of run {name} is answered by a signature of role {step.gate.role}; "
+            "nothing was changed",
+            hint=f"./inv run.approve --env {run.plan.environment} --run {name} --step {step.id} "
+            f"--role {step.gate.role} --key KEY",
+        )
 
 
 @contextmanager

@@ -122,6 +122,23 @@ def test_no_is_a_failure_that_may_be_asked_again(ctx: RunContext) -> None:
     assert resume(ctx, answer("a", "yes"), work=counting.work).closed.status == "succeeded"
 
 
+def test_where_signatures_are_wanted_only_a_signed_answer_of_the_role_opens_a_gate(ctx: RunContext) -> None:
+    counting = Counting()
+    plan = make_plan(step("a", gate=GATE), approvals={"roles": ["dr-coordinator"]})
+    asked = run(plan, ctx, counting.work, ask=lambda one: answer(one.id, "yes"))
+    assert asked.closed.gates == ("a",), "nobody is asked on the terminal"
+    with pytest.raises(PreflightError, match="a signature of role dr-coordinator"):
+        resume(ctx, answer("a", "yes"))
+    forged = run_again(ctx, [answer("a", "yes")], counting.work)
+    assert (forged.closed.gates, dict(counting.calls)) == (("a",), {})
+    signed = answer("a", "yes").model_copy(update={"roles": ("dr-coordinator",)})
+    assert run_again(ctx, [signed], counting.work).closed.status == "succeeded"
+
+
+def run_again(ctx: RunContext, admitted: Sequence[Body], work: Work) -> Finished:
+    return resume_run(ctx, actor="second", work=work, hooks=Hooks(admit=lambda plan, folded: admitted))
+
+
 # --- retries --------------------------------------------------------------------------------------
 
 
