@@ -1,13 +1,17 @@
 """Bringing servers up and configuring them: shared by lab, provision and demo."""
 
 import sys
+from collections.abc import Iterable
 
 from automation.commands._command import print_json, progress
 from automation.commands._session import Session
+from automation.engine.journal import read_journal
 from automation.model.actions import BuildImage, RunPlaybook
 from automation.model.environment import SecretRef
 from automation.model.errors import EXIT_PARTIAL, PreflightError
+from automation.model.evidence import PlaybookRun
 from automation.model.plan import Plan, Step
+from automation.model.records import Event, StepEnded
 from automation.provisioning.planner import SECRETS, Provisioning, plan_servers
 
 CONVERGE_TIMEOUT_S = 1800
@@ -105,5 +109,16 @@ def converge_servers(
     plan = plan_converge(session, limit=limit, check=check, variables=variables or {})
     finished = session.run(plan)
     finished.raise_for_status()
-    progress(f"{session.environment.name}: converged; {'changed' if finished.changed else 'nothing changed'}")
+    events = read_journal(finished.folder / "journal.jsonl")
+    progress(f"{session.environment.name}: {converged_in_words(events, check=check)}")
     return bool(finished.changed)
+
+
+def converged_in_words(events: Iterable[Event], *, check: bool) -> str:
+    """Say what a run of playbooks changed, or would have."""
+    ended = (event.body.outcome for event in events if isinstance(event.body, StepEnded))
+    evidence = [outcome.evidence for outcome in ended if outcome is not None]
+    done = any(sum(one.changed.values()) for one in evidence if isinstance(one, PlaybookRun))
+    if check:
+        return f"checked; converge would change {'something' if done else 'nothing'}; nothing changed"
+    return f"converged; {'changed' if done else 'nothing changed'}"

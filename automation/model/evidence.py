@@ -202,12 +202,13 @@ class ChecksRun(Model):
 
 
 class PlaybookRun(Model):
-    """Changed and unchanged tasks by host."""
+    """Changed and unchanged tasks by host; in check mode, those that would have changed something."""
 
     kind: Literal["playbook-run"] = "playbook-run"
     playbook: str
     changed: Mapping[str, int]
     ok: Mapping[str, int]
+    check: bool = False
 
 
 class Fault(Model):

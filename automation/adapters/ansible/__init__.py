@@ -263,11 +263,12 @@ class _Log:
             playbook=self._playbook,
             changed=changed,
             ok={host: totals["ok"] for host, totals in hosts.items()},
+            check=self._check,
         )
         done = sum(changed.values())
         verb = "would change" if self._check else "changed"
         summary = f"{self._playbook}: {len(hosts)} hosts, {done} tasks {verb} something"
-        return Outcome(changed=done > 0, summary=summary, evidence=evidence)
+        return Outcome(changed=done > 0 and not self._check, summary=summary, evidence=evidence)
 
     def _failed(self, hosts: Mapping[str, Mapping[str, int]]) -> AdapterError:
         changed = sum(totals["changed"] for totals in hosts.values())
