@@ -27,16 +27,19 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
     """Build a small city on this machine, lose its data centre, recover, report, and remove it.
 
     Exit codes: 0 objectives met, 4 refused (not root, a lab is up already, or this machine lacks
-    something), 5 stopped part-way, 6 objectives or checks not met.
+    something), 5 stopped part-way, 6 objectives or checks not met, 7 another makes or removes the lab.
     """
-    from automation.commands._servers import refuse_running_lab
+    from automation.commands._servers import build_images, refuse_running_lab
     from automation.commands._session import open_session
-    from automation.commands.lab import take_down
+    from automation.commands.lab import hold_lab, take_down
 
     took: dict[str, float] = {}
-    with open_session(ENVIRONMENT) as session:
+    with open_session(ENVIRONMENT) as session, hold_lab(session.state, "demo"):
         refuse_running_lab(session)
-        try:
+        progress("1 of 4: an operating system image for the hosts (built once, then kept)")
+        with _timed(took, "image"):
+            build_images(session)
+        try:  # whatever lab is there from here on is this demo's own
             _tell_story(session, took, json=json)
         finally:
             if not keep:
@@ -49,11 +52,8 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
 
 def _tell_story(session: "Session", took: dict[str, float], *, json: bool) -> None:
     from automation.commands._drill import run_drill
-    from automation.commands._servers import bring_up, build_images, converge_servers
+    from automation.commands._servers import bring_up, converge_servers
 
-    progress("1 of 4: an operating system image for the hosts (built once, then kept)")
-    with _timed(took, "image"):
-        build_images(session)
     progress("2 of 4: two sites and a client network, seven hosts with systemd and sshd")
     with _timed(took, "boot"):
         bring_up(session)

@@ -87,19 +87,19 @@ def campaign(
     """Run one drill many times in a lab of its own and keep the results in bench/results.
 
     Exit codes: 0 every drill held, 2 faulty words, 4 refused (a lab is up already), 5 stopped part-way,
-    6 one did not.
+    6 one did not, 7 another command makes or removes the lab.
     """
     from automation.commands._campaign import Checked, run_campaign, run_checked_campaign
     from automation.commands._servers import refuse_running_lab
     from automation.commands._session import open_session
-    from automation.commands.lab import take_down
+    from automation.commands.lab import hold_lab, take_down
 
     if kill and not checker:
         raise ConfigError("--kill without --checker would see too little; nothing was run", hint="--checker")
     how = Checked(seed=seed or secrets.randbelow(1_000_000) + 1, kill=kill, watch_s=watch)
-    with open_session(env) as session:
+    with open_session(env) as session, hold_lab(session.state, "dev.campaign"):
         refuse_running_lab(session)
-        try:
+        try:  # whatever lab is there from here on is this campaign's own
             if checker:
                 run_checked_campaign(session, drill, times, how)
             else:

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from invoke import Context
 
-from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json, progress
-from automation.model.errors import ConfigError
+from automation.commands._command import ENV_HELP, JSON_HELP, ROOT, command, print_json, progress
+from automation.model.errors import Busy, ConfigError
 
 _FAULTS = "power-loss, wan-partition, dark-site or link-cut"
 
@@ -19,33 +21,65 @@ def up(context: Context, env: str, json: bool = False) -> int:
     """Build the image if needed and boot every host of the lab; the same as provision.apply.
 
     Exit codes: 0 all run, 2 faulty files, 3 fenced hosts were left alone, 4 refused (not root, or this
-    machine lacks something), 5 stopped part-way, 7 another run holds a host.
+    machine lacks something), 5 stopped part-way, 7 another run holds a host or the lab.
     """
     from automation.commands._servers import bring_up
     from automation.commands._session import open_session
 
     with open_session(env) as session:
         session.environment.require_lab()
-        return bring_up(session, json=json)
+        with hold_lab(session.state, "lab.up"):
+            return bring_up(session, json=json)
 
 
-@command(help={"env": ENV_HELP}, leaves="what was not removed yet; run it again")
-def down(context: Context, env: str) -> None:
+@command(
+    help={"env": ENV_HELP, "force": "Remove it under a run that uses it, too; that run will fail."},
+    leaves="what was not removed yet; run it again",
+)
+def down(context: Context, env: str, force: bool = False) -> None:
     """Remove every container, network, mount and process of the lab; images and evidence stay.
 
-    Exit codes: 0 nothing of it is left, 1 something could not be removed.
+    Exit codes: 0 nothing of it is left, 1 something could not be removed, 2 faulty files, 7 a run uses the
+    lab, and --force is not given.
     """
-    take_down(env)
+    with nullcontext() if force else _unused(env):
+        take_down(env)
+
+
+def hold_lab(state: Path, command: str) -> AbstractContextManager[None]:
+    """Keep others from making or removing the lab of a state folder until the block ends.
+
+    Raises:
+        Busy: another process does either.
+    """
+    from automation.commands._session import actor
+    from automation.engine.lock import hold
+
+    holder, reason = f"{command} of {actor()}", "it makes or removes the lab"
+    return hold(state / "locks", [f"lab:{state.name}"], holder=holder, reason=reason)
+
+
+def _unused(env: str) -> AbstractContextManager[None]:
+    """See that nobody uses a lab, and keep it so; the locks of whoever was killed are free."""
+    from automation.engine.lock import list_holders
+    from automation.model.environment import load_environment, state_root
+
+    state = state_root() / load_environment(ROOT, env).name
+    holders = list_holders(state / "locks")
+    if holders:
+        hint = f"wait for it, end it, or ./inv lab.down --env {env} --force"
+        raise Busy(f"{'; '.join(holders)}; nothing was removed", hint=hint)
+    return hold_lab(state, "lab.down") if (state / "locks").is_dir() else nullcontext()
 
 
 def take_down(env: str) -> None:
-    """Remove a lab, however it was left; needs no inventory and no connection."""
-    from automation.adapters import nspawn
-    from automation.commands._command import ROOT
+    """Remove a lab, however it was left, whoever uses it; needs no inventory and no connection."""
+    from automation.adapters import ansible, nspawn
     from automation.model.environment import load_environment, state_root
 
     environment = load_environment(ROOT, env)
     lab = environment.require_lab()
+    ansible.end_abandoned()
     removed = nspawn.remove_lab(state_root() / env, lab.id)
     progress(f"{env}: removed {removed}" if removed else f"{env}: nothing was there")
 

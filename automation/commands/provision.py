@@ -37,12 +37,13 @@ def apply(context: Context, env: str, json: bool = False) -> int:
     """Create and start every declared server that does not run.
 
     Exit codes: 0 all run, 2 faulty files, 3 done, but fenced servers were left alone, 4 refused,
-    5 stopped part-way, 7 another run holds a host.
+    5 stopped part-way, 7 another run holds a host or the lab.
     """
     from automation.commands._servers import bring_up
     from automation.commands._session import open_session
+    from automation.commands.lab import hold_lab
 
-    with open_session(env) as session:
+    with open_session(env) as session, hold_lab(session.state, "provision.apply"):
         return bring_up(session, json=json)
 
 

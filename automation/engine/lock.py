@@ -57,6 +57,15 @@ def _hold_one(path: Path, holder: str, reason: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def list_holders(folder: Path) -> list[str]:
+    """Say who holds locks of a folder, and why, without taking any; one line a holder."""
+    held: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("*")):
+        if is_held(path):
+            held.setdefault(_describe(path), []).append(path.name)
+    return [f"{holder} holds {', '.join(names)}" for holder, names in held.items()]
+
+
 def _describe(path: Path) -> str:
     try:
         record = json.loads(path.read_text())
