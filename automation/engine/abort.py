@@ -83,7 +83,15 @@ def _acts(
 
 
 def _dirty(plan: Plan, folded: Folded) -> tuple[Step, ...]:
-    return tuple(step for step in plan.steps if step.cleanup and step.id not in folded.succeeded)
+    """Cleanup that is not done, of what has begun."""
+    begun = {*folded.succeeded, *folded.failed, *folded.started}
+    return tuple(
+        step
+        for step in plan.steps
+        if step.cleanup
+        and step.id not in folded.succeeded
+        and (not plan.waits_for[step.id] or plan.waits_for[step.id] & begun)
+    )
 
 
 def _stood_on(plan: Plan, folded: Folded) -> set[str]:

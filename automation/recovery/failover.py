@@ -106,6 +106,7 @@ def _see(
         needs=moved,
         after=("witness/start", "clients-good", "checks"),
         timeout_s=120,
+        cleanup=True,
         on_failure=LOOKING,
     )
     return good, checks, collect

@@ -290,6 +290,7 @@ def _judge(
         needs=("witness/start",),
         after=("checks", *(step.id for step in recovery)),
         timeout_s=120,
+        cleanup=True,
     )
     counted = count_writes(services, inspect_old_primary=drill.inspect_old_primary)
     return (good, checks, collect, *counted)

@@ -91,6 +91,16 @@ def test_cleanup_that_fails_is_run_again_by_another_abort_and_nothing_else_is(ct
     assert notes.said == ["x"]
 
 
+def test_what_never_began_is_not_cleaned_up(ctx: RunContext) -> None:
+    notes = Notes("a")
+    plan = make_plan(step("a"), step("b", "a"), step("x", "b", cleanup=True), step("y", cleanup=True))
+    notes.failing.add("y")
+    run(plan, ctx, notes)
+    notes.failing.clear()
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["y"]
+
+
 def test_an_undo_that_fails_stops_those_before_it_and_is_tried_again(ctx: RunContext) -> None:
     notes = Notes("c", "undo b")
     plan = make_plan(step("a", undo=UNDO), step("b", "a", undo=UNDO), step("c", "b"))
