@@ -19,7 +19,8 @@ def start_unit(action: StartUnit, ctx: Context) -> Outcome:
         reason = (done.stderr or done.stdout).strip()
         raise AdapterError(
             f"systemctl start {action.unit} on {action.host}: {reason}; the unit is not active",
-            hint=f"./inv lab.ssh --host {action.host}, then journalctl -u {action.unit}",
+            hint=f"./inv lab.ssh --env {ctx.environment.name} --host {action.host} "
+            f"--command 'sudo journalctl -u {action.unit}'",
         )
     if "was-active" in done.stdout:
         return Outcome(changed=False, summary=f"{action.unit} was already active on {action.host}")

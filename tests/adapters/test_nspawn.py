@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from automation.adapters.nspawn import hostkeys, image, machine, remains, seeds, status, supervisor
+from automation.adapters.nspawn import client, hostkeys, image, machine, remains, seeds, status, supervisor
 from automation.adapters.nspawn.hostkeys import HostKey
 from automation.model.environment import Inventory, LabSettings, Server
 from automation.model.errors import AdapterError, PreflightError
@@ -128,6 +128,24 @@ def test_a_new_key_replaces_the_pinned_one_and_leaves_the_others(tmp_path: Path)
         "pg-a,10.9.1.20 ssh-ed25519 CCCC",
     ]
     assert known_hosts.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("hint", "said"),
+    [
+        ("heal_site north", "./inv lab.heal --env city --fault power-loss --site north"),
+        (
+            "unblock_server",
+            "only a new lab lifts that: ./inv lab.down --env city, then ./inv lab.up --env city",
+        ),
+        ("autostart", "only a new lab lifts that: ./inv lab.down --env city, then ./inv lab.up --env city"),
+        ("build it again", "./inv lab.up --env city builds it again"),
+        ("try again", "try again"),
+        (None, None),
+    ],
+)
+def test_a_hint_of_the_lab_names_a_command_that_a_person_has(hint: str | None, said: str | None) -> None:
+    assert client.say_hint(hint, "city") == said
 
 
 # --- supervisor -------------------------------------------------------------------------------

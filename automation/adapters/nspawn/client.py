@@ -14,7 +14,7 @@ ANSWER_S = 60.0
 
 @dataclass(frozen=True)
 class Supervisor:
-    """The lab of a state folder; one of another id refuses every request."""
+    """The lab of a state folder, which bears its environment's name; one of another id refuses all."""
 
     state: Path
     lab_id: str
@@ -28,7 +28,9 @@ class Supervisor:
         line = json.dumps({"request": request, "lab_id": self.lab_id, **arguments}).encode() + b"\n"
         answer = self._exchange(request, line, within_s)
         if not answer["ok"]:
-            raise AdapterError(f"{request}: {answer['error']}", hint=answer.get("hint"))
+            raise AdapterError(
+                f"{request}: {answer['error']}", hint=say_hint(answer.get("hint"), self.state.name)
+            )
         result: dict[str, Any] = answer["result"]
         return result
 
@@ -46,7 +48,7 @@ class Supervisor:
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             raise AdapterError(
                 f"{request}: lab {self.lab_id} does not run; nothing was changed",
-                hint="./inv lab.up starts it",
+                hint=f"./inv lab.up --env {self.state.name} starts it",
             ) from exc
         except TimeoutError as exc:
             raise AdapterError(
@@ -60,6 +62,19 @@ class Supervisor:
                 transient=True,
                 unknown=True,
             ) from exc
+
+
+def say_hint(hint: str | None, environment: str) -> str | None:
+    """Say a hint of the lab's own, which names requests, by the commands that a person has."""
+    env = f"--env {environment}"
+    match (hint or "").split():
+        case ["heal_site", site]:
+            return f"./inv lab.heal {env} --fault power-loss --site {site}"
+        case ["unblock_server"] | ["autostart"]:
+            return f"only a new lab lifts that: ./inv lab.down {env}, then ./inv lab.up {env}"
+        case ["build", "it", "again"]:
+            return f"./inv lab.up {env} builds it again"
+    return hint
 
 
 def _send(folder: Path, line: bytes, within_s: float) -> dict[str, Any]:

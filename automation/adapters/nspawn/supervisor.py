@@ -58,7 +58,7 @@ def start(state: Path, lab: LabSettings) -> bool:
         if (folder / "topology.json").read_text() != wanted:
             raise AdapterError(
                 f"lab {lab.id} runs with another network than environment.yml tells; nothing was changed",
-                hint="./inv lab.down, then ./inv lab.up",
+                hint=f"./inv lab.down --env {state.name}, then ./inv lab.up --env {state.name}",
             )
         return False
     refuse_foreign(lab.id, state)
@@ -126,7 +126,7 @@ def _await_answer(state: Path, lab_id: str) -> None:
         if time.monotonic() > deadline:
             raise AdapterError(
                 f"lab {lab_id} does not answer after {START_TIMEOUT_S:.0f} s",
-                hint="./inv lab.down removes it",
+                hint=f"./inv lab.down --env {state.name} removes it",
             )
         time.sleep(0.02)
 

@@ -122,7 +122,7 @@ def _check_synchronous(action: AwaitStreaming, remote: Remote) -> None:
     if not names.strip():
         raise AdapterError(
             f"{action.primary}: the service's RPO is 0 and replication is asynchronous; nothing was changed",
-            hint="set postgresql_synchronous: true in the inventory and ./inv provision.converge",
+            hint="set postgresql_synchronous: true in the inventory; ./inv provision.converge --env NAME",
         )
 
 
