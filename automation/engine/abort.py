@@ -71,15 +71,23 @@ def _acts(
     for step in in_doubt(plan, folded):
         yield lambda step=step: _look(step, ctx, folded, append, work)  # type: ignore[misc]
     if folded.aborting is not None and folded.aborting.undo:
-        kept = _stood_on(plan, folded)
-        for name in reversed(folded.succeeded):
-            step = plan.step(name)
-            if step.undo is not None and name not in folded.undone and name not in kept:
-                yield lambda step=step: _undo(step, ctx, append, work)  # type: ignore[misc]
-                if name in folded.undo_failed:
-                    break  # what came before may be what keeps this one safe
+        for step in _undoable(plan, folded):
+            yield lambda step=step: _undo(step, ctx, append, work)  # type: ignore[misc]
+            if step.id in folded.undo_failed:
+                break  # what came before may be what keeps this one safe
     for step in reversed(_dirty(plan, folded)):
         yield lambda step=step: _clean(step, ctx, folded, append, work)  # type: ignore[misc]
+
+
+def _undoable(plan: Plan, folded: Folded) -> list[Step]:
+    """What can be taken back, last first; also what failed or is in doubt, because an undo looks first."""
+    kept = _stood_on(plan, folded)
+    begun = [
+        *folded.succeeded,
+        *(s.id for s in plan.steps if s.id in folded.failed or s.id in folded.started),
+    ]
+    names = [name for name in reversed(begun) if name not in folded.undone | kept]
+    return [plan.step(name) for name in names if plan.step(name).undo is not None]
 
 
 def _dirty(plan: Plan, folded: Folded) -> tuple[Step, ...]:

@@ -41,4 +41,4 @@ def verify(action: Action, ctx: Context) -> Progress:
         return function(action, ctx)
     if action.effect == "destroy" or action.irreversible:
         return Progress(state="unknown", why=f"{action.do} cannot be looked at from here")
-    return Progress(state="not_done", why="running it again is safe")
+    return Progress(state="not_done", why="not looked at: to do it again is safe")

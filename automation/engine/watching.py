@@ -44,6 +44,8 @@ def beating(
     def carry() -> None:
         while not over.wait(every_s):
             head = journal.head
+            if not head.length:
+                continue
             try:
                 beat(head.length, head.hash)
             except (AutomationError, OSError) as exc:

@@ -62,12 +62,12 @@ def abort(ctx: RunContext, notes: Notes, *, undo: bool = True) -> str:
     return abort_run(ctx, actor="second", reason="test", undo=undo, work=notes.work).closed.status
 
 
-def test_what_succeeded_is_taken_back_last_first(ctx: RunContext) -> None:
+def test_what_has_begun_is_taken_back_last_first(ctx: RunContext) -> None:
     notes = Notes("c")
     plan = make_plan(step("a", undo=UNDO), step("b", "a", undo=UNDO), step("c", "b", undo=UNDO))
     assert run(plan, ctx, notes) == "paused"
     assert abort(ctx, notes) == "aborted"
-    assert notes.said == ["undo b", "undo a"]
+    assert notes.said == ["undo c", "undo b", "undo a"]
 
 
 def test_without_undo_only_the_cleanup_runs(ctx: RunContext) -> None:
@@ -89,6 +89,18 @@ def test_cleanup_that_fails_is_run_again_by_another_abort_and_nothing_else_is(ct
     notes.failing.clear()
     assert abort(ctx, notes) == "aborted"
     assert notes.said == ["x"]
+
+
+def test_a_step_in_doubt_is_taken_back_too_because_an_undo_looks_first(ctx: RunContext) -> None:
+    notes = Notes()
+
+    def lost(step: Step, ctx: RunContext) -> Outcome:
+        raise AdapterError("connection lost", transient=True, unknown=True)
+
+    plan = make_plan(step("a", run=BlockServer(host="pg-a"), undo=UnblockServer(host="pg-a")), step("b", "a"))
+    run_plan(plan, ctx, actor="first", work=Work(perform=lost))
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["undo a"]
 
 
 def test_what_never_began_is_not_cleaned_up(ctx: RunContext) -> None:
