@@ -271,6 +271,11 @@ def test_lines_after_the_seal_without_a_resume_are_found(run: Path, keys: Path) 
 # --- files ------------------------------------------------------------------------------------------
 
 
+def other_plan(run: Path) -> None:
+    changed = plan().model_copy(update={"mode": "failover"})
+    (run / "plan.json").write_text(changed.model_dump_json())
+
+
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
@@ -282,8 +287,9 @@ def test_lines_after_the_seal_without_a_resume_are_found(run: Path, keys: Path) 
         (lambda run: (run / "artifacts/new.txt").write_text("x"), "artifacts/new.txt was not there"),
         (lambda run: (run / "plan.json").unlink(), "plan.json is missing"),
         (lambda run: (run / "plan.json").write_text("{}"), "plan.json is missing or no plan"),
+        (other_plan, "plan.json is not the plan that was run"),
     ],
-    ids=["changed", "removed", "added", "no plan", "another plan"],
+    ids=["changed", "removed", "added", "no plan file", "no plan", "another plan"],
 )
 def test_a_file_that_is_not_as_it_was_sealed_is_found(
     change: Callable[[Path], object], finding: str, run: Path, keys: Path
