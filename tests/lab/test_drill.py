@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -17,6 +18,7 @@ from automation.commands._servers import bring_up, converge_servers, refuse_runn
 from automation.commands._session import Session, open_session
 from automation.commands.lab import take_down
 from automation.engine.journal import read_journal
+from automation.model.environment import state_root
 from tests.conftest import ROOT
 
 INV = str(ROOT / "inv")
@@ -148,12 +150,14 @@ def killed(words: list[str], until: str, limit_s: float = 60.0) -> None:
         [INV, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
         assert running.stderr is not None
-        deadline = time.monotonic() + limit_s
-        for line in running.stderr:
-            if until in line:
-                break
-            assert time.monotonic() < deadline, f"{words} never said {until!r}"
+        timer = Timer(limit_s, running.kill)
+        timer.start()
+        said = any(until in line for line in running.stderr)
+        timer.cancel()
+        assert said, f"{words} never said {until!r}"
+        assert running.poll() is None, f"{words} ended before it was killed"
         os.kill(running.pid, signal.SIGKILL)
+    assert running.returncode == -signal.SIGKILL
 
 
 @pytest.fixture
@@ -194,9 +198,11 @@ def test_a_controller_killed_during_a_drill_leaves_what_lab_down_removes(before:
 
 def test_a_controller_killed_during_lab_down_can_be_followed_by_another(before: list[str]) -> None:
     assert inv("lab.up", "--env", "lab").returncode == 0
+    folder = state_root() / "lab/lab"
     running = subprocess.Popen([INV, "lab.down", "--env", "lab"], start_new_session=True)
-    time.sleep(0.45)
-    os.kill(running.pid, signal.SIGKILL)
-    running.wait()
+    while folder.exists() and running.poll() is None:
+        time.sleep(0.001)
+    running.kill()  # its processes are gone, its disks are not
+    assert running.wait() == -signal.SIGKILL
     assert inv("lab.down", "--env", "lab").returncode == 0
     assert (machine(), processes()) == (before, [])

@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -14,20 +15,46 @@ from automation.adapters import nspawn
 from automation.model.actions import BlockServer, FailSite
 from tests.lab.small import Small
 
-UP = """
-import sys
+# Both print a mark before each of their parts, and stand still at the mark that they are given.
+MARKS = """
+import os, signal, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[1])
+root, lab_id, net, state, stop = sys.argv[1:]
+sys.path.insert(0, root)
+from automation.adapters import keys, nspawn
+from automation.adapters.nspawn import remains
+
+def mark(place, name):
+    part = getattr(place, name)
+    def marked(*args, **more):
+        print(name, flush=True)
+        if name == stop:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return part(*args, **more)
+    setattr(place, name, marked)
+"""
+UP = (
+    MARKS
+    + """
 from tests.lab.small import Small
-Small(sys.argv[2], sys.argv[3], Path(sys.argv[4])).up()
+for name in ("preflight", "build_image", "start_lab", "create_server"):
+    mark(nspawn, name)
+mark(nspawn.supervisor, "_await_answer")
+mark(nspawn.hostkeys, "pin")
+mark(Small, "await_all")
+Small(lab_id, net, Path(state)).up()
 """
-DOWN = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from automation.adapters import nspawn
-nspawn.remove_lab(Path(sys.argv[4]), sys.argv[2])
+)
+DOWN = (
+    MARKS
+    + """
+for name in ("end_lab_processes", "remove_link", "unmount_all", "_remove_folder", "forget_all"):
+    mark(remains, name)
+mark(remains.shutil, "rmtree")
+nspawn.remove_lab(Path(state), lab_id)
 """
+)
+MARK_S = 60.0
 
 
 @pytest.fixture
@@ -46,7 +73,7 @@ def machine(city: Small) -> list[str]:
 def snapshot(city: Small) -> list[str]:
     """List links, addresses, routes, mounts, namespaces, and everything of the lab.
 
-    What other labs have meanwhile is left out; that they come and go is not our doing.
+    What other labs and tests have meanwhile is left out; that they come and go is not our doing.
     """
     shown = [
         line
@@ -55,8 +82,10 @@ def snapshot(city: Small) -> list[str]:
         if "ms-" not in line or f"ms-{city.lab.id}" in line
     ]
     mounts = [line.split(" ", 3)[3] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    mounts = [line for line in mounts if "/pytest-of-" not in line or str(city.state) in line]
     names = [str(path) for place in ("/run/netns", "/run/systemd/nspawn") for path in Path(place).glob("*")]
-    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/mainstay-{city.lab.id}")]
+    places = (f"mainstay-{city.lab.id}", f"*/mainstay-{city.lab.id}")  # in cgroup v2 alone, or beside v1
+    cgroups = [str(path) for place in places for path in Path("/sys/fs/cgroup").glob(place)]
     return sorted([re_lifetime(line) for line in shown] + mounts + names + cgroups)
 
 
@@ -65,18 +94,28 @@ def re_lifetime(line: str) -> str:
     return line.split(" valid_lft")[0]
 
 
-def run_and_kill(program: str, city: Small, after_s: float) -> bool:
-    """Run a program on the lab and kill -9 it after a while; False when it had ended by then."""
-    root = str(Path(__file__).resolve().parents[2])
-    argv = [sys.executable, "-c", program, root, city.lab.id, city.net, str(city.state)]
-    running = subprocess.Popen(argv, stdout=subprocess.DEVNULL, env=dict(os.environ))
-    try:
-        running.wait(after_s)
-    except subprocess.TimeoutExpired:
+def run_and_kill(program: str, city: Small, mark: str, after_s: float | None = None) -> None:
+    """Run a program on the lab and kill -9 it at a mark, or so long after it; it must live until then."""
+    root, stop = str(Path(__file__).resolve().parents[2]), mark if after_s is None else "nowhere"
+    argv = [sys.executable, "-c", program, root, city.lab.id, city.net, str(city.state), stop]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as running:
+        assert running.stdout is not None
+        timer = Timer(MARK_S, running.kill)
+        timer.start()
+        said = [line.strip() for line in iter_until(running.stdout, mark)]
+        timer.cancel()
+        time.sleep(after_s or 0.0)
         os.kill(running.pid, signal.SIGKILL)
-        running.wait()
-        return True
-    return False
+    assert said[-1:] == [mark], f"the program never came to {mark}: {said}"
+    assert running.returncode == -signal.SIGKILL, f"the program had ended before it was killed: {said}"
+
+
+def iter_until(lines: Iterable[str], last: str) -> Iterator[str]:
+    """Give lines up to one that says no more than this."""
+    for line in lines:
+        yield line
+        if line.strip() == last:
+            return
 
 
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["unshare", "pid 1", "supervisor"])
@@ -97,29 +136,39 @@ def test_a_running_lab_is_removed_and_a_second_time_finds_nothing(city: Small, m
     assert nspawn.remove_lab(city.state, city.lab.id) == ""
 
 
-@pytest.mark.parametrize("after_s", [0.3, 0.5, 0.7, 0.9, 1.2])
+@pytest.mark.parametrize(
+    ("mark", "after_s"),
+    [
+        ("start_lab", None),
+        ("_await_answer", None),
+        ("_await_answer", 0.05),
+        ("pin", None),
+        ("create_server", 0.1),
+        ("await_all", None),
+    ],
+)
 def test_a_start_that_is_killed_half_way_leaves_nothing(
-    after_s: float, city: Small, machine: list[str]
+    mark: str, after_s: float | None, city: Small, machine: list[str]
 ) -> None:
-    run_and_kill(UP, city, after_s)
+    run_and_kill(UP, city, mark, after_s)
     nspawn.remove_lab(city.state, city.lab.id)
     assert snapshot(city) == machine
     assert city.processes() == []
 
 
-@pytest.mark.parametrize("after_s", [0.2, 0.6])
-def test_a_start_that_was_killed_can_be_finished(after_s: float, city: Small) -> None:
-    run_and_kill(UP, city, after_s)
+@pytest.mark.parametrize("mark", ["_await_answer", "pin", "await_all"])
+def test_a_start_that_was_killed_can_be_finished(mark: str, city: Small) -> None:
+    run_and_kill(UP, city, mark)
     city.up()
     assert city.ssh("pg-b", "hostname") == "pg-b"
 
 
-@pytest.mark.parametrize("after_s", [0.15, 0.25, 0.4])
+@pytest.mark.parametrize("mark", ["end_lab_processes", "remove_link", "unmount_all", "rmtree", "forget_all"])
 def test_a_removal_that_is_killed_half_way_can_be_finished(
-    after_s: float, city: Small, machine: list[str]
+    mark: str, city: Small, machine: list[str]
 ) -> None:
     city.up()
-    run_and_kill(DOWN, city, after_s)
+    run_and_kill(DOWN, city, mark)
     nspawn.remove_lab(city.state, city.lab.id)
     assert snapshot(city) == machine
     assert not list(city.state.glob("*lab*"))
