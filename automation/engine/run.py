@@ -164,6 +164,10 @@ def read_plan(folder: Path) -> Plan:
     Raises:
         PreflightError: there is none, or it is of another format than this version's.
     """
+    if not (folder / "journal.jsonl").exists():
+        raise PreflightError(
+            f"run {folder.name} was never opened; nothing was changed", hint="start a new run"
+        )
     try:
         written = json.loads((folder / "plan.json").read_text())
         found = written["format"]
