@@ -105,7 +105,7 @@ class Checkout:
 
     def down(self) -> None:
         self.connections.close()
-        self.inv("lab.down")
+        self.inv("lab.down", "--force")
 
     def back_to_base(self) -> None:
         """Put the disks back, mend everything, and forget what was said and seen."""
