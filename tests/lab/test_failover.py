@@ -9,23 +9,27 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from automation.model.errors import AdapterError
+from automation.model.evidence import Declaration
 from tests.lab.checkout import Checkout, until
 
 SITE = "city-hall"
 PLAN = "failover-city-hall"
 RPO = ("rpo: 5 s", "rpo: 1 s")  # so that nobody has to wait long for a standby that lags
 
+CHECKS = ("[drtests/checks]", "[drtests/checks/test_databases.py]")
+
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     city = Checkout("fail", "10.65", tmp_path_factory.mktemp("failover"))
-    catalog = city.root / "inventories/fail/services.yml"
-    catalog.write_text(catalog.read_text().replace(*RPO))
+    for name, words in (("inventories/fail/services.yml", RPO), ("drtests/plans/city.yml", CHECKS)):
+        (city.root / name).write_text((city.root / name).read_text().replace(*words))
     try:
         city.up()
         yield city
@@ -38,10 +42,23 @@ def _same_start(city: Checkout) -> None:
     city.back_to_base()
 
 
+FAULTS: dict[str, tuple[str, dict[str, object]]] = {
+    "power-loss": ("fail_site", {}),
+    "wan-partition": ("isolate_site", {"management": True}),
+    "dark-site": ("isolate_site", {"management": False}),
+}
+
+
 def lose(city: Checkout, fault: str) -> None:
-    """Break the primary site, and say so."""
-    city.must("lab.break", "--fault", fault, "--site", SITE)
-    city.must("dr.declare", "--site", SITE, "--reason", f"a test: {fault}")
+    """Break the primary site, as lab.break does, and say so, as dr.declare does."""
+    request, how = FAULTS[fault]
+    city.ask(request, site=SITE, **how)
+    told = Declaration(
+        sites=(SITE,), reason=fault, exercise=False, declared_by="test", declared_at=datetime.now(UTC)
+    )
+    folder = city.state / "declarations"
+    folder.mkdir(exist_ok=True)
+    (folder / "20261121-031400-0b1e.json").write_text(told.model_dump_json())
 
 
 def failover(city: Checkout, *words: str) -> subprocess.CompletedProcess[str]:
@@ -72,9 +89,13 @@ def said(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None
         assert word in done.stdout + done.stderr, f"{word!r} is not in: {done.stdout}{done.stderr}"
 
 
-def test_without_a_persons_declaration_nothing_begins(city: Checkout) -> None:
+def test_a_persons_declaration_begins_it_and_serves_once(city: Checkout) -> None:
     city.must("dr.declare", "--site", SITE, "--reason", "only a test", "--exercise")
     said(failover(city), 4, "nobody has declared city-hall lost; nothing was changed", "./inv dr.declare")
+    city.must("lab.break", "--fault", "power-loss", "--site", SITE)
+    city.must("dr.declare", "--site", SITE, "--reason", "it is real")
+    said(failover(city), 0, "failover of city-hall: pg-b serves")
+    said(failover(city), 4, "was carried out by run")
 
 
 def test_a_primary_that_lives_on_is_fenced_and_stays_so_when_everything_comes_back(city: Checkout) -> None:
@@ -82,7 +103,7 @@ def test_a_primary_that_lives_on_is_fenced_and_stays_so_when_everything_comes_ba
     lose(city, "wan-partition")
     said(failover(city), 0, "failover of city-hall: pg-b serves")
     assert not is_standby(city)
-    city.must("lab.heal", "--fault", "wan-partition", "--site", SITE)
+    city.ask("rejoin_site", site=SITE)
     for name, server in city.ask("status")["servers"].items():
         if server["power"] == "off":
             fenced = pytest.raises(AdapterError, match="is fenced; it stays off")
@@ -94,7 +115,6 @@ def test_a_primary_that_lives_on_is_fenced_and_stays_so_when_everything_comes_ba
     status = city.must("dr.status")
     assert "pg-a: off and blocked" in status
     assert "eoc (pg-b)" in status
-    said(failover(city), 4, "was carried out by run")
 
 
 def test_a_dark_site_stops_it_a_dead_standby_too_and_both_can_be_gone_on_from(city: Checkout) -> None:
@@ -146,7 +166,7 @@ def test_an_unfenced_primary_is_borne_by_two_signatures_and_cleared_by_a_look(ci
     assert "SPLIT_BRAIN_SUSPECTED" in city.must("dr.status")
     clear = ("dr.clear", "--service", "payments-db", "--reason", "looked at both")
     said(city.inv(*clear), 4, "pg-a cannot be looked at", "payments-db stays suspected")
-    city.must("lab.heal", "--fault", "dark-site", "--site", SITE)
+    city.ask("rejoin_site", site=SITE)
     said(city.inv(*clear), 4, "pg-a and pg-b can be written to, and it must be one alone")
     said(city.inv("dr.fence", "--service", "payments-db", "--site", SITE), 0, "pg-a: off and blocked")
     said(city.inv(*clear), 0, "payments-db: cleared by", "pg-a: no answer, off and blocked")
@@ -171,7 +191,7 @@ def test_a_silent_dns_at_the_recovery_site_stops_it_before_promotion(city: Check
 
 
 def test_a_standby_that_lacks_more_than_the_rpo_is_refused(city: Checkout) -> None:
-    city.must("lab.break", "--fault", "link-cut", "--between", "city-hall,eoc")
+    city.ask("cut_link", sites=("city-hall", "eoc"))
     time.sleep(1.5)
     city.sql("pg-a", "create table later as select 1 as n")
     said(city.inv("dr.readiness", "--site", SITE), 6, "not ready", "lag payments-db", "let it catch up")

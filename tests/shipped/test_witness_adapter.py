@@ -215,7 +215,6 @@ def silent() -> Iterator[int]:
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(witness, "OVERHEAR_S", 0.1)
-    monkeypatch.setattr(witness, "REFUSED_TIMEOUT_MS", 100)
 
 
 def test_silence_alone_proves_no_fence(fence: Fence, silent: int) -> None:
