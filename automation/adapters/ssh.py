@@ -23,6 +23,15 @@ from automation.model.records import Completed, Context, Outcome, Remote
 
 CONNECT_TIMEOUT_S = 5.0
 _CHUNK_BYTES = 65536
+# A lost connection and a killed controller look like the end of the content: hence the count.
+_PUT = """
+umask 077
+t=$(mktemp "$1.XXXXXX") || exit
+cat >"$t" && [ "$(wc -c <"$t")" -eq "$3" ] && chmod "$2" "$t" && mv -f "$t" "$1" && exit
+rm -f "$t"
+echo "cut off or not writable" >&2
+exit 1
+"""
 
 
 class Connections:
@@ -67,8 +76,7 @@ class _Host:
         return self._run(argv, None if stdin is None else stdin.encode(), timeout_s)
 
     def put(self, path: str, content: bytes, mode: int = 0o600) -> None:
-        script = 'umask 077; t=$(mktemp "$1.XXXXXX") && cat >"$t" && chmod "$2" "$t" && mv -f "$t" "$1"'
-        done = self._run(["sh", "-c", script, "put", path, f"{mode:o}"], content, 60.0)
+        done = self._run(["sh", "-c", _PUT, "put", path, f"{mode:o}", str(len(content))], content, 60.0)
         if done.exit_code:
             raise AdapterError(
                 f"cannot write {path} on {self._server.name}: {done.stderr.strip()}; file unchanged"

@@ -45,8 +45,9 @@ there() {
 }
 """
 
-# Over SSH, as root: $1 the unit, $2 seconds to wait, $3 _WORK, $4 the command; stdin is the command's.
-# They reach the unit as files, because systemd expands $ and % in a command line of its own accord.
+# Over SSH, as root: $1 the unit, $2 seconds to wait, $3 _WORK, $4 the command, $5 the bytes of stdin, which
+# is the command's. They reach the unit as files, because systemd expands $ and % in a command line of its own
+# accord. A controller that is killed while it sends looks like the end of stdin: hence the count.
 _START_OR_JOIN = f"""
 set -u
 umask 077
@@ -59,6 +60,7 @@ exec 3<>"$d/told"
 said=
 if [ ! -e "$d/began" ]; then
   printf %s "$3" >"$d/work.$$" && printf %s "$4" >"$d/command.$$" && cat >"$d/stdin.$$" || exit {_NOT_STARTED}
+  [ "$(wc -c <"$d/stdin.$$")" -eq "$5" ] || {{ echo "its input was cut off" >&2; exit {_NOT_STARTED}; }}
   said=$(systemd-run --quiet --no-block --collect --unit="$unit" --description="a step of Mainstay" \
     --property=Type=oneshot --property=TimeoutStartSec=infinity -- /bin/sh "$d/work.$$" "$d" "$$" 2>&1)
 fi
@@ -107,7 +109,8 @@ class Unit(NamedTuple):
         deadline = time.monotonic() + timeout_s
         while True:
             left = max(1.0, deadline - time.monotonic())
-            words = [self.name, str(math.ceil(left)), _WORK, "exec " + shlex.join(argv)]
+            size = str(len((stdin or "").encode()))
+            words = [self.name, str(math.ceil(left)), _WORK, "exec " + shlex.join(argv), size]
             try:
                 done = self.remote.run(
                     ["sudo", "-n", "sh", "-c", _START_OR_JOIN, "unit", *words],

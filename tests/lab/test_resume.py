@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from automation.adapters import ssh
 from automation.adapters.postgresql import observe
+from automation.engine import units
 from automation.engine.dispatch import perform, verify
 from automation.engine.fold import Folded, fold
 from automation.engine.journal import read_journal
@@ -107,6 +109,26 @@ def test_a_unit_costs_little_and_keeps_what_it_said(city: City) -> None:
     assert ctx.run_unit("pg-b", ["echo", "another"]) == said, "the name has run: it is told again"
     assert (ctx.unit_state("pg-b"), starts(city, "pg-b", "cost")) == ("ended", 1)
     assert ctx.for_step("db/step", 20.0, attempt=2).unit_state("pg-b") == "absent"
+
+
+def test_a_unit_whose_input_is_cut_off_never_begins(city: City) -> None:
+    """A controller that is killed while it sends looks like the end of what it sends."""
+    remote, name = city.connections.remote("pg-b"), unit_name("short", "db/step", 1)
+    words = [name, "5", units._WORK, "exec cat", str(len("drop nothing"))]
+    cut = remote.run(["sudo", "-n", "sh", "-c", units._START_OR_JOIN, "unit", *words], stdin="drop")
+    assert (cut.exit_code, has_begun(city, "pg-b", "short")) == (units._NOT_STARTED, False)
+    ctx = city.run_context("short").for_step("db/step", 20.0)
+    assert ctx.unit_state("pg-b") == "absent"
+    assert ctx.run_unit("pg-b", ["cat"], stdin="drop nothing").stdout == "drop nothing"
+
+
+def test_a_file_that_is_cut_off_leaves_the_old_one(city: City) -> None:
+    remote = city.connections.remote("pg-b")
+    remote.put("/tmp/kept.txt", b"as it was")
+    words = ["/tmp/kept.txt", "600", str(len("as it will be"))]
+    assert remote.run(["sh", "-c", ssh._PUT, "put", *words], stdin="as it").exit_code == 1
+    assert remote.get("/tmp/kept.txt") == b"as it was"
+    assert remote.run(["sh", "-c", "ls /tmp/kept.txt*"]).stdout.split() == ["/tmp/kept.txt"]
 
 
 def test_a_lost_connection_joins_the_unit_that_runs(city: City) -> None:
