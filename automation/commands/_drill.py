@@ -1,11 +1,12 @@
 """Preparing, running and judging a drill: shared by dr, demo and the campaign."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from automation.commands._command import ROOT, print_json, progress
-from automation.commands._observations import forget_positions
+from automation.commands._observations import forget_positions, keep_position
 from automation.commands._session import Session, actor
 from automation.engine.finished import Finished
 from automation.engine.journal import read_journal
@@ -41,6 +42,7 @@ def prepare_drill(session: Session, name: str) -> Prepared:
     catalog = load_catalog(session.environment.folder / "services.yml")
     check_hosts(catalog, session)
     services = affected_services(drill, plan, catalog)
+    refuse_suspected(session, services)
     city = City(session.environment, session.inventory, catalog, _observe(session, services))
     return Prepared(drill, services, compile_drill(drill, plan, city, declared_by=actor()))
 
@@ -66,6 +68,23 @@ def check_hosts(catalog: Catalog, session: Session) -> None:
             session.inventory.server(host)
 
 
+def refuse_suspected(session: Session, services: Mapping[str, Service]) -> None:
+    """See that nobody doubts how many primaries a service has.
+
+    Raises:
+        PreflightError: one is SPLIT_BRAIN_SUSPECTED.
+    """
+    from automation.adapters.declaration import list_suspicions
+
+    for name, suspicion in list_suspicions(session.state).items():
+        if name in services:
+            raise PreflightError(
+                f"{name} is SPLIT_BRAIN_SUSPECTED since {suspicion.since:%Y-%m-%d %H:%M} UTC "
+                f"(run {suspicion.run_id}: {suspicion.reason}); nothing was changed",
+                hint=f"./inv dr.clear --env {session.environment.name} --service {name} --reason '...'",
+            )
+
+
 def _observe(session: Session, services: Mapping[str, Service]) -> dict[str, PostgresqlCluster]:
     from automation.adapters import postgresql
 
@@ -78,7 +97,17 @@ def _observe(session: Session, services: Mapping[str, Service]) -> dict[str, Pos
             except AdapterError as exc:
                 hint = f"./inv lab.status --env {session.environment.name}"
                 raise PreflightError(f"cannot observe {host}: {exc}; nothing was changed", hint=hint) from exc
+            _keep_position(session, service, service.strategy)
     return seen
+
+
+def _keep_position(session: Session, service: Service, strategy: PostgresqlStandby) -> None:
+    """Note how far the primary has written; one that is silent is a matter of the drill's own steps."""
+    from automation.adapters import postgresql
+
+    host = strategy.hosts[service.primary]
+    with suppress(AdapterError):
+        keep_position(session.state, postgresql.observe_primary(host, strategy.cluster, session.remote(host)))
 
 
 def run_drill(session: Session, name: str, *, json: bool = False) -> DrillReport:

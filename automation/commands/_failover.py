@@ -1,23 +1,22 @@
-"""Preparing and running a real failover, and saying where it stopped: shared by dr and run."""
+"""Preparing and running a real failover: who declared it, what was seen, what must be signed."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 from automation.commands._command import ROOT, progress
-from automation.commands._drill import PreparedFailover, check_hosts
+from automation.commands._drill import PreparedFailover, check_hosts, refuse_suspected
 from automation.commands._ending import conclude
 from automation.commands._observations import last_position
 from automation.commands._session import Session
 from automation.engine.fold import fold
 from automation.engine.journal import read_journal
-from automation.model.actions import CiteDeclaration
 from automation.model.catalog import Catalog, PostgresqlStandby, Service, load_catalog
-from automation.model.errors import AdapterError, ConfigError, PreflightError
+from automation.model.errors import AdapterError, AutomationError, ConfigError, PreflightError
 from automation.model.evidence import Declaration
 from automation.model.observations import PostgresqlCluster, StandbyPosition
-from automation.model.plan import Plan
 from automation.recovery.failover import compile_failover
 from automation.recovery.lag import Lag, format_limit, judge_lag
 from automation.recovery.planner import City, affected_services
@@ -51,7 +50,7 @@ def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
     check_hosts(catalog, session)
     wanted = Failover(plan=asked.plan, site=asked.site, title="", declaration="none")
     services = affected_services(wanted, recovery, catalog)
-    _refuse_suspected(session, services)
+    refuse_suspected(session, services)
     run_id, declaration = live_declaration(session, asked.site, datetime.now(UTC))
     standbys = _observe(session, services)
     lags = _lags(session, services, standbys)
@@ -116,32 +115,29 @@ def live_declaration(session: Session, site: str, now: datetime) -> tuple[str, D
 def _used_by(state: Path, declaration: str) -> str | None:
     """Name the failover that carried a declaration out to its end."""
     for folder in sorted((state / "runs").glob("*/")):
-        plan, journal = folder / "plan.json", folder / "journal.jsonl"
-        if not (plan.is_file() and journal.is_file() and declaration in plan.read_text()):
-            continue
-        cited = any(
-            isinstance(step.run, CiteDeclaration) and step.run.declaration == declaration
-            for step in Plan.model_validate_json(plan.read_bytes()).steps
-        )
-        closed = fold(read_journal(journal)).closed if cited else None
-        if closed is not None and closed.status == "succeeded":
+        if _cites(folder / "plan.json", declaration) and _has_succeeded(folder / "journal.jsonl"):
             return folder.name
     return None
 
 
+def _cites(plan: Path, declaration: str) -> bool:
+    """Whether a plan, of whatever version, stands on a declaration."""
+    if not plan.is_file() or declaration not in (text := plan.read_text()):
+        return False
+    runs = [step["run"] for step in json.loads(text)["steps"]]
+    return any(run["do"] == "declaration.cite" and run["declaration"] == declaration for run in runs)
+
+
+def _has_succeeded(journal: Path) -> bool:
+    """A journal that was cut off or damaged tells of no end; the guards of each step still hold."""
+    try:
+        closed = fold(read_journal(journal)).closed
+    except (AutomationError, OSError):
+        return False
+    return closed is not None and closed.status == "succeeded"
+
+
 # --- what is looked at first ----------------------------------------------------------------------
-
-
-def _refuse_suspected(session: Session, services: Mapping[str, Service]) -> None:
-    from automation.adapters.declaration import list_suspicions
-
-    for name, suspicion in list_suspicions(session.state).items():
-        if name in services:
-            raise PreflightError(
-                f"{name} is SPLIT_BRAIN_SUSPECTED since {suspicion.since:%Y-%m-%d %H:%M} UTC "
-                f"(run {suspicion.run_id}: {suspicion.reason}); nothing was changed",
-                hint=f"./inv dr.clear --env {session.environment.name} --service {name} --reason '...'",
-            )
 
 
 def _observe(session: Session, services: Mapping[str, Service]) -> dict[str, StandbyPosition]:
