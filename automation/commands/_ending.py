@@ -1,12 +1,13 @@
 """Where a failover stands when its run has ended, and what a person can decide then."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 
 from automation.commands._command import ROOT, progress
 from automation.commands._drill import Prepared, PreparedFailover, finish_drill, leave_report
 from automation.commands._session import Session
 from automation.engine.finished import Finished
+from automation.engine.fold import Folded
 from automation.engine.journal import read_journal
 from automation.engine.run import read_plan
 from automation.model.actions import (
@@ -21,7 +22,7 @@ from automation.model.actions import (
 from automation.model.catalog import Service, load_catalog
 from automation.model.errors import EXIT_PARTIAL, ConfigError, NotMet, OutcomeUnknown, StepFailed
 from automation.model.plan import Plan, Step
-from automation.model.records import Failure, StepEnded
+from automation.model.records import Failure, StepEnded, StepSettled
 from automation.recovery.spec import Failover, load_drill
 
 _FENCING = (PowerOffServer, BlockServer, ProveRefused)
@@ -35,6 +36,7 @@ class Standing(NamedTuple):
     plan: Plan
     done: Mapping[str, str]
     failed: Mapping[str, Failure]
+    doubtful: frozenset[str] = frozenset()
 
     @property
     def site(self) -> str:
@@ -42,11 +44,15 @@ class Standing(NamedTuple):
 
     @property
     def promoted(self) -> tuple[str, ...]:
-        return tuple(
-            step.run.host
-            for step in self.plan.steps
-            if isinstance(step.run, Promote) and step.id in self.done
-        )
+        return self._hosts(self.done)
+
+    @property
+    def perhaps_promoted(self) -> tuple[str, ...]:
+        """Hosts whose promotion began and whose end nobody knows."""
+        return self._hosts(self.doubtful)
+
+    def _hosts(self, steps: Container[str]) -> tuple[str, ...]:
+        return tuple(s.run.host for s in self.plan.steps if isinstance(s.run, Promote) and s.id in steps)
 
     @property
     def resume(self) -> str:
@@ -110,15 +116,18 @@ def _services(session: Session, plan: Plan) -> dict[str, Service]:
 
 
 def _standing(env: str, plan: Plan, finished: Finished) -> Standing:
-    done: dict[str, str] = {}
-    failed: dict[str, Failure] = {}
+    """Take from the journal what is done, what failed and of what nobody knows how it ended."""
+    folded, told = Folded(), dict[str, str]()
     for event in read_journal(finished.folder / "journal.jsonl"):
+        folded.add(event)
         if isinstance(event.body, StepEnded) and event.body.outcome is not None:
-            done[event.body.step] = event.body.outcome.summary
-            failed.pop(event.body.step, None)
-        elif isinstance(event.body, StepEnded) and event.body.failure is not None:
-            failed[event.body.step] = event.body.failure
-    return Standing(env, finished.folder.name, plan, done, failed)
+            told[event.body.step] = event.body.outcome.summary
+        elif isinstance(event.body, StepSettled) and event.body.progress == "done":
+            told.setdefault(event.body.step, f"settled as done by {event.body.by}: {event.body.reason}")
+    done = {step: told.get(step, "done") for step in folded.succeeded}
+    unsure = {name for name, one in folded.failed.items() if one.transient or not one.known}
+    doubtful = frozenset((unsure | set(folded.started)) - set(done))
+    return Standing(env, finished.folder.name, plan, done, folded.failed, doubtful)
 
 
 # --- it came to its end ---------------------------------------------------------------------------
@@ -155,18 +164,28 @@ def _is_fence(standing: Standing, step: str) -> bool:
 
 
 def _stopped(standing: Standing, told: str) -> str:
-    """Say on which side of the point of no return it stopped, and what was done."""
-    before = not standing.promoted
-    side = "before promotion" if before else f"after promotion of {', '.join(standing.promoted)}"
-    state = (
-        "nothing was promoted, no name was moved"
-        if before
-        else f"{', '.join(standing.promoted)} is the one writable primary; names not moved: "
-        f"{', '.join(_names_left(standing)) or 'none'}"
-    )
+    """Say on which side of the point of no return it stopped, or that nobody knows, and what was done."""
+    side, state = _side(standing)
     for step in _changed(standing):
         progress(f"done: {step.id}: {standing.done[step.id]}")
     return f"failover of {standing.site} stopped {side} (run {standing.run_id}): {told}; {state}"
+
+
+def _side(standing: Standing) -> tuple[str, str]:
+    promoted, names = ", ".join(standing.promoted), ", ".join(_names_left(standing)) or "none"
+    if standing.perhaps_promoted:
+        perhaps = ", ".join(standing.perhaps_promoted)
+        also = f"{promoted} is promoted; " if promoted else ""
+        return (
+            f"in the promotion of {perhaps}",
+            f"{also}whether {perhaps} was promoted is not known: it may take writes now or later; "
+            f"names not moved: {names}",
+        )
+    if promoted:
+        return f"after promotion of {promoted}", (
+            f"{promoted} is the one writable primary; names not moved: {names}"
+        )
+    return "before promotion", "nothing was promoted, no name was moved"
 
 
 def _failures(standing: Standing) -> str:

@@ -17,12 +17,14 @@ from automation.model.errors import NotMet, OutcomeUnknown, PreflightError, Step
 from automation.model.evidence import Declaration
 from automation.model.plan import Plan
 from automation.model.records import (
+    Body,
     Failure,
     Outcome,
     RunClosed,
     RunOpened,
     RunStatus,
     StepEnded,
+    StepSettled,
     StepStarted,
 )
 from automation.recovery.failover import compile_failover
@@ -190,6 +192,47 @@ def test_a_promotion_nobody_knows_of_asks_a_person_to_look(end: Callable[..., in
     with pytest.raises(OutcomeUnknown) as stopped:
         end(known=False, payments_db__promote="connection lost; state unknown")
     assert stopped.value.exit_code == 8
+    told = str(stopped.value)
+    assert "stopped in the promotion of pg-b" in told
+    assert "whether pg-b was promoted is not known" in told
+    assert "nothing was promoted" not in told
+    assert "names not moved: pay-db.city.lab, pay.city.lab" in told
+
+
+def write(session: Session, plan: Plan, failure: Failure, *after: Body) -> Path:
+    """The journal of a run that came as far as its promotion, and what was written after."""
+    folder = session.state / "runs" / RUN
+    (folder / "artifacts").mkdir(parents=True)
+    (folder / "plan.json").write_text(plan.model_dump_json())
+    journal = Journal(folder / "journal.jsonl")
+    journal.append(_opened(plan))
+    for step in _seen(plan, "payments-db/promote"):
+        journal.append(_ended(step, None, known=True))
+    journal.append(StepStarted(step="payments-db/promote"))
+    journal.append(StepEnded(step="payments-db/promote", status="failed", failure=failure))
+    for body in after:
+        journal.append(body)
+    journal.append(RunClosed(status="halted"))
+    journal.close()
+    return folder
+
+
+def test_a_promotion_whose_connection_was_lost_may_have_been_done(session: Session, plan: Plan) -> None:
+    lost = Failure(error="AdapterError", message="cannot log in to pg-b", transient=True)
+    with pytest.raises(StepFailed, match="whether pg-b was promoted is not known") as stopped:
+        conclude(session, finished(write(session, plan, lost)))
+    assert "nothing was promoted" not in str(stopped.value)
+
+
+def test_a_promotion_that_a_person_settled_as_done_is_done(session: Session, plan: Plan) -> None:
+    unknown = Failure(error="OutcomeUnknown", message="state unknown", known=False)
+    step = "payments-db/promote"
+    looked = StepSettled(step=step, progress="done", by="coordinator", reason="it takes writes")
+    refused = _ended("payments-db/dns-sql", "refused", known=True)
+    with pytest.raises(StepFailed) as stopped:
+        conclude(session, finished(write(session, plan, unknown, looked, refused)))
+    assert "stopped after promotion of pg-b" in str(stopped.value)
+    assert "pg-b is the one writable primary" in str(stopped.value)
 
 
 @pytest.mark.parametrize(
