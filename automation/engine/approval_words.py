@@ -87,6 +87,7 @@ def override_record(request: Request, verified: Sequence[Verified]) -> OverrideR
         reason=" | ".join(reasons),
         principals=tuple(one.principal for one in verified),
         nonces=tuple(one.approval.nonce for one in verified),
+        approval_digests=tuple(one.digest for one in verified),
     )
 
 

@@ -7,6 +7,7 @@ finds an end that was cut off. `check_run` looks for all three.
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,16 @@ from automation.engine.signers import BadSignature, Signers, check_signature, si
 from automation.model.approvals import SEAL_NAMESPACE, Seal
 from automation.model.errors import AdapterError, AutomationError
 from automation.model.plan import Plan
-from automation.model.records import ApprovalRecorded, Event, Remote, RunClosed, RunOpened, RunSealed
+from automation.model.records import (
+    ApprovalRecorded,
+    Body,
+    Event,
+    OverrideRecorded,
+    Remote,
+    RunClosed,
+    RunOpened,
+    RunSealed,
+)
 
 KEY = "ssh/control_node"
 SIGNER = "control-node"
@@ -238,10 +248,19 @@ def _as_left(events: Sequence[Event], heads: Sequence[Left]) -> Iterator[Finding
 
 def _approvals_as_used(events: Sequence[Event], folder: Path) -> Iterator[Finding]:
     for index, event in enumerate(events, start=1):
-        if isinstance(event.body, ApprovalRecorded):
-            path = folder / "approvals" / f"{event.body.nonce}.json"
-            if not path.is_file() or _sha256(path) != event.body.approval_digest:
+        for nonce, digest in _used(event.body):
+            path = folder / "approvals" / f"{nonce}.json"
+            if not path.is_file() or _sha256(path) != digest:
                 yield Finding(index, f"{path.name} is missing or not the approval that was used")
+
+
+def _used(body: Body) -> tuple[tuple[str, str | None], ...]:
+    """Give the nonces that an event says were used, each with the sha256 of its signed file."""
+    if isinstance(body, ApprovalRecorded):
+        return ((body.nonce, body.approval_digest),)
+    if isinstance(body, OverrideRecorded):
+        return tuple(zip_longest(body.nonces, body.approval_digests[: len(body.nonces)]))
+    return ()
 
 
 def _files_as_sealed(events: Sequence[Event], folder: Path) -> Iterator[Finding]:

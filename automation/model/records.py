@@ -235,6 +235,7 @@ class OverrideRecorded(Model):
     reason: str
     principals: tuple[str, ...]
     nonces: tuple[str, ...]
+    approval_digests: tuple[str, ...] = Field(default=(), description="sha256 of the signed files")
 
 
 class StepSettled(Model):

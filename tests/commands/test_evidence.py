@@ -34,7 +34,7 @@ from automation.model.approvals import ApprovalRule, ApprovalSettings, Request
 from automation.model.environment import Inventory, Server, load_environment
 from automation.model.errors import AdapterError, ConfigError, PreflightError
 from automation.model.plan import Gate, Plan, Step
-from automation.model.records import Completed, Outcome, RunSealed
+from automation.model.records import Completed, Outcome, OverrideRecorded, RunSealed
 from tests.conftest import ROOT
 from tests.engine.people import People
 
@@ -272,23 +272,36 @@ def test_a_gate_can_be_answered_with_a_signature(session: Session, people: Peopl
     assert (answer.by, answer.roles) == ("dba", ("database-owner",))
 
 
-def test_an_override_needs_two_people_and_stands_in_the_journal(session: Session, people: People) -> None:
-    def overrides(plan: Plan, run_id: str, requester: str) -> tuple[Request, ...]:
-        rule = ApprovalRule(roles=("dr-coordinator", "database-owner"))
-        lag = {"step": "ready/pg-b", "observed": "41 s behind", "rule": rule, "question": "lag over RPO"}
-        return (override_request(plan, run_id, requester, **lag),)  # type: ignore[arg-type]
+def lag_over(plan: Plan, run_id: str, requester: str) -> tuple[Request, ...]:
+    rule = ApprovalRule(roles=("dr-coordinator", "database-owner"))
+    lag = {"step": "ready/pg-b", "observed": "41 s behind", "rule": rule, "question": "lag over RPO"}
+    return (override_request(plan, run_id, requester, **lag),)  # type: ignore[arg-type]
 
+
+@pytest.fixture
+def overridden(session: Session, people: People) -> Session:
+    """A run that went on because two people accepted the lag."""
     with pytest.raises(PreflightError, match="2 different people"):
-        start(session, plan_of(roles=()), overrides)
+        start(session, plan_of(roles=()), lag_over)
+    for person, role in (("coordinator", "dr-coordinator"), ("dba", "database-owner")):
+        answer = Answer(RUN, people.folder / person, role=role, step="ready/pg-b", reason="the primary burns")
+        approve(session, answer, confirm=yes)
+    assert resume(session, lag_over).closed.status == "succeeded"
+    return session
+
+
+def test_an_override_needs_two_people_and_stands_in_the_journal(session: Session, people: People) -> None:
+    with pytest.raises(PreflightError, match="2 different people"):
+        start(session, plan_of(roles=()), lag_over)
     wanted = {"step": "ready/pg-b", "reason": "the primary burns"}
     first = Answer(RUN, people.folder / "coordinator", role="dr-coordinator", **wanted)
     with pytest.raises(ConfigError, match="--reason is missing"):
         approve(session, first._replace(reason=""), confirm=yes)
     approve(session, first, confirm=yes)
     with pytest.raises(PreflightError, match="missing: database-owner"):
-        resume(session, overrides)
+        resume(session, lag_over)
     approve(session, Answer(RUN, people.folder / "dba", role="database-owner", **wanted), confirm=yes)
-    assert resume(session, overrides).closed.status == "succeeded"
+    assert resume(session, lag_over).closed.status == "succeeded"
     journal = list(read_journal(session.state / "runs" / RUN / "journal.jsonl"))
     (record,) = [event.body for event in journal if event.body.kind == "override-recorded"]
     assert (record.principals, record.observed) == (("coordinator", "dba"), "41 s behind")
@@ -372,6 +385,20 @@ def test_an_approval_edited_afterwards_is_found(done: Session) -> None:
     assert (
         f"line 5: {path.name} is missing or not the approval that was used" in verify_run(done, RUN).findings
     )
+
+
+@pytest.mark.parametrize("person", [0, 1])
+def test_an_override_edited_or_lost_afterwards_is_found(overridden: Session, person: int) -> None:
+    folder = overridden.state / "runs" / RUN
+    assert verify_run(overridden, RUN).whole
+    journal = list(read_journal(folder / "journal.jsonl"))
+    (record,) = [event for event in journal if isinstance(event.body, OverrideRecorded)]
+    path = folder / "approvals" / f"{record.body.nonces[person]}.json"  # type: ignore[union-attr]
+    wanted = f"line {record.sequence + 1}: {path.name} is missing or not the approval that was used"
+    path.write_text(path.read_text().replace("41 s", "1 s"))
+    assert wanted in verify_run(overridden, RUN).findings
+    path.unlink()
+    assert wanted in verify_run(overridden, RUN).findings
 
 
 # --- exporting ----------------------------------------------------------------------------------------------
