@@ -1,5 +1,6 @@
 """Checking the evidence of a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -7,16 +8,17 @@ from automation.commands._session import Session
 from automation.engine.seal import KEY, Left, check_run, read_chain, read_heads
 from automation.model.base import Model
 from automation.model.errors import EXIT_PARTIAL, AdapterError, NotMet
-from automation.model.records import RunSealed
+from automation.model.records import Event, RunSealed
 
 _WORDS = {
     "agrees": "agrees, {count} heads",
+    "behind": "agrees as far as it goes: it covers {covered} of {events} events, and not the last seal",
     "differs": "differs",
     "none": "the witness host kept none of this run",
     "not-reached": "not compared: {note}",
 }
 
-WitnessCopy = Literal["agrees", "differs", "none", "not-reached"]
+WitnessCopy = Literal["agrees", "behind", "differs", "none", "not-reached"]
 
 
 class Evidence(Model):
@@ -30,6 +32,7 @@ class Evidence(Model):
     findings: tuple[str, ...]
     witness: WitnessCopy
     witness_heads: int
+    witness_events: int = 0
     note: str = ""
 
     @property
@@ -45,10 +48,13 @@ class Evidence(Model):
             "whole" if self.whole else "does NOT hold",
             "sealed" if self.sealed else "not sealed",
         )
+        words = _WORDS[self.witness].format(
+            count=self.witness_heads, covered=self.witness_events, events=self.events, note=self.note
+        )
         return (
             f"run {self.run_id}: {verdict}; {self.events} events, {sealed}",
             *self.findings,
-            f"the witness's copy: {_WORDS[self.witness].format(count=self.witness_heads, note=self.note)}",
+            f"the witness's copy: {words}",
             f"head: {self.head}",
         )
 
@@ -64,10 +70,14 @@ def verify_run(session: Session, run_id: str) -> Evidence:
     key = public_key(session)
     alone = check_run(folder, public_key=key)
     findings = check_run(folder, public_key=key, heads=heads) if heads else alone
-    events, _ = read_chain((folder / "journal.jsonl").read_bytes())
+    events, bad = read_chain((folder / "journal.jsonl").read_bytes())
+    covered = max((head.events for head in heads), default=0)
     witness: WitnessCopy = "not-reached" if note else "none"
     if heads:
-        witness = "agrees" if len(findings) == len(alone) else "differs"
+        witness = "agrees" if covers_seal(events, covered) else "behind"
+        # Behind a line that breaks the chain nothing can be compared; what the witness saw there is gone.
+        if len(findings) != len(alone) or (bad is not None and covered > len(events)):
+            witness = "differs"
     return Evidence(
         run_id=run_id,
         whole=not findings,
@@ -77,8 +87,15 @@ def verify_run(session: Session, run_id: str) -> Evidence:
         findings=tuple(str(one) for one in findings),
         witness=witness,
         witness_heads=len(heads),
+        witness_events=covered,
         note=note,
     )
+
+
+def covers_seal(events: Sequence[Event], covered: int) -> bool:
+    """Say whether so many events reach to the last seal; of a run without one, to its end."""
+    sealed = [number for number, event in enumerate(events, start=1) if isinstance(event.body, RunSealed)]
+    return covered >= (sealed[-1] if sealed else len(events))
 
 
 def left_heads(session: Session, run_id: str) -> tuple[tuple[Left, ...], str]:

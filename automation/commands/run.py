@@ -175,8 +175,8 @@ def approve(
 def verify(context: Context, env: str, run: str, json: bool = False) -> int:
     """Check a run's evidence: chain, end, seal, files and the witness's copy; changes nothing.
 
-    Exit codes: 0 all of it holds, 2 no such run, 3 it holds, but the witness host has no copy or does not
-    answer, 6 something does not hold: the first bad line is named.
+    Exit codes: 0 all of it holds, 2 no such run, 3 it holds, but the witness host has no copy, does not
+    answer, or saw no end of it, 6 something does not hold: the first bad line is named.
     """
     from automation.commands._evidence import verify_run
     from automation.commands._session import open_session

@@ -316,6 +316,23 @@ def test_a_whole_run_agrees_with_the_witness(done: Session) -> None:
     assert (found.whole, found.sealed, found.witness, found.exit_code) == (True, True, "agrees", 0)
 
 
+@pytest.mark.parametrize("index", [2, 7], ids=["at-the-seal-before-the-resume", "before-the-last-seal"])
+def test_a_copy_that_ends_before_the_last_seal_does_not_agree(done: Session, index: int) -> None:
+    copy = Path(seal.HEADS) / RUN
+    events = list(read_journal(done.state / "runs" / RUN / "journal.jsonl"))
+    last = events[index]
+    copy.write_text(f"2026-03-01T03:00:00+00:00 {last.sequence + 1} {last.hash}\n")
+    found = verify_run(done, RUN)
+    assert (found.whole, found.witness, found.exit_code) == (True, "behind", 3)
+    assert f"it covers {last.sequence + 1} of {len(events)} events" in found.lines[-2]
+
+
+def test_a_copy_cannot_agree_with_a_journal_that_breaks_before_its_end(done: Session) -> None:
+    path = done.state / "runs" / RUN / "journal.jsonl"
+    path.write_text(path.read_text().replace("answers", "ANSWERS", 1))
+    assert verify_run(done, RUN).witness == "differs"
+
+
 def test_a_lost_witness_is_said_and_is_no_damage(done: Session, witness: Witness) -> None:
     witness.lost = True
     found = verify_run(done, RUN)
