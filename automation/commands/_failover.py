@@ -173,19 +173,28 @@ def _lags(
 def _accept_lag(
     session: Session, asked: Asked, lags: Mapping[str, Lag], services: Mapping[str, Service]
 ) -> dict[str, str]:
-    """Refuse a standby that lacks more than the RPO allows, unless it was asked to be accepted."""
-    over = {name: lag for name, lag in lags.items() if lag.verdict == "over"}
-    if over and not asked.accept_lag:
-        name, lag = next(iter(over.items()))
+    """Refuse a standby that lacks more than the RPO allows, or nobody knows how much, unless it was asked
+    to be accepted; one of another cluster is never accepted.
+    """
+    for name, lag in lags.items():
+        if lag.verdict == "another-cluster":
+            raise PreflightError(
+                f"the standby of {name} is another cluster: {lag.reason}; nothing was changed",
+                hint=f"recover {name} from a backup",
+            )
+    risky = {name: lag for name, lag in lags.items() if lag.verdict != "within"}
+    if risky and not asked.accept_lag:
+        name, lag = next(iter(risky.items()))
         strategy = services[name].strategy
         assert isinstance(strategy, PostgresqlStandby)
         allowed = format_limit(services[name].rpo_s, strategy.max_lag_bytes)
+        how_far = lag.words if lag.verdict == "over" else f"behind by what is {lag.words}"
         raise PreflightError(
-            f"the standby of {name} is {lag.words}; allowed: {allowed}; nothing was changed",
+            f"the standby of {name} is {how_far}; allowed: {allowed}; nothing was changed",
             hint=f"to lose that much, two people must sign for it: ./inv dr.failover "
             f"--env {session.environment.name} --plan {asked.plan} --site {asked.site} --accept-lag",
         )
-    return {name: lag.observed for name, lag in over.items()}
+    return {name: lag.observed for name, lag in risky.items()}
 
 
 def _city(session: Session, catalog: Catalog, standbys: Mapping[str, StandbyPosition]) -> City:

@@ -2,16 +2,20 @@
 
 A primary that is lost cannot be asked. What counts then is the last time it was seen, and how far the
 standby has come by itself since: a standby that holds all that was seen is within any limit, and what
-was written after the primary was last seen is not known. Nothing here guesses it.
+was written after the primary was last seen is not known. Nothing here guesses it: an old look at a primary
+whose standby has stopped to stream says nothing of the time since.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from automation.model.base import Model, format_duration
 from automation.model.observations import PrimaryPosition, StandbyPosition
 
-Verdict = Literal["within", "over", "not-known"]
+Verdict = Literal["within", "over", "not-known", "another-cluster"]
+
+# A look at the primary counts for the RPO, and for this long at least: nobody looks every few seconds.
+LOOK_LIVES = timedelta(minutes=10)
 
 
 class Lag(Model):
@@ -26,14 +30,16 @@ class Lag(Model):
     @property
     def observed(self) -> str:
         """The value that a signed override must name, word for word."""
+        if self.reason:
+            return f"not known: {self.reason}"
         seconds = "an unknown time" if self.lag_s is None else f"{self.lag_s:.1f} s"
         return f"{self.lag_bytes} bytes and {seconds} behind"
 
     @property
     def words(self) -> str:
         """What a person is told."""
-        if self.verdict == "not-known" or self.seen_at is None:
-            return f"not known: {self.reason}"
+        if self.reason or self.seen_at is None:
+            return self.observed
         return f"{self.observed} what the primary had at {self.seen_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -50,7 +56,13 @@ def judge_lag(
     """
     if primary is None:
         return Lag(verdict="not-known", reason="the primary was never seen; ./inv dr.readiness looks at it")
-    if (primary.system_identifier, primary.timeline) != (standby.system_identifier, standby.timeline):
+    if primary.system_identifier != standby.system_identifier:
+        return Lag(
+            verdict="another-cluster",
+            reason=f"{standby.host} is no copy of {primary.host}: its system identifier is "
+            f"{standby.system_identifier}, the primary's was {primary.system_identifier}",
+        )
+    if primary.timeline != standby.timeline:
         return Lag(
             verdict="not-known",
             reason=f"{primary.host} was last seen as another history "
@@ -59,6 +71,15 @@ def judge_lag(
     lag_bytes = max(0, primary.written_bytes - standby.received_bytes)
     lag_s = _lag_s(primary, standby) if lag_bytes else 0.0
     over = lag_bytes > max_lag_bytes or lag_s is None or lag_s > rpo_s
+    age = abs(standby.at - primary.at)
+    if not standby.streaming and age > max(timedelta(seconds=rpo_s), LOOK_LIVES):
+        known = Lag(verdict="within", lag_bytes=lag_bytes, lag_s=lag_s)
+        return Lag(
+            verdict="not-known",
+            reason=f"{primary.host} was last seen {format_duration(age.total_seconds())} before, at "
+            f"{primary.at:%Y-%m-%d %H:%M:%S} UTC, {standby.host} does not stream and was then "
+            f"{known.observed}",
+        )
     return Lag(verdict="over" if over else "within", lag_bytes=lag_bytes, lag_s=lag_s, seen_at=primary.at)
 
 

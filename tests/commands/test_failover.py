@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from automation.commands._ending import conclude
-from automation.commands._failover import live_declaration
+from automation.commands._failover import Asked, _accept_lag, live_declaration
 from automation.commands._session import Session
 from automation.engine.finished import finished
 from automation.engine.journal import Journal
@@ -28,6 +28,7 @@ from automation.model.records import (
     StepStarted,
 )
 from automation.recovery.failover import compile_failover
+from automation.recovery.lag import Lag, Verdict
 from automation.recovery.planner import City
 from automation.recovery.spec import Failover, load_plan
 from tests.recovery.conftest import REPOSITORY, city
@@ -79,6 +80,42 @@ def test_no_other_declaration_counts(session: Session, changes: dict[str, Any], 
     with pytest.raises(PreflightError, match=words) as refused:
         live_declaration(session, "city-hall", NOW)
     assert "./inv dr.declare" in str(refused.value.hint)
+
+
+# --- the standby that would be promoted ------------------------------------------------------------
+
+ASKED = Asked(plan="city", site="city-hall")
+ACCEPTS = ASKED._replace(accept_lag=True)
+
+
+def accept(session: Session, city: City, asked: Asked, lag: Lag) -> dict[str, str]:
+    return _accept_lag(session, asked, {"payments-db": lag}, city.catalog.services)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason"),
+    [("over", ""), ("not-known", "the primary was never seen"), ("not-known", "seen 30 days before")],
+    ids=["too far behind", "never seen", "an old look"],
+)
+def test_a_lag_that_is_too_much_or_not_known_is_signed_for(
+    session: Session, city: City, verdict: Verdict, reason: str
+) -> None:
+    lag = Lag(verdict=verdict, lag_bytes=9, lag_s=7, seen_at=NOW, reason=reason)
+    with pytest.raises(PreflightError, match="nothing was changed") as refused:
+        accept(session, city, ASKED, lag)
+    assert lag.words in str(refused.value)
+    assert "--accept-lag" in str(refused.value.hint)
+    assert accept(session, city, ACCEPTS, lag) == {"payments-db": lag.observed}
+
+
+def test_a_lag_within_the_limits_needs_no_signature(session: Session, city: City) -> None:
+    assert accept(session, city, ASKED, Lag(verdict="within", lag_bytes=0, lag_s=0, seen_at=NOW)) == {}
+
+
+def test_another_cluster_is_never_promoted(session: Session, city: City) -> None:
+    other = Lag(verdict="another-cluster", reason="pg-b is no copy of pg-a")
+    with pytest.raises(PreflightError, match=r"another cluster: pg-b is no copy of pg-a; nothing was"):
+        accept(session, city, ACCEPTS, other)
 
 
 # --- how it ended ----------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def standby(received: int = 100 * MIB, behind_s: float | None = 0, **changes: ob
         "streaming": False,
         "replayed_bytes": received,
         "replayed_at": replayed_at,
-        "at": SEEN + timedelta(hours=1),
+        "at": SEEN + timedelta(minutes=1),
     }
     return StandbyPosition.model_validate({**known, "received_bytes": received, **changes})
 
@@ -45,7 +45,10 @@ def standby(received: int = 100 * MIB, behind_s: float | None = 0, **changes: ob
         (primary(), standby(received=99 * MIB, behind_s=None), "over"),
         (None, standby(), "not-known"),
         (primary(timeline=2), standby(), "not-known"),
-        (primary(system_identifier="8"), standby(), "not-known"),
+        (primary(system_identifier="8"), standby(), "another-cluster"),
+        (primary(), standby(at=SEEN + timedelta(minutes=10)), "within"),
+        (primary(), standby(at=SEEN + timedelta(minutes=11)), "not-known"),
+        (primary(), standby(at=SEEN + timedelta(days=30), streaming=True), "within"),
     ],
     ids=[
         "all that was seen",
@@ -58,6 +61,9 @@ def standby(received: int = 100 * MIB, behind_s: float | None = 0, **changes: ob
         "the primary was never seen",
         "another timeline",
         "another cluster",
+        "seen lately",
+        "seen long ago, and cut off",
+        "seen long ago, and streaming",
     ],
 )
 def test_a_standby_is_held_against_what_was_last_seen(
@@ -78,3 +84,15 @@ def test_the_value_that_is_signed_names_bytes_and_seconds() -> None:
     lag = judge_lag(primary(), standby(99 * MIB, 12.34), rpo_s=5, max_lag_bytes=16 * MIB)
     assert lag.observed == "1048576 bytes and 12.3 s behind"
     assert "what the primary had at 2026-11-21 03:14:00 UTC" in lag.words
+
+
+def test_an_old_look_is_signed_for_with_its_age_and_what_was_known_then() -> None:
+    lag = judge_lag(primary(), standby(at=SEEN + timedelta(days=30)), rpo_s=5, max_lag_bytes=16 * MIB)
+    assert lag.observed.startswith("not known: pg-a was last seen 720")
+    assert lag.observed.endswith("pg-b does not stream and was then 0 bytes and 0.0 s behind")
+    assert lag.words == lag.observed
+
+
+def test_a_long_rpo_makes_a_look_live_longer() -> None:
+    found = standby(at=SEEN + timedelta(minutes=50))
+    assert judge_lag(primary(), found, rpo_s=3600, max_lag_bytes=16 * MIB).verdict == "within"
