@@ -22,7 +22,7 @@ from automation.recovery.report import DrillReport, ServiceResult
 if TYPE_CHECKING:
     from automation.adapters.nspawn.status import LabServer, LabStatus
     from automation.commands._runs import RunRow
-    from automation.commands._standing import Standing
+    from automation.commands._standing import NodeSeen, Standing
     from automation.model.environment import Inventory
     from automation.recovery.readiness import Readiness
 
@@ -130,7 +130,7 @@ def print_standing(standing: "Standing") -> None:
     console = _console()
     table = _table("Service", "Primary", "Hosts", "Doubt")
     for row in standing.services:
-        hosts = "; ".join(f"{n.host}: {n.fence or n.role}" for n in row.nodes)
+        hosts = "; ".join(f"{node.host}: {_node_words(node)}" for node in row.nodes)
         doubt = Text("SPLIT_BRAIN_SUSPECTED" if row.suspicion else "", style="bold red")
         table.add_row(row.service, row.primary, Text(hosts), doubt)
     console.print(table)
@@ -144,6 +144,13 @@ def print_standing(standing: "Standing") -> None:
     for row in standing.services:
         if row.suspicion:
             console.print(Text(f"{row.service}: {row.suspicion.reason} (run {row.suspicion.run_id})"))
+
+
+def _node_words(node: "NodeSeen") -> str:
+    """What is said of a host; one that is fenced and answers all the same is told as both."""
+    if node.fence and node.role != "no answer":
+        return f"{node.fence}, and yet {node.role}"
+    return node.fence or node.role
 
 
 def print_lab(lab: "LabStatus", inventory: "Inventory") -> None:

@@ -14,6 +14,7 @@ from automation.model.evidence import Declaration, Suspicion, SuspicionCleared
 from automation.model.plan import Plan, Step
 
 RECOVERIES = ("exercise", "failover")
+FENCED = "off and blocked"
 
 
 class NodeSeen(Model):
@@ -106,14 +107,18 @@ def clear(session: Session, service: str, reason: str) -> SuspicionCleared:
 
 
 def _refuse_unclear(standing: ServiceStanding) -> None:
-    """One node serves writes and no other can: everything else stays suspected."""
-    unseen = [node for node in standing.nodes if node.role == "no answer" and not node.fence]
+    """One node serves writes and no other can: everything else stays suspected.
+
+    A node that says nothing counts as shut out by two means and no less; one that says it is a primary can
+    be written to, whatever its fence is.
+    """
+    unseen = [node for node in standing.nodes if node.role == "no answer" and node.fence != FENCED]
     if unseen:
         raise PreflightError(
             f"{unseen[0].host} cannot be looked at ({unseen[0].why}); {standing.service} stays suspected",
             hint="somebody at its site must switch it off, or bring its management back",
         )
-    writable = [node.host for node in standing.nodes if node.role == "primary" and not node.fence]
+    writable = [node.host for node in standing.nodes if node.role == "primary"]
     if len(writable) != 1:
         found = " and ".join(writable) or "none"
         raise PreflightError(
@@ -176,8 +181,6 @@ def _node(session: Session, service: Service, site: str, host: str, fence: str) 
     from automation.adapters import postgresql, systemd
 
     strategy = service.strategy
-    if fence == "off and blocked":
-        return NodeSeen(host=host, site=site, role="no answer", fence=fence)
     try:
         if isinstance(strategy, PostgresqlStandby):
             seen = postgresql.observe(host, strategy.cluster, session.remote(host))
