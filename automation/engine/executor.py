@@ -76,6 +76,11 @@ def in_doubt(plan: Plan, folded: Folded) -> tuple[Step, ...]:
     return tuple(s for s in plan.steps if s.id in folded.started or (s.id in unsure and not _passed(s)))
 
 
+def may_be_settled_done(step: Step) -> bool:
+    """Whether a person may ever say that it is done; all else is looked at or done again."""
+    return step.run.irreversible or step.run.effect == "destroy"
+
+
 def _passed(step: Step) -> bool:
     return step.on_failure == "continue"
 
@@ -291,7 +296,7 @@ class _Execution:
     def _conclude(self, step: Step, failure: Failure) -> None:
         self._append(StepEnded(step=step.id, status="failed", failure=failure))
         self.schedule.end(step.id, good=_passed(step))
-        grave = not failure.known and (step.run.irreversible or step.run.effect == "destroy")
+        grave = not failure.known and may_be_settled_done(step)
         self.halted = self.halted or grave or step.on_failure == "halt"
 
     def _let_end(self) -> None:
@@ -319,10 +324,11 @@ def _given_up(step: Step) -> Failure:
 
 
 def _unknown(step: Step, why: str) -> Failure:
+    settle = f"--done {step.id} or --not-done {step.id}, and --reason"
     return Failure(
         error="OutcomeUnknown",
         message=f"step {step.id} ({step.run.do}) began and its end is not written down: {why}; state unknown",
-        hint=f"look at it, then resume with --done {step.id} or --not-done {step.id}, and --reason",
+        hint=f"look at it, then resume with {settle}" if may_be_settled_done(step) else "resume the run",
         known=False,
     )
 

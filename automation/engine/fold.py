@@ -22,6 +22,7 @@ from automation.model.records import (
     StepSettled,
     StepStarted,
     StepUndone,
+    StepVerified,
     UndoStarted,
 )
 
@@ -31,7 +32,8 @@ class Folded:
     """What a journal says. A step is in one of `started`, `succeeded`, `failed`, or waits.
 
     `started` keeps the steps that have a start and no end, with the retries they had; `succeeded` is in the
-    order of the ends; `attempts` counts failures that were written down with a known state.
+    order of the ends; `attempts` counts failures that were written down with a known state; `unseen` has the
+    steps whose last look, since they were started, could not say whether they are done.
     """
 
     opened: RunOpened | None = None
@@ -42,6 +44,7 @@ class Folded:
     succeeded: dict[str, None] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
+    unseen: set[str] = field(default_factory=set)
     gates: dict[str, GateAnswered] = field(default_factory=dict)
     overrides: dict[str, OverrideRecorded] = field(default_factory=dict)
     undoing: set[str] = field(default_factory=set)
@@ -75,6 +78,8 @@ def _fold(state: Folded, body: Body) -> None:
         _fold_step(state, body)
     elif isinstance(body, UndoStarted | StepUndone):
         _fold_undo(state, body)
+    elif isinstance(body, StepVerified):
+        (state.unseen.add if body.progress == "unknown" else state.unseen.discard)(body.step)
     elif isinstance(body, GateAnswered):
         state.gates[body.step] = body
     elif isinstance(body, OverrideRecorded):
@@ -105,6 +110,7 @@ def _fold_step(state: Folded, body: StepStarted | StepRetried | StepEnded | Step
         return
     if isinstance(body, StepStarted):
         state.failed.pop(step, None)
+        state.unseen.discard(step)
         state.started.setdefault(step, 0)
     elif isinstance(body, StepRetried):
         state.started[step] = max(state.started.get(step, 0), body.attempt)
@@ -121,6 +127,7 @@ def _fold_step(state: Folded, body: StepStarted | StepRetried | StepEnded | Step
 
 
 def _settle(state: Folded, body: StepSettled) -> None:
+    state.unseen.discard(body.step)
     if body.progress == "done":
         _succeed(state, body.step)
     else:

@@ -17,8 +17,9 @@ import automation
 from automation.engine.abort import abort
 from automation.engine.attempt import Message, Work
 from automation.engine.context import RunContext
+from automation.engine.control_node import require_control_node
 from automation.engine.dispatch import load
-from automation.engine.executor import STOP, execute, in_doubt
+from automation.engine.executor import STOP, execute, in_doubt, may_be_settled_done
 from automation.engine.finished import Finished as Finished
 from automation.engine.finished import finished
 from automation.engine.fold import Folded, fold
@@ -140,10 +141,12 @@ def abort_run(
 
     Raises:
         Busy: it runs still.
-        PreflightError: it has ended; nothing was changed.
+        PreflightError: it has ended, its plan was changed, or this machine may not; nothing was changed.
     """
+    require_control_node(ctx.environment)
     plan = read_plan(ctx.artifacts.parent)
     with _locked(plan, ctx, actor, f"{plan.name}, aborted"), _opened(plan, ctx, hooks or Hooks()) as run:
+        _check_unchanged(run)
         closed = run.folded.closed
         if closed is not None and closed.status in ("succeeded", "aborted"):
             raise PreflightError(f"run {ctx.run_id} has {closed.status}; there is nothing to abort")
@@ -277,25 +280,47 @@ def _go_on(run: _Run, work: Work | None) -> Finished:
 
 def _check_resumable(run: _Run, decisions: Sequence[Decision]) -> None:
     name, folded = run.ctx.run_id, run.folded
-    if folded.opened is None:
-        raise PreflightError(f"run {name} was never opened; nothing was changed", hint="start a new run")
+    _check_unchanged(run)
     if folded.aborting is not None:
         raise PreflightError(f"run {name} was given up; nothing was changed", hint="./inv run.abort goes on")
     if folded.closed is not None and folded.closed.status == "succeeded":
         raise PreflightError(f"run {name} has succeeded; there is nothing to resume")
-    if folded.opened.plan_digest != run.plan.digest:
-        raise PreflightError(f"plan.json of run {name} was changed after it was opened; nothing was changed")
     _check_decisions(run, decisions)
+
+
+def _check_unchanged(run: _Run) -> None:
+    """See that the plan is the one that was opened, and approved: nothing else is done or taken back."""
+    name, opened = run.ctx.run_id, run.folded.opened
+    if opened is None:
+        raise PreflightError(f"run {name} was never opened; nothing was changed", hint="start a new run")
+    if opened.plan_digest != run.plan.digest:
+        raise PreflightError(f"plan.json of run {name} was changed after it was opened; nothing was changed")
 
 
 def _check_decisions(run: _Run, decisions: Sequence[Decision]) -> None:
     name = run.ctx.run_id
     unsure = {step.id for step in in_doubt(run.plan, run.folded)}
     for decision in decisions:
-        if isinstance(decision, StepSettled) and decision.step not in unsure:
-            raise PreflightError(f"step {decision.step} of run {name} is not in doubt; nothing was changed")
+        if isinstance(decision, StepSettled):
+            if decision.step not in unsure:
+                raise PreflightError(
+                    f"step {decision.step} of run {name} is not in doubt; nothing was changed"
+                )
+            if decision.progress == "done":
+                _check_done(run, run.plan.step(decision.step))
         if isinstance(decision, GateAnswered):
             _check_answer(run, decision)
+
+
+def _check_done(run: _Run, step: Step) -> None:
+    """Take a person's word only where no look can tell and no second attempt is safe; never for a fence."""
+    if may_be_settled_done(step) and step.id in run.folded.unseen:
+        return
+    raise PreflightError(
+        f"step {step.id} ({step.run.do}) of run {run.ctx.run_id} is not done because somebody says so: "
+        "a resume looks at it or does it again; nothing was changed",
+        hint=f"./inv run.resume --env {run.plan.environment} --run {run.ctx.run_id}",
+    )
 
 
 def _check_answer(run: _Run, answer: GateAnswered) -> None:

@@ -1,6 +1,7 @@
 """Giving a run up: undo in reverse, never under what cannot be taken back; cleanup that can be run again."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,25 @@ def test_an_aborted_run_is_not_resumed_and_not_aborted_twice(ctx: RunContext) ->
         resume_run(ctx, actor="first", work=notes.work)
     with pytest.raises(PreflightError, match="nothing to abort"):
         abort(ctx, notes)
+
+
+def test_a_plan_that_was_changed_is_not_carried_out_by_an_abort(ctx: RunContext) -> None:
+    notes = Notes("b")
+    run(make_plan(step("a", undo=UNDO), step("b", "a")), ctx, notes)
+    path = ctx.artifacts.parent / "plan.json"
+    path.write_text(path.read_text().replace('"why": "test"', '"why": "other"', 1))
+    with pytest.raises(PreflightError, match="was changed after it was opened"):
+        abort(ctx, notes)
+    assert notes.said == []
+
+
+def test_a_machine_that_may_not_change_the_environment_aborts_nothing(ctx: RunContext) -> None:
+    notes = Notes("b")
+    run(make_plan(step("a", undo=UNDO), step("b", "a")), ctx, notes)
+    elsewhere = ctx.environment.model_copy(update={"control_nodes": ("another-node",)})
+    with pytest.raises(PreflightError, match="no control node"):
+        abort(replace(ctx, environment=elsewhere), notes)
+    assert notes.said == []
 
 
 def test_each_undo_is_written_down_before_and_after(ctx: RunContext, tmp_path: Path) -> None:

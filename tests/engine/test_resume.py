@@ -14,7 +14,7 @@ from automation.engine.context import RunContext
 from automation.engine.executor import execute
 from automation.engine.fold import Folded, fold
 from automation.engine.journal import Journal, read_journal
-from automation.model.actions import Wait
+from automation.model.actions import Promote, Wait
 from automation.model.errors import AdapterError
 from automation.model.plan import Plan, Step
 from automation.model.records import Event, Outcome, Progress
@@ -172,7 +172,9 @@ def test_a_step_found_running_is_joined_without_a_second_start(tmp_path: Path) -
 
 
 def test_a_step_whose_effect_is_unknown_waits_for_a_person(tmp_path: Path) -> None:
-    plan = Plan(name="t", environment="lab", mode="apply", steps=(step("a"), step("b", "a")))
+    promote = Promote(host="pg-b", cluster="15/main", expect_system_identifier="1", expect_timeline=1)
+    steps = (step("a", run=promote), step("b", "a"))
+    plan = Plan(name="t", environment="lab", mode="apply", steps=steps)
     world = killed_in(tmp_path, plan, effect=False)
     work = Work(
         perform=world.work(lambda: None).perform,

@@ -16,8 +16,8 @@ from automation.engine.finished import Finished
 from automation.engine.fold import Folded
 from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal, read_journal
-from automation.engine.run import Decision, make_run_folder, resume_run, run_plan
-from automation.model.actions import Wait
+from automation.engine.run import Decision, abort_run, make_run_folder, resume_run, run_plan
+from automation.model.actions import Action, PowerOffServer, Promote, ProveRefused, SuspectSplitBrain, Wait
 from automation.model.errors import AdapterError, OutcomeUnknown, PreflightError, StepFailed
 from automation.model.plan import Gate, Plan, Step
 from automation.model.records import (
@@ -169,8 +169,18 @@ def test_nothing_else_is_tried_again(ctx: RunContext, errors: list[Exception], a
 # --- what a person found ---------------------------------------------------------------------------
 
 
-def stopped_in_doubt(ctx: RunContext) -> None:
-    run(make_plan(step("a"), step("b", "a")), ctx, Counting(a=[OutcomeUnknown("?")]).work)
+PROMOTE = Promote(host="pg-b", cluster="15/main", expect_system_identifier="1", expect_timeline=1)
+FENCE = PowerOffServer(host="pg-a")
+PROOF = ProveRefused(
+    host="witness", server="pg-a", address="10.77.1.20", port=5432, reachable=("10.77.2.20:22",), means=()
+)
+MARK = SuspectSplitBrain(
+    service="payments-db", hosts=("pg-a", "pg-b"), observed="x", roles=("a", "b"), reason="x"
+)
+
+
+def stopped_in_doubt(ctx: RunContext, action: Action = PROMOTE) -> None:
+    run(make_plan(step("a", run=action), step("b", "a")), ctx, Counting(a=[OutcomeUnknown("?")]).work)
 
 
 UNKNOWN = Work(verify=lambda step, ctx: Progress(state="unknown", why="dark"))
@@ -181,7 +191,7 @@ def test_a_person_settles_what_nobody_can_see(ctx: RunContext, found: str, attem
     stopped_in_doubt(ctx)
     counting = Counting()
     work = replace(UNKNOWN, perform=counting.perform)
-    assert resume(ctx, work=work).closed.status == "paused"
+    assert resume(ctx, work=work).closed.status == "halted"
     words = {"step": "a", "progress": found, "by": "second", "reason": "looked at it"}
     finished = resume(ctx, StepSettled.model_validate(words), work=work)
     assert (finished.closed.status, counting.calls["a"]) == ("succeeded", attempts)
@@ -191,6 +201,30 @@ def test_what_is_not_in_doubt_cannot_be_settled(ctx: RunContext) -> None:
     stopped_in_doubt(ctx)
     with pytest.raises(PreflightError, match="not in doubt"):
         resume(ctx, StepSettled(step="b", progress="done", by="second", reason="x"))
+
+
+@pytest.mark.parametrize("error", [OutcomeUnknown("?"), AdapterError("no vantage", transient=True)])
+@pytest.mark.parametrize("action", [FENCE, PROOF, MARK], ids=lambda action: action.do)
+def test_a_fence_its_proof_and_the_mark_are_never_done_because_somebody_says_so(
+    ctx: RunContext, action: Action, error: Exception
+) -> None:
+    run(make_plan(step("a", run=action), step("b", "a")), ctx, Counting(a=[error]).work)
+    counting = Counting()
+    settled = StepSettled(step="a", progress="done", by="second", reason="x")
+    for _ in range(2):
+        with pytest.raises(PreflightError, match="not done because somebody says so"):
+            resume(ctx, settled, work=replace(UNKNOWN, perform=counting.perform))
+        with pytest.raises(PreflightError, match="not done because somebody says so"):
+            abort_run(ctx, actor="second", reason="x", undo=False, decisions=[settled])
+        assert resume(ctx, work=UNKNOWN).closed.status == "paused", "an unknown look changes nothing of it"
+    assert counting.calls == {}
+
+
+def test_what_was_not_looked_at_in_vain_is_not_settled_as_done(ctx: RunContext) -> None:
+    stopped_in_doubt(ctx)
+    settled = StepSettled(step="a", progress="done", by="second", reason="x")
+    with pytest.raises(PreflightError, match="a resume looks at it"):
+        resume(ctx, settled)
 
 
 def test_an_attempt_after_a_known_failure_has_a_number_of_its_own(ctx: RunContext) -> None:
