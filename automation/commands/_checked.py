@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from random import Random
 
@@ -25,6 +26,7 @@ from automation.model.actions import (
 )
 from automation.model.base import Model
 from automation.model.catalog import load_catalog
+from automation.model.errors import PreflightError
 from automation.model.plan import Plan, Step
 from automation.model.records import Remote
 from automation.recovery.overlap import Record, Writability, count_attempts
@@ -57,10 +59,12 @@ class CheckedRow(Model):
     run_id: str
     verdict: str
     kills: tuple[Kill, ...]
+    kills_wanted: bool
     exit_codes: tuple[int, ...]
     promotions: Promotions
     periods: Mapping[str, int]
     commits: Mapping[str, int]
+    before_fault: Mapping[str, int]
     handover_ms: float | None
     overlaps: int
     returns: int
@@ -91,14 +95,17 @@ def drill_under_watch(
     since_ns = let_time_pass(watch_s, f"{watching.databases.primary} must stay shut")
     records, seen = end_watch(watching, folder)
     nodes = watching.watch.nodes
+    report = _report(session, drill, ended.run_id)
     row = CheckedRow(
         run_id=ended.run_id,
-        verdict=_report(session, drill, ended.run_id).verdict,
+        verdict=report.verdict,
         kills=ended.kills,
+        kills_wanted=chance is not None,
         exit_codes=ended.exit_codes,
         promotions=count_promotions(session.remote(watching.databases.standby), ended.run_id),
         periods={node: sum(p.node == node for p in seen.periods) for node in nodes},
         commits={node: sum(p.commits for p in seen.periods if p.node == node) for node in nodes},
+        before_fault=before_fault(records, watching, report.marks.fault_at),
         handover_ms=handover_ms(seen, watching),
         overlaps=len(seen.overlaps),
         returns=len(seen.returns),
@@ -120,10 +127,15 @@ def find_faults(row: CheckedRow, drill: Drill, seen: Writability, watch_s: float
     nobody = [
         host for host, one in row.after_healing.items() if one.tried < TRIED_SHARE * BEATS_A_SECOND * watch_s
     ]
+    blind = [host for host, commits in row.before_fault.items() if not commits]
     entered = [host for host, one in row.after_healing.items() if one.committed]
     found = {
         f"both nodes took writes: {_names(seen)}": bool(seen.overlaps),
         f"{row.returns} writes reached the old primary after the handover": bool(seen.returns),
+        f"no write reached the old primary from {', '.join(blind)} before the fault": bool(blind),
+        f"no handover was seen: commits {dict(row.commits)}": recovered and not _handed_over(row),
+        f"the controller ended with {row.exit_codes or 'nothing'}": not _ended_well(row, recovered),
+        "the controller was not killed": row.kills_wanted and not row.kills,
         f"promotions: {row.promotions}, expected: {wanted}": row.promotions != wanted,
         f"not enough was tried from {', '.join(nobody)} after healing": bool(nobody),
         f"the old primary took writes from {', '.join(entered)} after healing": recovered and bool(entered),
@@ -131,6 +143,18 @@ def find_faults(row: CheckedRow, drill: Drill, seen: Writability, watch_s: float
         f"the drill's verdict is {row.verdict}": row.verdict != "met",
     }
     return tuple(text for text, true in found.items() if true)
+
+
+def _handed_over(row: CheckedRow) -> bool:
+    return row.handover_ms is not None and all(row.commits.values())
+
+
+def _ended_well(row: CheckedRow, recovered: bool) -> bool:
+    """Whether the last controller succeeded, or had nothing to resume: a second kill came after the end."""
+    if not row.exit_codes:
+        return False
+    too_late = recovered and len(row.kills) > 1 and not row.kills[-1].under_way
+    return row.exit_codes[-1] == 0 or (too_late and row.exit_codes[-1] == PreflightError.exit_code)
 
 
 def heal(session: Session, drill: Drill) -> None:
@@ -194,6 +218,19 @@ def after_healing(records: Sequence[Record], watching: Watching, since_ns: int) 
     counted = count_attempts(records, watching.databases.primary, since_ns)
     both = {host: counted.get(host, (0, 0)) for host in watching.hosts}
     return {host: Watched(tried=tried, committed=committed) for host, (tried, committed) in both.items()}
+
+
+def before_fault(records: Sequence[Record], watching: Watching, fault_at: datetime | None) -> dict[str, int]:
+    """Count what every vantage committed on the old primary before the first fault."""
+    found = dict.fromkeys(watching.hosts, 0)
+    for record in records:
+        if fault_at is None or not record.clocks:
+            continue
+        fault_ns = int(fault_at.timestamp() * 1e9) - record.clocks[0].wall_minus_mono_ns
+        for one in record.attempts:
+            if one.became == "committed" and one.node == watching.databases.primary and one.end_ns < fault_ns:
+                found[one.writer] = found.get(one.writer, 0) + 1
+    return found
 
 
 def handover_ms(seen: Writability, watching: Watching) -> float | None:
