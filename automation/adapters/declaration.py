@@ -1,13 +1,16 @@
 """Declarations: who said that a site is lost, when and why."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from automation.model.actions import AcceptLag, CiteDeclaration, ClearSuspicion, Declare, SuspectSplitBrain
 from automation.model.errors import AdapterError
-from automation.model.evidence import Declaration, Suspicion, SuspicionCleared
+from automation.model.evidence import DECLARATION_LIVES, Declaration, Suspicion, SuspicionCleared
 from automation.model.records import Context, Outcome
+
+# Between the look at both databases and the end of a suspicion; a run that is resumed later looks again.
+LOOK_LIVES = timedelta(minutes=2)
 
 
 def declare(action: Declare, ctx: Context) -> Outcome:
@@ -33,7 +36,10 @@ def declare(action: Declare, ctx: Context) -> Outcome:
 
 
 def cite(action: CiteDeclaration, ctx: Context) -> Outcome:
-    """Give the declaration that a failover stands on; an exercise, or one of another site, is refused."""
+    """Give the declaration that a failover stands on; it must be of this site, no exercise, and of today.
+
+    A run that is resumed cites it again: a service that was marked since, by another run, stops it too.
+    """
     path = ctx.state / "declarations" / f"{action.declaration}.json"
     if not path.exists():
         raise AdapterError(f"declaration {action.declaration} is not there; nothing was changed")
@@ -43,6 +49,18 @@ def cite(action: CiteDeclaration, ctx: Context) -> Outcome:
         raise AdapterError(
             f"declaration {action.declaration} is {kind}, not the loss of {action.site}; nothing was changed"
         )
+    if datetime.now(UTC) - declaration.declared_at > DECLARATION_LIVES:
+        at = f"{declaration.declared_at:%Y-%m-%d %H:%M} UTC"
+        raise AdapterError(
+            f"the loss of {action.site} was declared at {at}, too long ago; nothing was changed",
+            hint="give this run up; if the site is lost, declare it and begin anew",
+        )
+    for service, suspicion in list_suspicions(ctx.state).items():
+        if service in action.services and suspicion.run_id != ctx.run_id:
+            raise AdapterError(
+                f"{service} is SPLIT_BRAIN_SUSPECTED by run {suspicion.run_id}; nothing was changed",
+                hint=f"dr.clear --service {service}, once it is looked at",
+            )
     said = f"{declaration.declared_by} declared {action.site} lost: {declaration.reason}"
     return Outcome(changed=False, summary=said, evidence=declaration)
 
@@ -80,12 +98,24 @@ def suspect_split_brain(action: SuspectSplitBrain, ctx: Context) -> Outcome:
 
 
 def clear_suspicion(action: ClearSuspicion, ctx: Context) -> Outcome:
-    """End a suspicion; the record of it is kept beside those that were cleared before."""
+    """End the suspicion that was looked into; the record is kept beside those that were cleared before."""
     path = _suspicion(ctx.state, action.service)
     if not path.exists():
         raise AdapterError(f"no split brain of {action.service} is suspected; nothing was changed")
+    suspicion = Suspicion.model_validate_json(path.read_bytes())
+    if (suspicion.run_id, suspicion.since) != (action.suspected_by, action.since):
+        raise AdapterError(
+            f"{action.service} is suspected anew, by run {suspicion.run_id}; nothing was changed",
+            hint="look again: ./inv dr.clear",
+        )
+    if abs(datetime.now(UTC) - action.seen_at) > LOOK_LIVES:
+        raise AdapterError(
+            f"both databases of {action.service} were looked at {action.seen_at:%Y-%m-%d %H:%M:%S} UTC, "
+            "too long ago; nothing was changed",
+            hint="look again: ./inv dr.clear",
+        )
     cleared = SuspicionCleared(
-        suspicion=Suspicion.model_validate_json(path.read_bytes()),
+        suspicion=suspicion,
         seen=action.seen,
         reason=action.reason,
         cleared_by=action.cleared_by,

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +15,14 @@ from automation.engine.admission import changes, guarded
 from automation.engine.context import RunContext
 from automation.engine.control_node import require_control_node
 from automation.engine.finished import Finished
+from automation.engine.fold import Folded
 from automation.engine.hooks import Hooks
 from automation.engine.run import Decision, abort_run, make_run_folder, new_run_id, resume_run, run_plan
 from automation.model.environment import Environment, Inventory, load_environment, state_root
 from automation.model.errors import ConfigError
 from automation.model.plan import Plan, Step
 from automation.model.records import (
+    Body,
     Event,
     GateAnswered,
     Remote,
@@ -45,15 +47,31 @@ class Session:
     remote: Callable[[str], Remote]
     context: Callable[[str], RunContext]
 
-    def run(self, plan: Plan, *, narrate: Callable[[Event], None] | None = None) -> Finished:
-        """Run a plan in a new run folder; says which."""
+    def run(
+        self,
+        plan: Plan,
+        *,
+        narrate: Callable[[Event], None] | None = None,
+        look: Callable[[], None] = lambda: None,
+    ) -> Finished:
+        """Run a plan in a new run folder; says which.
+
+        Args:
+            look: called under the run's locks before its first step; what it raises leaves all as it was.
+        """
         if changes(plan):
             require_control_node(self.environment)
         run_id = new_run_id(datetime.now(UTC))
         make_run_folder(self.state, run_id)
         progress(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
         ctx = self.context(run_id)
-        return run_plan(plan, ctx, actor=actor(), hooks=self.hooks(ctx, narrate))
+        hooks = self.hooks(ctx, narrate)
+
+        def admit(plan: Plan, folded: Folded) -> Sequence[Body]:
+            look()
+            return hooks.admit(plan, folded)
+
+        return run_plan(plan, ctx, actor=actor(), hooks=replace(hooks, admit=admit))
 
     def resume(self, run_id: str, decisions: Sequence[Decision] = ()) -> Finished:
         """Go on with a run that stopped."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 from automation.commands._runs import RunRow, list_runs
@@ -92,18 +93,41 @@ def clear(session: Session, service: str, reason: str) -> SuspicionCleared:
     suspicion = list_suspicions(session.state).get(service)
     if suspicion is None:
         raise PreflightError(f"no split brain of {service} is suspected; nothing was changed")
-    standing = _standing(session, service, catalog.services[service], suspicion, _fences(session))
-    _refuse_unclear(standing)
-    seen = tuple(
-        f"{node.host}: {node.role}{', ' if node.fence else ''}{node.fence}" for node in standing.nodes
+    known, seen_at = catalog.services[service], datetime.now(UTC)
+    seen = _see_clear(session, service, known)
+    action = ClearSuspicion(
+        service=service,
+        suspected_by=suspicion.run_id,
+        since=suspicion.since,
+        seen=seen,
+        seen_at=seen_at,
+        reason=reason,
+        cleared_by=actor(),
     )
-    action = ClearSuspicion(service=service, seen=seen, reason=reason, cleared_by=actor())
     step = Step(id="clear", service=service, run=action, why="a person has looked at both databases")
     plan = Plan(name="clear", environment=session.environment.name, mode="apply", steps=(step,))
-    finished = session.run(plan)
+
+    def look_again() -> None:
+        if (now := _see_clear(session, service, known)) != seen:
+            raise PreflightError(f"{'; '.join(now)}: not as it was a moment ago; {service} stays suspected")
+
+    finished = session.run(plan, look=look_again)
     finished.raise_for_status()
     path = session.state / "suspicions" / "cleared" / f"{finished.folder.name}.json"
     return SuspicionCleared.model_validate_json(path.read_bytes())
+
+
+def _see_clear(session: Session, name: str, service: Service) -> tuple[str, ...]:
+    """Look at the databases of a service, and say what each is.
+
+    Raises:
+        PreflightError: not one alone can be written to.
+    """
+    standing = _standing(session, name, service, None, _fences(session))
+    _refuse_unclear(standing)
+    return tuple(
+        f"{node.host}: {node.role}{', ' if node.fence else ''}{node.fence}" for node in standing.nodes
+    )
 
 
 def _refuse_unclear(standing: ServiceStanding) -> None:

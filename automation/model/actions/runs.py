@@ -1,5 +1,6 @@
 """Actions that every drill and failover has: witness, checks, time, what people declare."""
 
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -55,6 +56,7 @@ class ProveRefused(BaseAction):
 
     do: Literal["witness.prove_refused"] = "witness.prove_refused"
     effect: ClassVar[Effect] = "read"
+    holds: ClassVar[bool] = True
     host: str
     server: str
     address: str
@@ -107,8 +109,12 @@ class CiteDeclaration(BaseAction):
 
     do: Literal["declaration.cite"] = "declaration.cite"
     effect: ClassVar[Effect] = "read"
+    holds: ClassVar[bool] = True
     declaration: str = Field(description="the run that recorded it")
     site: str
+    services: tuple[str, ...] = Field(
+        default=(), description="none of them may be suspected of a split brain"
+    )
 
 
 class SuspectSplitBrain(BaseAction):
@@ -116,6 +122,7 @@ class SuspectSplitBrain(BaseAction):
 
     do: Literal["declaration.suspect_split_brain"] = "declaration.suspect_split_brain"
     effect: ClassVar[Effect] = "change"
+    holds: ClassVar[bool] = True
     service: str
     hosts: tuple[str, str] = Field(description="the old primary, the new one")
     observed: str = Field(description="what the signatures of both roles accept, word for word")
@@ -139,6 +146,9 @@ class ClearSuspicion(BaseAction):
     do: Literal["declaration.clear_suspicion"] = "declaration.clear_suspicion"
     effect: ClassVar[Effect] = "change"
     service: str
+    suspected_by: str = Field(description="the run that left the suspicion which was looked into")
+    since: datetime
     seen: tuple[str, ...]
+    seen_at: datetime
     reason: str
     cleared_by: str
