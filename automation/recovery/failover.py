@@ -13,6 +13,7 @@ from automation.model.actions import (
 )
 from automation.model.approvals import ApprovalRule, Request
 from automation.model.catalog import Service
+from automation.model.errors import ConfigError
 from automation.model.plan import OnFailure, Plan, Step
 from automation.recovery.planner import (
     City,
@@ -35,13 +36,19 @@ def compile_failover(failover: Failover, plan: RecoveryPlan, city: City) -> Plan
     """Make the plan of a real failover of one site.
 
     Raises:
-        ConfigError: no such site or service, or nothing to recover.
+        ConfigError: no such site or service, nothing to recover, or no approvals asked for outside a lab.
         PreflightError: a standby was not observed, or is none.
     """
+    if plan.approvals is None and city.environment.kind != "lab":
+        raise ConfigError(
+            f"a failover of {city.environment.name}, which is no lab, must ask for approvals; "
+            "nothing was changed",
+            hint=f"say who must sign in drtests/plans/{failover.plan}.yml: approvals: {{failover: [ROLE]}}",
+        )
     services = affected_services(failover, plan, city.catalog)
     declared = Step(
         id="declaration",
-        run=CiteDeclaration(declaration=failover.declaration, site=failover.site),
+        run=CiteDeclaration(declaration=failover.declaration, site=failover.site, services=tuple(services)),
         why="a failover between sites is declared by a person, never automatic",
         on_failure="halt",
     )

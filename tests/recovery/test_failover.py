@@ -11,6 +11,7 @@ from automation.model.actions import (
     ProveRefused,
     SuspectSplitBrain,
 )
+from automation.model.errors import ConfigError
 from automation.model.plan import Plan
 from automation.recovery.failover import compile_failover, override_requests
 from automation.recovery.planner import City
@@ -104,6 +105,14 @@ def test_the_lab_can_be_tried_alone_and_a_city_asks_for_signatures(
     rule = compiled(city, strict).approvals
     assert rule is not None
     assert (rule.roles, rule.requester_may_approve) == (("dr-coordinator",), False)
+
+
+def test_outside_a_lab_a_failover_without_approvals_is_refused(city: City, recovery: RecoveryPlan) -> None:
+    real = city._replace(environment=city.environment.model_copy(update={"kind": "production", "lab": None}))
+    with pytest.raises(ConfigError, match="must ask for approvals; nothing was changed"):
+        compiled(real, recovery)
+    strict = recovery.model_copy(update={"approvals": PlanApprovals(failover=("dr-coordinator",))})
+    assert compiled(real, strict).approvals is not None
 
 
 def test_a_lost_witness_stops_no_promotion(city: City, recovery: RecoveryPlan) -> None:
