@@ -2,10 +2,13 @@
 
 Invariant: a step's start is in the journal, synced, before its effect begins, and its end before anything
 that waits for it starts. Threads carry effects; only the loop of `execute` decides and only it writes the
-journal. A run that is resumed looks first at every step whose end is not written down.
+journal. A run that is resumed looks first at every step whose end is not written down; and while a step that
+cannot be taken back is not done, what must hold at its moment is done again before it, however long ago it
+succeeded: the declaration, the fences, their proof.
 """
 
 import time
+from collections import deque
 from contextlib import suppress
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
@@ -94,12 +97,16 @@ class _Execution:
     def __init__(self, plan: Plan, ctx: RunContext, journal: Journal, folded: Folded, hooks: Hooks) -> None:
         self.plan, self.ctx, self.journal, self.folded, self.hooks = plan, ctx, journal, folded, hooks
         passed = [name for name in folded.failed if name in plan.by_id and _passed(plan.step(name))]
+        ended = {*folded.succeeded, *passed} & plan.by_id.keys()
+        self.once_good = {name for name in ended if plan.step(name).run.holds}
         self.schedule = Schedule(plan, succeeded=folded.succeeded, passed_over=passed)
         self.running: dict[str, float] = {}
         self.delayed: list[tuple[float, str]] = []
         self.deadlines: dict[str, float] = {}
         self.gated: set[str] = set()
-        self.asking: set[str] = set()
+        self.questions: deque[Step] = deque()
+        self.asking: str | None = None
+        self.looking: set[str] = set()
         self.halted = False
         self.stopping: float | None = None
 
@@ -109,6 +116,11 @@ class _Execution:
             for step in doubtful:
                 self.schedule.occupy(step)
                 self._launch(step, "verified")
+            self.looking = {step.id for step in doubtful if may_be_settled_done(step)}
+            while self.looking and (self.stopping is None or time.monotonic() < self.stopping):
+                self._take()
+            if self.stopping is None and not self.halted:
+                self._repeat()
             while self._start_ready():
                 self._take()
             closed = RunClosed(
@@ -119,6 +131,14 @@ class _Execution:
             self._let_end()
             raise
         return closed
+
+    def _repeat(self) -> None:
+        """Have all done again that must hold when a step starts which cannot be taken back."""
+        waiting = [self.plan.step(name) for name in self.schedule.waiting]
+        needed = {name for s in waiting if may_be_settled_done(s) for name in self.plan.stands_on(s.id)}
+        again = needed & self.once_good
+        if again:
+            self.schedule.repeat(again)
 
     def _append(self, body: Body) -> None:
         event = self.journal.append(body)
@@ -144,7 +164,7 @@ class _Execution:
         if not self.halted:
             while (step := self.schedule.take()) is not None:
                 self._start(step)
-        return bool(self.running or self.asking or (self.delayed and not self.halted))
+        return bool(self.running or ((self.asking or self.delayed) and not self.halted))
 
     def _start(self, step: Step) -> None:
         if step.gate is not None and not self._is_open(step, step.gate):
@@ -176,14 +196,25 @@ class _Execution:
 
     def _ask(self, step: Step) -> None:
         """Put a gate's question to a person, if there is one; other steps go on meanwhile."""
+        if self.hooks.ask is not None and self.plan.approvals is None:
+            self.questions.append(step)
+            self._ask_next()
+
+    def _ask_next(self) -> None:
+        """Ask one thing at a time: an answer must not be taken for that of another gate."""
         ask, put = self.hooks.ask, self.messages.put
-        if ask is None or step.id in self.asking or self.plan.approvals is not None:
+        if ask is None or self.asking or not self.questions or self.halted or self.stopping is not None:
             return
+        step = self.questions.popleft()
 
         def carry() -> None:
-            put(Message(step.id, "answered", answer=ask(step)))
+            answer = None
+            try:
+                answer = ask(step)
+            finally:  # whatever became of the question: the next one waits for it
+                put(Message(step.id, "answered", answer=answer))
 
-        self.asking.add(step.id)
+        self.asking = step.id
         Thread(target=carry, name=f"{step.id} gate", daemon=True).start()
 
     # --- what comes back ----------------------------------------------------------------------
@@ -216,6 +247,7 @@ class _Execution:
             return
         for name in [name for name, limit in self.running.items() if limit <= now]:
             del self.running[name]
+            self.looking.discard(name)
             self._fail(self.plan.step(name), _given_up(self.plan.step(name)))
 
     def _on_stop(self) -> None:
@@ -230,7 +262,8 @@ class _Execution:
             self.stopping = now
 
     def _on_answered(self, message: Message) -> None:
-        self.asking.discard(message.step)
+        self.asking = None
+        self._ask_next()
         if message.answer is None:
             return
         self._append(message.answer)
@@ -244,6 +277,7 @@ class _Execution:
             self._conclude(step, Failure(error="StepFailed", message=_declined(step, message.answer.by)))
 
     def _on_verified(self, step: Step, message: Message) -> None:
+        self.looking.discard(step.id)
         progress = message.progress
         if progress is None:
             why = message.failure.message if message.failure else ""
@@ -258,6 +292,9 @@ class _Execution:
             self._fail(step, _unknown(step, progress.why))
         elif self.halted or self.stopping is not None:
             self.schedule.put_back(step)
+        elif progress.state == "not_done" and may_be_settled_done(step):
+            self.deadlines.pop(step.id, None)
+            self.schedule.put_back(step)  # what must hold at its moment comes first
         else:
             self.deadlines.pop(step.id, None)
             if progress.state == "not_done":

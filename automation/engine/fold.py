@@ -1,6 +1,7 @@
 """Where a run stands, folded from its journal; the executor folds each event it appends, too.
 
-An event that was folded already, and an end of a step that has succeeded, change nothing.
+An event that was folded already, and an end of a step that has succeeded, change nothing. A start of a step
+that has succeeded begins it again: it counts as done when its new end is there.
 """
 
 from collections.abc import Iterable
@@ -106,9 +107,10 @@ def _fold_run(state: Folded, body: Body) -> None:
 
 def _fold_step(state: Folded, body: StepStarted | StepRetried | StepEnded | StepSettled) -> None:
     step = body.step
-    if step in state.succeeded:
+    if step in state.succeeded and not isinstance(body, StepStarted):
         return
     if isinstance(body, StepStarted):
+        state.succeeded.pop(step, None)
         state.failed.pop(step, None)
         state.unseen.discard(step)
         state.started.setdefault(step, 0)

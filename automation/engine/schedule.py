@@ -1,7 +1,7 @@
 """Which step may start next. Pure; the work for one event does not grow with the plan."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush
 
 from automation.model.plan import Plan, Step
@@ -17,20 +17,38 @@ class Schedule:
     def __init__(self, plan: Plan, *, succeeded: Iterable[str], passed_over: Iterable[str]) -> None:
         self._plan = plan
         self._order = {step.id: number for number, step in enumerate(plan.steps)}
-        good = {*succeeded, *passed_over}
+        self._good = {*succeeded, *passed_over}
+        self._ended = set(self._good)
         self._blockers: dict[str, int] = {}
         self._needed_by: dict[str, list[str]] = defaultdict(list)
         self._followed_by: dict[str, list[str]] = defaultdict(list)
         self._used: dict[str, int] = defaultdict(int)
         self._parked: dict[str, deque[str]] = defaultdict(deque)
         for step in plan.steps:
-            if step.id not in good:
-                self._enter(step, good)
+            if step.id not in self._good:
+                self._enter(step, set(step.needs))
+        self._find_ready()
+
+    def repeat(self, names: Collection[str]) -> None:
+        """Let steps that have ended run once more; all that stands on them, directly or not, waits for them.
+
+        To be called before the first step is taken.
+        """
+        self._good -= set(names)
+        self._ended -= set(names)
+        waiting = {*self._blockers, *names}
+        for table in (self._blockers, self._needed_by, self._followed_by):
+            table.clear()
+        for name in waiting:
+            self._enter(self._plan.step(name), set(self._plan.stands_on(name)))
+        self._find_ready()
+
+    def _find_ready(self) -> None:
         self._ready = [self._order[name] for name, count in self._blockers.items() if not count]
         heapify(self._ready)
 
-    def _enter(self, step: Step, good: set[str]) -> None:
-        needs, after = set(step.needs) - good, set(step.after) - good
+    def _enter(self, step: Step, needs: set[str]) -> None:
+        needs, after = needs - self._good, set(step.after) - self._ended
         self._blockers[step.id] = len(needs) + len(after)
         for name in needs:
             self._needed_by[name].append(step.id)
@@ -103,6 +121,9 @@ class Schedule:
 
     def end(self, name: str, *, good: bool) -> None:
         """Let those start that wait for this step; `good`: also those that need it."""
+        self._ended.add(name)
+        if good:
+            self._good.add(name)
         for other in self._followed_by.pop(name, ()):
             self._unblock(other)
         if good:

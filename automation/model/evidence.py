@@ -1,7 +1,7 @@
 """Typed evidence: what an outcome proves, read by reports and by the next plan only."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,6 +10,9 @@ from automation.model.base import Model
 from automation.model.observations import PrimaryPosition, StandbyPosition
 
 Source = Literal["real", "simulated"]
+
+# A declaration older than this was about another day.
+DECLARATION_LIVES = timedelta(hours=24)
 
 
 class ServerState(Model):

@@ -103,6 +103,17 @@ class Plan(Model):
     def step(self, step_id: str) -> Step:
         return self.by_id[step_id]
 
+    def stands_on(self, step_id: str) -> frozenset[str]:
+        """Ids of every step that a step needs, directly or not."""
+        found: set[str] = set()
+        open_ = list(self.by_id[step_id].needs)
+        while open_:
+            name = open_.pop()
+            if name not in found:
+                found.add(name)
+                open_ += self.by_id[name].needs
+        return frozenset(found)
+
     def waves(self) -> tuple[tuple[Step, ...], ...]:
         """Steps that could start together, in order: how a plan is drawn, not how it runs."""
         sorter = TopologicalSorter(self.waits_for)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -107,6 +108,50 @@ def test_without_a_person_the_run_ends_with_the_command_that_answers(ctx: RunCon
 def test_yes_lets_it_start_on_the_terminal_or_later(ctx: RunContext) -> None:
     asked = run(make_plan(step("a", gate=GATE), step("b", "a")), ctx, ask=lambda one: answer(one.id, "yes"))
     assert asked.closed.status == "succeeded"
+
+
+def test_one_question_is_put_at_a_time(ctx: RunContext) -> None:
+    open_, most = [0], [0]
+
+    def ask(one: Step) -> GateAnswered:
+        open_[0] += 1
+        most[0] = max(most[0], open_[0])
+        time.sleep(0.05)
+        open_[0] -= 1
+        return answer(one.id, "yes")
+
+    plan = make_plan(*(step(name, gate=GATE) for name in "abc"))
+    assert run(plan, ctx, ask=ask).closed.status == "succeeded"
+    assert most == [1]
+
+
+def test_a_halted_run_waits_for_no_answer(ctx: RunContext) -> None:
+    asked, never = threading.Event(), threading.Event()
+
+    def ask(one: Step) -> None:
+        asked.set()
+        never.wait(20)
+
+    def perform(step: Step, ctx: RunContext) -> Outcome:
+        asked.wait(10)
+        raise AdapterError("no")
+
+    began = time.monotonic()
+    plan = make_plan(step("a", gate=GATE), step("x", on_failure="halt"))
+    assert run(plan, ctx, Work(perform=perform), ask=ask).closed.status == "halted"
+    assert time.monotonic() - began < 10
+    never.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_question_that_cannot_be_put_leaves_its_gate_open_and_the_next_is_put(ctx: RunContext) -> None:
+    def ask(one: Step) -> GateAnswered:
+        if one.id == "a":
+            raise RuntimeError("no terminal")
+        return answer(one.id, "yes")
+
+    finished = run(make_plan(step("a", gate=GATE), step("b", gate=GATE)), ctx, ask=ask)
+    assert (finished.closed.status, finished.closed.gates) == ("paused", ("a",))
 
 
 def test_yes_given_to_the_resume_lets_it_start(ctx: RunContext) -> None:

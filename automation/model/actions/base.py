@@ -12,3 +12,5 @@ class BaseAction(Model):
 
     effect: ClassVar[Effect]
     irreversible: ClassVar[bool] = False
+    # Must hold at the moment of the irreversible step that needs it: a resumed run does it again before that.
+    holds: ClassVar[bool] = False

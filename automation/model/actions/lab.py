@@ -52,6 +52,7 @@ class PowerOffServer(BaseAction):
 
     do: Literal["nspawn.power_off_server"] = "nspawn.power_off_server"
     effect: ClassVar[Effect] = "change"
+    holds: ClassVar[bool] = True
     host: str
 
 
@@ -60,6 +61,7 @@ class BlockServer(BaseAction):
 
     do: Literal["nspawn.block_server"] = "nspawn.block_server"
     effect: ClassVar[Effect] = "change"
+    holds: ClassVar[bool] = True
     host: str
 
 

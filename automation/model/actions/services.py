@@ -73,6 +73,7 @@ class LookAtRecords(BaseAction):
 
     do: Literal["dns.look_at_records"] = "dns.look_at_records"
     effect: ClassVar[Effect] = "read"
+    holds: ClassVar[bool] = True
     names: tuple[str, ...]
     servers: tuple[str, ...]
     required: tuple[str, ...] = Field(default=(), description="their silence is a failure")
