@@ -14,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from automation.adapters import postgresql
 from automation.adapters.ansible import list_inventory
 from automation.adapters.nspawn.client import Supervisor
 from automation.adapters.ssh import Connections
+from automation.commands._observations import keep_position
 from automation.model.environment import load_environment, state_root
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,12 +110,14 @@ class Checkout:
         self.inv("lab.down", "--force")
 
     def back_to_base(self) -> None:
-        """Put the disks back, mend everything, and forget what was said and seen."""
+        """Put the disks back, mend everything, forget what was said; the primary was seen just now."""
         self.connections.close()
         self.ask("restore_disks", name=DISKS, within_s=120)
         for name in ("declarations", "suspicions", "observations", "runs"):
             shutil.rmtree(self.state / name, ignore_errors=True)
         self.await_streaming()
+        seen = postgresql.observe_primary("pg-a", "15/main", self.connections.remote("pg-a"))
+        keep_position(self.state, seen)
 
     def ask(self, request: str, **arguments: Any) -> dict[str, Any]:
         """Ask the lab itself."""
