@@ -62,6 +62,7 @@ class PaymentsServer:
         self.written: set[str] = set()
         self.released = threading.Event()
         self.port = 0
+        self.dead_ns = 0
         self._server: Server | None = None
 
     def come_back(self) -> int:
@@ -76,9 +77,10 @@ class PaymentsServer:
 
     def die(self) -> int:
         assert self._server
-        self._server.socket.close()
         at = time.monotonic_ns()
+        self._server.socket.close()
         self._server.shutdown()
+        self.dead_ns = time.monotonic_ns()  # until its thread let go of it, the kernel still took connections
         return at
 
     def close(self) -> None:

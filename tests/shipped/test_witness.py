@@ -317,7 +317,11 @@ def test_an_outage_is_seen_as_it_was(run: Run, city: PaymentsServer) -> None:
     run.until(lambda seen: all(r["verdict"] == "good" for r in seen[-5:]))
     records = run.probes()
     assert {r["verdict"] for r in records if int(str(r["end_mono_ns"])) < died} == {"good"}
-    inside = [r for r in records if int(str(r["start_mono_ns"])) > died and int(str(r["end_mono_ns"])) < back]
+    inside = [
+        r
+        for r in records
+        if int(str(r["start_mono_ns"])) > city.dead_ns and int(str(r["end_mono_ns"])) < back
+    ]
     assert {r["error"] for r in inside} == {"connect_refused"}
     assert {r["verdict"] for r in records if int(str(r["start_mono_ns"])) > back} == {"good"}
     acknowledged = {r["reference"] for r in records if r["write"] == "acknowledged"}
