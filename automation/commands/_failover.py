@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from automation.engine.fold import fold
 from automation.engine.journal import read_journal
 from automation.model.catalog import Catalog, PostgresqlStandby, Service, load_catalog
 from automation.model.errors import AdapterError, AutomationError, ConfigError, PreflightError
-from automation.model.evidence import Declaration
+from automation.model.evidence import DECLARATION_LIVES, Declaration
 from automation.model.observations import PostgresqlCluster, StandbyPosition
 from automation.recovery.failover import compile_failover
 from automation.recovery.lag import Lag, format_limit, judge_lag
@@ -23,7 +23,6 @@ from automation.recovery.planner import City, affected_services
 from automation.recovery.spec import Failover, load_plan
 
 # A declaration older than this was about another day.
-DECLARATION_LIVES = timedelta(hours=24)
 
 
 class Asked(NamedTuple):
