@@ -15,7 +15,7 @@ from automation.engine.journal import read_journal
 from automation.engine.lock import is_held
 from automation.model.records import StepStarted
 
-PROGRAM = Path(__file__).with_name("one_run.py")
+PROGRAM = Path(__file__).resolve().parents[1] / "engine" / "one_run.py"
 BACKUP = """
 import sys
 from pathlib import Path
