@@ -54,34 +54,31 @@ URIs: http://mirror.city.example/debian-security/
 Suites: bookworm-security
 """
 ONE_LINE = "# comment\ndeb [arch=amd64] http://mirror.city.example/debian bookworm main contrib\n"
-UBUNTU = "deb http://archive.ubuntu.com/ubuntu noble main universe\n"
+UBUNTU = "deb http://mirror.city.example/ubuntu noble main universe\n"
 THIRD_PARTY = "deb [signed-by=/k.gpg] https://apt.vendor.example/repo stable main\n"
 
 
+MIRROR = "http://mirror.city.example/debian"
+PLAIN = [[MIRROR, "bookworm"], [MIRROR, "bookworm-updates"]]
+SECURITY = [f"{MIRROR}-security", "bookworm-security"]
+
+
 @pytest.mark.parametrize(
-    ("texts", "archive", "security"),
+    ("texts", "expected"),
     [
-        ([DEB822], "http://mirror.city.example/debian", "http://mirror.city.example/debian-security"),
-        ([ONE_LINE], "http://mirror.city.example/debian", image.SECURITY),
-        ([UBUNTU, THIRD_PARTY], image.ARCHIVE, image.SECURITY),
-        (
-            [THIRD_PARTY, DEB822],
-            "http://mirror.city.example/debian",
-            "http://mirror.city.example/debian-security",
-        ),
-        ([], image.ARCHIVE, image.SECURITY),
+        ([DEB822], [*PLAIN, SECURITY]),
+        ([ONE_LINE], PLAIN),
+        ([UBUNTU, THIRD_PARTY], []),
+        ([THIRD_PARTY, DEB822], [*PLAIN, SECURITY]),
+        ([], []),
     ],
     ids=["deb822", "one-line", "ubuntu", "third party first", "none"],
 )
 def test_the_machines_own_debian_mirrors_are_used_and_no_other(
-    texts: list[str], archive: str, security: str
+    texts: list[str], expected: list[list[str]]
 ) -> None:
     sources = image.debian_sources(texts, "bookworm")
-    assert [line.split()[2:4] for line in sources] == [
-        [archive, "bookworm"],
-        [archive, "bookworm-updates"],
-        [security, "bookworm-security"],
-    ]
+    assert [line.split()[2:4] for line in sources] == expected
 
 
 def test_a_build_dies_with_its_builder() -> None:

@@ -32,7 +32,6 @@ echo 'ops ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/ops
 chmod 0440 /etc/sudoers.d/ops
 """
 
-ARCHIVE, SECURITY = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -121,17 +120,17 @@ def build(images: Path, image: str, say: Callable[[str], None]) -> bool:
 def debian_sources(texts: Iterable[str], suite: str) -> tuple[str, ...]:
     """Give the sources of a Debian suite, on the mirrors that a machine's own sources name.
 
-    Third-party sources and Ubuntu's are passed over; without any of Debian's own, deb.debian.org
-    is used. Understands the one-line format and deb822.
+    Third-party sources and Ubuntu's are passed over; without any of Debian's own there are none, and
+    mmdebstrap takes its default. Understands the one-line format and deb822.
     """
     addresses = [address.rstrip("/") for text in texts for address in _addresses(text)]
-    archive = next((a for a in addresses if a.endswith("/debian")), ARCHIVE)
-    security = next((a for a in addresses if a.endswith("/debian-security")), SECURITY)
-    return (
-        f"deb [signed-by={KEYRING}] {archive} {suite} main",
-        f"deb [signed-by={KEYRING}] {archive} {suite}-updates main",
-        f"deb [signed-by={KEYRING}] {security} {suite}-security main",
-    )
+    archive = next((a for a in addresses if a.endswith("/debian")), None)
+    security = next((a for a in addresses if a.endswith("/debian-security")), None)
+    if archive is None:
+        return ()
+    suites = [(archive, suite), (archive, f"{suite}-updates")]
+    suites += [(security, f"{suite}-security")] if security else []
+    return tuple(f"deb [signed-by={KEYRING}] {address} {name} main" for address, name in suites)
 
 
 def machine_sources(folder: Path = Path("/etc/apt")) -> tuple[str, ...]:
