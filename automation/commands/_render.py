@@ -104,6 +104,7 @@ def print_run(run: "RunRow") -> None:
         Text.assemble(f"{run.run_id}: {run.plan} ({run.mode}) by {run.actor}{took}, ", _word(run.status))
     )
     table = _table("At", "Took", "Step", "Status", "What it says", right={0, 1})
+    table.columns[2].no_wrap = True  # a step's id is typed into other commands
     for step in run.steps:
         offset_s = (step.started_at - run.started_at).total_seconds()
         table.add_row(
