@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Literal
@@ -81,7 +82,53 @@ class Redeploy(Model):
     hosts: Mapping[str, str] = Field(description="site to host")
 
 
-Strategy = Annotated[PostgresqlStandby | Redeploy, Field(discriminator="kind")]
+class Playbooks(Model):
+    """A city's own playbooks, one for each verb; each is run with `mainstay_service`, `_site` and `_mode`."""
+
+    kind: Literal["playbooks"]
+    hosts: Mapping[str, tuple[str, ...]] = Field(description="site to the hosts the playbooks act on")
+    recover: str = Field(description="makes the service run at the recovery site")
+    fence: str | None = Field(default=None, description="makes the primary unable to serve; must fail if not")
+    verify: str | None = Field(default=None, description="fails unless the service is well; changes nothing")
+    fail_back: str | None = Field(default=None, description="brings the service home")
+
+
+class ManualStep(Model):
+    """One line of a checklist that people work through."""
+
+    do: str = Field(description="what to do, in the words of those who do it")
+    expect: str = Field(default="", description="what they see when it is done")
+    takes_s: DurationS = Field(default=300.0, alias="takes", gt=0, description="how long it usually takes")
+
+
+class Manual(Model):
+    """People recover it by a checklist; every line is timed and signed off."""
+
+    kind: Literal["manual"]
+    checklist: tuple[ManualStep, ...] = Field(min_length=1)
+    sign_off: str = Field(description="role that says it is done")
+
+
+class Vendor(Model):
+    """Hosted by another, or at one site alone: nothing of ours recovers it, and somebody accepts that."""
+
+    kind: Literal["vendor"]
+    vendor: str
+    accepted_risk: str = Field(min_length=10, description="what happens when it is lost, in a sentence")
+    accepted_by: str = Field(description="role that bears it")
+    review_by: date = Field(description="the day on which the acceptance ends")
+
+
+Strategy = Annotated[
+    PostgresqlStandby | Redeploy | Playbooks | Manual | Vendor, Field(discriminator="kind")
+]
+
+
+class Contact(Model):
+    """Whom to call, by role and by where the number stands; a number itself may be given."""
+
+    role: str
+    reach: str = Field(description="telephone, radio channel, or the page of the contact list")
 
 
 class Service(Model):
@@ -92,26 +139,45 @@ class Service(Model):
     tier: int = Field(ge=0, le=5)
     rto_s: DurationS = Field(alias="rto", gt=0)
     rpo_s: DurationS = Field(alias="rpo", ge=0)
+    mtd_s: DurationS | None = Field(default=None, alias="mtd", gt=0, description="longest outage survived")
+    wrt_s: DurationS = Field(default=0.0, alias="wrt", ge=0, description="work recovery time after it is up")
     primary: str
     recovery: str
     depends_on: tuple[str, ...] = ()
-    endpoints: Mapping[str, Endpoint] = Field(min_length=1)
+    stands_on: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="site to the hosts it stands on, beside those of its strategy"
+    )
+    contacts: tuple[Contact, ...] = ()
+    controls: tuple[str, ...] = Field(default=(), description="what a drill is evidence for: NIST-800-53:CP-4")
+    endpoints: Mapping[str, Endpoint] = Field(default_factory=dict)
     probes: Mapping[str, ServiceProbe] = Field(default_factory=dict)
     strategy: Strategy
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Service":
-        if self.primary == self.recovery:
+        if self.primary == self.recovery and not isinstance(self.strategy, Vendor):
             raise ValueError("recovery site is the primary site: losing it loses both")
-        for site in (self.primary, self.recovery):
-            if site not in self.strategy.hosts:
-                raise ValueError(f"strategy.hosts names no host at site {site}")
+        if isinstance(self.strategy, PostgresqlStandby | Redeploy | Playbooks):
+            for site in (self.primary, self.recovery):
+                if site not in self.strategy.hosts:
+                    raise ValueError(f"strategy.hosts names no host at site {site}")
+        if isinstance(self.strategy, PostgresqlStandby | Redeploy) and not self.endpoints:
+            raise ValueError("needs endpoints: a failover moves their names")
         for name, probe in self.probes.items():
             if probe.endpoint not in self.endpoints:
                 raise ValueError(
                     f"probe {name} watches endpoint {probe.endpoint!r}, which the service does not have"
                 )
         return self
+
+    def hosts_at(self, site: str) -> tuple[str, ...]:
+        """Every host that the service stands on at a site, those of its strategy first."""
+        hosts: tuple[str, ...] = ()
+        if isinstance(self.strategy, PostgresqlStandby | Redeploy):
+            hosts = (self.strategy.hosts[site],) if site in self.strategy.hosts else ()
+        elif isinstance(self.strategy, Playbooks):
+            hosts = self.strategy.hosts.get(site, ())
+        return tuple(dict.fromkeys((*hosts, *self.stands_on.get(site, ()))))
 
 
 class Catalog(Model):

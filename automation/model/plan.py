@@ -15,7 +15,17 @@ from automation.model.base import Model
 
 PLAN_FORMAT = 2
 
-Mode = Literal["apply", "exercise", "failover", "readiness", "test-failover", "planned-migration", "failback"]
+Mode = Literal[
+    "apply",
+    "exercise",
+    "tabletop",
+    "walkthrough",
+    "readiness",
+    "test-failover",
+    "planned-migration",
+    "failover",
+    "failback",
+]
 OnFailure = Literal["pause", "halt", "continue"]
 
 
