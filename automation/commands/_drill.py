@@ -64,7 +64,7 @@ def check_hosts(catalog: Catalog, session: Session) -> None:
     for site in catalog.sites.values():
         session.inventory.server(site.dns_server)
     for service in catalog.services.values():
-        for host in service.strategy.hosts.values():
+        for host in (host for site in catalog.sites for host in service.hosts_at(site)):
             session.inventory.server(host)
 
 

@@ -9,13 +9,14 @@ from automation.commands._runs import RunRow, list_runs
 from automation.commands._session import Session, actor
 from automation.model.actions import BlockServer, ClearSuspicion, PowerOffServer
 from automation.model.base import Model
-from automation.model.catalog import PostgresqlStandby, Service, load_catalog
+from automation.model.catalog import Playbooks, PostgresqlStandby, Redeploy, Service, load_catalog
 from automation.model.errors import AdapterError, ConfigError, PreflightError
 from automation.model.evidence import Declaration, Suspicion, SuspicionCleared
 from automation.model.plan import Plan, Step
 
 RECOVERIES = ("exercise", "failover")
 FENCED = "off and blocked"
+NOT_LOOKED_AT = "not looked at"
 
 
 class NodeSeen(Model):
@@ -163,7 +164,7 @@ def fence(session: Session, service: str, site: str) -> NodeSeen:
 
     catalog = load_catalog(session.environment.folder / "services.yml")
     known = catalog.services.get(service)
-    if known is None or site not in known.strategy.hosts:
+    if known is None or not known.hosts_at(site):
         raise ConfigError(f"service {service!r} has no host at {site!r}; nothing was changed")
     if service not in list_suspicions(session.state):
         raise PreflightError(f"no split brain of {service} is suspected; nothing was changed")
@@ -173,7 +174,7 @@ def fence(session: Session, service: str, site: str) -> NodeSeen:
             f"{service} is written to at no other site than {site}: fencing it there would stop it; "
             "nothing was changed"
         )
-    host = known.strategy.hosts[site]
+    host = known.hosts_at(site)[0]
     actions: tuple[PowerOffServer | BlockServer, ...] = (PowerOffServer(host=host), BlockServer(host=host))
     steps = tuple(
         Step(
@@ -193,12 +194,24 @@ def _standing(
     session: Session, name: str, service: Service, suspicion: Suspicion | None, fences: Mapping[str, str]
 ) -> ServiceStanding:
     nodes = tuple(
-        _node(session, service, site, host, fences.get(host, ""))
-        for site, host in service.strategy.hosts.items()
+        _node(session, service, site, host, fences.get(host, "")) for site, host in _places(service)
     )
     serving = [node for node in nodes if node.role in ("primary", "runs")]
-    primary = " and ".join(f"{node.site} ({node.host})" for node in serving) or "nowhere"
+    looked = isinstance(service.strategy, PostgresqlStandby | Redeploy)
+    primary = " and ".join(f"{node.site} ({node.host})" for node in serving) or (
+        "nowhere" if looked else NOT_LOOKED_AT
+    )
     return ServiceStanding(service=name, primary=primary, nodes=nodes, suspicion=suspicion)
+
+
+def _places(service: Service) -> list[tuple[str, str]]:
+    """Every site with a host that the service's strategy names there."""
+    strategy = service.strategy
+    if isinstance(strategy, PostgresqlStandby | Redeploy):
+        return list(strategy.hosts.items())
+    if isinstance(strategy, Playbooks):
+        return [(site, host) for site, hosts in strategy.hosts.items() for host in hosts]
+    return []
 
 
 def _node(session: Session, service: Service, site: str, host: str, fence: str) -> NodeSeen:
@@ -209,8 +222,10 @@ def _node(session: Session, service: Service, site: str, host: str, fence: str) 
         if isinstance(strategy, PostgresqlStandby):
             seen = postgresql.observe(host, strategy.cluster, session.remote(host))
             role = "standby" if seen.in_recovery else "primary"
-        else:
+        elif isinstance(strategy, Redeploy):
             role = "runs" if systemd.is_active(strategy.unit, session.remote(host)) else "does not run"
+        else:
+            role = NOT_LOOKED_AT
     except AdapterError as exc:
         return NodeSeen(host=host, site=site, role="no answer", fence=fence, why=str(exc))
     return NodeSeen(host=host, site=site, role=role, fence=fence)

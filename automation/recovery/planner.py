@@ -19,7 +19,7 @@ from automation.model.actions import (
     StartWitness,
     Wait,
 )
-from automation.model.catalog import Catalog, PostgresqlStandby, Redeploy, Service
+from automation.model.catalog import Catalog, PostgresqlStandby, Redeploy, Service, Vendor
 from automation.model.environment import Environment, Inventory
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.observations import PostgresqlCluster
@@ -110,6 +110,16 @@ def recovery_site(services: Mapping[str, Service]) -> str:
     return next(iter(services.values())).recovery
 
 
+def hosts_of_recovery(services: Mapping[str, Service]) -> set[str]:
+    """Every host on which services stand at their recovery site; nothing of ours recovers a vendor's."""
+    return {
+        host
+        for service in services.values()
+        if not isinstance(service.strategy, Vendor)
+        for host in service.hosts_at(service.recovery)
+    }
+
+
 def _watch(city: City, services: Mapping[str, Service]) -> Step:
     witness = city.environment.witness
     return Step(
@@ -144,7 +154,7 @@ def _steady_state(drill: Drill, city: City, services: Mapping[str, Service]) -> 
         for name, service in services.items()
         if isinstance(service.strategy, PostgresqlStandby)
     )
-    hosts = sorted({service.strategy.hosts[service.recovery] for service in services.values()})
+    hosts = sorted(hosts_of_recovery(services))
     reached = (
         Step(
             id=f"steady/reach-{host}",
@@ -260,8 +270,10 @@ def recover(
         strategy = service.strategy
         if isinstance(strategy, Redeploy):
             steps += redeploy.compile_failover(scope, strategy)
-        else:
+        elif isinstance(strategy, PostgresqlStandby):
             steps += postgresql_standby.compile_failover(scope, strategy)
+        else:
+            raise ConfigError(f"{name}: strategy {strategy.kind} cannot be compiled yet; nothing was touched")
     return tuple(steps)
 
 

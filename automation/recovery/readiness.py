@@ -23,7 +23,7 @@ from automation.model.evidence import (
 from automation.model.plan import Plan, Step
 from automation.model.records import Event, RunOpened, StepEnded
 from automation.recovery.lag import format_limit, judge_lag
-from automation.recovery.planner import City, affected_services
+from automation.recovery.planner import City, affected_services, hosts_of_recovery
 from automation.recovery.spec import Failover, RecoveryPlan
 
 LEAST_FREE_BYTES = 1 << 30
@@ -150,8 +150,8 @@ def _records(watched: Watched) -> Step:
 def _hosts(watched: Watched) -> Iterator[Step]:
     """The recovery hosts from here and from their own site, and the witness's host."""
     inventory = watched.city.inventory
-    databases = {service.strategy.hosts[service.recovery] for _, service in _databases(watched)}
-    hosts = sorted({service.strategy.hosts[service.recovery] for service in watched.services.values()})
+    databases = {service.hosts_at(service.recovery)[0] for _, service in _databases(watched)}
+    hosts = sorted(hosts_of_recovery(watched.services))
     for host in hosts:
         folder = "/var/lib/postgresql" if host in databases else "/"
         yield Step(
@@ -173,7 +173,7 @@ def _hosts(watched: Watched) -> Iterator[Step]:
 
 def _fences(watched: Watched) -> Iterator[Step]:
     for _, service in _databases(watched):
-        host = service.strategy.hosts[service.primary]
+        host = service.hosts_at(service.primary)[0]
         yield Step(
             id=f"fence/{host}",
             run=LookAtServer(host=host),

@@ -1,7 +1,7 @@
 """Clients find every recovered service by its name."""
 
 from automation.adapters.dns import list_addresses
-from automation.model.catalog import Catalog
+from automation.model.catalog import Catalog, Manual, Vendor
 from drtests.conftest import Recovered, Session
 
 
@@ -11,6 +11,8 @@ def test_every_name_leads_to_the_recovery_host(
     server = catalog.sites[recovered.site].dns_server
     at = session.inventory.server(server).address
     for name, service in recovered.services.items():
-        host = session.inventory.server(service.strategy.hosts[recovered.site])
+        if isinstance(service.strategy, Manual | Vendor):
+            continue  # people or a vendor move these names, if at all
+        host = session.inventory.server(service.hosts_at(recovered.site)[0])
         for endpoint in service.endpoints.values():
             assert list_addresses(server, at, endpoint.name) == (host.address,), name

@@ -33,11 +33,13 @@ class Scope(NamedTuple):
 
     @property
     def old_host(self) -> str:
-        return self.service.strategy.hosts[self.service.primary]
+        """The host that served at the lost site: of several, the first one."""
+        return self.service.hosts_at(self.service.primary)[0]
 
     @property
     def new_host(self) -> str:
-        return self.service.strategy.hosts[self.service.recovery]
+        """The host that will serve at the recovery site: of several, the first one."""
+        return self.service.hosts_at(self.service.recovery)[0]
 
     def step_id(self, what: str) -> str:
         return f"{self.name}/{what}"
