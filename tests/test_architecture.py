@@ -29,6 +29,7 @@ THIRD_PARTY = {
 }
 ONE_PLACE = {
     "yaml": "model/loading.py",
+    "dateutil": "model/recurrence.py",
     "jinja2": "model/templating.py",
     "rich": "commands/_render.py",
     "paramiko": "adapters/ssh.py",
