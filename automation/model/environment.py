@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from automation.model.approvals import ApprovalSettings
 from automation.model.base import DurationS, Model
@@ -69,6 +70,15 @@ class Environment(Model):
         default=(), description="machines that may change it, by host name; none: any, for a lab alone"
     )
     approvals: ApprovalSettings = ApprovalSettings()
+    timezone: str = Field(default="", description="of the people: America/Chicago; empty: the machine's")
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key if name else ""
+        except (OSError, ValueError) as exc:
+            raise ValueError(f"{name!r} is not a time zone; write for example America/Chicago") from exc
 
     @model_validator(mode="after")
     def _lab_has_settings(self) -> "Environment":
@@ -118,6 +128,16 @@ class Inventory(Model):
             return self.servers[name]
         except KeyError:
             raise ConfigError(f"host {name} is not in the inventory; nothing was touched") from None
+
+    def covered(self, pattern: str | None) -> tuple[str, ...]:
+        """Name every server that an Ansible pattern of names and groups may reach; of another form, all."""
+        if pattern is None:
+            return tuple(self.servers)
+        words = {word for part in pattern.split(",") for word in part.split(":") if word}
+        known = {*self.servers, *(group for server in self.servers.values() for group in server.groups)}
+        if not words or not words <= known:
+            return tuple(self.servers)
+        return tuple(name for name, server in self.servers.items() if words & {name, *server.groups})
 
     def at_site(self, site: str) -> tuple[Server, ...]:
         return tuple(server for server in self.servers.values() if server.site == site)

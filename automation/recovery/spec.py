@@ -23,6 +23,18 @@ class PlanApprovals(Model):
         return ApprovalRule(roles=self.failover, requester_may_approve=not self.not_requester)
 
 
+_DAY_S = 86400.0
+
+
+class Cadence(Model):
+    """How long each level of exercise may lie back; after that it is overdue."""
+
+    tabletop_s: DurationS = Field(default=365 * _DAY_S, alias="tabletop", gt=0)
+    test_failover_s: DurationS = Field(default=90 * _DAY_S, alias="test-failover", gt=0)
+    failover_s: DurationS = Field(default=365 * _DAY_S, alias="failover", gt=0)
+    readiness_s: DurationS = Field(default=_DAY_S, alias="readiness", gt=0)
+
+
 class RecoveryPlan(Model):
     """`drtests/plans/<name>.yml`: which services, the checks that judge them, and who must agree."""
 
@@ -30,6 +42,7 @@ class RecoveryPlan(Model):
     services: Literal["all"] | tuple[str, ...]
     checks: tuple[str, ...] = Field(min_length=1)
     approvals: PlanApprovals | None = None
+    exercise: Cadence = Cadence()
     overrides: tuple[str, str] = Field(
         default=("dr-coordinator", "service-owner"),
         description="the two roles that sign when lag or a missing fence is accepted",
