@@ -39,7 +39,7 @@ def compile_failover(failover: Failover, plan: RecoveryPlan, city: City) -> Plan
         ConfigError: no such site or service, nothing to recover, or no approvals asked for outside a lab.
         PreflightError: a standby was not observed, or is none.
     """
-    if plan.approvals is None and city.environment.kind != "lab":
+    if plan.rule("failover") is None and city.environment.kind != "lab":
         raise ConfigError(
             f"a failover of {city.environment.name}, which is no lab, must ask for approvals; "
             "nothing was changed",
@@ -63,7 +63,7 @@ def compile_failover(failover: Failover, plan: RecoveryPlan, city: City) -> Plan
         environment=city.environment.name,
         mode="failover",
         steps=(declared, _watch(city, services), *recovery, *seen, *_count(services)),
-        approvals=plan.approvals.rule if plan.approvals else None,
+        approvals=plan.rule("failover"),
     )
 
 

@@ -63,12 +63,17 @@ def affected_services(drill: Drill | Failover, plan: RecoveryPlan, catalog: Cata
     """Give the plan's services whose primary site is lost, lowest tier first."""
     if drill.site not in catalog.sites:
         raise ConfigError(f"{drill.name}: there is no site {drill.site!r}; nothing was touched")
-    names = tuple(catalog.services) if plan.services == "all" else plan.services
-    if unknown := [name for name in (*names, *drill.objectives) if name not in catalog.services]:
+    if unknown := [
+        name for name in (*plan.services.named, *drill.objectives) if name not in catalog.services
+    ]:
         raise ConfigError(f"{drill.name}: there is no service {unknown[0]!r}; nothing was touched")
-    chosen = {name: catalog.services[name] for name in names if catalog.services[name].primary == drill.site}
+    chosen = {
+        name: service
+        for name, service in catalog.services.items()
+        if service.primary == drill.site and plan.services.chooses(name, service)
+    }
     if not chosen:
-        raise ConfigError(f"{drill.name} recovers no service: none has its primary at {drill.site}")
+        raise ConfigError(f"{drill.name} recovers no service: none that it chooses is at {drill.site}")
     return dict(sorted(chosen.items(), key=lambda item: (item[1].tier, item[0])))
 
 

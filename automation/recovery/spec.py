@@ -3,27 +3,47 @@
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
+from automation.model.actions import Action
 from automation.model.approvals import ApprovalRule
 from automation.model.base import DurationS, Model
+from automation.model.catalog import Service
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
+from automation.model.plan import Gate, Limits, Mode, OnFailure
+from automation.model.recurrence import Rrule
+
+_DAY_S = 86400.0
+
+
+Roles = Annotated[tuple[str, ...], Field(min_length=1, description="one person for each role")]
 
 
 class PlanApprovals(Model):
-    """Whose signatures a real failover by this plan needs before it starts."""
+    """Whose signatures a run by this plan needs before it starts, mode by mode."""
 
-    failover: tuple[str, ...] = Field(min_length=1, description="one person for each role")
+    failover: Roles | None = None
+    planned_migration: Roles | None = Field(default=None, alias="planned-migration")
+    failback: Roles | None = None
+    test_failover: Roles | None = Field(default=None, alias="test-failover")
     not_requester: bool = Field(default=True, description="who asks for it is none of them")
 
-    @property
-    def rule(self) -> ApprovalRule:
-        return ApprovalRule(roles=self.failover, requester_may_approve=not self.not_requester)
+    model_config = Model.model_config | {"populate_by_name": True}
 
-
-_DAY_S = 86400.0
+    def rule(self, mode: Mode) -> ApprovalRule | None:
+        """Who must sign before a run in a mode; None when nobody must."""
+        roles: Roles | None = {
+            "failover": self.failover,
+            "planned-migration": self.planned_migration,
+            "failback": self.failback,
+            "test-failover": self.test_failover,
+        }.get(mode)
+        return (
+            None if roles is None else ApprovalRule(roles=roles, requester_may_approve=not self.not_requester)
+        )
 
 
 class Cadence(Model):
@@ -35,11 +55,121 @@ class Cadence(Model):
     readiness_s: DurationS = Field(default=_DAY_S, alias="readiness", gt=0)
 
 
+class Selection(Model):
+    """Which services: those of these tiers and these sites, those named beside them, but for some."""
+
+    tiers: tuple[Annotated[int, Field(ge=0, le=5)], ...] = Field(default=(), description="none: every tier")
+    sites: tuple[str, ...] = Field(default=(), description="primary sites; none: every site")
+    names: tuple[str, ...] = Field(default=(), description="chosen whatever their tier and site")
+    but: tuple[str, ...] = Field(default=(), alias="except", description="never chosen")
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Every service that is named, to be chosen or left out."""
+        return (*self.names, *self.but)
+
+    def chooses(self, name: str, service: Service) -> bool:
+        """Whether a service is chosen; tiers and sites narrow down together."""
+        if name in self.names or name in self.but:
+            return name not in self.but
+        if self.names and not self.tiers and not self.sites:
+            return False
+        tier = not self.tiers or service.tier in self.tiers
+        return tier and (not self.sites or service.primary in self.sites)
+
+
+def _read_selection(value: object) -> object:
+    """Take the two short forms: `all`, and a list of names."""
+    if value == "all":
+        return {}
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("chooses no service; write all, a list of names, or tiers and sites")
+        return {"names": value}
+    if isinstance(value, str):
+        raise ValueError(
+            f"{value!r} is no choice of services; write all, a list of names, or tiers and sites"
+        )
+    return value
+
+
+Services = Annotated[
+    Selection,
+    BeforeValidator(_read_selection, json_schema_input_type=Literal["all"] | tuple[str, ...] | Selection),
+]
+
+
+class PlanGate(Model):
+    """A question that a person answers before something of the plan begins."""
+
+    before: str = Field(
+        description="a service, a step, or every step of a kind: fence, promote, names", min_length=1
+    )
+    role: str
+    ask: str
+    modes: tuple[Mode, ...] = Field(default=(), description="none: every mode")
+
+
+class Freeze(Model):
+    """A time in which runs by this plan are refused: payroll, tax day, election night."""
+
+    name: str
+    rrule: Rrule = Field(description="when it begins, by the clock of `tz`")
+    duration_s: DurationS = Field(alias="for", gt=0, le=366 * _DAY_S)
+    tz: str = Field(default="UTC", description="time zone: America/Chicago")
+    modes: tuple[Mode, ...] = Field(
+        default=("exercise", "test-failover", "planned-migration", "failback"),
+        min_length=1,
+        description="a real failover is refused only where it stands here",
+    )
+    reason: str = ""
+
+    @field_validator("tz")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            return ZoneInfo(name).key
+        except (OSError, ValueError) as exc:
+            raise ValueError(f"{name!r} is not a time zone; write for example America/Chicago") from exc
+
+
+class PlanLimits(Limits):
+    """How much may run at once, and the most that a run may touch."""
+
+    max_hosts: int | None = Field(default=None, ge=1, description="hosts that may be changed, in all")
+    deny: tuple[str, ...] = Field(default=(), description="hosts that are never changed: cad-*")
+
+    @property
+    def at_once(self) -> Limits:
+        return Limits(total=self.total, per_host=self.per_host, per_provider=self.per_provider)
+
+
+class PlanStep(Model):
+    """A step of the plan's own, beside those of the strategies."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9./-]*$")
+    run: Action
+    why: str
+    service: str | None = None
+    needs: tuple[str, ...] = Field(default=(), description="steps, or services that must be recovered")
+    after: tuple[str, ...] = Field(
+        default=(), description="the same, order only; absent ones are passed over"
+    )
+    before: tuple[str, ...] = Field(default=(), description="what waits for it, as with a gate's `before`")
+    gate: Gate | None = None
+    timeout_s: DurationS = Field(default=60.0, alias="timeout", gt=0)
+    on_failure: OnFailure = "pause"
+    undo: Action | None = None
+    no_undo: str = Field(default="", description="why it is not taken back, where `undo` is not given")
+    retries: int = Field(default=0, ge=0, le=10)
+    modes: tuple[Mode, ...] = Field(default=(), description="none: every mode")
+
+
 class RecoveryPlan(Model):
     """`drtests/plans/<name>.yml`: which services, the checks that judge them, and who must agree."""
 
     title: str
-    services: Literal["all"] | tuple[str, ...]
+    services: Services
     checks: tuple[str, ...] = Field(min_length=1)
     approvals: PlanApprovals | None = None
     exercise: Cadence = Cadence()
@@ -47,6 +177,14 @@ class RecoveryPlan(Model):
         default=("dr-coordinator", "service-owner"),
         description="the two roles that sign when lag or a missing fence is accepted",
     )
+    gates: tuple[PlanGate, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    limits: PlanLimits = PlanLimits()
+    steps: tuple[PlanStep, ...] = ()
+
+    def rule(self, mode: Mode) -> ApprovalRule | None:
+        """Who must sign before a run in a mode; None when nobody must."""
+        return self.approvals.rule(mode) if self.approvals else None
 
 
 class PowerLoss(Model):
