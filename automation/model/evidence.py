@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from automation.model.base import Model
+from automation.model.moves import Stamp
 from automation.model.observations import PrimaryPosition, StandbyPosition
 
 Source = Literal["real", "simulated"]
@@ -103,6 +104,7 @@ class DnsRecord(Model):
 
     addresses: tuple[str, ...]
     ttl_s: float
+    moved: Stamp | None = Field(default=None, description="when it was last moved, if that was asked for")
 
 
 class RecordsSeen(Model):
@@ -162,6 +164,16 @@ class DnsChange(Model):
     new: str
     updated: tuple[str, ...]
     reconcile: tuple[str, ...] = Field(description="servers not reached: reconcile before they answer again")
+
+
+class RecordsReconciled(Model):
+    """What a server took from others whose names were moved later than its own."""
+
+    kind: Literal["records-reconciled"] = "records-reconciled"
+    server: str
+    sources: tuple[str, ...]
+    taken: Mapping[str, str] = Field(description="name to address")
+    started: bool = Field(default=False, description="it did not run, took them first, and was started then")
 
 
 class WitnessRecord(Model):
@@ -246,6 +258,7 @@ Evidence = Annotated[
     | Suspicion
     | SuspicionCleared
     | DnsChange
+    | RecordsReconciled
     | WitnessRecord
     | ProbesSeen
     | WritesListed

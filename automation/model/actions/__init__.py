@@ -59,6 +59,7 @@ from automation.model.actions.services import (
     LookAtRecords,
     LookAtReplication,
     Promote,
+    ReconcileServer,
     SwapAddress,
 )
 
@@ -97,6 +98,7 @@ __all__ = [
     "Probe",
     "Promote",
     "ProveRefused",
+    "ReconcileServer",
     "RejoinSite",
     "RestoreDisks",
     "RunChecks",
@@ -144,6 +146,7 @@ Action = Annotated[
     | ListWrites
     | LookAtRecords
     | SwapAddress
+    | ReconcileServer
     | StartWitness
     | AwaitGood
     | AwaitFailed

@@ -77,6 +77,7 @@ class LookAtRecords(BaseAction):
     names: tuple[str, ...]
     servers: tuple[str, ...]
     required: tuple[str, ...] = Field(default=(), description="their silence is a failure")
+    moves: bool = Field(default=False, description="also when each name was last moved")
 
 
 class SwapAddress(BaseAction):
@@ -89,3 +90,12 @@ class SwapAddress(BaseAction):
     new: str
     servers: tuple[str, ...]
     required: tuple[str, ...] = Field(description="servers that must take the change for it to count")
+
+
+class ReconcileServer(BaseAction):
+    """Give an authoritative server every move of a name that it missed, as those that hold the truth tell it."""
+
+    do: Literal["dns.reconcile_server"] = "dns.reconcile_server"
+    effect: ClassVar[Effect] = "change"
+    server: str = Field(description="host of the server that may have missed a move")
+    sources: tuple[str, ...] = Field(min_length=1, description="hosts of those that tell it; all must answer")
