@@ -37,6 +37,7 @@ from automation.model.actions.lab import (
     StartServer,
     UnblockServer,
 )
+from automation.model.actions.people import AskPlayers, Confirm, Inject
 from automation.model.actions.runs import (
     AcceptLag,
     AwaitFailed,
@@ -66,6 +67,7 @@ from automation.model.actions.services import (
 __all__ = [
     "AcceptLag",
     "Action",
+    "AskPlayers",
     "AwaitFailed",
     "AwaitGood",
     "AwaitReady",
@@ -77,6 +79,7 @@ __all__ = [
     "ClearSuspicion",
     "CloneStandby",
     "CollectWitness",
+    "Confirm",
     "CreateServer",
     "CutLink",
     "DarkenSite",
@@ -85,6 +88,7 @@ __all__ = [
     "FailSite",
     "HealLink",
     "HealSite",
+    "Inject",
     "InspectDisk",
     "ListWrites",
     "LookAtHost",
@@ -158,6 +162,9 @@ Action = Annotated[
     | CiteDeclaration
     | SuspectSplitBrain
     | AcceptLag
-    | ClearSuspicion,
+    | ClearSuspicion
+    | Confirm
+    | Inject
+    | AskPlayers,
     Field(discriminator="do"),
 ]
