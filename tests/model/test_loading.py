@@ -56,7 +56,7 @@ def test_all_faults_are_shown_together(tmp_path: Path) -> None:
 
 
 def test_an_alias_bomb_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("automation.model.loading.MAX_NODES", 20_000)
+    monkeypatch.setattr("automation.model.loading.MAX_ALIASED", 20_000)
     levels = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
     with pytest.raises(ConfigError, match="aliases"):
         load(tmp_path, "a0: &a0 [x]\n" + levels)
