@@ -53,6 +53,13 @@ def test_every_flag_has_help(command: str) -> None:
     assert flags == set(COMMANDS[command].help)
 
 
+@each_command
+def test_no_flag_answers_for_a_person(command: str) -> None:
+    flags = inspect.signature(COMMANDS[command].body).parameters
+    area = command.partition(".")[0]
+    assert area not in ("dr", "run") or not {"yes", "force", "assume_yes"} & flags.keys()
+
+
 def test_the_readmes_exit_codes_are_those_of_the_error_tree(readme: str) -> None:
     rows = re.findall(r"^\|\s*`?(\d+)`?\s*\|", readme, flags=re.MULTILINE)
     assert sorted(map(int, rows)) == sorted(CODES), (

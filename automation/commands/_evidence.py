@@ -8,7 +8,7 @@ from automation.commands._session import Session
 from automation.engine.seal import KEY, Left, check_run, read_chain, read_heads
 from automation.model.base import Model
 from automation.model.errors import EXIT_PARTIAL, AdapterError, NotMet
-from automation.model.records import Event, RunSealed
+from automation.model.records import AuthorisationRecorded, Event, RunSealed
 
 _WORDS = {
     "agrees": "agrees, {count} heads",
@@ -34,6 +34,7 @@ class Evidence(Model):
     witness_heads: int
     witness_events: int = 0
     note: str = ""
+    authorisation: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -53,6 +54,7 @@ class Evidence(Model):
         )
         return (
             f"run {self.run_id}: {verdict}; {self.events} events, {sealed}",
+            *([f"nobody watched it: {self.authorisation}"] if self.authorisation else []),
             *self.findings,
             f"the witness's copy: {words}",
             f"head: {self.head}",
@@ -89,6 +91,17 @@ def verify_run(session: Session, run_id: str) -> Evidence:
         witness_heads=len(heads),
         witness_events=covered,
         note=note,
+        authorisation=_authorised(events),
+    )
+
+
+def _authorised(events: Sequence[Event]) -> str:
+    """Say under which standing authorisation a run went on, and by whose key; empty where a person did."""
+    used = (event.body for event in events if isinstance(event.body, AuthorisationRecorded))
+    return "; ".join(
+        f"{one.command} on {one.resource} under the standing authorisation {one.name} of {one.principal}, "
+        f"{one.role}, key {one.fingerprint}"
+        for one in used
     )
 
 

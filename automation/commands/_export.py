@@ -14,11 +14,20 @@ from automation.commands._command import ROOT
 from automation.commands._evidence import left_heads, public_key
 from automation.commands._session import Session, actor
 from automation.engine.approval_files import gather
+from automation.engine.authorisation import USED
 from automation.engine.seal import SIGNER, Left, read_chain
 from automation.engine.signers import REVOKED, Signers, load_signers
+from automation.model.approvals import APPROVAL_NAMESPACE, AUTHORISATION_NAMESPACE
 from automation.model.errors import AutomationError, ConfigError, PreflightError
 from automation.model.pseudonyms import Pseudonyms, find_accounts, find_people
-from automation.model.records import ApprovalRecorded, Event, OverrideRecorded, RunOpened, RunSealed
+from automation.model.records import (
+    ApprovalRecorded,
+    AuthorisationRecorded,
+    Event,
+    OverrideRecorded,
+    RunOpened,
+    RunSealed,
+)
 from automation.model.templating import render
 
 Files = dict[str, bytes]
@@ -91,7 +100,16 @@ def _readme(
     for event in events:
         if isinstance(event.body, OverrideRecorded):
             used += zip(event.body.principals, event.body.nonces, strict=True)
-    approvals = [{"principal": name, "nonce": nonce} for name, nonce in used if nonce in by_nonce]
+    approvals = [
+        {"principal": name, "file": f"approvals/{nonce}.json", "namespace": APPROVAL_NAMESPACE}
+        for name, nonce in used
+        if nonce in by_nonce
+    ]
+    standing = [e.body for e in events if isinstance(e.body, AuthorisationRecorded)]
+    authorisations = [
+        {"principal": one.principal, "file": f"{USED}/{one.name}.json", "namespace": AUTHORISATION_NAMESPACE}
+        for one in standing
+    ]
     return render(
         ROOT / "templates",
         "reports/evidence.txt.j2",
@@ -100,6 +118,7 @@ def _readme(
         sealed=isinstance(last, RunSealed),
         events=len(events) - 1,
         approvals=approvals,
+        authorisations=authorisations,
         has_revoked=signers is not None and signers.revoked is not None,
         heads=heads,
         note=note,

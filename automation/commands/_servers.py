@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Iterable
 
+from automation.commands._authorisations import JobFlags, unattended
 from automation.commands._command import print_json, progress
 from automation.commands._session import Session
 from automation.engine.journal import read_journal
-from automation.model.actions import BuildImage, RunPlaybook
+from automation.model.actions import BuildImage, CreateServer, RunPlaybook, StartServer
 from automation.model.environment import SecretRef
 from automation.model.errors import EXIT_PARTIAL, PreflightError
 from automation.model.evidence import PlaybookRun
@@ -27,8 +28,12 @@ def plan_provisioning(session: Session) -> Provisioning:
     return plan_servers(session.environment, session.inventory, seen)
 
 
-def bring_up(session: Session, *, json: bool = False) -> int:
-    """Make every declared server run; give the exit code."""
+def bring_up(session: Session, *, json: bool = False, job: JobFlags | None = None) -> int:
+    """Make every declared server run; give the exit code.
+
+    Args:
+        job: how the command was asked for, where it may run with nobody watching.
+    """
     from automation.adapters import nspawn
 
     nspawn.preflight(session.state, session.environment, progress, servers=len(session.inventory.servers))
@@ -43,12 +48,20 @@ def bring_up(session: Session, *, json: bool = False) -> int:
             else f"{session.environment.name}: all {count} servers run; nothing changed"
         )
     else:
-        finished = session.run(wanted.plan)
-        finished.raise_for_status()
+        granted = unattended(session, wanted.plan, job, _amounts(wanted.plan)) if job else None
+        session.run(wanted.plan, granted=granted).raise_for_status()
         progress(f"{session.environment.name}: {count - len(wanted.left_alone)} of {count} servers run")
     if json:
         print_json(wanted.plan)
     return EXIT_PARTIAL if wanted.left_alone else 0
+
+
+def _amounts(plan: Plan) -> dict[str, float]:
+    """How much a plan of servers would do, in the words that a standing authorisation limits."""
+    return {
+        "created": sum(isinstance(step.run, CreateServer) for step in plan.steps),
+        "started": sum(isinstance(step.run, StartServer) for step in plan.steps),
+    }
 
 
 def build_images(session: Session) -> None:
@@ -104,10 +117,13 @@ def converge_servers(
     limit: str | None = None,
     check: bool = False,
     variables: dict[str, str | int | bool] | None = None,
+    job: JobFlags | None = None,
 ) -> bool:
     """Configure the servers; tell whether anything changed."""
     plan = plan_converge(session, limit=limit, check=check, variables=variables or {})
-    finished = session.run(plan)
+    amounts = {"hosts": float(len(session.inventory.covered(limit)))}
+    granted = unattended(session, plan, job, amounts) if job and not check else None
+    finished = session.run(plan, granted=granted)
     finished.raise_for_status()
     events = read_journal(finished.folder / "journal.jsonl")
     progress(f"{session.environment.name}: {converged_in_words(events, check=check)}")

@@ -12,14 +12,16 @@ from pathlib import Path
 
 from automation.commands._command import ROOT, progress
 from automation.engine.admission import changes, guarded
+from automation.engine.authorisation import Granted
 from automation.engine.context import RunContext
 from automation.engine.control_node import require_control_node
 from automation.engine.finished import Finished
-from automation.engine.fold import Folded
+from automation.engine.fold import Folded, fold
 from automation.engine.hooks import Hooks
+from automation.engine.journal import read_journal
 from automation.engine.run import Decision, abort_run, make_run_folder, new_run_id, resume_run, run_plan
 from automation.model.environment import Environment, Inventory, load_environment, state_root
-from automation.model.errors import ConfigError
+from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan, Step
 from automation.model.records import (
     Body,
@@ -53,11 +55,13 @@ class Session:
         *,
         narrate: Callable[[Event], None] | None = None,
         look: Callable[[], None] = lambda: None,
+        granted: Granted | None = None,
     ) -> Finished:
         """Run a plan in a new run folder; says which.
 
         Args:
             look: called under the run's locks before its first step; what it raises leaves all as it was.
+            granted: the standing authorisation of a job that nobody watches.
         """
         if changes(plan):
             require_control_node(self.environment)
@@ -69,13 +73,15 @@ class Session:
 
         def admit(plan: Plan, folded: Folded) -> Sequence[Body]:
             look()
-            return hooks.admit(plan, folded)
+            used = [granted.leave(ctx.artifacts.parent)] if granted else []
+            return [*used, *hooks.admit(plan, folded)]
 
         return run_plan(plan, ctx, actor=actor(), hooks=replace(hooks, admit=admit))
 
     def resume(self, run_id: str, decisions: Sequence[Decision] = ()) -> Finished:
         """Go on with a run that stopped."""
         ctx = self.existing(run_id)
+        refuse_unwatched(ctx)
         progress(f"run {run_id} goes on")
         return resume_run(ctx, actor=actor(), decisions=decisions, hooks=self.hooks(ctx))
 
@@ -144,6 +150,25 @@ def open_session(name: str) -> Iterator[Session]:
         yield Session(environment, inventory, state, images, connections.remote, context)
     finally:
         connections.close()
+
+
+def refuse_unwatched(ctx: RunContext) -> None:
+    """See that a person goes on with what a job began: its authorisation was for a job of its own.
+
+    Raises:
+        PreflightError: nobody sits at a terminal.
+    """
+    journal = ctx.artifacts.parent / "journal.jsonl"
+    if sys.stdin.isatty() or not journal.is_file():
+        return
+    used = fold(read_journal(journal)).authorised
+    if used is not None:
+        raise PreflightError(
+            f"run {ctx.run_id} was begun by a job under the standing authorisation {used.name}, and goes on "
+            "at a terminal alone; nothing was changed",
+            hint=f"a person runs this command, or the job starts anew: ./inv {used.command} "
+            f"--env {ctx.environment.name} --authorisation {used.name}",
+        )
 
 
 def actor() -> str:

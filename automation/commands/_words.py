@@ -8,6 +8,7 @@ from typing import NamedTuple
 from automation.model.records import (
     AbortStarted,
     ApprovalRecorded,
+    AuthorisationRecorded,
     Body,
     Event,
     Failure,
@@ -106,6 +107,10 @@ def _person_words(body: Body) -> str:
         case OverrideRecorded():
             who = ", ".join(body.principals)
             return f"goes on by override although {body.observed}: {who}: {body.reason}"
+        case AuthorisationRecorded():
+            amounts = "".join(f", {guard} {amount:g}" for guard, amount in body.amounts.items())
+            who = f"{body.principal} as {body.role} ({body.fingerprint})"
+            return f"{body.command} on {body.resource}{amounts}: standing authorisation {body.name} of {who}"
         case AbortStarted():
             return f"given up by {body.actor}{' with undo' if body.undo else ''}: {body.reason}"
         case _:

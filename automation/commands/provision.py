@@ -6,6 +6,8 @@ from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
 
+AUTHORISATION_HELP = "For a job with nobody watching: the standing authorisation it runs under."
+
 
 @command(name="plan", help={"env": ENV_HELP, "json": JSON_HELP})
 def plan_(context: Context, env: str, json: bool = False) -> None:
@@ -30,21 +32,28 @@ def plan_(context: Context, env: str, json: bool = False) -> None:
 
 
 @command(
-    help={"env": ENV_HELP, "json": "Print the plan that was run as JSON on stdout."},
+    help={
+        "env": ENV_HELP,
+        "json": "Print the plan that was run as JSON on stdout.",
+        "authorisation": AUTHORISATION_HELP,
+    },
     leaves="servers made so far; run it again to go on",
 )
-def apply(context: Context, env: str, json: bool = False) -> int:
+def apply(context: Context, env: str, json: bool = False, authorisation: str = "") -> int:
     """Create and start every declared server that does not run.
+
+    With nobody at a terminal, and outside a lab, it needs a standing authorisation: run.authorise.
 
     Exit codes: 0 all run, 2 faulty files, 3 done, but fenced servers were left alone, 4 refused,
     5 stopped part-way, 7 another run holds a host or the lab.
     """
+    from automation.commands._authorisations import JobFlags
     from automation.commands._servers import bring_up
     from automation.commands._session import open_session
     from automation.commands.lab import hold_lab
 
     with open_session(env) as session, hold_lab(session.state, "provision.apply"):
-        return bring_up(session, json=json)
+        return bring_up(session, json=json, job=JobFlags("provision.apply", authorisation))
 
 
 @command(
@@ -52,16 +61,24 @@ def apply(context: Context, env: str, json: bool = False) -> int:
         "env": ENV_HELP,
         "limit": "Only these hosts or groups, as an Ansible pattern.",
         "check": "Show what would change on the hosts; changes nothing.",
+        "authorisation": AUTHORISATION_HELP,
     },
     leaves="the hosts configured so far; run it again to go on",
 )
-def converge(context: Context, env: str, limit: str = "", check: bool = False) -> None:
+def converge(
+    context: Context, env: str, limit: str = "", check: bool = False, authorisation: str = ""
+) -> None:
     """Configure every server by playbooks/site.yml; a second run changes nothing.
 
-    Exit codes: 0 done, 2 faulty files, 5 a host failed or was unreachable, 7 another run holds it.
+    With nobody at a terminal, and outside a lab, it needs a standing authorisation: run.authorise.
+
+    Exit codes: 0 done, 2 faulty files, 4 refused, 5 a host failed or was unreachable, 7 another run holds
+    the environment or a host.
     """
+    from automation.commands._authorisations import ALL, JobFlags
     from automation.commands._servers import converge_servers
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        converge_servers(session, limit=limit or None, check=check)
+        job = JobFlags("provision.converge", authorisation, limit or ALL)
+        converge_servers(session, limit=limit or None, check=check, job=job)

@@ -171,6 +171,81 @@ def approve(
         print(sign(session, Answer(run, Path(key), step, role, reason, valid)))
 
 
+@command(
+    help={
+        "env": ENV_HELP,
+        "name": "What to call it; one of the same name is replaced.",
+        "job": "The command that may run with nobody watching: provision.converge or provision.apply.",
+        "limits": "The most it may do each time: hosts=7, or created=0,started=2.",
+        "key": "Your SSH private key, or its public half if an agent holds it.",
+        "reason": "Why nobody has to watch; it stands in what you sign.",
+        "resource": "What it may act on: a pattern of hosts, as the job's --limit; without it all.",
+        "valid": "How long it holds: 30 d; without it 90 d, and at most 366 d.",
+    },
+    leaves="no authorisation, or a whole one",
+)
+def authorise(
+    context: Context,
+    env: str,
+    name: str,
+    job: str,
+    limits: str,
+    key: str,
+    reason: str,
+    resource: str = "",
+    valid: str = "",
+) -> None:
+    """Say what a job may do with nobody watching, ask, and sign it with your SSH key; starts nothing.
+
+    Exit codes: 0 signed, 2 no such job or key, or wrong limits, 4 you said no, or your signature would not
+    count.
+    """
+    from automation.commands._authorisations import Wanted
+    from automation.commands._authorisations import authorise as sign
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        print(sign(session, Wanted(name, job, resource, limits, Path(key), reason, valid)))
+
+
+@command(help={"env": ENV_HELP, "json": JSON_HELP})
+def authorisations(context: Context, env: str, json: bool = False) -> None:
+    """Show which jobs may run with nobody watching, until when, by whose signature; changes nothing.
+
+    Exit codes: 0 shown, 2 faulty files.
+    """
+    from automation.commands._authorisations import list_standing
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        found = list_standing(session)
+    if json:
+        print("[" + ",\n".join(one.model_dump_json() for one in found) + "]")
+    else:
+        print("\n".join(one.line for one in found) or f"{env}: every run needs a person")
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "name": "The standing authorisation; run.authorisations shows them.",
+        "reason": "Why; it is kept beside it.",
+    },
+    leaves="the authorisation as it was, or withdrawn",
+)
+def withdraw(context: Context, env: str, name: str, reason: str) -> None:
+    """Take a standing authorisation away for good; jobs under it are refused from then on.
+
+    Exit codes: 0 withdrawn, 2 there is none of that name.
+    """
+    from automation.commands._authorisations import withdraw as take_away
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        done = take_away(session, name, reason)
+        print(f"{done.name}: withdrawn by {done.by}: {done.reason}")
+
+
 @command(help={"env": ENV_HELP, "run": _RUN_HELP, "json": JSON_HELP})
 def verify(context: Context, env: str, run: str, json: bool = False) -> int:
     """Check a run's evidence: chain, end, seal, files and the witness's copy; changes nothing.

@@ -1,26 +1,199 @@
 """Standing authorisations: what an unattended job may do, signed once by a person.
 
-A file `<name>.json` with `<name>.json.sig` beside it. Unlike an approval it is not used up: it holds until
-it expires, for one command on one resource under one policy, and no further than its limits.
+A file `<name>.json` with `<name>.json.sig` beside it, in the environment's state folder. Unlike an approval
+it is not used up: it holds until it expires, for one job on one resource under one policy, and no further
+than its limits. Whoever takes it away leaves its digest, so that a copy put back does not count.
 """
 
-from collections.abc import Iterator
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
-from automation.engine.signers import BadSignature, Checked, Signers, check_signature, sign_text
+from automation.engine.approval import inventory_digest
+from automation.engine.signers import (
+    BadSignature,
+    Checked,
+    Signers,
+    check_signature,
+    load_signers,
+    sign_text,
+)
 from automation.model.approvals import AUTHORISATION_NAMESPACE, Asked, Authorisation, SignedApproval
-from automation.model.errors import PreflightError
+from automation.model.environment import Environment, Inventory
+from automation.model.errors import ConfigError, PreflightError
+from automation.model.plan import Plan
+from automation.model.records import AuthorisationRecorded
+
+FOLDER = "authorisations"
+# In the folder of a run that used one; it is sealed with the rest.
+USED = "authorisation"
+# Longer than this and nobody remembers what was agreed to.
+LONGEST_S = 366 * 86400.0
 
 
-def sign(authorisation: Authorisation, key: Path) -> SignedApproval:
-    """Sign with a private key, or by its public half through an agent.
+class Job(NamedTuple):
+    """A command that may run with nobody watching.
+
+    `guards` are the amounts that limit it, `policy` the files and folders of the checkout that say what it
+    does, `destroys` the addresses of the actions by which it may destroy something.
+    """
+
+    guards: tuple[str, ...]
+    policy: tuple[str, ...]
+    destroys: tuple[str, ...] = ()
+
+
+# The whole list. Failover, failback, restore in place and the removal of servers are no jobs, and
+# `_refuse_plan` sees that no job contains one.
+JOBS: Mapping[str, Job] = {
+    "provision.apply": Job(guards=("created", "started"), policy=("playbooks", "ansible.cfg")),
+    "provision.converge": Job(guards=("hosts",), policy=("playbooks", "ansible.cfg")),
+}
+
+
+class Granted(NamedTuple):
+    """A standing authorisation that holds for what a job is about to do, and who signed it."""
+
+    authorisation: Authorisation
+    signer: Checked
+    signed: SignedApproval
+    asked: Asked
+
+    def leave(self, folder: Path) -> AuthorisationRecorded:
+        """Keep it in the folder of the run that uses it; give the journal's record of it."""
+        keep(folder / USED, self.signed)
+        asked = self.asked
+        return AuthorisationRecorded(
+            name=self.authorisation.name,
+            principal=self.signer.principal,
+            fingerprint=self.signer.fingerprint,
+            role=self.authorisation.role,
+            command=asked.command,
+            resource=asked.resource,
+            amounts=asked.amounts,
+            policy_digest=asked.policy_digest,
+            authorisation_digest=digest_of(self.signed),
+            expires_at=self.authorisation.expires_at,
+        )
+
+
+# --- what a job calls ----------------------------------------------------------------------------
+
+
+def require_authorisation(
+    name: str, asked: Asked, plan: Plan, *, environment: Environment, state: Path, now: datetime
+) -> Granted:
+    """See that a person let this job do what it is about to do.
+
+    Args:
+        asked: what the plan would do, in the words that an authorisation limits.
+        now: aware.
 
     Raises:
-        ConfigError: ssh-keygen could not sign with that key.
+        PreflightError: nobody may grant this, there is no such authorisation, or everything that the job
+            would do beyond it.
+        ConfigError: allowed_signers has faulty lines.
     """
-    content = authorisation.model_dump_json(indent=1) + "\n"
-    return SignedApproval(content=content, signature=sign_text(content, key, AUTHORISATION_NAMESPACE))
+    _refuse_plan(plan, asked)
+    path = path_of(state, name)
+    if not path.is_file():
+        raise PreflightError(
+            f"there is no standing authorisation {name}; nothing was changed", hint=sign_anew(asked)
+        )
+    signed = load(path)
+    if withdrawn_path(state, signed).exists():
+        raise PreflightError(
+            f"authorisation {name} was withdrawn; nothing was changed", hint=sign_anew(asked)
+        )
+    signers = load_signers(environment.approvals.allowed_signers, checkout=environment.folder.parents[1])
+    granted = verify(signed, asked, allowed_signers=signers, now=now)
+    refuse_role(granted.authorisation, environment)
+    if granted.authorisation.name != name:
+        raise PreflightError(
+            f"{name}.json holds the authorisation {granted.authorisation.name}; nothing was changed"
+        )
+    return granted
+
+
+def policy_digest(environment: Environment, inventory: Inventory, job: Job) -> str:
+    """sha256 over the resolved inventory, environment.yml, and every file that says what a job does."""
+    checkout = environment.folder.parents[1]
+    lines = [inventory_digest(environment, inventory)]
+    for place in (checkout / name for name in job.policy):
+        files = sorted(place.rglob("*")) if place.is_dir() else [place]
+        for path in files:
+            if path.is_file() and "__pycache__" not in path.parts:
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                lines.append(f"{content}  {path.relative_to(checkout).as_posix()}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def refuse_role(authorisation: Authorisation, environment: Environment) -> None:
+    """See that the environment lets that role authorise that job.
+
+    Raises:
+        PreflightError: it does not.
+    """
+    wanted = environment.approvals.authorise.get(authorisation.command)
+    if wanted != authorisation.role:
+        who = f"the role {wanted} may" if wanted else "nobody may"
+        raise PreflightError(
+            f"{authorisation.role} may not authorise {authorisation.command} in {environment.name}: {who}; "
+            "nothing was changed",
+            hint="environment.yml names the role of each job in approvals.authorise",
+        )
+
+
+def _refuse_plan(plan: Plan, asked: Asked) -> None:
+    """Refuse what no standing authorisation can allow, whatever was signed."""
+    job = JOBS.get(asked.command)
+    if job is None or plan.mode != "apply":
+        what = f"{asked.command} in mode {plan.mode}"
+        raise PreflightError(f"{what} is never done with nobody watching; nothing was changed")
+    for step in plan.steps:
+        run = step.run
+        destroys = run.effect == "destroy" and run.do not in job.destroys
+        if destroys or run.irreversible or run.effect == "fault":
+            raise PreflightError(
+                f"step {step.id} ({run.do}) of {asked.command} is never done with nobody watching; "
+                "nothing was changed"
+            )
+
+
+def sign_anew(asked: Asked) -> str:
+    """Say how a person lets such a job run."""
+    limits = ",".join(f"{guard}=N" for guard in asked.amounts)
+    return (
+        f"./inv run.authorise --env {asked.environment} --name NAME --job {asked.command} "
+        f"--resource {asked.resource} --limits {limits} --reason WHY --key FILE"
+    )
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def path_of(state: Path, name: str) -> Path:
+    """Where an authorisation of that name lies.
+
+    Raises:
+        ConfigError: it is no name.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ConfigError(f"{name!r} is no name of an authorisation: small letters, digits and dashes")
+    return state / FOLDER / f"{name}.json"
+
+
+def withdrawn_path(state: Path, signed: SignedApproval) -> Path:
+    """Where it is written that an authorisation, by its digest, was withdrawn."""
+    return state / FOLDER / "withdrawn" / f"{digest_of(signed)}.json"
+
+
+def digest_of(signed: SignedApproval) -> str:
+    """sha256 of the signed file."""
+    return hashlib.sha256(signed.content.encode()).hexdigest()
 
 
 def keep(folder: Path, signed: SignedApproval) -> Path:
@@ -48,7 +221,20 @@ def load(path: Path) -> SignedApproval:
         ) from exc
 
 
-def verify(signed: SignedApproval, asked: Asked, *, allowed_signers: Signers, now: datetime) -> Authorisation:
+# --- signing and checking ------------------------------------------------------------------------
+
+
+def sign(authorisation: Authorisation, key: Path) -> SignedApproval:
+    """Sign with a private key, or by its public half through an agent.
+
+    Raises:
+        ConfigError: ssh-keygen could not sign with that key.
+    """
+    content = authorisation.model_dump_json(indent=1) + "\n"
+    return SignedApproval(content=content, signature=sign_text(content, key, AUTHORISATION_NAMESPACE))
+
+
+def verify(signed: SignedApproval, asked: Asked, *, allowed_signers: Signers, now: datetime) -> Granted:
     """Check that a job may do what it is about to do.
 
     Args:
@@ -73,8 +259,10 @@ def verify(signed: SignedApproval, asked: Asked, *, allowed_signers: Signers, no
     wrong = [*_wrong_signer(granted, checked, now), *_wrong_words(granted, asked), *_over(granted, asked)]
     if wrong:
         reasons = ", and ".join(wrong)
-        raise PreflightError(f"authorisation {granted.name} is refused: {reasons}; nothing was changed")
-    return granted
+        raise PreflightError(
+            f"authorisation {granted.name} is refused: {reasons}; nothing was changed", hint=sign_anew(asked)
+        )
+    return Granted(granted, checked, signed, asked)
 
 
 def _wrong_signer(granted: Authorisation, checked: Checked, now: datetime) -> Iterator[str]:
@@ -84,6 +272,8 @@ def _wrong_signer(granted: Authorisation, checked: Checked, now: datetime) -> It
         yield f"it begins at {granted.not_before:%Y-%m-%d %H:%M %Z}"
     if now >= granted.expires_at:
         yield f"it expired at {granted.expires_at:%Y-%m-%d %H:%M %Z}"
+    if (granted.expires_at - granted.not_before).total_seconds() > LONGEST_S:
+        yield f"it is valid for longer than {LONGEST_S / 86400:.0f} days"
 
 
 def _wrong_words(granted: Authorisation, asked: Asked) -> Iterator[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from automation.model.records import (
     AbortStarted,
+    AuthorisationRecorded,
     Body,
     Event,
     Failure,
@@ -41,6 +42,7 @@ class Folded:
     closed: RunClosed | None = None
     sealed: RunSealed | None = None
     aborting: AbortStarted | None = None
+    authorised: AuthorisationRecorded | None = None
     started: dict[str, int] = field(default_factory=dict)
     succeeded: dict[str, None] = field(default_factory=dict)
     failed: dict[str, Failure] = field(default_factory=dict)
@@ -101,6 +103,8 @@ def _fold_run(state: Folded, body: Body) -> None:
             state.closed = body
         case RunSealed():
             state.sealed = body
+        case AuthorisationRecorded():
+            state.authorised = body
         case _:
             pass
 

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
+from automation.engine.authorisation import USED
 from automation.engine.journal import GENESIS, check_line
 from automation.engine.signers import BadSignature, Signers, check_signature, sign_text
 from automation.model.approvals import SEAL_NAMESPACE, Seal
@@ -18,6 +19,7 @@ from automation.model.errors import AdapterError, AutomationError
 from automation.model.plan import Plan
 from automation.model.records import (
     ApprovalRecorded,
+    AuthorisationRecorded,
     Body,
     Event,
     OverrideRecorded,
@@ -252,6 +254,10 @@ def _approvals_as_used(events: Sequence[Event], folder: Path) -> Iterator[Findin
             path = folder / "approvals" / f"{nonce}.json"
             if not path.is_file() or _sha256(path) != digest:
                 yield Finding(index, f"{path.name} is missing or not the approval that was used")
+        if isinstance(event.body, AuthorisationRecorded):
+            path = folder / USED / f"{event.body.name}.json"
+            if not path.is_file() or _sha256(path) != event.body.authorisation_digest:
+                yield Finding(index, f"{path.name} is missing or not the authorisation that was used")
 
 
 def _used(body: Body) -> tuple[tuple[str, str | None], ...]:

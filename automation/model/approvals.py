@@ -21,6 +21,10 @@ class ApprovalSettings(Model):
     """Where an environment keeps who may approve; a file of root's, outside the checkout."""
 
     allowed_signers: Path = Path("/etc/mainstay/allowed_signers")
+    authorise: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="job to the role that may let it run with nobody watching; others need a person",
+    )
 
 
 class ApprovalRule(Model):
@@ -110,7 +114,7 @@ class Authorisation(Model):
     environment: str
     command: str
     resource: str
-    policy_digest: str = Field(description="sha256 of the policy file that was agreed to")
+    policy_digest: str = Field(description="sha256 over the policy that was agreed to")
     limits: Mapping[str, float] = Field(description="guard to the most it may be")
     role: str
     not_before: AwareDatetime

@@ -1,6 +1,6 @@
 """What was done and seen: outcomes, journal events, and the seams to hosts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
@@ -238,6 +238,22 @@ class OverrideRecorded(Model):
     approval_digests: tuple[str, ...] = Field(default=(), description="sha256 of the signed files")
 
 
+class AuthorisationRecorded(Model):
+    """The run goes on with nobody watching, under a standing authorisation that was verified."""
+
+    kind: Literal["authorisation-recorded"] = "authorisation-recorded"
+    name: str
+    principal: str
+    fingerprint: str = Field(description="of the key that signed it")
+    role: str
+    command: str
+    resource: str
+    amounts: Mapping[str, float] = Field(description="what the job was about to do, of what is limited")
+    policy_digest: str
+    authorisation_digest: str = Field(description="sha256 of the signed file, kept in the run's folder")
+    expires_at: datetime
+
+
 class StepSettled(Model):
     """A person looked at a step whose effect was unknown, and says how it is."""
 
@@ -298,6 +314,7 @@ Body = Annotated[
     | GateAnswered
     | ApprovalRecorded
     | OverrideRecorded
+    | AuthorisationRecorded
     | RunResumed
     | AbortStarted
     | RunSealed

@@ -86,10 +86,14 @@ class Checkout:
         (self.signers / "allowed_signers").write_text("".join(lines))
 
     def approve(self, person: str, role: str, *words: str) -> None:
+        """A person approves a run at a terminal."""
+        self.sign("run.approve", person, "--role", role, *words)
+
+    def sign(self, command: str, person: str, *words: str) -> None:
         """A person signs at a terminal, and types yes."""
         ours, theirs = pty.openpty()
         os.write(ours, b"yes\n")
-        argv = [str(self.root / "inv"), "run.approve", "--env", self.name, "--role", role, *words]
+        argv = [str(self.root / "inv"), command, "--env", self.name, *words]
         argv += ["--key", str(self.signers / person)]
         done = subprocess.run(
             argv, env=self.environ, stdin=theirs, capture_output=True, text=True, check=False
@@ -184,5 +188,7 @@ def _copy(root: Path, lab_id: str, net: str, signers: Path) -> None:
     for name in ("hosts.yml", "environment.yml"):
         text = (folder / name).read_text()
         (folder / name).write_text(text.replace("10.77.", f"{net}.").replace("id: lab", f"id: {lab_id}"))
-    with (folder / "environment.yml").open("a") as file:
-        file.write(f"approvals: {{allowed_signers: {signers}}}\n")
+    text = (folder / "environment.yml").read_text()
+    assert text.count("\napprovals:\n") == 1
+    known = text.replace("\napprovals:\n", f"\napprovals:\n  allowed_signers: {signers}\n")
+    (folder / "environment.yml").write_text(known)

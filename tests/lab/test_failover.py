@@ -114,6 +114,34 @@ def test_a_primary_that_lives_on_is_fenced_and_stays_so_when_everything_comes_ba
     said(failover(city), 4, "was carried out by run")
 
 
+def test_a_job_that_nobody_watches_does_what_was_signed_and_nothing_else(city: Checkout) -> None:
+    city.let_approve(ina="sysadmin", olaf="operator")
+    night = ("--name", "nightly", "--job", "provision.converge", "--resource", "client-1")
+    night = (*night, "--limits", "hosts=1", "--reason", "drift is mended at night")
+    with pytest.raises(AssertionError, match="olaf has not the role sysadmin"):
+        city.sign("run.authorise", "olaf", *night)
+    city.sign("run.authorise", "ina", *night)
+    assert "nightly: provision.converge on client-1, at most hosts 1" in city.must("run.authorisations")
+    job = ("provision.converge", "--authorisation", "nightly", "--limit")
+    said(city.inv(*job, "dns"), 4, "for resource 'client-1', not 'dns'", "hosts would be 2, at most 1")
+    said(city.inv(*job, "client-1"), 0, "nothing changed", "standing authorisation nightly of ina (SHA256:")
+    run = city.last_run("converge")
+    said(city.inv("run.verify", "--run", run), 0, "under the standing authorisation nightly of ina, sysadmin")
+    role = next((city.root / "playbooks/roles").glob("*/tasks/main.yml"))
+    agreed = role.read_text()
+    role.write_text(agreed + "# nobody agreed to this\n")
+    said(city.inv(*job, "client-1"), 4, "the policy is not the one that was agreed to; nothing was changed")
+    role.write_text(agreed)
+    city.must("run.withdraw", "--name", "nightly", "--reason", "the test is over")
+    said(
+        city.inv(*job, "client-1"),
+        4,
+        "there is no standing authorisation nightly",
+        "run.authorise --env fail",
+    )
+    assert city.last_run("converge") == run, "what was refused left no run"
+
+
 def test_a_dark_site_stops_it_a_dead_standby_too_and_both_can_be_gone_on_from(city: Checkout) -> None:
     lose(city, "dark-site")
     said(
