@@ -12,24 +12,33 @@ from automation.model.actions import (
     SuspectSplitBrain,
 )
 from automation.model.approvals import ApprovalRule, Request
-from automation.model.catalog import Service
+from automation.model.catalog import PostgresqlStandby, Service
 from automation.model.errors import ConfigError
-from automation.model.plan import OnFailure, Plan, Step
+from automation.model.observations import PostgresqlCluster
+from automation.model.plan import Mode, OnFailure, Plan, Step
+from automation.recovery.completing import Draft, complete
 from automation.recovery.planner import (
     City,
     affected_services,
+    cutovers,
     list_probes,
+    moved,
     probe_ids,
     recover,
     recovery_site,
     rto_s,
+    seen_well,
 )
 from automation.recovery.spec import Failover, RecoveryPlan
-from automation.recovery.strategies.scope import Accepted, cutover_ids
+from automation.recovery.strategies.scope import Accepted
 from automation.recovery.writes import count_writes
 
 # What the witness does in a real failover is never worth stopping for: it looks, it recovers nothing.
 LOOKING: OnFailure = "continue"
+
+
+# What is put in the place of what nobody has seen, in a walkthrough.
+ASSUMED = "observed when the plan is made"
 
 
 def compile_failover(failover: Failover, plan: RecoveryPlan, city: City) -> Plan:
@@ -37,7 +46,7 @@ def compile_failover(failover: Failover, plan: RecoveryPlan, city: City) -> Plan
 
     Raises:
         ConfigError: no such site or service, nothing to recover, or no approvals asked for outside a lab.
-        PreflightError: a standby was not observed, or is none.
+        PreflightError: a standby was not observed, or is none, or the plan's limits forbid it.
     """
     if plan.rule("failover") is None and city.environment.kind != "lab":
         raise ConfigError(
@@ -45,6 +54,28 @@ def compile_failover(failover: Failover, plan: RecoveryPlan, city: City) -> Plan
             "nothing was changed",
             hint=f"say who must sign in drtests/plans/{failover.plan}.yml: approvals: {{failover: [ROLE]}}",
         )
+    return _compile(failover, plan, city, "failover")
+
+
+def compile_walkthrough(plan_name: str, plan: RecoveryPlan, city: City, site: str) -> Plan:
+    """Make the plan of a failover to be read, with nothing observed; it is never run.
+
+    Raises:
+        ConfigError: no such site or service, or nothing to recover.
+        PreflightError: the plan's limits forbid it.
+    """
+    failover = Failover(plan=plan_name, site=site, title="a walkthrough", declaration=ASSUMED)
+    services = affected_services(failover, plan, city.catalog)
+    assumed = {
+        host: PostgresqlCluster(host=host, system_identifier=ASSUMED, timeline=0, in_recovery=True)
+        for service in services.values()
+        if isinstance(service.strategy, PostgresqlStandby)
+        for host in service.hosts_at(service.recovery)[:1]
+    }
+    return _compile(failover, plan, city._replace(clusters=assumed), "walkthrough")
+
+
+def _compile(failover: Failover, plan: RecoveryPlan, city: City, mode: Mode) -> Plan:
     services = affected_services(failover, plan, city.catalog)
     declared = Step(
         id="declaration",
@@ -56,20 +87,34 @@ def compile_failover(failover: Failover, plan: RecoveryPlan, city: City) -> Plan
         name: Accepted(failover.accept_unfenced, failover.accept_lag.get(name, ""), plan.overrides)
         for name in services
     }
-    recovery = recover(city, services, declared.id, accepted)
-    seen = _see(failover, plan, city, services)
-    return Plan(
-        name=failover.name,
-        environment=city.environment.name,
-        mode="failover",
-        steps=(declared, _watch(city, services), *recovery, *seen, *_count(services)),
-        approvals=plan.rule("failover"),
+    recovery = recover(city, services, declared.id, accepted, mode)
+    checks = _check(plan, services)
+    steps = (declared, *recovery, checks)
+    if probe_ids(services):
+        watch, good, collect = _see(failover, city, services, recovery)
+        checks = checks.model_copy(update={"after": (good.id,)})
+        steps = (declared, watch, *recovery, good, checks, collect, *_count(services))
+    draft = Draft(failover.name, city.environment.name, mode, steps, services, declared.id)
+    return complete(draft, plan, city.catalog.services, city.inventory)
+
+
+def _check(plan: RecoveryPlan, services: Mapping[str, Service]) -> Step:
+    own = moved(services)
+    return Step(
+        id="checks",
+        run=RunChecks(paths=plan.checks, services=tuple(own), site=recovery_site(services)),
+        why="good probes are not yet a right service",
+        needs=cutovers(own),
+        timeout_s=300,
     )
 
 
-def _watch(city: City, services: Mapping[str, Service]) -> Step:
-    witness = city.environment.witness
-    return Step(
+def _see(
+    failover: Failover, city: City, services: Mapping[str, Service], recovery: tuple[Step, ...]
+) -> tuple[Step, Step, Step]:
+    """Watch what clients see: from the declaration on, until all is well, and fetch the record of it."""
+    witness, seen = city.environment.witness, seen_well(services)
+    watch = Step(
         id="witness/start",
         run=StartWitness(
             host=witness.host,
@@ -82,41 +127,26 @@ def _watch(city: City, services: Mapping[str, Service]) -> Step:
         timeout_s=30,
         on_failure=LOOKING,
     )
-
-
-def _see(
-    failover: Failover, plan: RecoveryPlan, city: City, services: Mapping[str, Service]
-) -> tuple[Step, ...]:
-    witness = city.environment.witness
-    moved = tuple(step for name, service in services.items() for step in cutover_ids(name, service))
     good = Step(
         id="clients-good",
-        run=AwaitGood(host=witness.host, probes=probe_ids(services), count=witness.sustained),
+        run=AwaitGood(host=witness.host, probes=probe_ids(seen), count=witness.sustained),
         why="recovered is what clients see, sustained",
-        needs=moved,
+        needs=cutovers(seen),
         after=("witness/start",),
-        timeout_s=max(rto_s(failover, name, service) for name, service in services.items()) + 60,
+        timeout_s=max(rto_s(failover, name, service) for name, service in seen.items()) + 60,
         on_failure=LOOKING,
-    )
-    checks = Step(
-        id="checks",
-        run=RunChecks(paths=plan.checks, services=tuple(services), site=recovery_site(services)),
-        why="good probes are not yet a right service",
-        needs=moved,
-        after=("clients-good",),
-        timeout_s=300,
     )
     collect = Step(
         id="witness/collect",
         run=CollectWitness(host=witness.host),
         why="what the witness saw belongs to the record",
-        needs=moved,
-        after=("witness/start", "clients-good", "checks"),
+        needs=cutovers(moved(services)),
+        after=("witness/start", "clients-good", "checks", *cutovers(services)),
         timeout_s=120,
         cleanup=True,
         on_failure=LOOKING,
     )
-    return good, checks, collect
+    return watch, good, collect
 
 
 def _count(services: Mapping[str, Service]) -> tuple[Step, ...]:

@@ -19,14 +19,24 @@ from automation.model.actions import (
     StartWitness,
     Wait,
 )
-from automation.model.catalog import Catalog, PostgresqlStandby, Redeploy, Service, Vendor
+from automation.model.catalog import (
+    Catalog,
+    Manual,
+    Playbooks,
+    PostgresqlStandby,
+    Redeploy,
+    Service,
+    Strategy,
+    Vendor,
+)
 from automation.model.environment import Environment, Inventory
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.observations import PostgresqlCluster
-from automation.model.plan import Plan, Step
+from automation.model.plan import Mode, Plan, Step
+from automation.recovery.completing import Draft, complete
 from automation.recovery.spec import DarkSite, Drill, DrillFault, Failover, LinkCut, PowerLoss, RecoveryPlan
-from automation.recovery.strategies import postgresql_standby, redeploy
-from automation.recovery.strategies.scope import Accepted, Scope, cutover_ids
+from automation.recovery.strategies import manual, playbooks, postgresql_standby, redeploy, vendor
+from automation.recovery.strategies.scope import Accepted, Scope, cutover_ids, is_moved
 from automation.recovery.writes import count_writes
 
 STEADY_PROBES = 10
@@ -46,17 +56,22 @@ def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: 
 
     Raises:
         ConfigError: the drill names a site or service that does not exist, or recovers nothing.
-        PreflightError: what must be observed first was not.
+        PreflightError: what must be observed first was not, or the plan's limits forbid it.
     """
     services = affected_services(drill, plan, city.catalog)
+    if not probe_ids(services):
+        raise ConfigError(
+            f"{drill.name}: no service has a probe, so no outage would be seen; nothing was done"
+        )
     watch = _watch(city, services)
     steady = _steady_state(drill, city, services)
     faults = _faults(drill, tuple(step.id for step in steady))
     alarm = _alarm(drill, city, services, faults[-1].id, declared_by)
-    recovery = recover(city, services, alarm[-1].id)
+    recovery = recover(city, services, alarm[-1].id, mode="exercise")
     proof = _judge(drill, plan, city, services, recovery)
     steps = (watch, *steady, *faults, *alarm, *recovery, *proof)
-    return Plan(name=drill.name, environment=city.environment.name, mode="exercise", steps=steps)
+    draft = Draft(drill.name, city.environment.name, "exercise", steps, services, alarm[-1].id)
+    return complete(draft, plan, city.catalog.services, city.inventory)
 
 
 def affected_services(drill: Drill | Failover, plan: RecoveryPlan, catalog: Catalog) -> dict[str, Service]:
@@ -111,16 +126,36 @@ def probe_ids(services: Mapping[str, Service]) -> tuple[str, ...]:
 
 
 def recovery_site(services: Mapping[str, Service]) -> str:
-    """The site where the services are recovered."""
-    return next(iter(services.values())).recovery
+    """The site where the services are recovered, of those first that steps of ours move."""
+    return next(iter(moved(services).values())).recovery
+
+
+def moved(services: Mapping[str, Service]) -> Mapping[str, Service]:
+    """The services that steps of ours move; all of them where people and vendors recover everything."""
+    own = {name: service for name, service in services.items() if is_moved(service)}
+    return own or services
+
+
+def seen_well(services: Mapping[str, Service]) -> Mapping[str, Service]:
+    """The services that are waited for together; what people recover takes its own time.
+
+    Where none of those has a probe, all are.
+    """
+    own = moved(services)
+    return own if probe_ids(own) else services
+
+
+def cutovers(services: Mapping[str, Service]) -> tuple[str, ...]:
+    """Ids of the steps after which clients reach services at their recovery site."""
+    return tuple(step for name, service in services.items() for step in cutover_ids(name, service))
 
 
 def hosts_of_recovery(services: Mapping[str, Service]) -> set[str]:
-    """Every host on which services stand at their recovery site; nothing of ours recovers a vendor's."""
+    """Every host on which services that steps of ours move stand at their recovery site."""
     return {
         host
         for service in services.values()
-        if not isinstance(service.strategy, Vendor)
+        if is_moved(service)
         for host in service.hosts_at(service.recovery)
     }
 
@@ -251,6 +286,7 @@ def recover(
     services: Mapping[str, Service],
     declared: str,
     accepted: Mapping[str, Accepted] | None = None,
+    mode: Mode = "failover",
 ) -> tuple[Step, ...]:
     """Give the steps of every service's strategy; all of them wait for the step `declared`."""
     steps: list[Step] = []
@@ -271,31 +307,40 @@ def recover(
             declared,
             ready,
             (accepted or {}).get(name, Accepted()),
+            mode,
         )
-        strategy = service.strategy
-        if isinstance(strategy, Redeploy):
-            steps += redeploy.compile_failover(scope, strategy)
-        elif isinstance(strategy, PostgresqlStandby):
-            steps += postgresql_standby.compile_failover(scope, strategy)
-        else:
-            raise ConfigError(f"{name}: strategy {strategy.kind} cannot be compiled yet; nothing was touched")
+        steps += _compile(scope, service.strategy)
     return tuple(steps)
+
+
+def _compile(scope: Scope, strategy: Strategy) -> tuple[Step, ...]:
+    match strategy:
+        case PostgresqlStandby():
+            return postgresql_standby.compile_failover(scope, strategy)
+        case Redeploy():
+            return redeploy.compile_failover(scope, strategy)
+        case Playbooks():
+            return playbooks.compile_failover(scope, strategy)
+        case Manual():
+            return manual.compile_failover(scope, strategy)
+        case Vendor():
+            return vendor.compile_failover(scope, strategy)
 
 
 def _judge(
     drill: Drill, plan: RecoveryPlan, city: City, services: Mapping[str, Service], recovery: tuple[Step, ...]
 ) -> tuple[Step, ...]:
-    witness = city.environment.witness
+    witness, seen = city.environment.witness, seen_well(services)
     good = Step(
         id="clients-good",
-        run=AwaitGood(host=witness.host, probes=probe_ids(services), count=witness.sustained),
+        run=AwaitGood(host=witness.host, probes=probe_ids(seen), count=witness.sustained),
         why="recovered is what clients see, sustained",
-        needs=tuple(step for name, service in services.items() for step in cutover_ids(name, service)),
-        timeout_s=max(rto_s(drill, name, service) for name, service in services.items()) + 60,
+        needs=cutovers(seen),
+        timeout_s=max(rto_s(drill, name, service) for name, service in seen.items()) + 60,
     )
     checks = Step(
         id="checks",
-        run=RunChecks(paths=plan.checks, services=tuple(services), site=recovery_site(services)),
+        run=RunChecks(paths=plan.checks, services=tuple(seen), site=recovery_site(services)),
         why="good probes are not yet a right service",
         needs=("clients-good",),
         timeout_s=300,

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from automation.model.actions import InspectDisk, ListWrites
 from automation.model.catalog import PostgresqlStandby, Service
-from automation.model.errors import ConfigError
 from automation.model.plan import Step
 
 
 def count_writes(services: Mapping[str, Service], *, inspect_old_primary: bool) -> tuple[Step, ...]:
-    """Give the steps that list, for every write probe, the writes its database holds."""
+    """Give the steps that list, for every write probe, the writes its database holds.
+
+    What is kept in anything but a database of this plan is not counted: its loss is not measured.
+    """
     steps: list[Step] = []
     for name, service in services.items():
         for probe in service.probes.values():
@@ -17,7 +19,7 @@ def count_writes(services: Mapping[str, Service], *, inspect_old_primary: bool) 
                 continue
             store = services[probe.stored_in].strategy if probe.stored_in in services else None
             if not isinstance(store, PostgresqlStandby):
-                raise ConfigError(f"service {name}: writes stored in {probe.stored_in} cannot be counted")
+                continue
             keeper = services[probe.stored_in]
             steps.append(_list_new(name, keeper, store, probe.database, probe.query))
             if inspect_old_primary:

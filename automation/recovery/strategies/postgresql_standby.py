@@ -8,17 +8,20 @@ SPLIT_BRAIN_SUSPECTED before the promotion.
 from automation.model.actions import (
     AcceptLag,
     BlockServer,
+    Confirm,
     PowerOffServer,
     Promote,
     ProveRefused,
     SuspectSplitBrain,
 )
 from automation.model.catalog import PostgresqlStandby
+from automation.model.environment import Server
 from automation.model.errors import PreflightError
-from automation.model.plan import OnFailure, Step
+from automation.model.plan import Gate, OnFailure, Step
 from automation.recovery.strategies.scope import Scope
 
 SSH_PORT = 22
+FENCED_BY = frozenset({"nspawn"})
 
 
 def compile_failover(scope: Scope, strategy: PostgresqlStandby) -> tuple[Step, ...]:
@@ -27,15 +30,42 @@ def compile_failover(scope: Scope, strategy: PostgresqlStandby) -> tuple[Step, .
     Raises:
         PreflightError: nobody has observed the standby's identity, or nothing can fence its primary.
     """
-    before = (*_fence(scope), *_accept(scope), scope.names_answer())
+    old = scope.inventory.server(scope.old_host)
+    fences = _fence(scope, old) if old.provider in FENCED_BY else _fence_by_hand(scope, old)
+    before = (*fences, *_accept(scope), scope.names_answer())
     promote = _promote(scope, strategy, needs=tuple(step.id for step in before[2:]))
     return (*before, promote, *scope.swaps((promote.id,)))
 
 
-def _fence(scope: Scope) -> tuple[Step, ...]:
-    old = scope.inventory.server(scope.old_host)
-    if old.provider != "nspawn":
+def _fence_by_hand(scope: Scope, old: Server) -> tuple[Step, ...]:
+    """Say what people would have to do: to be read in a walkthrough, never to be carried out.
+
+    Raises:
+        PreflightError: this is no walkthrough.
+    """
+    if scope.mode != "walkthrough":
         raise PreflightError(f"{old.name}: provider {old.provider} has no fence yet; nothing was changed")
+    whats = {
+        "fence-power": f"cut the power of {old.name} and switch its autostart off",
+        "fence-network": f"cut {old.name} off the network, for good",
+        "fence-proof": f"see that {old.name} refuses connections, from a vantage that reaches its site",
+    }
+    ids = [scope.step_id(what) for what in whats]
+    return tuple(
+        Step(
+            id=step_id,
+            service=scope.name,
+            run=Confirm(of="task", task=task),
+            why=f"by hand: this version has no fence at provider {old.provider}, so a failover is refused",
+            needs=(scope.declared,) if step_id != ids[-1] else tuple(ids[:-1]),
+            gate=Gate(role=scope.service.owner, ask=f"{task}. Done?"),
+            on_failure="halt",
+        )
+        for step_id, task in zip(ids, whats.values(), strict=True)
+    )
+
+
+def _fence(scope: Scope, old: Server) -> tuple[Step, ...]:
     means = (scope.step_id("fence-power"), scope.step_id("fence-network"))
     endpoint = next(iter(scope.service.endpoints.values()))
     vantage = scope.environment.witness.host

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from automation.model.actions import LookAtRecords, SwapAddress
-from automation.model.catalog import Catalog, Service
+from automation.model.catalog import Catalog, Manual, Playbooks, Service, Vendor
 from automation.model.environment import Environment, Inventory
 from automation.model.observations import PostgresqlCluster
-from automation.model.plan import Step
+from automation.model.plan import Mode, Step
 
 
 class Accepted(NamedTuple):
@@ -30,6 +30,7 @@ class Scope(NamedTuple):
     declared: str
     ready: tuple[str, ...]
     accepted: Accepted = Accepted()
+    mode: Mode = "failover"
 
     @property
     def old_host(self) -> str:
@@ -43,6 +44,10 @@ class Scope(NamedTuple):
 
     def step_id(self, what: str) -> str:
         return f"{self.name}/{what}"
+
+    def question(self, text: str) -> str:
+        """What a person is asked; in a drill they are told that it is one."""
+        return f"EXERCISE: {text}" if self.mode == "exercise" else text
 
     def names_answer(self) -> Step:
         """See that the recovery site's DNS server answers, before anything that cannot be taken back."""
@@ -82,4 +87,16 @@ class Scope(NamedTuple):
 
 def cutover_ids(name: str, service: Service) -> tuple[str, ...]:
     """Ids of the steps after which clients reach a service at its recovery site."""
+    strategy = service.strategy
+    if isinstance(strategy, Manual):
+        return (f"{name}/sign-off",)
+    if isinstance(strategy, Vendor):
+        return (f"{name}/answers" if service.probes else f"{name}/sign-off",)
+    if isinstance(strategy, Playbooks) and not service.endpoints:
+        return (f"{name}/verify" if strategy.verify else f"{name}/recover",)
     return tuple(f"{name}/dns-{endpoint_id}" for endpoint_id in service.endpoints)
+
+
+def is_moved(service: Service) -> bool:
+    """Whether steps of ours move a service; people or a vendor recover the others."""
+    return not isinstance(service.strategy, Manual | Vendor)
