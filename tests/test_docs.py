@@ -1,7 +1,9 @@
 """The README and the help say what the commands do."""
 
+import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,89 @@ def test_the_drawn_error_tree_is_the_real_one() -> None:
         name: cls.exit_code for name, cls in ERRORS.items() if name in drawn
     }
     assert set(ERRORS) - set(drawn) == {"AdapterError"}
+
+
+# --- the next act that a message names -------------------------------------------------------------
+
+SOURCES = sorted((ROOT / "automation").rglob("*.py"))
+ENV_COMMANDS = {
+    name for name, task in COMMANDS.items() if "env" in inspect.signature(task.body).parameters
+} - {"test"}
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every text of a module that is no docstring; what an f-string inserts stands as `{name}`."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    inside: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            inside |= {id(value) for value in node.values}
+            yield node.lineno, "".join(_part(value) for value in node.values)
+        elif isinstance(node, ast.Constant) and id(node) not in docstrings | inside:
+            yield node.lineno, str(node.value)
+
+
+def _part(value: ast.expr) -> str:
+    return (
+        str(value.value)
+        if isinstance(value, ast.Constant)
+        else f"{{{ast.unparse(value.value)}}}"
+        if isinstance(value, ast.FormattedValue)
+        else ""
+    )
+
+
+def with_env(tree: ast.AST) -> set[str]:
+    """Names that a module gives a text that begins with --env."""
+    return {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _begins_with_env(node.value)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+
+
+def _begins_with_env(value: ast.expr) -> bool:
+    return isinstance(value, ast.JoinedStr) and _part(value.values[0]).startswith("--env ")
+
+
+def faulty_hints(source: str) -> list[str]:
+    """Commands that a text names to be typed, and that would stop because --env is missing."""
+    tree = ast.parse(source)
+    known = with_env(tree)
+    found = []
+    for line, text in texts(tree):
+        for command, flags in re.findall(r"\./inv ([a-z]+\.[a-z-]+)((?:(?!\./inv ).)*)", text, re.DOTALL):
+            given = "--env " in flags or any(f"{{{name}}}" in flags for name in known)
+            if command in ENV_COMMANDS and not given:
+                found.append(f"line {line}: ./inv {command}{flags}")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT / "automation")))
+def test_a_command_that_a_message_names_can_be_typed_as_it_stands(path: Path) -> None:
+    assert faulty_hints(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ('hint = "./inv run.resume goes on"', 1),
+        ('hint = f"./inv run.resume --env {name} --run {run}"', 0),
+        ('hint = f"./inv lab.down --env {env}, then ./inv lab.up"', 1),
+        ('where = f"--env {name}"\nhint = f"./inv lab.up {where}"', 0),
+        ('hint = f"./inv lab.up {where}"', 1),
+        ('hint = "./inv --list names them"', 0),
+        ('def f():\n    """Behind ./inv run.resume."""', 0),
+        ('hint = ("look, then "\n  "./inv dr.status")', 1),
+    ],
+)
+def test_a_hint_without_its_environment_is_found(source: str, count: int) -> None:
+    assert len(faulty_hints(source)) == count

@@ -102,17 +102,19 @@ def clear_suspicion(action: ClearSuspicion, ctx: Context) -> Outcome:
     path = _suspicion(ctx.state, action.service)
     if not path.exists():
         raise AdapterError(f"no split brain of {action.service} is suspected; nothing was changed")
+    words = f"--env {ctx.state.name} --service {action.service} --reason '...'"
+    look_again = f"look again: ./inv dr.clear {words}"
     suspicion = Suspicion.model_validate_json(path.read_bytes())
     if (suspicion.run_id, suspicion.since) != (action.suspected_by, action.since):
         raise AdapterError(
             f"{action.service} is suspected anew, by run {suspicion.run_id}; nothing was changed",
-            hint="look again: ./inv dr.clear",
+            hint=look_again,
         )
     if abs(datetime.now(UTC) - action.seen_at) > LOOK_LIVES:
         raise AdapterError(
             f"both databases of {action.service} were looked at {action.seen_at:%Y-%m-%d %H:%M:%S} UTC, "
             "too long ago; nothing was changed",
-            hint="look again: ./inv dr.clear",
+            hint=look_again,
         )
     cleared = SuspicionCleared(
         suspicion=suspicion,

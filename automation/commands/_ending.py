@@ -151,7 +151,7 @@ def _recovered(standing: Standing) -> int:
         raise NotMet(
             f"failover of {standing.site}: {primaries} serves and names are moved, "
             f"but not all was seen to be well: {told}",
-            hint="look from a client's chair; ./inv dr.status shows where each service is",
+            hint=f"look from a client's chair; where each service is: ./inv dr.status --env {standing.env}",
         )
     return EXIT_PARTIAL if marked else 0
 

@@ -125,13 +125,13 @@ def _see_clear(session: Session, name: str, service: Service) -> tuple[str, ...]
         PreflightError: not one alone can be written to.
     """
     standing = _standing(session, name, service, None, _fences(session))
-    _refuse_unclear(standing)
+    _refuse_unclear(standing, session.environment.name)
     return tuple(
         f"{node.host}: {node.role}{', ' if node.fence else ''}{node.fence}" for node in standing.nodes
     )
 
 
-def _refuse_unclear(standing: ServiceStanding) -> None:
+def _refuse_unclear(standing: ServiceStanding, env: str) -> None:
     """One node serves writes and no other can: everything else stays suspected.
 
     A node that says nothing counts as shut out by two means and no less; one that says it is a primary can
@@ -146,9 +146,10 @@ def _refuse_unclear(standing: ServiceStanding) -> None:
     writable = [node.host for node in standing.nodes if node.role == "primary"]
     if len(writable) != 1:
         found = " and ".join(writable) or "none"
+        fence_it = f"./inv dr.fence --env {env} --service {standing.service} --site SITE"
         raise PreflightError(
             f"{found} can be written to, and it must be one alone; {standing.service} stays suspected",
-            hint=f"fence the one that is wrong: ./inv dr.fence --service {standing.service} --site SITE",
+            hint=f"fence the one that is wrong: {fence_it}",
         )
 
 

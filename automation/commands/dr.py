@@ -125,7 +125,7 @@ def readiness(context: Context, env: str, site: str, plan: str = "city", json: b
         "accept_lag": "Go on although the standby lacks more than the RPO allows; two people must sign.",
         "reason": "With --accept-unfenced: why; it stands in every record.",
     },
-    leaves="a run that ./inv run.resume goes on with; ./inv dr.status says where every service is",
+    leaves="a run that run.resume goes on with; dr.status says where every service is",
 )
 def failover(
     context: Context,

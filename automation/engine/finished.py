@@ -65,6 +65,9 @@ def finished(folder: Path, folded: Folded | None = None) -> Finished:
     """
     state = folded or fold(read_journal(folder / "journal.jsonl"))
     if state.closed is None or state.opened is None:
-        raise AutomationError(f"run {folder.name} was not closed", hint="./inv run.resume goes on with it")
+        env = folder.parent.parent.name  # the folders are `<env>/runs/<run>`
+        raise AutomationError(
+            f"run {folder.name} was not closed", hint=f"./inv run.resume --env {env} --run {folder.name}"
+        )
     failures = {**state.failed, **state.undo_failed}
     return Finished(folder, state.closed, failures, state.changed, state.opened.environment)

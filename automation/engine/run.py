@@ -282,7 +282,8 @@ def _check_resumable(run: _Run, decisions: Sequence[Decision]) -> None:
     name, folded = run.ctx.run_id, run.folded
     _check_unchanged(run)
     if folded.aborting is not None:
-        raise PreflightError(f"run {name} was given up; nothing was changed", hint="./inv run.abort goes on")
+        again = f"./inv run.abort --env {run.plan.environment} --run {name} --reason '...'"
+        raise PreflightError(f"run {name} was given up; nothing was changed", hint=again)
     if folded.closed is not None and folded.closed.status == "succeeded":
         raise PreflightError(f"run {name} has succeeded; there is nothing to resume")
     _check_decisions(run, decisions)

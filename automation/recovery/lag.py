@@ -55,7 +55,9 @@ def judge_lag(
         max_lag_bytes: the most bytes of WAL that may be missing.
     """
     if primary is None:
-        return Lag(verdict="not-known", reason="the primary was never seen; ./inv dr.readiness looks at it")
+        return Lag(
+            verdict="not-known", reason="the primary was never seen; dr.readiness would have looked at it"
+        )
     if primary.system_identifier != standby.system_identifier:
         return Lag(
             verdict="another-cluster",

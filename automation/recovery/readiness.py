@@ -245,9 +245,8 @@ def _judge_replication(watched: Watched, name: str, seen: ReplicationSeen) -> It
     if primary.in_recovery or not standby.in_recovery:
         who = primary.host if primary.in_recovery else standby.host
         role = "a standby" if primary.in_recovery else "a primary"
-        yield _not(
-            "roles", name, f"{who} is {role}", "see ./inv dr.status: this site may be the other way round"
-        )
+        status = f"./inv dr.status --env {watched.city.environment.name}"
+        yield _not("roles", name, f"{who} is {role}", f"see {status}: this site may be the other way round")
         return
     same = primary.system_identifier == standby.system_identifier
     identity = (
