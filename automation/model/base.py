@@ -3,10 +3,10 @@
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)")
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*(ms|s|min|h|d)")
 
 
 class Model(BaseModel):
@@ -17,15 +17,31 @@ class Model(BaseModel):
 
 def parse_duration_s(value: object) -> object:
     """Turn `15 min`, `4h`, `300 ms` into seconds; a number is taken as seconds already."""
-    if isinstance(value, bool) or not isinstance(value, str):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    match = _DURATION.fullmatch(value.strip())
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is not a duration; write for example 300 ms, 30 s, 15 min, 4 h or 2 d")
+        raise ValueError(
+            f"{str(value)[:40]!r} is not a duration; write for example 300 ms, 30 s, 15 min, 4 h or 2 d"
+        )
     return float(match[1]) * _UNITS_S[match[2]]
 
 
-DurationS = Annotated[float, BeforeValidator(parse_duration_s)]
+DurationS = Annotated[
+    float,
+    BeforeValidator(parse_duration_s),
+    Field(allow_inf_nan=False),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": rf"^\s*{_DURATION.pattern}\s*$"},
+                {"type": "number", "minimum": 0},
+            ],
+            "examples": ["300 ms", "30 s", "15 min", "4 h", "2 d"],
+        },
+        mode="validation",
+    ),
+]
 
 
 def format_duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ from typing import ClassVar, NamedTuple
 EXIT_DONE = 0
 EXIT_PARTIAL = 3
 EXIT_INTERRUPTED = 130
+SHOWN_PROBLEMS = 100
 
 
 class AutomationError(Exception):
@@ -47,7 +48,10 @@ class ConfigError(AutomationError):
 
     def __init__(self, message: str, *, problems: Sequence[Problem] = (), hint: str | None = None) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join([message, *map(str, self.problems)]), hint=hint)
+        left_out = len(self.problems) - SHOWN_PROBLEMS
+        more = [f"... and {left_out} more"] if left_out > 0 else []
+        shown = map(str, self.problems[:SHOWN_PROBLEMS])
+        super().__init__("\n".join([message, *shown, *more]), hint=hint)
 
 
 class PreflightError(AutomationError):

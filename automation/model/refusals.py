@@ -6,6 +6,7 @@ from types import UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 Where = tuple[str | int, ...]
 
@@ -67,19 +68,19 @@ def shorten(text: str) -> str:
 
 
 def _fault(model: type[BaseModel], error: Mapping[str, Any]) -> Fault:
-    path, fields = _walk(model, error["loc"])
+    path, fields, described = _walk(model, error["loc"])
     kind, given, ctx = error["type"], error["input"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return Fault(path, f"unknown key; {near(str(path[-1]), fields)}")
     if kind == "missing":
-        return Fault(path, "is missing; add it")
+        return Fault(path, f"is missing; add it{described}")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         expected = str(ctx.get("expected_tags", "")).replace("'", "").split(", ")
         key = str(ctx["discriminator"]).strip("'")
         if kind == "union_tag_not_found":
             return Fault((*path, key), f"is missing; {near('', expected) if expected[0] else 'add it'}")
         return Fault((*path, key), f"{shorten(str(ctx['tag']))!r} is none; {near(str(ctx['tag']), expected)}")
-    return Fault(path, _message(kind, given, ctx, error["msg"]))
+    return Fault(path, _message(kind, given, ctx, error["msg"]) + described)
 
 
 def _message(kind: str, given: object, ctx: Mapping[str, Any], said: str) -> str:
@@ -107,27 +108,28 @@ def _is(given: object, kind: str) -> str:
     return "it is a list" if isinstance(given, list | tuple) else "it is a mapping"
 
 
-def _walk(model: Any, loc: Where) -> tuple[Where, tuple[str, ...]]:
-    """Follow a location through the model: give the keys alone, and the fields known beside the last.
+def _walk(model: Any, loc: Where) -> tuple[Where, tuple[str, ...], str]:
+    """Follow a location: give the keys alone, the fields known beside the last, and what that is for.
 
     Pydantic puts the tag or the type of a union's member into a location; people wrote no such key.
     """
-    here, path = model, list[str | int]()
-    fields: tuple[str, ...] = ()
+    here: Any = model
+    path: list[str | int] = []
+    fields: dict[str, FieldInfo] = {}
     for part in loc:
         here = _plain(here)
         if get_origin(here) in (Union, UnionType):
-            member = _member(here, part)
-            if member is not None:
-                here = member
+            here = _member(here, part)
+            if here is not None:
                 continue
-            here = None
-        elif part == "[key]":
+        if part == "[key]":
             continue
         fields = _fields(here)
         path.append(part)
-        here = _child(here, part)
-    return tuple(path), fields
+        here = fields[part].annotation if part in fields else _child(here, part)
+    field = fields.get(str(path[-1])) if path else None
+    described = f" ({field.description})" if field and field.description else ""
+    return tuple(path), tuple(fields), described
 
 
 def _plain(here: Any) -> Any:
@@ -161,16 +163,14 @@ def _spellings(member: Any) -> Iterator[str]:
     yield from {"str": ("string",), "int": ("integer",)}.get(getattr(member, "__name__", ""), ())
 
 
-def _fields(here: Any) -> tuple[str, ...]:
+def _fields(here: Any) -> dict[str, FieldInfo]:
     if isinstance(here, type) and issubclass(here, BaseModel):
-        return tuple(info.alias or name for name, info in here.model_fields.items())
-    return ()
+        return {info.alias or name: info for name, info in here.model_fields.items()}
+    return {}
 
 
 def _child(here: Any, part: str | int) -> Any:
-    if isinstance(here, type) and issubclass(here, BaseModel):
-        found = [i.annotation for n, i in here.model_fields.items() if part in (n, i.alias)]
-        return found[0] if found else None
+    """Give the type of what a mapping or a list holds."""
     arguments = get_args(here)
     if not arguments:
         return None
