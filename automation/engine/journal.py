@@ -24,12 +24,16 @@ class Head(NamedTuple):
     hash: str
 
 
-def event_hash(sequence: int, at: datetime, body: Body, previous: str) -> str:
-    """sha256 over the canonical JSON of an event without its own hash."""
+def event_hash(sequence: int, at: datetime, body: Body, previous: str, *, as_read: bool = False) -> str:
+    """sha256 over the canonical JSON of an event without its own hash.
+
+    Args:
+        as_read: over the fields that its line has; one that a later version adds is not among them.
+    """
     content = {
         "sequence": sequence,
         "at": at.isoformat(),
-        "body": body.model_dump(mode="json"),
+        "body": body.model_dump(mode="json", exclude_unset=as_read),
         "previous": previous,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -125,7 +129,7 @@ def check_line(line: bytes, sequence: int, previous: str) -> Event | str:
         return "not an event"
     if event.sequence != sequence or event.previous != previous:
         return "not the successor of the line before"
-    if event.hash != event_hash(event.sequence, event.at, event.body, event.previous):
+    if event.hash != event_hash(event.sequence, event.at, event.body, event.previous, as_read=True):
         return "content does not match its hash"
     return event
 

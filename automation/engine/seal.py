@@ -5,6 +5,7 @@ finds an end that was cut off. `check_run` looks for all three.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -16,7 +17,7 @@ from automation.engine.journal import GENESIS, check_line
 from automation.engine.signers import BadSignature, Signers, check_signature, sign_text
 from automation.model.approvals import SEAL_NAMESPACE, Seal
 from automation.model.errors import AdapterError, AutomationError
-from automation.model.plan import Plan
+from automation.model.plan import plan_digest
 from automation.model.records import (
     ApprovalRecorded,
     AuthorisationRecorded,
@@ -33,7 +34,8 @@ KEY = "ssh/control_node"
 SIGNER = "control-node"
 HEADS = "/var/lib/mainstay-witness/heads"
 WITNESS_TIMEOUT_S = 5.0
-# What a person makes of the evidence, or asks of a paused run, is no part of what is sealed.
+# What a person makes of the evidence, or asks of a paused run, is no part of what is sealed; the signature
+# beside an approval that was used is, and its words have their digest in the journal.
 _UNSEALED = ("journal.", "progress.", "report.", "approvals/")
 _LEAVE = 'mkdir -p -m 0755 "$1" && printf "%s\\n" "$3" >>"$1/$2"'
 
@@ -71,7 +73,7 @@ def seal(folder: Path, head: str, *, key: Path, now: datetime) -> RunSealed:
         head=head,
         events=journal.count(b"\n"),
         journal=hashlib.sha256(journal).hexdigest(),
-        files=_files(folder),
+        files=_files(folder) | _signatures(folder, journal),
         sealed_at=now,
     )
     signed = words.model_dump_json()
@@ -125,6 +127,13 @@ def _files(folder: Path) -> dict[str, str]:
     return {name: _sha256(path) for name, path in named if not name.startswith(_UNSEALED)}
 
 
+def _signatures(folder: Path, journal: bytes) -> dict[str, str]:
+    """sha256 of the signature of each approval that a journal says was used."""
+    paths = sorted((folder / "approvals").glob("*.json.sig"))
+    used = (path for path in paths if path.name.partition(".")[0].encode() in journal)
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in used}
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -174,7 +183,7 @@ def read_chain(content: bytes) -> tuple[list[Event], Finding | None]:
 def _read_line(line: bytes, sequence: int, previous: str) -> Event | str:
     event = check_line(line, sequence, previous)
     # A space or another spelling of the same value is no change of words, but a change of evidence.
-    if isinstance(event, Event) and event.model_dump_json().encode() + b"\n" != line:
+    if isinstance(event, Event) and event.model_dump_json(exclude_unset=True).encode() + b"\n" != line:
         return "not as it was written"
     return event
 
@@ -192,7 +201,7 @@ def _begins_well(events: Sequence[Event], folder: Path) -> Iterator[Finding]:
         yield Finding(1, f"this is the journal of run {opened.run_id}")
     else:
         try:
-            digest = Plan.model_validate_json((folder / "plan.json").read_bytes()).digest
+            digest = plan_digest(json.loads((folder / "plan.json").read_bytes()))
         except (OSError, ValueError):
             yield Finding(None, "plan.json is missing or no plan")
         else:
@@ -277,7 +286,9 @@ def _files_as_sealed(events: Sequence[Event], folder: Path) -> Iterator[Finding]
         sealed = Seal.model_validate_json(last.signed).files
     except ValueError:
         return  # said already
-    found = _files(folder)
+    # Those sealed by a version that did not yet seal signatures have none of them.
+    signatures = {name: folder / name for name in sealed if name.startswith("approvals/")}
+    found = _files(folder) | {name: _sha256(path) for name, path in signatures.items() if path.is_file()}
     for name in sorted(sealed.keys() | found.keys()):
         if name not in found:
             yield Finding(None, f"{name} is missing")

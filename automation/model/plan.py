@@ -97,8 +97,7 @@ class Plan(Model):
     @cached_property
     def digest(self) -> str:
         """sha256 of the plan's canonical JSON."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()
+        return plan_digest(self.model_dump(mode="json"))
 
     @cached_property
     def waits_for(self) -> Mapping[str, frozenset[str]]:
@@ -134,3 +133,9 @@ class Plan(Model):
             waves.append(tuple(self.by_id[name] for name in sorted(ready)))
             sorter.done(*ready)
         return tuple(waves)
+
+
+def plan_digest(words: object) -> str:
+    """sha256 of a plan's canonical JSON, of whatever version, as it was read from `plan.json`."""
+    content = json.dumps(words, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()

@@ -1,5 +1,7 @@
 """Sealed evidence: any byte that changes, goes or comes is found, and so is an end that was cut off."""
 
+import hashlib
+import json
 import random
 import shutil
 import subprocess
@@ -13,13 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from automation.engine import seal
-from automation.engine.journal import Journal
+from automation.engine.journal import Journal, event_hash
 from automation.engine.seal import Left, check_run, leave_head, parse_heads, read_chain, read_heads
 from automation.model.actions import AwaitReady
 from automation.model.errors import AdapterError, ConfigError
-from automation.model.plan import Plan, Step
+from automation.model.plan import Plan, Step, plan_digest
 from automation.model.records import (
+    ApprovalRecorded,
     Completed,
+    Event,
     Failure,
     Outcome,
     RunClosed,
@@ -286,10 +290,11 @@ def other_plan(run: Path) -> None:
         (lambda run: (run / "artifacts/witness.jsonl").unlink(), "artifacts/witness.jsonl is missing"),
         (lambda run: (run / "artifacts/new.txt").write_text("x"), "artifacts/new.txt was not there"),
         (lambda run: (run / "plan.json").unlink(), "plan.json is missing"),
-        (lambda run: (run / "plan.json").write_text("{}"), "plan.json is missing or no plan"),
+        (lambda run: (run / "plan.json").write_text("{"), "plan.json is missing or no plan"),
+        (lambda run: (run / "plan.json").write_text("{}"), "plan.json is not the plan that was run"),
         (other_plan, "plan.json is not the plan that was run"),
     ],
-    ids=["changed", "removed", "added", "no plan file", "no plan", "another plan"],
+    ids=["changed", "removed", "added", "no plan file", "no plan", "an empty plan", "another plan"],
 )
 def test_a_file_that_is_not_as_it_was_sealed_is_found(
     change: Callable[[Path], object], finding: str, run: Path, keys: Path
@@ -303,6 +308,89 @@ def test_a_report_and_a_later_approval_are_no_part_of_what_was_sealed(run: Path,
     (run / "approvals").mkdir()
     (run / "approvals/request-run.json").write_text("{}")
     assert found(run, keys) == []
+
+
+NONCE = "4f" * 16
+
+
+@pytest.fixture
+def approved(run: Path, keys: Path) -> Path:
+    """The run, gone on with under an approval, and sealed again; a second approval was never used."""
+    (run / "approvals").mkdir()
+    for nonce in (NONCE, "5e" * 16):
+        (run / f"approvals/{nonce}.json").write_text("what was agreed to")
+        (run / f"approvals/{nonce}.json.sig").write_text(f"signature of {nonce}")
+    digest = hashlib.sha256(b"what was agreed to").hexdigest()
+    record = ApprovalRecorded(
+        principal="mira", roles=("coordinator",), nonce=NONCE, approval_digest=digest, expires_at=NOW
+    )
+    journal = Journal(run / "journal.jsonl", clock=clock())
+    journal.append(RunResumed(actor="asker", node="control-a", version="1"))
+    journal.append(record)
+    closed = journal.append(RunClosed(status="succeeded"))
+    journal.append(seal.seal(run, closed.hash, key=keys / "control_node", now=NOW))
+    journal.close()
+    return run
+
+
+@pytest.mark.parametrize("change", ["changed", "lost"])
+def test_a_signature_beside_an_approval_that_was_used_is_sealed(
+    change: str, approved: Path, keys: Path
+) -> None:
+    assert found(approved, keys) == []
+    signature = approved / f"approvals/{NONCE}.json.sig"
+    signature.unlink() if change == "lost" else signature.write_text("another one")
+    how = "is missing" if change == "lost" else "was changed after the run was sealed"
+    assert found(approved, keys) == [f"approvals/{NONCE}.json.sig {how}"]
+
+
+def test_an_approval_that_was_not_used_may_still_change(approved: Path, keys: Path) -> None:
+    (approved / f"approvals/{'5e' * 16}.json.sig").unlink()
+    assert found(approved, keys) == []
+
+
+def test_a_run_sealed_before_signatures_were_holds_still(
+    approved: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "_signatures", lambda folder, journal: {})
+    journal = Journal(approved / "journal.jsonl", clock=clock())
+    journal.append(RunResumed(actor="asker", node="control-a", version="1"))
+    closed = journal.append(RunClosed(status="succeeded"))
+    journal.append(seal.seal(approved, closed.hash, key=keys / "control_node", now=NOW))
+    journal.close()
+    assert found(approved, keys) == []
+
+
+def test_a_journal_of_a_version_that_knew_less_fields_holds_still(run: Path, keys: Path) -> None:
+    """A field that came later, such as the torn bytes of a resume, is in none of its lines."""
+    events = read_chain(journal_of(run))[0]
+    body = RunResumed(kind="run-resumed", actor="a", node="b", version="0")
+    number, previous = len(events), events[-1].hash
+    digest = event_hash(number, NOW, body, previous, as_read=True)
+    event = Event(sequence=number, at=NOW, body=body, previous=previous, hash=digest)
+    with (run / "journal.jsonl").open("a") as journal:
+        journal.write(event.model_dump_json(exclude_unset=True) + "\n")
+    assert b"torn_bytes" not in journal_of(run)
+    events, bad = read_chain(journal_of(run))
+    assert (len(events), bad) == (number + 1, None)
+    changed = journal_of(run).replace(b'"version":"0"', b'"version":"0","torn_bytes":0')
+    assert str(read_chain(changed)[1]) == f"line {number + 1}: content does not match its hash"
+
+
+def test_a_plan_of_a_version_that_knew_less_fields_holds_still(run: Path, keys: Path) -> None:
+    words = json.loads((run / "plan.json").read_text())
+    del words["approvals"]
+    assert plan_digest(words) != plan().digest
+    (run / "plan.json").write_text(json.dumps(words))
+    folder = run.with_name("older")
+    (folder / "runs").mkdir(parents=True)
+    older = folder / "runs" / RUN
+    shutil.copytree(run, older)
+    (older / "journal.jsonl").unlink()
+    journal = Journal(older / "journal.jsonl", clock=clock())
+    journal.append(opening().model_copy(update={"plan_digest": plan_digest(words)}))
+    journal.close()
+    assert not [one for one in found(older, keys) if "plan.json" in one]
 
 
 def test_a_run_of_another_name_is_found(run: Path, keys: Path) -> None:
