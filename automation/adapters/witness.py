@@ -17,6 +17,7 @@ from automation.model.evidence import FenceProof, ProbesSeen, WitnessRecord
 from automation.model.records import Completed, Context, Outcome, Remote
 
 SHIPPED = Path(__file__).resolve().parents[1] / "shipped"
+FOLDER = "/var/lib/mainstay-witness"
 ARTIFACT = "witness.jsonl"
 RECORD_APPEARS_WITHIN_S = 10.0
 # A dropped SYN is sent again after 1 s, so several are sent at once instead of waiting for that.
@@ -50,6 +51,12 @@ def await_good(action: AwaitGood, ctx: Context) -> Outcome:
 def await_failed(action: AwaitFailed, ctx: Context) -> Outcome:
     """Wait until one of the probes failed so many times in a row."""
     return _await("failed", action, ctx)
+
+
+def follow(remote: Remote, run_id: str, offset: int) -> str:
+    """Give the whole lines that the witness of a run has written from a byte on; may be empty."""
+    written = remote.run(["tail", "-c", f"+{offset + 1}", f"{FOLDER}/{run_id}/{ARTIFACT}"]).stdout
+    return written[: written.rfind("\n") + 1]
 
 
 def prove_refused(action: ProveRefused, ctx: Context) -> Outcome:
@@ -167,7 +174,7 @@ def _ship(ctx: Context, host: str, *more: str) -> None:
 
 
 def _folder(ctx: Context) -> str:
-    return f"/var/lib/mainstay-witness/{ctx.run_id}"
+    return f"{FOLDER}/{ctx.run_id}"
 
 
 def _unit(ctx: Context) -> str:

@@ -84,6 +84,11 @@ def read_log(env: str, run_id: str) -> list[Line]:
 
 
 def watch(env: str, run_id: str, *, beat_s: float = 0.2) -> Iterator[Line]:
+    """Follow a run in words, as `follow` does."""
+    return (line_of(event) for event in follow(env, run_id, beat_s=beat_s))
+
+
+def follow(env: str, run_id: str, *, beat_s: float = 0.2) -> Iterator[Event]:
     """Follow a run's journal until it closes, or until nobody runs it any more.
 
     Raises:
@@ -104,7 +109,7 @@ def watch(env: str, run_id: str, *, beat_s: float = 0.2) -> Iterator[Line]:
                 closed = isinstance(event.body, RunClosed) or (
                     closed and not isinstance(event.body, RunResumed)
                 )
-                yield line_of(event)
+                yield event
             if not held:
                 break
             time.sleep(beat_s)

@@ -3,7 +3,6 @@
 import getpass
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from automation.commands._command import ROOT, progress
+from automation.commands._onlooker import looking_on
 from automation.engine.admission import changes, guarded
 from automation.engine.authorisation import Granted
 from automation.engine.context import RunContext
@@ -19,7 +19,15 @@ from automation.engine.finished import Finished
 from automation.engine.fold import Folded, fold
 from automation.engine.hooks import Hooks
 from automation.engine.journal import read_journal
-from automation.engine.run import Decision, abort_run, make_run_folder, new_run_id, resume_run, run_plan
+from automation.engine.run import (
+    Decision,
+    abort_run,
+    make_run_folder,
+    new_run_id,
+    read_plan,
+    resume_run,
+    run_plan,
+)
 from automation.model.environment import Environment, Inventory, load_environment, state_root
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan, Step
@@ -28,12 +36,6 @@ from automation.model.records import (
     Event,
     GateAnswered,
     Remote,
-    RunOpened,
-    StepEnded,
-    StepRetried,
-    StepStarted,
-    StepUndone,
-    StepVerified,
 )
 from automation.recovery.failover import override_requests
 
@@ -69,30 +71,30 @@ class Session:
         make_run_folder(self.state, run_id)
         progress(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
         ctx = self.context(run_id)
-        hooks = self.hooks(ctx, narrate)
+        with self.hooks(ctx, plan, narrate) as hooks:
 
-        def admit(plan: Plan, folded: Folded) -> Sequence[Body]:
-            look()
-            used = [granted.leave(ctx.artifacts.parent)] if granted else []
-            return [*used, *hooks.admit(plan, folded)]
+            def admit(plan: Plan, folded: Folded) -> Sequence[Body]:
+                look()
+                used = [granted.leave(ctx.artifacts.parent)] if granted else []
+                return [*used, *hooks.admit(plan, folded)]
 
-        return run_plan(plan, ctx, actor=actor(), hooks=replace(hooks, admit=admit))
+            return run_plan(plan, ctx, actor=actor(), hooks=replace(hooks, admit=admit))
 
     def resume(self, run_id: str, decisions: Sequence[Decision] = ()) -> Finished:
         """Go on with a run that stopped."""
         ctx = self.existing(run_id)
         refuse_unwatched(ctx)
         progress(f"run {run_id} goes on")
-        return resume_run(ctx, actor=actor(), decisions=decisions, hooks=self.hooks(ctx))
+        with self.hooks(ctx, read_plan(ctx.artifacts.parent)) as hooks:
+            return resume_run(ctx, actor=actor(), decisions=decisions, hooks=hooks)
 
     def abort(self, run_id: str, *, reason: str, undo: bool, decisions: Sequence[Decision] = ()) -> Finished:
         """Give a run up, and take back what can be if asked to."""
         require_control_node(self.environment)
         ctx = self.existing(run_id)
         progress(f"run {run_id} is given up")
-        return abort_run(
-            ctx, actor=actor(), reason=reason, undo=undo, decisions=decisions, hooks=self.hooks(ctx)
-        )
+        with self.hooks(ctx, read_plan(ctx.artifacts.parent)) as hooks:
+            return abort_run(ctx, actor=actor(), reason=reason, undo=undo, decisions=decisions, hooks=hooks)
 
     def existing(self, run_id: str) -> RunContext:
         """Give the context of a run that has a folder.
@@ -105,13 +107,20 @@ class Session:
             raise ConfigError(f"there is no run {run_id!r} in {name}", hint=f"./inv run.list --env {name}")
         return self.context(run_id)
 
-    def hooks(self, ctx: RunContext, narrate: Callable[[Event], None] | None = None) -> Hooks:
-        """Give what every run of this environment has beside its steps."""
+    @contextmanager
+    def hooks(
+        self, ctx: RunContext, plan: Plan, narrate: Callable[[Event], None] | None = None
+    ) -> Iterator[Hooks]:
+        """Give what every run of this environment has beside its steps, and show it while it goes."""
         from automation.adapters import keys
 
         keys.make_control_node(self.state)
-        hooks = Hooks(on_event=narrate or Narrator(), ask=ask_person if sys.stdin.isatty() else None)
-        return guarded(hooks, ctx, override_requests)
+        ask = ask_person if sys.stdin.isatty() else None
+        folder = ctx.artifacts.parent
+        with looking_on(
+            plan, folder, self.environment, remote=self.remote, ask=ask, narrate=narrate
+        ) as onlooker:
+            yield guarded(Hooks(on_event=onlooker.on_event, ask=onlooker.ask), ctx, override_requests)
 
 
 @contextmanager
@@ -189,34 +198,3 @@ def ask_person(step: Step) -> GateAnswered | None:
     if said not in ("yes", "no"):
         return None
     return GateAnswered(step=step.id, answer="yes" if said == "yes" else "no", by=actor())
-
-
-class Narrator:
-    """Prints one line on stderr as each step ends, is looked at, tried again or taken back."""
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._started: dict[str, float] = {}
-
-    def __call__(self, event: Event) -> None:
-        now, body = time.monotonic(), event.body
-        if isinstance(body, RunOpened):
-            self._began = now
-        elif isinstance(body, StepStarted):
-            self._started[body.step] = now
-        elif isinstance(body, StepEnded | StepUndone):
-            self._ended(body, now)
-        elif isinstance(body, StepVerified):
-            self._print(now, "look", f"{body.step}: {body.progress.replace('_', ' ')} {body.why}".rstrip())
-        elif isinstance(body, StepRetried):
-            self._print(now, "wait", f"{body.step}: {body.failure.message}; again in {body.wait_s:g} s")
-
-    def _ended(self, end: StepEnded | StepUndone, now: float) -> None:
-        good = "ok" if isinstance(end, StepEnded) else "undo"
-        mark = good if end.status == "succeeded" else "FAIL"
-        text = end.outcome.summary if end.outcome else end.failure.message if end.failure else ""
-        took = now - self._started.get(end.step, now)
-        self._print(now, mark, f"{end.step}: {text} ({took:.2f} s)")
-
-    def _print(self, now: float, mark: str, text: str) -> None:
-        progress(f"{now - self._began:7.2f}s {mark:4} {text}")

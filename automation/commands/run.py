@@ -1,5 +1,6 @@
 """Commands that look at runs: what was done, and the evidence of it."""
 
+import sys
 from pathlib import Path
 
 from invoke import Context
@@ -57,12 +58,16 @@ def logs(context: Context, env: str, run: str) -> None:
 
 @command(help={"env": ENV_HELP, "run": _RUN_HELP})
 def watch(context: Context, env: str, run: str) -> None:
-    """Follow a run line by line until it closes; changes nothing.
+    """Follow a run until it closes: a live view on a terminal, else line by line; changes nothing.
 
     Exit codes: 0 it closed, 1 its journal is damaged, 2 no such run, 5 nobody runs it and it is not closed.
     """
+    from automation.commands._onlooker import on_a_terminal, watch_live
     from automation.commands._runs import watch as follow
 
+    if sys.stdout.isatty() and on_a_terminal():
+        watch_live(env, run)
+        return
     for line in follow(env, run):
         print(line, flush=True)
 
