@@ -153,6 +153,7 @@ def open_session(name: str) -> Iterator[Session]:
             artifacts=state / "runs" / run_id / "artifacts",
             connections=connections,
             progress=lambda step, text: progress(f"         {step}: {text}" if step else text),
+            consoles=_consoles(environment, state),
         )
 
     try:
@@ -178,6 +179,17 @@ def refuse_unwatched(ctx: RunContext) -> None:
             hint=f"a person runs this command, or the job starts anew: ./inv {used.command} "
             f"--env {ctx.environment.name} --authorisation {used.name}",
         )
+
+
+def _consoles(environment: Environment, state: Path) -> Callable[[str], Remote] | None:
+    """Give the way to the consoles of fenced hosts, where the provider has one."""
+    if environment.lab is None:
+        return None
+    from automation.adapters.nspawn.client import Supervisor
+    from automation.adapters.nspawn.console import Console
+
+    lab = Supervisor(state, environment.lab.id)
+    return lambda host: Console(lab, host)
 
 
 def actor() -> str:

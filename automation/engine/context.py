@@ -37,6 +37,7 @@ class RunContext:
     timeout_s: float = 60.0
     attempt: int = 1
     resolved: set[str] = field(default_factory=set)
+    consoles: Callable[[str], Remote] | None = None
 
     def for_step(self, step_id: str, timeout_s: float, attempt: int = 1) -> "RunContext":
         """Give a step's own view; attempts are counted by the failures that were written down."""
@@ -45,16 +46,29 @@ class RunContext:
     def remote(self, host: str) -> Remote:
         return self.connections.remote(host)
 
+    def console(self, host: str) -> Remote:
+        if self.consoles is None:
+            raise AdapterError(f"the provider of {host} has no out-of-band console; nothing was changed")
+        return self.consoles(host)
+
     def run_unit(
-        self, host: str, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float | None = None
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        timeout_s: float | None = None,
+        console: bool = False,
     ) -> Completed:
-        return self._unit(host).run(argv, stdin, self.timeout_s if timeout_s is None else timeout_s)
+        unit = self._unit(host, console=console)
+        return unit.run(argv, stdin, self.timeout_s if timeout_s is None else timeout_s)
 
-    def unit_state(self, host: str) -> UnitState:
-        return self._unit(host).state()
+    def unit_state(self, host: str, *, console: bool = False) -> UnitState:
+        return self._unit(host, console=console).state()
 
-    def _unit(self, host: str) -> Unit:
-        return Unit(unit_name(self.run_id, self.step_id, self.attempt), host, self.remote(host))
+    def _unit(self, host: str, *, console: bool) -> Unit:
+        remote = self.console(host) if console else self.remote(host)
+        return Unit(unit_name(self.run_id, self.step_id, self.attempt), host, remote)
 
     def say(self, text: str) -> None:
         self.progress(self.step_id, redact(text, self.resolved))

@@ -77,6 +77,68 @@ class StandbyCloned(Model):
     kept: str = Field(description="the old data directory")
 
 
+class ServicePaused(Model):
+    """A service was stopped on purpose: from then on clients are without it."""
+
+    kind: Literal["service-paused"] = "service-paused"
+    host: str
+    unit: str
+    at: datetime
+
+
+class Demotion(Model):
+    """A primary was stopped cleanly and can only come back as a standby."""
+
+    kind: Literal["demotion"] = "demotion"
+    server: str
+    standby: str
+    system_identifier: str
+    timeline: int
+    checkpoint: str = Field(description="WAL location of its last record, the shutdown checkpoint")
+
+
+class NothingLost(Model):
+    """A standby has replayed all that its stopped primary ever wrote."""
+
+    kind: Literal["nothing-lost"] = "nothing-lost"
+    primary: str
+    standby: str
+    checkpoint: str
+    replayed: str
+    timeline: int
+
+
+class DataKept(Model):
+    """A data directory that is kept beside the one in use; nothing removes it by itself."""
+
+    kind: Literal["data-kept"] = "data-kept"
+    server: str
+    path: str
+    size_bytes: int
+    kept_at: datetime
+    keep_until: datetime
+
+
+class WritesExported(Model):
+    """Writes that only an old primary holds: their references, and their rows where a query gives them."""
+
+    kind: Literal["writes-exported"] = "writes-exported"
+    service: str
+    server: str
+    references: str
+    count: int
+    export: str | None = Field(description="artifact with the rows; None: no query gives them")
+
+
+class Synchrony(Model):
+    """Whether commits of a primary wait for its standby."""
+
+    kind: Literal["synchrony"] = "synchrony"
+    server: str
+    standby: str
+    synchronous: bool
+
+
 class Replication(Model):
     """State of a standby as the primary and itself see it."""
 
@@ -250,6 +312,12 @@ Evidence = Annotated[
     | Declaration
     | Promotion
     | StandbyCloned
+    | ServicePaused
+    | Demotion
+    | NothingLost
+    | DataKept
+    | WritesExported
+    | Synchrony
     | Replication
     | ReplicationSeen
     | RecordsSeen

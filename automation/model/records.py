@@ -70,19 +70,32 @@ class Context(Protocol):
     def remote(self, host: str) -> Remote:
         """Give the kept connection to a host of the inventory."""
 
+    def console(self, host: str) -> Remote:
+        """Give the out-of-band console of a host that runs behind its network fence, by its provider.
+
+        Raises:
+            AdapterError: its provider has none.
+        """
+
     def run_unit(
-        self, host: str, argv: Sequence[str], *, stdin: str | None = None, timeout_s: float | None = None
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        stdin: str | None = None,
+        timeout_s: float | None = None,
+        console: bool = False,
     ) -> Completed:
         """Run, as root, what may last over 5 s as the step's own transient unit on the host.
 
         Called again, after a lost connection or by a resumed run, it joins the unit that runs or ran and
-        never starts a second; what the unit said is kept on the host.
+        never starts a second; what the unit said is kept on the host. `console`: by its console.
 
         Raises:
             OutcomeUnknown: it has not ended in time, or it began and left no result.
         """
 
-    def unit_state(self, host: str) -> UnitState:
+    def unit_state(self, host: str, *, console: bool = False) -> UnitState:
         """Say how far the step's unit on a host is; changes nothing."""
 
     def say(self, text: str) -> None:

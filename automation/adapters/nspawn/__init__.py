@@ -12,6 +12,8 @@ from typing import Any
 
 from automation.adapters.nspawn import hostkeys, image, machine, remains, seeds, status, supervisor
 from automation.adapters.nspawn.client import Supervisor
+from automation.adapters.nspawn.homecoming import release_server as release_server
+from automation.adapters.nspawn.homecoming import start_fenced as start_fenced
 from automation.model.actions import (
     BlockServer,
     BuildImage,
@@ -21,12 +23,14 @@ from automation.model.actions import (
     FailSite,
     HealLink,
     HealSite,
+    HoldServer,
     InspectDisk,
     LookAtServer,
     PartitionSite,
     PowerOffServer,
     RejoinSite,
     RestoreDisks,
+    RestoreManagement,
     SaveDisks,
     StartLab,
     StartServer,
@@ -143,6 +147,15 @@ def power_off_server(action: PowerOffServer, ctx: Context) -> Outcome:
     return _outcome(after, changed=changed, did="powered off and kept off")
 
 
+def hold_server(action: HoldServer, ctx: Context) -> Outcome:
+    """Cut a server's power; read back. Whoever starts it again lifts this."""
+    before = _state_of(ctx, action.host)
+    after = _lab(ctx).ask("power_off_server", server=action.host)
+    if after["power"] != "off":
+        raise AdapterError(f"server {action.host}: power is {after['power']} after it was cut")
+    return _outcome(after, changed=before["power"] == "on", did="is off until it is started")
+
+
 def block_server(action: BlockServer, ctx: Context) -> Outcome:
     """Cut a server off the network until it is unblocked; read back."""
     before = _state_of(ctx, action.host)
@@ -206,6 +219,14 @@ def darken_site(action: DarkenSite, ctx: Context) -> Outcome:
     done = _lab(ctx).ask("isolate_site", site=action.site, management=False)
     fault = _fault("dark-site", action.site, done["at"])
     return Outcome(changed=True, summary=f"site {action.site} is dark", evidence=fault)
+
+
+def restore_management(action: RestoreManagement, ctx: Context) -> Outcome:
+    """Let a site's management answer again; read back."""
+    before = _lab(ctx).ask("status")["sites"].get(action.site, {})
+    done = _lab(ctx).ask("restore_management", site=action.site)
+    changed = before.get("management") == "down"
+    return Outcome(changed=changed, summary=f"site {action.site}: management {done['management']}")
 
 
 def rejoin_site(action: RejoinSite, ctx: Context) -> Outcome:

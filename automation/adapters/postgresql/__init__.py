@@ -5,6 +5,29 @@ happen once, runs in the step's unit on the host.
 """
 
 from automation.adapters.postgresql.cloning import clone_standby, verify_clone_standby
+from automation.adapters.postgresql.demotion import (
+    await_replayed,
+    demote,
+    restore_primary,
+    verify_demote,
+)
+from automation.adapters.postgresql.following import (
+    drop_slot,
+    follow,
+    keep_synchronous,
+    make_slot,
+    verify_follow,
+)
+from automation.adapters.postgresql.homecoming import (
+    export_writes,
+    hold_down,
+    keep_data,
+    rewind,
+    verify_export_writes,
+    verify_hold_down,
+    verify_keep_data,
+    verify_rewind,
+)
 from automation.adapters.postgresql.observe import (
     await_streaming,
     look_at_replication,
@@ -16,14 +39,31 @@ from automation.adapters.postgresql.promotion import promote, verify_promote
 from automation.adapters.postgresql.writes import list_writes
 
 __all__ = [
+    "await_replayed",
     "await_streaming",
     "clone_standby",
+    "demote",
+    "drop_slot",
+    "export_writes",
+    "follow",
+    "hold_down",
+    "keep_data",
+    "keep_synchronous",
     "list_writes",
     "look_at_replication",
+    "make_slot",
     "observe",
     "observe_primary",
     "observe_standby",
     "promote",
+    "restore_primary",
+    "rewind",
     "verify_clone_standby",
+    "verify_demote",
+    "verify_export_writes",
+    "verify_follow",
+    "verify_hold_down",
+    "verify_keep_data",
     "verify_promote",
+    "verify_rewind",
 ]

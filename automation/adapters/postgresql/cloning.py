@@ -41,6 +41,7 @@ as_postgres "/usr/lib/postgresql/$version/bin/pg_basebackup" "$@" --write-recove
 mv -T -- "$incoming" "$data"
 sync -f "$data"
 trap - EXIT
+systemctl unmask --quiet "$unit"  # one that was held down can only be a standby now
 systemctl start "$unit"
 echo "$kept"
 """.replace("$PASSFILE", PASSFILE)

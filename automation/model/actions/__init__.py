@@ -38,6 +38,22 @@ from automation.model.actions.lab import (
     UnblockServer,
 )
 from automation.model.actions.people import AskPlayers, Confirm, Inject
+from automation.model.actions.roles import (
+    AwaitReplayed,
+    Demote,
+    DropSlot,
+    ExportWrites,
+    Follow,
+    HoldDown,
+    KeepData,
+    KeepSynchronous,
+    MakeSlot,
+    ReleaseServer,
+    RestorePrimary,
+    Rewind,
+    StartFenced,
+    StopUnit,
+)
 from automation.model.actions.runs import (
     AcceptLag,
     AwaitFailed,
@@ -71,6 +87,7 @@ __all__ = [
     "AwaitFailed",
     "AwaitGood",
     "AwaitReady",
+    "AwaitReplayed",
     "AwaitStreaming",
     "BaseAction",
     "BlockServer",
@@ -84,12 +101,19 @@ __all__ = [
     "CutLink",
     "DarkenSite",
     "Declare",
+    "Demote",
+    "DropSlot",
     "Effect",
+    "ExportWrites",
     "FailSite",
+    "Follow",
     "HealLink",
     "HealSite",
+    "HoldDown",
     "Inject",
     "InspectDisk",
+    "KeepData",
+    "KeepSynchronous",
     "ListWrites",
     "LookAtHost",
     "LookAtRecords",
@@ -97,6 +121,7 @@ __all__ = [
     "LookAtSecrets",
     "LookAtServer",
     "MakeKeys",
+    "MakeSlot",
     "PartitionSite",
     "PowerOffServer",
     "Probe",
@@ -104,14 +129,19 @@ __all__ = [
     "ProveRefused",
     "ReconcileServer",
     "RejoinSite",
+    "ReleaseServer",
     "RestoreDisks",
+    "RestorePrimary",
+    "Rewind",
     "RunChecks",
     "RunPlaybook",
     "SaveDisks",
+    "StartFenced",
     "StartLab",
     "StartServer",
     "StartUnit",
     "StartWitness",
+    "StopUnit",
     "SuspectSplitBrain",
     "SwapAddress",
     "UnblockServer",
@@ -148,6 +178,20 @@ Action = Annotated[
     | Promote
     | CloneStandby
     | ListWrites
+    | Demote
+    | RestorePrimary
+    | AwaitReplayed
+    | MakeSlot
+    | DropSlot
+    | Follow
+    | KeepSynchronous
+    | HoldDown
+    | KeepData
+    | ExportWrites
+    | Rewind
+    | StopUnit
+    | StartFenced
+    | ReleaseServer
     | LookAtRecords
     | SwapAddress
     | ReconcileServer

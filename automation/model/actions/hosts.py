@@ -36,12 +36,13 @@ class LookAtSecrets(BaseAction):
 
 
 class StartUnit(BaseAction):
-    """Start a systemd unit and see it active."""
+    """Start a systemd unit and see it active; `enable`: it comes back with the host, too."""
 
     do: Literal["systemd.start_unit"] = "systemd.start_unit"
     effect: ClassVar[Effect] = "change"
     host: str
     unit: str
+    enable: bool = False
 
 
 class RunPlaybook(BaseAction):

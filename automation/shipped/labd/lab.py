@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from .console import run_inside
 from .disks import SavedDisks, Seed, inspect, plant
 from .machines import Disk, Machine
 from .network import Network
@@ -138,6 +139,28 @@ class Lab:
         if self._boot(server):
             self.events.write("server_started", server=server)
         return self.server_state(server)
+
+    def start_fenced(self, server: str) -> Answer:
+        """Power a server on behind its network fence; the fence stays, and returning power boots it not."""
+        known = self._managed(server)
+        if server not in self.record.fences:
+            raise LabError(f"server {server} is not blocked on the network; nothing was changed")
+        if known.site in self.record.failed_sites:
+            raise LabError(
+                f"server {server} stays off: site {known.site} has no power", hint=f"heal_site {known.site}"
+            )
+        if self._boot(server, behind_fence=True):
+            self.events.write("server_started_fenced", server=server)
+        return self.server_state(server)
+
+    def run_on_console(
+        self, server: str, argv: Sequence[str], stdin: str = "", timeout_s: float = 60.0
+    ) -> Answer:
+        """Run a program inside a running server that its network fence cuts off; management must answer."""
+        self._managed(server)
+        if server not in self.record.fences:
+            raise LabError(f"server {server} is not blocked: its console is for servers that are")
+        return {"server": server, **run_inside(self._machine(server).cgroup, argv, stdin, timeout_s)}
 
     def power_off_server(self, server: str, autostart: bool | None = None) -> Answer:
         """Cut a server's power; `autostart: false` keeps it off when power returns or the lab restarts."""
@@ -300,12 +323,15 @@ class Lab:
     def _servers_at(self, site: str) -> list[str]:
         return sorted(name for name, server in self.record.servers.items() if server.site == site)
 
-    def _boot(self, name: str) -> bool:
+    def _boot(self, name: str, *, behind_fence: bool = False) -> bool:
         """Boot one server if the record wants it on and it is off; tell whether it did."""
         machine, known = self._machine(name), self._known(name)
         site = self.topology.site(known.site)
         with machine.lock:
-            if not machine.stopped.is_set() or not self.record.boots_by_itself(name):
+            fenced_on = (
+                behind_fence and name in self.record.fences and known.site not in self.record.failed_sites
+            )
+            if not machine.stopped.is_set() or not (fenced_on or self.record.boots_by_itself(name)):
                 return False
 
             def unplug() -> None:
@@ -420,7 +446,8 @@ REQUESTS: Mapping[str, Callable[..., Answer]] = {
     for method in (
         Lab.identify,
         Lab.status, Lab.server_state,
-        Lab.create_server, Lab.start_server, Lab.power_off_server,
+        Lab.create_server, Lab.start_server, Lab.start_fenced, Lab.power_off_server,
+        Lab.run_on_console,
         Lab.block_server, Lab.unblock_server,
         Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.rejoin_site,
         Lab.cut_link, Lab.heal_link,

@@ -1,0 +1,223 @@
+"""A fenced old primary on its way home: held down, kept, its own writes exported, rewound.
+
+Invariant: from `hold_down` until `follow` the unit of its cluster is masked and its data says standby, so no
+return of power or network makes a primary of it.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from automation.adapters.postgresql.door import psql
+from automation.adapters.postgresql.script import progress_of, run_script
+from automation.model.actions import ExportWrites, HoldDown, KeepData, Rewind
+from automation.model.errors import AdapterError
+from automation.model.evidence import DataKept, StandbyCloned, WritesExported
+from automation.model.records import Context, Outcome, Progress
+
+KEPT = "kept"  # folder of the environment's state: one file for each data directory that is kept
+
+# $2 identifier. The signal first: whatever comes between, the next start is none of a primary.
+_HOLD_DOWN = """
+expect_identifier "$2"
+as_postgres touch "$data/standby.signal"
+sync "$data/standby.signal" "$data"
+systemctl stop "$unit"
+systemctl mask --quiet "$unit"
+sync /etc/systemd/system
+[ -e "$data/standby.signal" ] || { echo "it could come back as a primary" >&2; exit 1; }
+[ "$(systemctl is-enabled "$unit" || :)" = masked ] || { echo "its unit could start" >&2; exit 1; }
+! runs || { echo "it still runs" >&2; exit 1; }
+control "Database cluster state"
+"""
+
+_EXPECT_HELD = """
+! runs || refuse "it runs; it must be held down first"
+[ "$(systemctl is-enabled "$unit" || :)" = masked ] || refuse "its unit is not held down"
+"""
+
+# $2 what the copy is called. Beside the data first; it bears its name when it is whole and on the disk.
+_KEEP = (
+    _EXPECT_HELD
+    + """
+kept=$data.$2
+if [ ! -e "$kept" ]; then
+  rm -rf -- "$data.keeping"
+  needed=$(du -s -B1 -- "$data" | cut -f1)
+  free=$(df --output=avail -B1 -- "$data" | tail -n 1)
+  [ "$free" -gt $((needed + needed / 4)) ] || refuse "its disk has $free bytes free, a copy takes $needed"
+  cp -a --reflink=auto -T -- "$data" "$data.keeping"
+  sync -f "$data.keeping"
+  mv -T -- "$data.keeping" "$kept"
+  sync "${data%/*}"
+fi
+du -s -B1 -- "$kept"
+"""
+)
+
+# $2 database, $3 the query of references, $4 the statement that gives rows (empty: none); stdin: what the new
+# primary holds. The cluster runs as a standby that follows nobody, on a socket in a folder of its own.
+_EXPORT = (
+    _EXPECT_HELD
+    + """
+[ -e "$data/standby.signal" ] || refuse "it would open as a primary"
+place=$(mktemp -d)
+trap 'as_postgres "$bin/pg_ctl" -s -m fast -D "$data" stop >&2 || :; rm -rf -- "$place"' EXIT
+sort -u >"$place/there"
+printf 'local all all trust\\n' >"$place/hba.conf"
+chown -R postgres: "$place"
+as_postgres "$bin/pg_ctl" -s -w -t 300 -D "$data" -l "$place/log" -o "-c config_file=$config/postgresql.conf \
+-c hba_file=$place/hba.conf -c listen_addresses= -c unix_socket_directories=$place -c port=5432 \
+-c primary_conninfo= -c primary_slot_name= -c archive_mode=off -c external_pid_file=" start >&2 ||
+  { tail -n 5 "$place/log" >&2; exit 1; }
+there() { as_postgres psql -h "$place" -XqAt -v ON_ERROR_STOP=1 -d "$1" -f -; }
+standby=$(echo 'SELECT pg_is_in_recovery()' | there postgres)
+[ "$standby" = t ] || { echo "it opened as a primary" >&2; exit 1; }
+printf '%s;\\n' "$3" | there "$2" >"$place/here"
+sort -u "$place/here" | comm -23 - "$place/there" >"$place/only"
+wc -l <"$place/only"
+cat "$place/only"
+if [ -n "$4" ]; then
+  printf '\\\\set refs `cat %s`\\nCOPY (%s) TO STDOUT WITH (FORMAT csv, HEADER);\\n' "$place/only" "$4" |
+    there "$2"
+fi
+"""
+)
+
+# $2 the primary's address, $3 user, $4 identifier, $5 slot, $6 the kept copy's name.
+_REWIND = (
+    _EXPECT_HELD
+    + """
+[ -d "$data.$6" ] || refuse "its old data was not kept as $data.$6"
+login=$(login_of "$2" "$3")
+expect_identifier "$4"
+expect_primary "$login" "$4"
+as_postgres "$bin/pg_rewind" --target-pgdata="$data" --source-server="$login dbname=postgres" \
+  --config-file="$config/postgresql.conf" --write-recovery-conf
+only_as_standby_of "$login" "$5"
+sync -f "$data"
+"""
+)
+
+# pg_rewind reads the primary's files by these; and it takes the timeline from the last checkpoint.
+_LET_REWIND = """
+GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean),
+  pg_read_binary_file(text), pg_read_binary_file(text, bigint, bigint, boolean) TO :"user";
+CHECKPOINT;
+"""
+
+
+def hold_down(action: HoldDown, ctx: Context) -> Outcome:
+    """Stop the old primary by its host's console and make it unable to start; read back."""
+    done = run_script(
+        ctx, action.host, _HOLD_DOWN, [action.cluster, action.expect_system_identifier], console=True
+    )
+    if done.exit_code:
+        raise AdapterError(f"{action.host} is not held down: {done.stderr.strip()}; its network fence holds")
+    summary = f"{action.host} is held down ({done.stdout.strip()}): its unit is masked, its data says standby"
+    return Outcome(changed=True, summary=summary)
+
+
+def verify_hold_down(action: HoldDown, ctx: Context) -> Progress:
+    """Say how far it came, by the console."""
+    return progress_of(ctx, action.host, console=True)
+
+
+def keep_data(action: KeepData, ctx: Context) -> Outcome:
+    """Copy the data directory beside itself, whole or not at all, and note it where dr.status looks."""
+    done = run_script(ctx, action.host, _KEEP, [action.cluster, f"kept-{ctx.run_id}"], console=True)
+    if done.exit_code:
+        raise AdapterError(f"{action.host}: its data was not kept: {done.stderr.strip()}; it is as it was")
+    size, path = done.stdout.split(maxsplit=1)
+    kept = note_kept(ctx, action.host, path.strip(), int(size), keep_s=action.keep_s)
+    summary = (
+        f"the old data of {action.host} is kept in {kept.path}, at least until {kept.keep_until:%Y-%m-%d}"
+    )
+    return Outcome(changed=True, summary=summary, evidence=kept)
+
+
+def verify_keep_data(action: KeepData, ctx: Context) -> Progress:
+    """Say how far it came, by the console."""
+    return progress_of(ctx, action.host, console=True)
+
+
+def note_kept(ctx: Context, host: str, path: str, size_bytes: int, *, keep_s: float) -> DataKept:
+    """Write down in the environment's state that a data directory is kept."""
+    now = datetime.now(UTC)
+    kept = DataKept(
+        server=host,
+        path=path,
+        size_bytes=size_bytes,
+        kept_at=now,
+        keep_until=now + timedelta(seconds=keep_s),
+    )
+    note = ctx.state / KEPT / f"{ctx.run_id}-{host}.json"
+    note.parent.mkdir(mode=0o700, exist_ok=True)
+    partial = note.with_suffix(".part")
+    partial.write_text(kept.model_dump_json(indent=1))
+    partial.replace(note)
+    return kept
+
+
+def export_writes(action: ExportWrites, ctx: Context) -> Outcome:
+    """Compare the references of both databases; write those that only the old one holds, and their rows."""
+    new = ctx.remote(action.primary)
+    there = psql(new, action.primary, action.cluster, action.database, f"{action.query};", ctx.timeout_s)
+    rows = (action.rows or "").replace(":refs", "string_to_array(:'refs', E'\\n')")
+    words = [action.cluster, action.database, action.query, rows]
+    done = run_script(ctx, action.host, _EXPORT, words, stdin=there, console=True)
+    if done.exit_code:
+        raise AdapterError(
+            f"the writes of {action.service} that only {action.host} holds were not listed: "
+            f"{done.stderr.strip()}; nothing was rebuilt",
+            hint="resume the run once it is mended; the old data is kept",
+        )
+    first, _, rest = done.stdout.partition("\n")
+    lines = rest.splitlines(keepends=True)
+    (ctx.artifacts / action.references).write_text("".join(lines[: int(first)]))
+    if action.rows:
+        (ctx.artifacts / action.export).write_text("".join(lines[int(first) :]))
+    evidence = WritesExported(
+        service=action.service,
+        server=action.host,
+        references=action.references,
+        count=int(first),
+        export=action.export if action.rows else None,
+    )
+    where = f"exported to {action.export}" if action.rows else "no query gives their rows (probe: rows)"
+    summary = f"only {action.host} holds {evidence.count} writes of {action.service}; {where}"
+    return Outcome(changed=False, summary=summary, evidence=evidence)
+
+
+def verify_export_writes(action: ExportWrites, ctx: Context) -> Progress:
+    """Say how far it came, by the console."""
+    return progress_of(ctx, action.host, console=True)
+
+
+def rewind(action: Rewind, ctx: Context) -> Outcome:
+    """Let the old primary's data become that of the new one, by pg_rewind; it stays held down."""
+    primary = ctx.inventory.server(action.primary)
+    new = ctx.remote(action.primary)
+    psql(new, action.primary, action.cluster, "postgres", _LET_REWIND, 60.0, {"user": action.user})
+    kept = f"kept-{ctx.run_id}"
+    words = [action.cluster, primary.address, action.user, action.expect_system_identifier, action.slot, kept]
+    done = run_script(ctx, action.host, _REWIND, words)
+    if done.exit_code:
+        raise AdapterError(
+            f"{action.host} was not rewound: {done.stderr.strip()[-600:]}; "
+            "it is held down, its old data is kept",
+            hint="abort this run with --undo, then fail back with --rebuild basebackup",
+        )
+    evidence = StandbyCloned(
+        server=action.host,
+        primary=action.primary,
+        system_identifier=action.expect_system_identifier,
+        kept=kept,
+    )
+    said = done.stderr.strip().splitlines()[-1:] or ["done"]
+    return Outcome(
+        changed=True, summary=f"{action.host} is rewound to {action.primary}: {said[0]}", evidence=evidence
+    )
+
+
+def verify_rewind(action: Rewind, ctx: Context) -> Progress:
+    """Say how far it came; one whose unit is gone without a result is a person's to judge."""
+    return progress_of(ctx, action.host)
