@@ -19,7 +19,7 @@ from automation.model.records import Remote, RunClosed, StepEnded, StepStarted
 
 Follow = Callable[[Remote, str, int], str]
 
-FILE = "probes.log"
+FILE = "progress.probes"
 BEAT_S = 0.5
 # A copy for the eye needs no more; a long run must not fill the disk with it.
 MAX_BYTES = 64 * 2**20
