@@ -226,3 +226,25 @@ def drill_(context: Context, env: str, drill: str, json: bool = False) -> None:
 
     with open_session(env) as session:
         run_drill(session, drill, json=json)
+
+
+@command(help={"env": ENV_HELP, "json": JSON_HELP})
+def lint(context: Context, env: str, json: bool = False) -> None:
+    """Check an environment's catalog, and every plan and drill; changes nothing, shows all problems.
+
+    Exit codes: 0 no problem, 2 problems: each with its file, line, key and what to do.
+    """
+    from datetime import UTC, datetime
+
+    from automation.commands._lint import lint_environment
+
+    found = lint_environment(env, datetime.now(UTC).date())
+    if json:
+        print_json(found)
+    for fault in () if json else (*found.problems, *found.notes):
+        print(f"{fault.file}:{fault.line}: {fault.key}: {fault.problem}")
+    read = f"{env}: {found.services} services, {found.files} files, problems: {len(found.problems)}"
+    if found.problems:
+        raise ConfigError(f"{read}; nothing was touched", hint="every line above says what to do")
+    if not json:
+        print(f"{read}, due: {len(found.notes)}")
