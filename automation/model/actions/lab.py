@@ -56,6 +56,14 @@ class PowerOffServer(BaseAction):
     host: str
 
 
+class HoldServer(BaseAction):
+    """Cut a host's power until it is started again; no fence, and its autostart stays as it is."""
+
+    do: Literal["nspawn.hold_server"] = "nspawn.hold_server"
+    effect: ClassVar[Effect] = "change"
+    host: str
+
+
 class BlockServer(BaseAction):
     """Cut a host off the network, persistently, then read it back."""
 
@@ -125,6 +133,14 @@ class RejoinSite(BaseAction):
     """Mend a site's way to every other one, and its management."""
 
     do: Literal["nspawn.rejoin_site"] = "nspawn.rejoin_site"
+    effect: ClassVar[Effect] = "change"
+    site: str
+
+
+class RestoreManagement(BaseAction):
+    """Bring the management of a dark site back; its network stays as it is."""
+
+    do: Literal["nspawn.restore_management"] = "nspawn.restore_management"
     effect: ClassVar[Effect] = "change"
     site: str
 

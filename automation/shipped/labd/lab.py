@@ -234,10 +234,18 @@ class Lab:
         done = self._set_links("site_isolated", self._links_of(site), {"up": False})
         return {**self._site_state(site), "at": done["at"]}
 
+    def restore_management(self, site: str) -> Answer:
+        """Bring a site's management back; its WAN stays as it is."""
+        place = self.topology.site(site).name
+        if place in self.record.dark_sites:
+            with self.store.change() as draft:
+                draft.dark_sites = [name for name in draft.dark_sites if name != place]
+            self.events.write("management_restored", site=place)
+        return self._site_state(place)
+
     def rejoin_site(self, site: str) -> Answer:
         """Mend a site's WAN to every other site, and its management."""
-        with self.store.change() as draft:
-            draft.dark_sites = [name for name in draft.dark_sites if name != site]
+        self.restore_management(site)
         self._set_links("site_rejoined", self._links_of(site), {"up": True})
         return self._site_state(site)
 
@@ -449,7 +457,7 @@ REQUESTS: Mapping[str, Callable[..., Answer]] = {
         Lab.create_server, Lab.start_server, Lab.start_fenced, Lab.power_off_server,
         Lab.run_on_console,
         Lab.block_server, Lab.unblock_server,
-        Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.rejoin_site,
+        Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.restore_management, Lab.rejoin_site,
         Lab.cut_link, Lab.heal_link,
         Lab.save_disks, Lab.restore_disks, Lab.inspect_disk,
     )
