@@ -28,7 +28,6 @@ GUARD = "/usr/local/lib/mainstay/dns_guard.py"
 READ_BACK_S = 10.0
 # It is started on the guard's word alone: the sources must answer the guard, too.
 _START = f"""
-systemctl is-active --quiet named && echo "named runs there and does not answer here" >&2 && exit 1
 test -f {GUARD} || {{ echo "it has no guard" >&2; exit 1; }}
 python3 -I {GUARD} --require "$@" && systemctl start named
 """
@@ -158,7 +157,7 @@ def _outcome(action: ReconcileServer, taken: Mapping[str, str], *, started: bool
     told = ", ".join(f"{name} is {address}" for name, address in taken.items())
     summary = f"{action.server} took from {', '.join(action.sources)}: {told}"
     if not taken:
-        summary = f"{action.server} tells what {', '.join(action.sources)} tell"
+        summary = f"{action.server} tells the same as {', '.join(action.sources)}"
     if started:
         summary += "; it was started"
     evidence = RecordsReconciled(server=action.server, sources=action.sources, taken=taken, started=started)

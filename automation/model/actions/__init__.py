@@ -25,6 +25,7 @@ from automation.model.actions.lab import (
     FailSite,
     HealLink,
     HealSite,
+    HoldServer,
     InspectDisk,
     LookAtServer,
     MakeKeys,
@@ -32,6 +33,7 @@ from automation.model.actions.lab import (
     PowerOffServer,
     RejoinSite,
     RestoreDisks,
+    RestoreManagement,
     SaveDisks,
     StartLab,
     StartServer,
@@ -110,6 +112,7 @@ __all__ = [
     "HealLink",
     "HealSite",
     "HoldDown",
+    "HoldServer",
     "Inject",
     "InspectDisk",
     "KeepData",
@@ -131,6 +134,7 @@ __all__ = [
     "RejoinSite",
     "ReleaseServer",
     "RestoreDisks",
+    "RestoreManagement",
     "RestorePrimary",
     "Rewind",
     "RunChecks",
@@ -155,6 +159,7 @@ Action = Annotated[
     | CreateServer
     | StartServer
     | PowerOffServer
+    | HoldServer
     | BlockServer
     | UnblockServer
     | FailSite
@@ -163,6 +168,7 @@ Action = Annotated[
     | HealLink
     | PartitionSite
     | DarkenSite
+    | RestoreManagement
     | RejoinSite
     | LookAtServer
     | SaveDisks

@@ -93,7 +93,7 @@ class SwapAddress(BaseAction):
 
 
 class ReconcileServer(BaseAction):
-    """Give an authoritative server every move of a name that it missed, as those that hold the truth tell it."""
+    """Give an authoritative server every move of a name that it missed, as other servers tell it."""
 
     do: Literal["dns.reconcile_server"] = "dns.reconcile_server"
     effect: ClassVar[Effect] = "change"
