@@ -38,6 +38,7 @@ from automation.model.records import (
     Remote,
 )
 from automation.recovery.failover import override_requests
+from automation.recovery.lint_steps import refuse_unsafe
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Session:
             look: called under the run's locks before its first step; what it raises leaves all as it was.
             granted: the standing authorisation of a job that nobody watches.
         """
+        refuse_unsafe(plan, lab=self.environment.kind == "lab")
         if changes(plan):
             require_control_node(self.environment)
         run_id = new_run_id(datetime.now(UTC))
