@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from automation.commands._command import ROOT, progress
 from automation.commands._live import Live
@@ -30,6 +30,9 @@ from automation.model.records import (
     StepUndone,
     StepVerified,
 )
+
+if TYPE_CHECKING:
+    from automation.commands._render_live import Words
 
 Ask = Callable[[Step], GateAnswered | None]
 
@@ -89,9 +92,8 @@ def _live(
     live, reader = live_of(plan, environment), ProbeReader(folder)
     for event in past:
         live.add(event)
-    env, run_id = environment.name, folder.name
-    keys = f"Ctrl-C: what runs ends, nothing new starts; ./inv run.resume --env {env} --run {run_id} goes on."
-    screen = LiveScreen(live, f"{plan.name} ({plan.mode}) on {env}, run {run_id}", keys)
+    words = _words(plan, environment, folder, "Ctrl-C: what runs ends, nothing new starts; goes on: {resume}")
+    screen = LiveScreen(live, words)
     screen.before = lambda: live.see(reader.new())
     tell = Narrator(screen.say, marks={"FAIL", "look", "wait", "undo"})
 
@@ -122,14 +124,22 @@ def watch_live(env: str, run_id: str) -> None:
     folder, environment = run_folder(env, run_id), load_environment(ROOT, env)
     plan = read_plan(folder)
     live, reader = live_of(plan, environment), ProbeReader(folder)
-    keys = "Ctrl-C ends the watching; the run goes on."
-    screen = LiveScreen(live, f"{plan.name} ({plan.mode}) on {env}, run {run_id}", keys)
+    words = _words(plan, environment, folder, "Ctrl-C ends the watching; the run goes on.")
+    screen = LiveScreen(live, words)
     screen.before = lambda: live.see(reader.new())
     tell = Narrator(screen.say, marks={"FAIL", "look", "wait", "undo"})
     with screen.shown():
         for event in follow(env, run_id):
             screen.feed(partial(Live.add, event=event))
             tell(event)
+
+
+def _words(plan: Plan, environment: Environment, folder: Path, keys: str) -> "Words":
+    from automation.commands._render_live import Words
+
+    run = f"--env {environment.name} --run {folder.name}"
+    title = f"{plan.name} ({plan.mode}) on {environment.name}, run {folder.name}"
+    return Words(title, run, keys.format(resume=f"./inv run.resume {run}"))
 
 
 def live_of(plan: Plan, environment: Environment) -> Live:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Console, Group
@@ -44,12 +45,19 @@ _STATES: dict[State, str] = {
 _FIRST = list(_STATES)
 
 
+class Words(NamedTuple):
+    """What is said around a view: its title, the run as flags of a command, what a person can do."""
+
+    title: str
+    run: str
+    keys: str
+
+
 class LiveScreen:
     """Draws a run until the block ends; quiet while a person is asked something."""
 
-    def __init__(self, live: Live, title: str, keys: str, *, console: Console | None = None) -> None:
-        """`keys`: what a person can do now, under the view."""
-        self.live, self.title, self.keys = live, title, keys
+    def __init__(self, live: Live, words: Words, *, console: Console | None = None) -> None:
+        self.live, self.words = live, words
         self.console = console or Console(stderr=True, highlight=False)
         self.before: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
@@ -64,12 +72,12 @@ class LiveScreen:
         )
 
     def _drawn(self) -> Group:
+        console = self.console
         with self._lock:
             self.before()
-            now, width = datetime.now(UTC), self.console.width
-            view = self.live.at(now, cells=strip_cells(width), cell_s=CELL_S)
-        unicode = self.console.encoding.lower().startswith("utf")
-        return draw(view, self.title, self.keys, width=width, height=self.console.height, unicode=unicode)
+            view = self.live.at(datetime.now(UTC), cells=strip_cells(console.width), cell_s=CELL_S)
+        unicode = console.encoding.lower().startswith("utf")
+        return draw(view, self.words, width=console.width, height=console.height, unicode=unicode)
 
     def feed(self, change: Callable[[Live], None]) -> None:
         """Change what is drawn; any thread."""
@@ -104,15 +112,14 @@ class LiveScreen:
 
 def strip_cells(width: int) -> int:
     """Length of a strip that leaves room for the other columns."""
-    return max(12, min(60, width - 58))
+    return max(10, min(60, width - 61))
 
 
-def draw(view: LiveView, title: str, keys: str, *, width: int, height: int, unicode: bool = True) -> Group:
+def draw(view: LiveView, words: Words, *, width: int, height: int, unicode: bool = True) -> Group:
     """Lay one moment out for a screen."""
     parts: list[Text | Table] = [
-        Text.assemble(
-            (title, "bold"), f"  {_clock(view.seconds)}  {view.status}, {view.done} of {view.steps} steps"
-        )
+        _line(words.title, width, "bold"),
+        Text(f"{_clock(view.seconds)}  {view.status}, {view.done} of {view.steps} steps done"),
     ]
     if view.services:
         parts += _services(view.services, max(3, height - OTHER_LINES), width, unicode)
@@ -121,22 +128,22 @@ def draw(view: LiveView, title: str, keys: str, *, width: int, height: int, unic
         parts.append(Text(f"  and {len(view.running) - MOST_RUNNING} more steps run", style="dim"))
     parts += [_line(f"  failed: {name}: {why}", width, "bold red") for name, why in view.failed[:3]]
     for step in view.waiting:
-        parts += _question(step)
+        parts += _question(step, view, words)
     if view.last:
         parts.append(_line(f"  last: {view.last}", width, "dim"))
-    if keys:
-        parts.append(Text(keys, style="dim"))
+    if view.status == "running":
+        parts.append(Text(words.keys, style="dim"))
     return Group(*parts)
 
 
 def _services(services: tuple[ServiceNow, ...], room: int, width: int, unicode: bool) -> list[Text | Table]:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     table.add_column("Service", no_wrap=True, max_width=max(12, width // 4), overflow="ellipsis")
-    table.add_column("State", no_wrap=True)
-    table.add_column("Out for", justify="right", no_wrap=True)
+    table.add_column("State", no_wrap=True, min_width=13)
+    table.add_column("Out for", justify="right", no_wrap=True, min_width=7)
     table.add_column("RTO", justify="right", no_wrap=True)
     table.add_column("Steps", justify="right", no_wrap=True)
-    table.add_column(f"Client probes, {CELL_S:g} s each", no_wrap=True)
+    table.add_column("Client probes", no_wrap=True)
     first = sorted(services, key=lambda one: _FIRST.index(one.state)) if len(services) > room else services
     for one in first[:room]:
         table.add_row(
@@ -165,13 +172,13 @@ def _running(now: StepNow, width: int) -> Text:
     return _line(f"  runs {now.seconds:6.1f} s  {now.step.id}: {now.step.why}", width, "")
 
 
-def _question(step: Step) -> list[Text]:
+def _question(step: Step, view: LiveView, words: Words) -> list[Text]:
     assert step.gate is not None
-    return [
-        Text.assemble(
-            ("  waits for an answer: ", "bold yellow"), f"{step.id} ({step.gate.role}): {step.gate.ask}"
-        )
-    ]
+    asked = f"{step.id} ({step.gate.role}): {step.gate.ask}"
+    how = f"./inv run.resume {words.run} --gate {step.id} --answer yes --reason '...'"
+    if view.status == "running":
+        how = "answer at the terminal that runs it"
+    return [Text.assemble(("  waits for an answer: ", "bold yellow"), asked), Text(f"    {how}")]
 
 
 def _line(text: str, width: int, style: str) -> Text:

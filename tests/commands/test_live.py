@@ -5,13 +5,16 @@ import pytest
 from rich.console import Console
 
 from automation.commands._live import Live, ProbeSeen
-from automation.commands._render_live import draw, strip_cells
+from automation.commands._render_live import Words, draw, strip_cells
 from automation.model.actions import Wait
 from automation.model.plan import Gate, Plan, Step
 from automation.model.records import Body, Event, Outcome, RunClosed, StepEnded, StepStarted
 
 BEGAN = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 BEAT_S = 0.1
+WORDS = Words(
+    "everything (exercise) on lab, run 20261122-030000-abcd", "--env lab --run R", "Ctrl-C stops it"
+)
 
 
 def step(name: str, service: str | None = None, **more: object) -> Step:
@@ -170,8 +173,18 @@ def test_the_view_fits_its_screen(width: int, services: int) -> None:
     console = Console(width=width, height=30, record=True, file=None, force_terminal=False)
     now = live.at(BEGAN + timedelta(seconds=4), cells=strip_cells(width), cell_s=0.5)
     with console.capture() as shown:
-        console.print(draw(now, "everything (exercise) on lab", "Ctrl-C stops", width=width, height=30))
+        console.print(draw(now, WORDS, width=width, height=30))
     lines = shown.get().splitlines()
     assert len(lines) <= 30
     assert max(len(line) for line in lines) <= width
     assert services == 1 or "and 206 more services" in shown.get()
+
+
+def test_a_question_comes_with_the_command_that_answers_it(live: Live, clock: Clock) -> None:
+    for name in ("pay/fence", "pay/promote"):
+        clock.event(1, StepEnded(step=name, status="succeeded", outcome=Outcome(changed=True, summary="ok")))
+    clock.event(2, RunClosed(status="paused", gates=("ask",)))
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(draw(live.at(BEGAN + timedelta(seconds=3)), WORDS, width=120, height=30))
+    assert "./inv run.resume --env lab --run R --gate ask --answer yes" in shown.get()
