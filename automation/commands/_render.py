@@ -135,6 +135,11 @@ def print_standing(standing: "Standing") -> None:
         doubt = Text("SPLIT_BRAIN_SUSPECTED" if row.suspicion else "", style="bold red")
         table.add_row(row.service, row.primary, Text(hosts), doubt)
     console.print(table)
+    for server in standing.names:
+        what = f": {', '.join(server.names)}" if server.names else ""
+        console.print(Text(f"names at {server.site}: {server.server}: {server.state}{what}"))
+        if server.act:
+            console.print(Text(f"hint: {server.act}"))
     for run, one in standing.declarations.items():
         kind = "exercise" if one.exercise else "disaster"
         at = f"{one.declared_at:%Y-%m-%d %H:%M} UTC"

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+from automation.commands._names import NameServerSeen, look_at_names
 from automation.commands._runs import RunRow, list_runs
 from automation.commands._session import Session, actor
 from automation.model.actions import BlockServer, ClearSuspicion, PowerOffServer
@@ -53,6 +54,7 @@ class Standing(Model):
 
     environment: str
     services: tuple[ServiceStanding, ...]
+    names: tuple[NameServerSeen, ...]
     declarations: Mapping[str, Declaration]
     last: tuple[LastRun, ...]
 
@@ -73,6 +75,7 @@ def look_around(session: Session) -> Standing:
     return Standing(
         environment=session.environment.name,
         services=services,
+        names=look_at_names(session, catalog),
         declarations=list_declarations(session.state),
         last=tuple(_last_runs(session)),
     )

@@ -211,6 +211,26 @@ def clear(context: Context, env: str, service: str, reason: str) -> int:
 
 
 @command(
+    help={"env": ENV_HELP, "server": "A site's name server that dr.status says to reconcile before use."},
+    leaves="the server's records as they were, or all of those that were taken; run it again",
+)
+def reconcile(context: Context, env: str, server: str) -> None:
+    """Give a name server the moves of names that it missed, as all other sites' servers tell them.
+
+    A server that is off takes them before it answers its first question. Nothing is done without every other
+    server's answer.
+
+    Exit codes: 0 it tells the newest addresses, 2 faulty words, 5 another server or this one is silent, or
+    somebody changed a record by hand: nothing more was changed, 7 another run uses the environment.
+    """
+    from automation.commands._names import reconcile as catch_up
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        print(catch_up(session, server))
+
+
+@command(
     name="drill",
     help={"env": ENV_HELP, "drill": _DRILL_HELP, "json": "Print the report as JSON on stdout."},
     leaves="the lab as the drill left it; lab.down and lab.up make a new one",

@@ -14,15 +14,18 @@ from automation.model.base import Model, format_duration
 from automation.model.catalog import PostgresqlStandby, Service
 from automation.model.environment import SecretRef
 from automation.model.evidence import (
+    DnsRecord,
     Evidence,
     HostSeen,
     RecordsSeen,
     ReplicationSeen,
     SecretsSeen,
 )
+from automation.model.moves import Move
 from automation.model.plan import Plan, Step
 from automation.model.records import Event, RunOpened, StepEnded
 from automation.recovery.lag import format_limit, judge_lag
+from automation.recovery.names import find_behind
 from automation.recovery.planner import City, affected_services, hosts_of_recovery
 from automation.recovery.spec import Failover, RecoveryPlan
 
@@ -142,7 +145,7 @@ def _records(watched: Watched) -> Step:
     servers = tuple(site.dns_server for site in watched.city.catalog.sites.values())
     return Step(
         id="dns",
-        run=LookAtRecords(names=tuple(sorted(names)), servers=servers),
+        run=LookAtRecords(names=tuple(sorted(names)), servers=servers, moves=True),
         why="clients are led by names; every site's server must tell the same",
     )
 
@@ -278,7 +281,7 @@ def _judge_records(watched: Watched, seen: RecordsSeen) -> Iterator[Finding]:
         ttl_s = max(record.ttl_s for record in told.values())
         words = "; ".join(f"{server}: {', '.join(r.addresses) or 'nothing'}" for server, r in told.items())
         if len(addresses) != 1 or () in addresses:
-            yield _not("records", name, words, "make the records equal before anything else is changed")
+            yield _not("records", name, *_judge_unequal(watched, name, told, words))
         elif ttl_s > wanted_s:
             yield _not(
                 "ttl",
@@ -288,6 +291,20 @@ def _judge_records(watched: Watched, seen: RecordsSeen) -> Iterator[Finding]:
             )
         else:
             yield _is("records", name, f"{words}; clients keep it for {format_duration(ttl_s)}")
+
+
+def _judge_unequal(watched: Watched, name: str, told: Mapping[str, DnsRecord], words: str) -> tuple[str, str]:
+    """Say what is seen and what to do: a server that only missed a move is told what the others know."""
+    moves = {
+        server: {name: Move(addresses=record.addresses, ttl_s=round(record.ttl_s), stamp=record.moved)}
+        for server, record in told.items()
+    }
+    behind = tuple(find_behind(moves))
+    if not behind:
+        return words, "make the records equal before anything else is changed"
+    env = watched.city.environment.name
+    acts = " and ".join(f"./inv dr.reconcile --env {env} --server {server}" for server in behind)
+    return f"{words}; reconcile before use: {', '.join(behind)}", acts
 
 
 def _judge_host(watched: Watched, step: Step, seen: HostSeen) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ stamp beside the name; a server that missed it is reconciled by those stamps bef
 
 from automation.adapters.dns.asking import read_addresses
 from automation.adapters.dns.looking import look_at_records
-from automation.adapters.dns.reconciling import reconcile_server
+from automation.adapters.dns.reconciling import observe_moves, reconcile_server
 from automation.adapters.dns.swapping import swap_address
 
-__all__ = ["look_at_records", "read_addresses", "reconcile_server", "swap_address"]
+__all__ = ["look_at_records", "observe_moves", "read_addresses", "reconcile_server", "swap_address"]

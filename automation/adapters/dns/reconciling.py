@@ -62,6 +62,15 @@ def reconcile_server(action: ReconcileServer, ctx: Context) -> Outcome:
     return _outcome(action, taken, started=False)
 
 
+def observe_moves(server: str, ctx: Context) -> dict[str, Move]:
+    """Read which names were moved on a server, and when; changes nothing.
+
+    Raises:
+        AdapterError: no answer.
+    """
+    return list_moves(server, ctx, key_of(ctx))
+
+
 def _told_by(source: str, ctx: Context, key: dns.tsig.Key) -> Moves:
     try:
         return list_moves(source, ctx, key)
