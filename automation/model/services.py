@@ -36,6 +36,10 @@ class ServiceProbe(Model):
     stored_in: str | None = Field(default=None, description="http-write: the service that keeps the writes")
     database: str | None = Field(default=None, description="http-write: the database that keeps the writes")
     query: str | None = Field(default=None, description="http-write: gives the reference of every kept write")
+    rows: str | None = Field(
+        default=None,
+        description="http-write: gives whole rows for export; :refs stands for an array of their references",
+    )
 
 
 class Contact(Model):

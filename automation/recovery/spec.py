@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from automation.model.actions import Action
 from automation.model.approvals import ApprovalRule
@@ -169,6 +169,7 @@ class RecoveryPlan(Model):
     """`drtests/plans/<name>.yml`: which services, the checks that judge them, and who must agree."""
 
     title: str
+    environments: tuple[str, ...] = Field(default=(), description="those it is written for; none: every one")
     services: Services
     checks: tuple[str, ...] = Field(min_length=1)
     approvals: PlanApprovals | None = None
@@ -235,15 +236,26 @@ class Drill(Model):
     name: str
     title: str
     plan: str
-    mode: Literal["failover"]
-    site: str = Field(description="the site that is lost")
-    faults: tuple[DrillFault, ...] = Field(min_length=1)
+    mode: Literal["failover", "planned-migration", "failback"]
+    site: str = Field(description="the site that is lost, is left, or is come home to")
+    faults: tuple[DrillFault, ...] = Field(default=(), description="a failover has one or more, others none")
+    pause_s: DurationS = Field(
+        default=30.0, alias="pause", gt=0, description="the longest pause announced, where it is planned"
+    )
     objectives: Mapping[str, Objective] = Field(default_factory=dict)
     expect: Literal["recovered", "stopped-before-promotion"] = "recovered"
     detect_after: int = Field(default=3, ge=1, description="failed probes in a row that raise the alarm")
     inspect_old_primary: bool = Field(
         default=False, description="list the writes on the lost primary's disk too (lab only)"
     )
+
+    @model_validator(mode="after")
+    def _breaks_what_it_recovers(self) -> "Drill":
+        if (self.mode == "failover") != bool(self.faults):
+            raise ValueError(
+                f"a drill of mode {self.mode} has {'a fault' if not self.faults else 'no faults'}"
+            )
+        return self
 
 
 class Failover(Model):
@@ -260,6 +272,21 @@ class Failover(Model):
     @property
     def name(self) -> str:
         return f"failover-{self.site}"
+
+
+class Switch(Model):
+    """A planned move of services from one site to their other one, as it was asked for."""
+
+    name: str
+    title: str
+    plan: str
+    site: str = Field(description="the site that is left; of a failback, the home")
+    pause_s: DurationS = Field(gt=0, description="the longest pause that clients were told of")
+    rebuild: Literal["rewind", "basebackup"] = Field(
+        default="rewind", description="failback: how the old primary becomes a standby"
+    )
+    keep_s: DurationS = Field(default=30 * _DAY_S, gt=0, description="failback: how long old data is kept")
+    objectives: Mapping[str, Objective] = Field(default_factory=dict)
 
 
 def load_plan(repository: Path, name: str) -> RecoveryPlan:
