@@ -2,21 +2,43 @@
 
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
+from graphlib import TopologicalSorter
 from heapq import heapify, heappop, heappush
 
 from automation.model.plan import Plan, Step
+
+# Of a step that no service of a tier waits for.
+LAST_TIER = 1_000
+
+
+def start_order(plan: Plan) -> tuple[str, ...]:
+    """Give every step id in the order in which those start that are ready together.
+
+    First the most urgent tier: that of a step's service, or of any that waits for the step, directly or not.
+    Then the critical path: the longest chain of steps from this one on, by their time limits.
+    Then plan order.
+    """
+    tier = {step.id: plan.tiers.get(step.service or "", LAST_TIER) for step in plan.steps}
+    path_s = {step.id: step.timeout_s for step in plan.steps}
+    for name in reversed(tuple(TopologicalSorter(plan.waits_for).static_order())):
+        for before in plan.waits_for[name]:
+            tier[before] = min(tier[before], tier[name])
+            path_s[before] = max(path_s[before], plan.step(before).timeout_s + path_s[name])
+    return tuple(sorted((step.id for step in plan.steps), key=lambda name: (tier[name], -path_s[name])))
 
 
 class Schedule:
     """Steps that have not started, held back by what they wait for and by limits, by nothing else.
 
-    Ready steps start in plan order. A step that a limit holds back is parked at that limit, and comes back
-    when a step there ends.
+    Ready steps start in `start_order`. A step that a limit holds back is parked at that limit, and comes
+    back when a step there ends.
     """
 
     def __init__(self, plan: Plan, *, succeeded: Iterable[str], passed_over: Iterable[str]) -> None:
         self._plan = plan
         self._order = {step.id: number for number, step in enumerate(plan.steps)}
+        self._by_rank = start_order(plan)
+        self._rank = {name: number for number, name in enumerate(self._by_rank)}
         self._good = {*succeeded, *passed_over}
         self._ended = set(self._good)
         self._blockers: dict[str, int] = {}
@@ -44,7 +66,7 @@ class Schedule:
         self._find_ready()
 
     def _find_ready(self) -> None:
-        self._ready = [self._order[name] for name, count in self._blockers.items() if not count]
+        self._ready = [self._rank[name] for name, count in self._blockers.items() if not count]
         heapify(self._ready)
 
     def _enter(self, step: Step, needs: set[str]) -> None:
@@ -64,7 +86,7 @@ class Schedule:
         """Give the next step that may start, and count it as running; None when there is none."""
         total = self._plan.limits.total
         while self._ready and self._used[""] < total:
-            step = self._plan.steps[heappop(self._ready)]
+            step = self._plan.step(self._by_rank[heappop(self._ready)])
             if step.id in self._blockers and not self._park(step):
                 self.occupy(step)
                 return step
@@ -84,7 +106,7 @@ class Schedule:
 
     def _wake(self, key: str) -> None:
         if self._parked[key]:
-            heappush(self._ready, self._order[self._parked[key].popleft()])
+            heappush(self._ready, self._rank[self._parked[key].popleft()])
 
     def occupy(self, step: Step) -> None:
         """Count a step as running that was not taken here: a resumed run looks at it first."""
@@ -97,7 +119,7 @@ class Schedule:
         """Take a running step back among the ready ones."""
         self.release(step)
         self._blockers[step.id] = 0
-        heappush(self._ready, self._order[step.id])
+        heappush(self._ready, self._rank[step.id])
 
     def hold_back(self, step: Step) -> None:
         """Take a step that was taken back until `free` is called for it: a gate."""
@@ -135,7 +157,7 @@ class Schedule:
             return
         self._blockers[name] -= 1
         if not self._blockers[name]:
-            heappush(self._ready, self._order[name])
+            heappush(self._ready, self._rank[name])
 
     def _limits(self, step: Step) -> tuple[tuple[str, int], ...]:
         """The limits a step counts for, besides the total: its host's and its adapter's."""

@@ -13,7 +13,7 @@ from automation.model.actions import Action
 from automation.model.approvals import ApprovalRule
 from automation.model.base import Model
 
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
 
 Mode = Literal[
     "apply",
@@ -72,6 +72,9 @@ class Plan(Model):
     mode: Mode
     steps: tuple[Step, ...]
     limits: Limits = Limits()
+    tiers: Mapping[str, int] = Field(
+        default_factory=dict, description="service to how urgent it is, 0 first; others come last"
+    )
     approvals: ApprovalRule | None = Field(default=None, description="who must sign before it starts")
 
     @model_validator(mode="after")

@@ -56,6 +56,7 @@ def complete(draft: Draft, recovery: RecoveryPlan, known: Collection[str], inven
             mode=draft.mode,
             steps=_Weaving(draft, known).weave(recovery),
             limits=recovery.limits.at_once,
+            tiers={name: service.tier for name, service in draft.services.items()},
             approvals=recovery.rule(draft.mode),
         )
     except ValidationError as exc:
@@ -123,7 +124,7 @@ class _Weaving:
             return ()
         raise self._wrong(
             f"step {step!r} needs {name!r}, which is neither a step in mode {self.draft.mode} nor a service",
-            "./inv dr.plan shows the ids of all steps; `modes` of a step says when it is there",
+            "dr.plan shows the ids of all steps; `modes` of a step says when it is there",
         )
 
     def _add_gate(self, number: int, gate: PlanGate) -> None:

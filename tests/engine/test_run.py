@@ -20,7 +20,7 @@ from automation.engine.journal import Journal, read_journal
 from automation.engine.run import Decision, abort_run, make_run_folder, resume_run, run_plan
 from automation.model.actions import Action, PowerOffServer, Promote, ProveRefused, SuspectSplitBrain, Wait
 from automation.model.errors import AdapterError, OutcomeUnknown, PreflightError, StepFailed
-from automation.model.plan import Gate, Plan, Step
+from automation.model.plan import PLAN_FORMAT, Gate, Plan, Step
 from automation.model.records import (
     Body,
     GateAnswered,
@@ -299,7 +299,7 @@ def test_a_plan_that_was_changed_is_not_resumed(ctx: RunContext) -> None:
 def test_a_plan_of_another_format_is_not_resumed_and_says_which_can(ctx: RunContext) -> None:
     stopped_in_doubt(ctx)
     path = ctx.artifacts.parent / "plan.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
+    path.write_text(path.read_text().replace(f'"format": {PLAN_FORMAT}', '"format": 1'))
     with pytest.raises(PreflightError, match="of plan format 1") as error:
         resume(ctx)
     assert f"version {automation.__version__}" in str(error.value.hint)

@@ -19,7 +19,7 @@ from automation.engine.journal import Journal, event_hash
 from automation.engine.seal import Left, check_run, leave_head, parse_heads, read_chain, read_heads
 from automation.model.actions import AwaitReady
 from automation.model.errors import AdapterError, ConfigError
-from automation.model.plan import Plan, Step, plan_digest
+from automation.model.plan import PLAN_FORMAT, Plan, Step, plan_digest
 from automation.model.records import (
     ApprovalRecorded,
     Completed,
@@ -52,7 +52,7 @@ def plan() -> Plan:
 def opening() -> RunOpened:
     return RunOpened(
         run_id=RUN,
-        plan_format=2,
+        plan_format=PLAN_FORMAT,
         plan_name="city",
         plan_digest=plan().digest,
         environment="lab",
