@@ -37,3 +37,4 @@ class AskPlayers(BaseAction):
     effect: ClassVar[Effect] = "read"
     about: Literal["attendance", "open-questions"]
     question: str
+    exercised: str = Field(default="", description="the plan they have before them, by its digest")
