@@ -60,3 +60,4 @@ class ObservedLab(Model):
     missing_keys: tuple[str, ...]
     servers: Mapping[str, ObservedServer]
     failed_sites: tuple[str, ...] = ()
+    dark_sites: tuple[str, ...] = Field(default=(), description="their management does not answer")

@@ -36,7 +36,11 @@ def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedL
             left_alone[server.name] = "fenced: released only by failback or a new lab"
         elif server.site in seen.failed_sites:
             left_alone[server.name] = f"site {server.site} has no power: lab.heal returns it"
-        elif known is None or known.power == "off" or not seen.running:
+        elif known is not None and known.power == "on" and seen.running:
+            continue
+        elif server.site in seen.dark_sites:
+            left_alone[server.name] = f"the management of site {server.site} is silent: lab.heal returns it"
+        else:
             steps += _bring_up(server, known is None, needs)
     plan = Plan(name="provision", environment=environment.name, mode="apply", steps=tuple(steps))
     return Provisioning(plan, left_alone)

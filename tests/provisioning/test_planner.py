@@ -88,3 +88,15 @@ def test_a_dead_supervisor_is_started_again_with_its_hosts(lab: Environment) -> 
 def test_a_server_the_lab_cannot_carry_is_refused(lab: Environment, change: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=next(iter(change.values()))):
         plan_servers(lab, inventory(**change), seen())
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_host_at_a_site_whose_management_is_silent_is_left_alone(lab: Environment, running: bool) -> None:
+    dark = seen(running=running, power="off").model_copy(update={"dark_sites": ("city-hall",)})
+    wanted = plan_servers(lab, inventory(), dark)
+    assert list(wanted.left_alone) == ["pg-a"]
+    assert "the management of site city-hall is silent" in wanted.left_alone["pg-a"]
+    assert "start/pg-a" not in [step.id for step in wanted.plan.steps]
+    assert plan_servers(lab, inventory(), dark.model_copy(update={"servers": {}})).left_alone == {
+        "pg-a": wanted.left_alone["pg-a"]
+    }, "nor can one be made there"

@@ -64,6 +64,7 @@ def observe(
         missing_keys=missing_keys,
         servers=status.observed(seen),
         failed_sites=seen.failed_sites,
+        dark_sites=seen.dark_sites,
     )
 
 

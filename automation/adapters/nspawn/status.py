@@ -41,7 +41,7 @@ class LabServer(Model):
 
 
 class LabStatus(Model):
-    """A whole lab; when it does not run, only its servers and the sites without power are known."""
+    """A whole lab; when it does not run, only its servers and what was broken are known."""
 
     lab_id: str
     running: bool
@@ -50,6 +50,7 @@ class LabStatus(Model):
     links: Mapping[str, LabLink] = {}
     servers: Mapping[str, LabServer] = {}
     failed_sites: tuple[str, ...] = ()
+    dark_sites: tuple[str, ...] = ()
     saved_disks: tuple[str, ...] = ()
 
 
@@ -68,6 +69,7 @@ def read(state: Path, lab_id: str) -> LabStatus:
         links={name: LabLink(**condition) for name, condition in seen["wan"]["links"].items()},
         servers={name: _server(shown) for name, shown in seen["servers"].items()},
         failed_sites=tuple(name for name, site in sites.items() if site.power == "failed"),
+        dark_sites=tuple(name for name, site in sites.items() if site.management == "down"),
         saved_disks=tuple(seen["saved_disks"]),
     )
 
@@ -107,5 +109,5 @@ def _recorded(lab_id: str, path: Path) -> LabStatus:
         )
         for name, server in record["servers"].items()
     }
-    failed = tuple(record["failed_sites"])
-    return LabStatus(lab_id=lab_id, running=False, servers=servers, failed_sites=failed)
+    failed, dark = tuple(record["failed_sites"]), tuple(record.get("dark_sites", ()))
+    return LabStatus(lab_id=lab_id, running=False, servers=servers, failed_sites=failed, dark_sites=dark)
