@@ -88,16 +88,22 @@ def plan_heal(fault: str, sites: tuple[str, ...], seen: Broken) -> tuple[Step, .
 
 
 def _heal_link(sites: tuple[str, str], seen: Broken) -> Iterator[Step]:
-    both = [seen.servers[site].host for site in sites if site in seen.servers and seen.servers[site].runs]
-    steps = [_reconcile(host, tuple(other for other in both if other != host)) for host in both]
-    steps = steps if len(both) == len(sites) else []
-    yield from steps
-    yield Step(
+    """Reconcile the servers at both ends first; one whose other end has none was perhaps cut off from us."""
+    ends = [seen.servers[site].host for site in sites if site in seen.servers and seen.servers[site].runs]
+    running = [server.host for server in seen.servers.values() if server.runs]
+    needs = ("heal",) if len(ends) == 1 else ()
+    steps = [
+        _reconcile(host, tuple(other for other in running if other != host), needs)
+        for host in ends
+        if len(running) > 1
+    ]
+    heal = Step(
         id="heal",
         run=HealLink(sites=sites),
         why="asked for at the terminal",
-        after=tuple(step.id for step in steps),
+        after=() if needs else tuple(step.id for step in steps),
     )
+    yield from (heal, *steps) if needs else (*steps, heal)
 
 
 def _heal_site(fault: str, site: str, seen: Broken) -> Iterator[Step]:
