@@ -7,10 +7,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 from typing import NamedTuple
 
-from automation.commands._checked import CheckedRow, drill_under_watch
 from automation.commands._command import ROOT, progress
 from automation.commands._drill import prepare_drill, report_drill, restore_disks, save_disks
 from automation.commands._servers import bring_up, converge_servers
@@ -18,7 +16,7 @@ from automation.commands._session import Session
 from automation.model.base import Model, format_duration
 from automation.model.errors import NotMet
 from automation.recovery.report import DrillReport
-from automation.recovery.spec import load_drill
+from automation.recovery.spec import Drill, load_drill
 
 DISKS = "campaign"
 
@@ -52,89 +50,72 @@ class DrillRow(Model):
 RESULTS = ROOT / "bench/results"
 
 
-def run_campaign(session: Session, drill: str, times: int, *, results: Path = RESULTS) -> list[DrillRow]:
-    """Bring the lab up, drill so many times, keep the rows in the folder of results.
+def run_campaign(
+    session: Session, drills: Sequence[str], times: int, *, results: Path = RESULTS
+) -> list[DrillRow]:
+    """Bring the lab up, run every drill so many times, keep the rows in the folder of results.
 
     Raises:
+        ConfigError: a drill does not exist; nothing was touched.
         NotMet: a drill did not meet its objectives, or a lost write is not accounted for.
     """
-    prepare_lab(session, drill)
-    rows = []
-    for number in range(1, times + 1):
-        if number > 1:
-            restore_disks(session, DISKS)
-        rows.append(_drill_once(session, drill))
-        progress(f"drill {number} of {times}: {_in_words(rows[-1])}")
-    path = keep(results / f"campaign-{drill}.json", drill, summary(rows), rows)
-    progress(f"{summary(rows)}; kept in {path}")
-    bad = [row.run_id for row in rows if row.verdict != "met" or not row.accounted]
+    specs = [load_drill(ROOT, name) for name in drills]
+    lab = FreshLab(session)
+    every = []
+    for spec in specs:
+        rows = [_drill_afresh(session, lab, spec, f"{number} of {times}") for number in range(1, times + 1)]
+        path = keep(results / f"campaign-{spec.name}.json", Result(spec.name, summary(rows), rows))
+        progress(f"{summary(rows)}; kept in {path}")
+        every += rows
+    bad = [row.run_id for row in every if row.verdict != "met" or not row.accounted]
     if bad:
-        raise NotMet(f"{len(bad)} of {times} drills did not hold: {', '.join(bad)}")
-    return rows
+        raise NotMet(
+            f"{len(bad)} of {len(every)} drills did not hold: {', '.join(bad)}",
+            hint=f"./inv run.show --env {session.environment.name} --run {bad[0]}",
+        )
+    return every
 
 
-def prepare_lab(session: Session, drill: str) -> None:
-    """Bring the lab up as a drill needs it, and keep a copy of its disks."""
-    spec = load_drill(ROOT, drill)
-    synchronous = any(objective.rpo_s == 0 for objective in spec.objectives.values())
-    bring_up(session)
-    converge_servers(session, variables={"postgresql_synchronous": synchronous})
-    save_disks(session, DISKS)
+class FreshLab:
+    """The lab of a campaign: the same disks for every drill, with replication as it needs it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._saved: dict[bool, str] = {}
+        self._used = False
+
+    def renew(self, *, synchronous: bool = False) -> None:
+        """Give a city in which nothing has happened yet."""
+        if synchronous in self._saved:
+            if self._used:
+                restore_disks(self._session, self._saved[synchronous])
+        else:
+            self._configure(synchronous)
+        self._used = True
+
+    def prepare(self, *, synchronous: bool = False) -> None:
+        """Bring it up and save its disks now, so that the first drill finds it ready."""
+        self.renew(synchronous=synchronous)
+        self._used = False
+
+    def _configure(self, synchronous: bool) -> None:
+        if self._saved:
+            restore_disks(self._session, next(iter(self._saved.values())))
+        else:
+            bring_up(self._session)
+        converge_servers(self._session, variables={"postgresql_synchronous": synchronous})
+        name = f"{DISKS}-synchronous" if synchronous else DISKS
+        save_disks(self._session, name)
+        self._saved[synchronous] = name
 
 
-class Checked(NamedTuple):
-    """How a campaign under the checker is run; the seed decides every kill."""
-
-    seed: int
-    kill: bool
-    watch_s: float
-
-
-def run_checked_campaign(
-    session: Session, drill: str, times: int, how: Checked, *, results: Path = RESULTS
-) -> list[CheckedRow]:
-    """Bring the lab up, drill so many times under the checker, keep the rows in the folder of results.
-
-    Raises:
-        NotMet: a drill did not hold; the rows say why.
-    """
-    prepare_lab(session, drill)
-    progress(f"seed {how.seed}: the same seed chooses the same kills")
-    rows = []
-    for number in range(1, times + 1):
-        if number > 1:
-            restore_disks(session, DISKS)
-        chance = Random(f"{how.seed}/{number}") if how.kill else None
-        folder = session.state / "watches" / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{number}"
-        rows.append(drill_under_watch(session, drill, folder, chance=chance, watch_s=how.watch_s))
-        progress(f"drill {number} of {times}: {checked_in_words(rows[-1])}")
-    name = f"checked-{drill}{'-kill' if how.kill else ''}.json"
-    path = keep(results / name, drill, checked_summary(rows), rows, lab=_about(session, how))
-    progress(f"{checked_summary(rows)}; kept in {path}")
-    bad = [f"{row.run_id}: {'; '.join(row.faults_found)}" for row in rows if row.faults_found]
-    if bad:
-        raise NotMet(f"{len(bad)} of {times} drills did not hold: {' | '.join(bad)}")
-    return rows
-
-
-def _about(session: Session, how: Checked) -> Mapping[str, object]:
-    """Say where and how a campaign was run, and how closely the checkers looked."""
-    lab = session.environment.require_lab()
-    return {
-        "lab": lab.id,
-        "prefix": lab.prefix,
-        "wan_rtt_ms": lab.wan_rtt_s * 1000,
-        "seed": how.seed,
-        "watched_after_healing_s": how.watch_s,
-        "method": "three checkers commit a row on each node every 20 ms; all read one monotonic clock; "
-        "resolution: the longest time in which a node was not tried, and the slowest commit",
-    }
-
-
-def _drill_once(session: Session, drill: str) -> DrillRow:
-    prepared = prepare_drill(session, drill)
+def _drill_afresh(session: Session, lab: FreshLab, drill: Drill, which: str) -> DrillRow:
+    lab.renew(synchronous=needs_synchronous(drill))
+    prepared = prepare_drill(session, drill.name)
     finished = session.run(prepared.plan, narrate=lambda event: None)
-    return fold_row(report_drill(session, prepared, finished.folder))
+    row = fold_row(report_drill(session, prepared, finished.folder))
+    progress(f"{drill.name} {which}: {_in_words(row)}")
+    return row
 
 
 def fold_row(report: DrillReport) -> DrillRow:
@@ -180,47 +161,34 @@ def _in_words(row: DrillRow) -> str:
     )
 
 
-def checked_in_words(row: CheckedRow) -> str:
-    """Say what one drill under the checker showed."""
-    kills = ", ".join(kill.after_step for kill in row.kills) or "nobody"
-    gap = "none" if row.handover_ms is None else f"{row.handover_ms:.0f} ms"
-    seen = f"handover {gap}, resolution {row.resolution_ms:.0f} ms"
-    return f"killed after {kills}; {seen}; {'; '.join(row.faults_found) or 'held'} (run {row.run_id})"
+def needs_synchronous(drill: Drill) -> bool:
+    """Say whether a drill may lose no write at all."""
+    return any(objective.rpo_s == 0 for objective in drill.objectives.values())
 
 
-def checked_summary(rows: Sequence[CheckedRow]) -> str:
-    """Say what a campaign under the checker showed in one line."""
-    held = sum(not row.faults_found for row in rows)
-    commits = sum(sum(row.commits.values()) for row in rows)
-    resolution = f"{max(row.usual_resolution_ms for row in rows):.0f} ms"
-    worst = f"{max(row.resolution_ms for row in rows):.0f} ms"
-    return (
-        f"{held} of {len(rows)} held; {sum(len(row.kills) for row in rows)} kills; "
-        f"{sum(row.overlaps for row in rows)} overlaps in {commits} commits; "
-        f"resolution {resolution} for 99 of 100 attempts, {worst} at worst"
-    )
+class Result(NamedTuple):
+    """What a campaign keeps: of which drill or scenario, in a line, every one, and how it was run."""
+
+    name: str
+    summary: str
+    rows: Sequence[Model]
+    about: Mapping[str, object] = {}
 
 
-def keep(
-    path: Path,
-    drill: str,
-    said: str,
-    rows: Sequence[DrillRow] | Sequence[CheckedRow],
-    lab: Mapping[str, object] | None = None,
-) -> Path:
-    """Write the rows with the commit they were made at."""
+def keep(path: Path, result: Result) -> Path:
+    """Write what a campaign showed, with the commit it was made at."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
-        "drill": drill,
+        "drill": result.name,
         "commit": commit.stdout.strip() or "unknown",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "load_average": os.getloadavg()[0],
-        **(lab or {}),
-        "summary": said,
-        "drills": [row.model_dump(mode="json") for row in rows],
+        **result.about,
+        "summary": result.summary,
+        "drills": [row.model_dump(mode="json") for row in result.rows],
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path

@@ -1,14 +1,13 @@
-"""One drill under the checker: perhaps killed and resumed, then healed, powered on and watched."""
+"""One scenario under the checker: perhaps killed and resumed, then healed, powered on and watched."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from random import Random
 
-from automation.commands._command import ROOT
-from automation.commands._controller import Kill, run_to_the_end
-from automation.commands._drill import Prepared, report_drill
+from automation.commands._controller import Kill, Killing
+from automation.commands._driving import act, drive, heal
+from automation.commands._scenarios import Scenario
 from automation.commands._session import Session
 from automation.commands._watch import (
     Watching,
@@ -17,33 +16,29 @@ from automation.commands._watch import (
     let_time_pass,
     start_checkers,
 )
-from automation.model.actions import (
-    AwaitReady,
-    HealLink,
-    HealSite,
-    RejoinSite,
-    StartServer,
-)
+from automation.model.actions import AwaitReady, StartServer
 from automation.model.base import Model
-from automation.model.catalog import load_catalog
 from automation.model.errors import PreflightError
-from automation.model.plan import Plan, Step
+from automation.model.plan import Step
 from automation.model.records import Remote
 from automation.recovery.overlap import Record, Writability, count_attempts
-from automation.recovery.planner import affected_services
-from automation.recovery.report import DrillReport
-from automation.recovery.spec import Drill, LinkCut, PowerLoss, load_drill, load_plan
 
 # A checker that tried less often than this share of its beats did not watch.
 TRIED_SHARE = 0.5
 BEATS_A_SECOND = 50
+# So long the checkers write before a fault that has no drill's steady state before it.
+SETTLED_S = 1.0
 
 
-class Promotions(Model):
-    """What the standby's host itself says of its promotion."""
+class Once(Model):
+    """What the standby's host itself says of the work that must happen once, or never.
 
-    units: int = 0
+    `promotions` and `copies` are units that systemd started, `requests` what PostgreSQL was asked.
+    """
+
+    promotions: int = 0
     requests: int = 0
+    copies: int = 0
 
 
 class Watched(Model):
@@ -54,14 +49,16 @@ class Watched(Model):
 
 
 class CheckedRow(Model):
-    """One drill under the checker: what it went through, what was seen, why it does not hold."""
+    """One scenario under the checker: what it went through, what was seen, why it does not hold."""
 
     run_id: str
     verdict: str
     kills: tuple[Kill, ...]
     kills_wanted: bool
     exit_codes: tuple[int, ...]
-    promotions: Promotions
+    once: Once
+    old_primary: str
+    standby: str
     periods: Mapping[str, int]
     commits: Mapping[str, int]
     before_fault: Mapping[str, int]
@@ -73,39 +70,48 @@ class CheckedRow(Model):
     usual_resolution_ms: float
     one_clock: bool
     left_off: tuple[str, ...]
+    watched_after_healing_s: float
     after_healing: Mapping[str, Watched]
     faults_found: tuple[str, ...]
 
+    @property
+    def missed(self) -> bool:
+        """It was to be killed, and it ended before: it counts neither way."""
+        return self.kills_wanted and not any(kill.in_run for kill in self.kills)
 
-def drill_under_watch(
-    session: Session, name: str, folder: Path, *, chance: Random | None, watch_s: float
+
+def run_under_watch(
+    session: Session, scenario: Scenario, folder: Path, *, killing: Killing | None, watch_s: float
 ) -> CheckedRow:
-    """Drill once while the checkers write; heal and power on; watch the old primary; fold it all.
+    """Run a scenario while the checkers write; heal, power on, watch the old primary; fold it all.
 
     Raises:
         AutomationError: the run did not come to an end, or a checker could not be started or read.
     """
     folder.mkdir(mode=0o700, parents=True)
-    drill = load_drill(ROOT, name)
     watching = begin_watch(session, folder.name)
-    ended = run_to_the_end(session, name, folder, chance)
-    heal(session, drill)
+    databases = watching.databases
+    if scenario.kind != "drill":
+        let_time_pass(SETTLED_S, "the checkers write before anything happens")
+    driven = drive(session, scenario, databases, folder, killing)
+    heal(session, scenario.faults)
     left_off = power_on(session)
     start_checkers(watching)
-    since_ns = let_time_pass(watch_s, f"{watching.databases.primary} must stay shut")
+    since_ns = let_time_pass(watch_s, f"who can write to {databases.primary} now")
     records, seen = end_watch(watching, folder)
     nodes = watching.watch.nodes
-    report = _report(session, drill, ended.run_id)
     row = CheckedRow(
-        run_id=ended.run_id,
-        verdict=report.verdict,
-        kills=ended.kills,
-        kills_wanted=chance is not None,
-        exit_codes=ended.exit_codes,
-        promotions=count_promotions(session.remote(watching.databases.standby), ended.run_id),
+        run_id=driven.ended.run_id,
+        verdict=driven.verdict,
+        kills=driven.ended.kills,
+        kills_wanted=killing is not None,
+        exit_codes=driven.ended.exit_codes,
+        once=count_once(session.remote(databases.standby), driven.ended.run_id),
+        old_primary=databases.primary,
+        standby=databases.standby,
         periods={node: sum(p.node == node for p in seen.periods) for node in nodes},
         commits={node: sum(p.commits for p in seen.periods if p.node == node) for node in nodes},
-        before_fault=before_fault(records, watching, report.marks.fault_at),
+        before_fault=before_fault(records, watching, driven.fault_at),
         handover_ms=handover_ms(seen, watching),
         overlaps=len(seen.overlaps),
         returns=len(seen.returns),
@@ -114,61 +120,68 @@ def drill_under_watch(
         usual_resolution_ms=seen.usual_resolution_ms,
         one_clock=seen.one_clock,
         left_off=left_off,
+        watched_after_healing_s=watch_s,
         after_healing=after_healing(records, watching, since_ns),
         faults_found=(),
     )
-    return row.model_copy(update={"faults_found": find_faults(row, drill, seen, watch_s)})
+    return row.model_copy(update={"faults_found": find_faults(row, scenario, seen)})
 
 
-def find_faults(row: CheckedRow, drill: Drill, seen: Writability, watch_s: float) -> tuple[str, ...]:
-    """Say everything that must not be: an overlap, a return, a second promotion, a watch that was none."""
-    recovered = drill.expect == "recovered"
-    wanted = Promotions(units=1, requests=1) if recovered else Promotions()
-    nobody = [
-        host for host, one in row.after_healing.items() if one.tried < TRIED_SHARE * BEATS_A_SECOND * watch_s
-    ]
+_WANTED = {
+    "handover": Once(promotions=1, requests=1),
+    "no-promotion": Once(),
+    "copy": Once(copies=1),
+}
+
+
+def find_faults(row: CheckedRow, scenario: Scenario, seen: Writability) -> tuple[str, ...]:
+    """Say all that must not be: an overlap, a return, work done twice, a watch that was none."""
+    handover, wanted = scenario.expect == "handover", _WANTED[scenario.expect]
     blind = [host for host, commits in row.before_fault.items() if not commits]
-    entered = [host for host, one in row.after_healing.items() if one.committed]
     found = {
         f"both nodes took writes: {_names(seen)}": bool(seen.overlaps),
         f"{row.returns} writes reached the old primary after the handover": bool(seen.returns),
         f"no write reached the old primary from {', '.join(blind)} before the fault": bool(blind),
-        f"no handover was seen: commits {dict(row.commits)}": recovered and not _handed_over(row),
-        f"the controller ended with {row.exit_codes or 'nothing'}": not _ended_well(row, recovered),
-        "the controller was not killed": row.kills_wanted and not row.kills,
-        f"promotions: {row.promotions}, expected: {wanted}": row.promotions != wanted,
-        f"not enough was tried from {', '.join(nobody)} after healing": bool(nobody),
-        f"the old primary took writes from {', '.join(entered)} after healing": recovered and bool(entered),
+        f"no handover was seen: commits {dict(row.commits)}": handover and not _handed_over(row),
+        f"the standby took {row.commits[row.standby]} writes": not handover
+        and bool(row.commits[row.standby]),
+        f"the controller ended with {row.exit_codes or 'nothing'}": not _ended_well(row, scenario),
+        "the controller was not killed": row.missed,
+        f"was done: {row.once}, expected: {wanted}": row.once != wanted,
         "the checkers' clocks are not one clock": not row.one_clock,
-        f"the drill's verdict is {row.verdict}": row.verdict != "met",
+        f"its verdict is {row.verdict}, expected: {scenario.verdict}": row.verdict != scenario.verdict,
+        **_after_healing_faults(row, handover),
     }
     return tuple(text for text, true in found.items() if true)
+
+
+def _after_healing_faults(row: CheckedRow, handover: bool) -> dict[str, bool]:
+    enough = TRIED_SHARE * BEATS_A_SECOND * row.watched_after_healing_s
+    seldom = [host for host, one in row.after_healing.items() if one.tried < enough]
+    entered = [host for host, one in row.after_healing.items() if one.committed]
+    shut = [host for host, one in row.after_healing.items() if not one.committed]
+    off = (row.old_primary,) if handover else ()
+    return {
+        f"not enough was tried from {', '.join(seldom)} after healing": bool(seldom),
+        f"the old primary took writes from {', '.join(entered)} after healing": handover and bool(entered),
+        f"nobody at {', '.join(shut)} could write after healing, and no other node serves": (
+            not handover and bool(shut)
+        ),
+        f"left off by their fences: {row.left_off or 'none'}, expected: {off or 'none'}": row.left_off != off,
+    }
 
 
 def _handed_over(row: CheckedRow) -> bool:
     return row.handover_ms is not None and all(row.commits.values())
 
 
-def _ended_well(row: CheckedRow, recovered: bool) -> bool:
-    """Whether the last controller succeeded, or had nothing to resume: a second kill came after the end."""
+def _ended_well(row: CheckedRow, scenario: Scenario) -> bool:
+    """Whether the last controller ended as it must, or a second kill left it nothing to resume."""
     if not row.exit_codes:
         return False
-    too_late = recovered and len(row.kills) > 1 and not row.kills[-1].under_way
-    return row.exit_codes[-1] == 0 or (too_late and row.exit_codes[-1] == PreflightError.exit_code)
-
-
-def heal(session: Session, drill: Drill) -> None:
-    """Take every fault of a drill back; fences stay."""
-    steps = []
-    for number, fault in enumerate(drill.faults, start=1):
-        if isinstance(fault, LinkCut):
-            action: HealLink | HealSite | RejoinSite = HealLink(sites=fault.between)
-        elif isinstance(fault, PowerLoss):
-            action = HealSite(site=fault.site)
-        else:
-            action = RejoinSite(site=fault.site)
-        steps.append(Step(id=f"heal/{number}", run=action, why="what was fenced must stay so"))
-    _act(session, "heal", steps)
+    too_late = scenario.expect != "no-promotion" and len(row.kills) > 1 and not row.kills[-1].in_run
+    last = row.exit_codes[-1]
+    return last == scenario.ends_with or (too_late and last == PreflightError.exit_code)
 
 
 def power_on(session: Session) -> tuple[str, ...]:
@@ -177,40 +190,38 @@ def power_on(session: Session) -> tuple[str, ...]:
     start = (
         Step(id=f"power-on/{host}", run=StartServer(host=host), why="the power is back") for host in servers
     )
-    failed = _act(session, "power-on", start, may_fail=True)
+    failed = act(session, "power-on", start, may_fail=True)
     left_off = tuple(step.removeprefix("power-on/") for step in failed)
     ready = (
         Step(id=f"ready/{host}", run=AwaitReady(host=host), why="up is what answers")
         for host in servers
         if host not in left_off
     )
-    _act(session, "ready", ready)
+    act(session, "ready", ready)
     return left_off
 
 
-def count_promotions(remote: Remote, run_id: str) -> Promotions:
-    """Count the units of a run that promoted, by systemd's journal, and what PostgreSQL was asked.
+_LIST_UNITS = "journalctl --no-pager -o json _PID=1 --output-fields=UNIT,INVOCATION_ID"
+_COUNT_REQUESTS = "cat /var/log/postgresql/*.log | grep -c 'received promote request'"
 
-    A unit that is started twice has two invocations; PostgreSQL logs every request that reached it.
+
+def count_once(remote: Remote, run_id: str) -> Once:
+    """Count the units of a run that promoted or copied, by systemd's journal, and what PostgreSQL was asked.
+
+    A unit that is started twice has two invocations, one of a later attempt another number at its end;
+    PostgreSQL logs every request that reached it.
     """
-    argv = [
-        "sudo",
-        "-n",
-        "journalctl",
-        "--no-pager",
-        "-o",
-        "json",
-        "_PID=1",
-        "--output-fields=UNIT,INVOCATION_ID",
-    ]
-    invocations = set()
-    for line in remote.run(argv).stdout.splitlines():
+    begun: dict[str, set[str]] = {"promote": set(), "clone": set()}
+    for line in remote.run(["sudo", "-n", *_LIST_UNITS.split()]).stdout.splitlines():
         entry = json.loads(line)
-        unit = str(entry.get("UNIT", ""))
-        if run_id in unit and unit.removesuffix(".service").endswith("promote"):
-            invocations.add(entry.get("INVOCATION_ID"))
-    logged = ["sudo", "-n", "sh", "-c", "cat /var/log/postgresql/*.log | grep -c 'received promote request'"]
-    return Promotions(units=len(invocations), requests=int(remote.run(logged).stdout or 0))
+        unit = str(entry.get("UNIT", "")).removesuffix(".service").split(":")[0]
+        if unit.startswith(f"mainstay-{run_id}-"):
+            found = begun.get(unit.rsplit("-", 1)[-1], set())
+            found.add(f"{entry.get('UNIT')} {entry.get('INVOCATION_ID')}")
+    requests = remote.run(["sudo", "-n", "sh", "-c", _COUNT_REQUESTS]).stdout
+    return Once(
+        promotions=len(begun["promote"]), copies=len(begun["clone"]), requests=int(requests.strip() or 0)
+    )
 
 
 def after_healing(records: Sequence[Record], watching: Watching, since_ns: int) -> dict[str, Watched]:
@@ -238,24 +249,6 @@ def handover_ms(seen: Writability, watching: Watching) -> float | None:
     old = [p.until_ns for p in seen.periods if p.node == watching.databases.primary]
     new = [p.from_ns for p in seen.periods if p.node == watching.databases.standby]
     return round((min(new) - max(old)) / 1e6, 1) if old and new else None
-
-
-def _report(session: Session, drill: Drill, run_id: str) -> DrillReport:
-    """Fold the report of a run that other processes carried out."""
-    folder = session.state / "runs" / run_id
-    catalog = load_catalog(session.environment.folder / "services.yml")
-    services = affected_services(drill, load_plan(ROOT, drill.plan), catalog)
-    plan = Plan.model_validate_json((folder / "plan.json").read_bytes())
-    return report_drill(session, Prepared(drill, services, plan), folder)
-
-
-def _act(session: Session, name: str, steps: Iterable[Step], *, may_fail: bool = False) -> tuple[str, ...]:
-    """Run a few steps of ours quietly; give those that failed, if they may."""
-    plan = Plan(name=name, environment=session.environment.name, mode="apply", steps=tuple(steps))
-    finished = session.run(plan, narrate=lambda event: None)
-    if not may_fail:
-        finished.raise_for_status()
-    return tuple(sorted(finished.failures))
 
 
 def _names(seen: Writability) -> str:

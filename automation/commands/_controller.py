@@ -1,4 +1,4 @@
-"""A drill in a controller of its own, killed with kill -9 at a random moment and resumed until it ends."""
+"""A run in a controller of its own, killed with kill -9 at a random moment and resumed until it ends."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from automation.commands._command import ROOT, progress
 from automation.commands._session import Session
@@ -25,13 +26,27 @@ KILLED_AGAIN = 0.25
 RESUMABLE = frozenset({StepFailed.exit_code, EXIT_INTERRUPTED})
 
 
+class Killing(NamedTuple):
+    """How a controller is to be killed: by chance, or so long at most after a step that ends in `aim`."""
+
+    chance: Random
+    aim: str = ""
+    within_s: float = AFTER_START_S
+
+
 class Kill(Model):
-    """One kill -9: how long after which step's start, and what was under way by the journal."""
+    """One kill -9: how long after which step's start, and what was under way by the journal.
+
+    `in_run` is false if the run was closed by then; `units_left` are the run's units that went on at the
+    standby's host without their controller.
+    """
 
     after_step: str
     delay_s: float
     under_way: tuple[str, ...] = ()
     steps_ended: int = 0
+    in_run: bool = True
+    units_left: tuple[str, ...] = ()
 
 
 class Ended(Model):
@@ -101,28 +116,42 @@ class Controller:
         time.sleep(LOOK_S)
 
 
-def run_to_the_end(session: Session, drill: str, folder: Path, chance: Random | None) -> Ended:
-    """Run a drill in a child; with chance, kill it, resume it, and perhaps kill what resumed it too.
+class Command(NamedTuple):
+    """What the first controller is told to do; `run_id` where the run is written down already."""
+
+    words: tuple[str, ...]
+    run_id: str = ""
+
+
+Units = Callable[[str], tuple[str, ...]]
+
+
+def run_to_the_end(
+    session: Session, first: Command, folder: Path, killing: Killing | None, units: Units
+) -> Ended:
+    """Run a command in a child; kill it as told, resume the run, and perhaps kill what resumed it too.
+
+    Args:
+        units: names the units of a run that still work at the host where work outlives its controller.
 
     Raises:
         AutomationError: it did not come to an end.
     """
     env = session.environment.name
-    drive = ("dr.drill", "--env", env, "--drill", drill)
-    child = Controller(drive, folder / "controller-1.log")
-    run_id = child.run_id()
+    child = Controller(first.words, folder / "controller-1.log")
+    run_id = first.run_id or child.run_id()
     journal = session.state / "runs" / run_id / "journal.jsonl"
     kills: list[Kill] = []
     codes: list[int] = []
 
     def note(child: Controller, kill: Kill | None) -> None:
-        if kill is not None:
-            kills.append(kill)
-        else:
+        if kill is None:
             codes.append(child.wait())
+        else:
+            kills.append(kill.model_copy(update={"units_left": units(run_id)}))
 
-    note(child, _kill(child, journal, chance) if chance else None)
-    again = chance if chance and chance.random() < KILLED_AGAIN else None
+    note(child, _kill(child, journal, killing) if killing else None)
+    again = killing.chance if killing and killing.chance.random() < KILLED_AGAIN else None
     for number in range(2, RESUMES + 2):
         if codes and (codes[-1] not in RESUMABLE or len(codes) > 1):
             break
@@ -133,29 +162,60 @@ def run_to_the_end(session: Session, drill: str, folder: Path, chance: Random | 
     return Ended(run_id=run_id, kills=tuple(kills), exit_codes=tuple(codes))
 
 
-def steps(journal: Path) -> tuple[set[str], set[str]]:
-    """Give the steps that a journal says have started, and those that have ended; a torn line is none."""
-    found: dict[str, set[str]] = {"step-started": set(), "step-ended": set()}
-    if journal.exists():
-        for line in journal.read_text(errors="replace").splitlines():
-            try:
-                body = json.loads(line)["body"]
-            except ValueError:
-                continue
-            found.get(body["kind"], set()).add(body.get("step", ""))
-    return found["step-started"], found["step-ended"]
+class Told(NamedTuple):
+    """How far a run had come by its journal."""
+
+    started: set[str]
+    under_way: set[str]
+    closed: bool
+
+    @property
+    def ended(self) -> set[str]:
+        return self.started - self.under_way
 
 
-def _kill(child: Controller, journal: Path, chance: Random) -> Kill | None:
-    """Kill the child soon after a random step has started: every second time one that changes something."""
-    plan_file = journal.with_name("plan.json")
+def read_steps(journal: Path) -> Told:
+    """Give the steps that a journal says have started, and those without an end; a torn line says nothing."""
+    started: set[str] = set()
+    under_way: set[str] = set()
+    closed = False
+    for line in journal.read_text(errors="replace").splitlines() if journal.exists() else ():
+        try:
+            body = json.loads(line)["body"]
+        except ValueError:
+            continue
+        if body["kind"] == "step-started":
+            started.add(body["step"])
+            under_way.add(body["step"])
+        elif body["kind"] == "step-ended":
+            under_way.discard(body["step"])
+        closed = body["kind"] == "run-closed" or (closed and body["kind"] == "run-sealed")
+    return Told(started, under_way, closed)
+
+
+def pick_step(plan: Plan, killing: Killing) -> str:
+    """Choose the step after whose start a controller is killed: every second time one that changes something.
+
+    Raises:
+        AutomationError: no step is what is aimed at.
+    """
+    if killing.aim:
+        aimed = [step.id for step in plan.steps if step.id.endswith(killing.aim)]
+        if not aimed:
+            raise AutomationError(f"plan {plan.name} has no step that ends in {killing.aim}")
+        return killing.chance.choice(aimed)
+    changing = [step.id for step in plan.steps if step.run.effect != "read"]
+    every = [step.id for step in plan.steps]
+    return killing.chance.choice(changing if killing.chance.random() < 0.5 else every)
+
+
+def _kill(child: Controller, journal: Path, killing: Killing) -> Kill | None:
+    """Kill the child soon after the chosen step has started."""
     if not child.outlives(journal.exists):  # the plan is written before the journal
         return None
-    plan = Plan.model_validate_json(plan_file.read_bytes())
-    changing = [step.id for step in plan.steps if step.run.effect != "read"]
-    step = chance.choice(changing if chance.random() < 0.5 else [step.id for step in plan.steps])
-    delay_s = chance.uniform(0, AFTER_START_S)
-    if not (child.outlives(lambda: step in steps(journal)[0]) and child.kill_after(delay_s)):
+    plan = Plan.model_validate_json(journal.with_name("plan.json").read_bytes())
+    step, delay_s = pick_step(plan, killing), killing.chance.uniform(0, killing.within_s)
+    if not (child.outlives(lambda: step in read_steps(journal).started) and child.kill_after(delay_s)):
         return None
     return _describe(step, delay_s, journal)
 
@@ -167,9 +227,14 @@ def _kill_soon(child: Controller, journal: Path, chance: Random) -> Kill | None:
 
 
 def _describe(after_step: str, delay_s: float, journal: Path) -> Kill:
-    started, ended = steps(journal)
-    under_way = tuple(sorted(started - ended))
-    progress(
-        f"killed {delay_s * 1000:.0f} ms after {after_step}; under way: {', '.join(under_way) or 'nothing'}"
+    told = read_steps(journal)
+    under_way = tuple(sorted(told.under_way))
+    where = "the run was closed" if told.closed else f"under way: {', '.join(under_way) or 'nothing'}"
+    progress(f"killed {delay_s * 1000:.0f} ms after {after_step}; {where}")
+    return Kill(
+        after_step=after_step,
+        delay_s=round(delay_s, 3),
+        under_way=under_way,
+        steps_ended=len(told.ended),
+        in_run=not told.closed,
     )
-    return Kill(after_step=after_step, delay_s=round(delay_s, 3), under_way=under_way, steps_ended=len(ended))

@@ -11,16 +11,19 @@ from automation.commands._command import progress
 from automation.commands._session import Session
 from automation.model.actions import MakeKeys
 from automation.model.catalog import Catalog, PostgresqlStandby, Redeploy, load_catalog
+from automation.model.environment import Environment
 from automation.model.errors import ConfigError
 from automation.recovery.overlap import Record, Writability, fold_writability, read_record
 
 
 class Databases(NamedTuple):
-    """The pair of database nodes that a watch is about."""
+    """The pair of database nodes that a watch is about, their service and the primary's site."""
 
     primary: str
     standby: str
     cluster: str
+    service: str
+    site: str
 
 
 class Watching(NamedTuple):
@@ -33,18 +36,23 @@ class Watching(NamedTuple):
     password: str
 
 
-def find_databases(catalog: Catalog) -> Databases:
-    """Give the first database of a catalog that has a standby.
+def find_databases(environment: Environment) -> Databases:
+    """Give the first database of an environment that has a standby.
 
     Raises:
         ConfigError: none has.
     """
-    for service in catalog.services.values():
+    catalog = load_catalog(environment.folder / "services.yml")
+    for name, service in catalog.services.items():
         strategy = service.strategy
         if isinstance(strategy, PostgresqlStandby):
             hosts = strategy.hosts
-            return Databases(hosts[service.primary], hosts[service.recovery], strategy.cluster)
-    raise ConfigError("no service of the catalog has a database with a standby: nothing to watch")
+            primary, standby = hosts[service.primary], hosts[service.recovery]
+            return Databases(primary, standby, strategy.cluster, name, service.primary)
+    raise ConfigError(
+        f"no service of {environment.name} has a database with a standby: there is nothing to watch",
+        hint=f"./inv dev.campaign --env {environment.name} without --checker; or name one in services.yml",
+    )
 
 
 def find_vantages(session: Session, catalog: Catalog) -> tuple[str, ...]:
@@ -59,8 +67,8 @@ def begin_watch(session: Session, watch_id: str) -> Watching:
     from automation.adapters import keys
 
     session.environment.require_lab()
+    databases = find_databases(session.environment)
     catalog = load_catalog(session.environment.folder / "services.yml")
-    databases = find_databases(catalog)
     keys.make(MakeKeys(secrets=(checker.SECRET,)), session.context(watch_id))
     password = (session.state / "secrets" / checker.SECRET).read_text().strip()
     nodes = {host: session.inventory.server(host).address for host in (databases.primary, databases.standby)}

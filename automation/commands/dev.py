@@ -5,13 +5,17 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from automation.commands._command import ENV_HELP, ROOT, command, progress
 from automation.model.errors import ConfigError, NotMet
+
+if TYPE_CHECKING:
+    from automation.commands._session import Session
 
 _BIN = Path(sys.prefix) / "bin"
 _YAML_FOLDERS = ("inventories", "playbooks")
@@ -41,7 +45,7 @@ def lint(context: Context) -> None:
 
 @command(
     help={"only": "Run one suite: unit (no root, no network) or lab (a real lab, as root)."},
-    leaves="if the lab suite was cut short, a test lab; ./inv lab.status and lab.down deal with it",
+    leaves="if the lab suite was cut short, a test lab; lab.status and lab.down deal with it",
 )
 def test(context: Context, only: str = "") -> None:
     """Run the unit suite, then the lab suite, which builds a lab and takes it down again.
@@ -63,8 +67,9 @@ def test(context: Context, only: str = "") -> None:
 @command(
     help={
         "env": ENV_HELP,
-        "drill": "A drill: a file of drtests/drills/, without .yml.",
-        "times": "How many drills.",
+        "drill": "Drills of drtests/drills/, without .yml, comma between; with --checker also "
+        "failover-power-loss, failover-wan-partition, failover-dark-site, standby-copy, or all of them: all.",
+        "times": "How many of each.",
         "checker": "Write to both databases from every network meanwhile, and see that no two take writes.",
         "kill": "Kill the controller at a random moment of each drill, then resume; with --checker.",
         "seed": "Chooses the kills; a new one is drawn and printed if none is given.",
@@ -84,29 +89,46 @@ def campaign(
     watch: int = 60,
     keep: bool = False,
 ) -> None:
-    """Run one drill many times in a lab of its own and keep the results in bench/results.
+    """Run drills many times in a lab of their own and keep the results in bench/results.
 
     Exit codes: 0 every drill held, 2 faulty words, 4 refused (a lab is up already), 5 stopped part-way,
     6 one did not, 7 another command makes or removes the lab.
     """
-    from automation.commands._campaign import Checked, run_campaign, run_checked_campaign
     from automation.commands._servers import refuse_running_lab
     from automation.commands._session import open_session
     from automation.commands.lab import hold_lab, take_down
 
     if kill and not checker:
-        raise ConfigError("--kill without --checker would see too little; nothing was run", hint="--checker")
-    how = Checked(seed=seed or secrets.randbelow(1_000_000) + 1, kill=kill, watch_s=watch)
+        raise ConfigError(
+            "--kill without --checker would see too little; nothing was run",
+            hint=f"./inv dev.campaign --env {env} --drill {drill} --checker --kill",
+        )
     with open_session(env) as session, hold_lab(session.state, "dev.campaign"):
         refuse_running_lab(session)
+        run = _checked(session, drill, kill, seed, watch) if checker else _plain(session, drill)
         try:  # whatever lab is there from here on is this campaign's own
-            if checker:
-                run_checked_campaign(session, drill, times, how)
-            else:
-                run_campaign(session, drill, times)
+            run(times)
         finally:
             if not keep:
                 take_down(env)
+
+
+def _plain(session: "Session", drills: str) -> Callable[[int], object]:
+    from automation.commands._campaign import run_campaign
+
+    names = tuple(name.strip() for name in drills.split(","))
+    return lambda times: run_campaign(session, names, times)
+
+
+def _checked(session: "Session", names: str, kill: bool, seed: int, watch: int) -> Callable[[int], object]:
+    """Choose what runs under the checker, before anything is touched."""
+    from automation.commands._checked_campaign import Checked, run_checked_campaign
+    from automation.commands._scenarios import choose_scenarios
+    from automation.commands._watch import find_databases
+
+    scenarios = choose_scenarios(names, site=find_databases(session.environment).site)
+    how = Checked(seed=seed or secrets.randbelow(1_000_000) + 1, kill=kill, watch_s=watch)
+    return lambda times: run_checked_campaign(session, scenarios, times, how)
 
 
 def _passes(name: str, words: Sequence[str]) -> bool:

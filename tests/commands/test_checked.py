@@ -1,14 +1,16 @@
-"""What a drill under the checker must show, and what it says when it does not."""
+"""What a scenario under the checker must show, and what is said when it does not."""
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
-from automation.commands._checked import CheckedRow, Promotions, Watched, before_fault, find_faults
+from automation.commands._checked import CheckedRow, Once, Watched, before_fault, count_once, find_faults
 from automation.commands._controller import Kill
+from automation.commands._scenarios import Scenario
 from automation.commands._watch import Databases, Watching
+from automation.model.records import Completed
 from automation.recovery.overlap import Attempt, Clock, Record, fold_writability, read_record
-from automation.recovery.spec import Drill
 from tests.recovery.test_overlap import record_of, write
 
 WATCH_S = 10.0
@@ -19,7 +21,9 @@ GOOD = CheckedRow(
     kills=(),
     kills_wanted=False,
     exit_codes=(0,),
-    promotions=Promotions(units=1, requests=1),
+    once=Once(promotions=1, requests=1),
+    old_primary="pg-a",
+    standby="pg-b",
     periods={"pg-a": 1, "pg-b": 1},
     commits={"pg-a": 100, "pg-b": 100},
     before_fault={"client-1": 40, "app-a": 40},
@@ -31,26 +35,33 @@ GOOD = CheckedRow(
     usual_resolution_ms=100.0,
     one_clock=True,
     left_off=("pg-a",),
+    watched_after_healing_s=WATCH_S,
     after_healing={"client-1": ENOUGH, "app-a": ENOUGH},
     faults_found=(),
 )
 IN_A_STEP = Kill(after_step="db/promote", delay_s=0.1, under_way=("db/promote",))
-DRILL = Drill.model_validate(
-    {
-        "name": "d",
-        "title": "t",
-        "plan": "p",
-        "mode": "failover",
-        "site": "s",
-        "faults": [{"fault": "dark-site", "site": "s"}],
+LATE = IN_A_STEP.model_copy(update={"under_way": (), "in_run": False})
+DRILL = Scenario(name="site-loss", kind="drill", expect="handover")
+DARK = Scenario(name="dark-site", kind="drill", expect="no-promotion")
+SERVED = Watched(tried=480, committed=470)
+STOPPED = GOOD.model_copy(
+    update={
+        "once": Once(),
+        "commits": {"pg-a": 100, "pg-b": 0},
+        "handover_ms": None,
+        "left_off": (),
+        "after_healing": {"client-1": SERVED, "app-a": SERVED},
     }
 )
+ALONE = [write("pg-a", 0), write("pg-a", 20)]
 HANDOVER = [write("pg-a", 0), write("pg-a", 20), write("pg-b", 500), write("pg-b", 520)]
 
 
-def faults(row: CheckedRow, drill: Drill = DRILL, story: list[Attempt] | None = None) -> tuple[str, ...]:
+def faults(
+    row: CheckedRow, scenario: Scenario = DRILL, story: list[Attempt] | None = None
+) -> tuple[str, ...]:
     seen = fold_writability([read_record(record_of(HANDOVER if story is None else story))])
-    return find_faults(row, drill, seen, WATCH_S)
+    return find_faults(row, scenario, seen)
 
 
 def test_a_drill_in_which_one_node_followed_the_other_holds() -> None:
@@ -60,8 +71,10 @@ def test_a_drill_in_which_one_node_followed_the_other_holds() -> None:
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"promotions": Promotions(units=2, requests=1)}, "promotions"),
-        ({"promotions": Promotions(units=1, requests=2)}, "promotions"),
+        ({"once": Once(promotions=2, requests=1)}, "was done: promotions=2"),
+        ({"once": Once(promotions=1, requests=2)}, "requests=2"),
+        ({"once": Once(promotions=1, requests=1, copies=1)}, "copies=1"),
+        ({"left_off": ()}, "left off by their fences: none"),
         (
             {"after_healing": {"client-1": Watched(tried=100, committed=0)}},
             "not enough was tried from client-1",
@@ -77,6 +90,7 @@ def test_a_drill_in_which_one_node_followed_the_other_holds() -> None:
         ({"exit_codes": (4,)}, "ended with (4,)"),
         ({"exit_codes": (4,), "kills": (IN_A_STEP,), "kills_wanted": True}, "ended with (4,)"),
         ({"kills_wanted": True}, "not killed"),
+        ({"kills_wanted": True, "kills": (LATE,)}, "not killed"),
         ({"verdict": "failed"}, "verdict is failed"),
     ],
     ids=lambda given: given if isinstance(given, str) else "",
@@ -93,17 +107,18 @@ def test_a_drill_that_was_killed_and_came_to_its_end_holds(codes: tuple[int, ...
 
 
 def test_a_kill_after_the_end_of_the_run_counts_only_beside_one_that_hit() -> None:
-    late = IN_A_STEP.model_copy(update={"under_way": ()})
     killed = GOOD.model_copy(update={"kills_wanted": True, "exit_codes": (4,)})
-    assert faults(killed.model_copy(update={"kills": (IN_A_STEP, late)})) == ()
-    (fault,) = faults(killed.model_copy(update={"kills": (late,)}))
-    assert "ended with (4,)" in fault
+    both = killed.model_copy(update={"kills": (IN_A_STEP, LATE)})
+    assert (faults(both), both.missed) == ((), False)
+    late = killed.model_copy(update={"kills": (LATE,)})
+    assert late.missed
+    assert any("ended with (4,)" in fault for fault in faults(late))
 
 
 def test_only_what_was_committed_on_the_old_primary_before_the_fault_counts() -> None:
     watching = Watching(
         session=None,  # type: ignore[arg-type]
-        databases=Databases("pg-a", "pg-b", "15/main"),
+        databases=Databases("pg-a", "pg-b", "15/main", "payments-db", "city-hall"),
         hosts=("client-1", "app-a"),
         watch=None,  # type: ignore[arg-type]
         password="",
@@ -123,13 +138,39 @@ def test_only_what_was_committed_on_the_old_primary_before_the_fault_counts() ->
 
 
 def test_a_stopped_drill_that_nobody_saw_begin_does_not_hold() -> None:
-    stopped = DRILL.model_copy(update={"expect": "stopped-before-promotion"})
-    change = {"promotions": Promotions(), "commits": {"pg-a": 100, "pg-b": 0}, "handover_ms": None}
-    row = GOOD.model_copy(update=change)
-    assert faults(row, stopped, [write("pg-a", 0)]) == ()
-    blind = row.model_copy(update={"before_fault": {"client-1": 0, "app-a": 40}})
-    (fault,) = faults(blind, stopped, [write("pg-a", 0)])
+    assert faults(STOPPED, DARK, ALONE) == ()
+    blind = STOPPED.model_copy(update={"before_fault": {"client-1": 0, "app-a": 40}})
+    (fault,) = faults(blind, DARK, ALONE)
     assert "from client-1 before the fault" in fault
+
+
+def test_a_stopped_drill_whose_primary_nobody_can_write_to_afterwards_does_not_hold() -> None:
+    shut = STOPPED.model_copy(update={"after_healing": {"client-1": SERVED, "app-a": ENOUGH}})
+    (fault,) = faults(shut, DARK, ALONE)
+    assert "nobody at app-a could write" in fault
+
+
+def test_a_stopped_drill_that_was_not_killed_though_it_was_to_be_does_not_hold() -> None:
+    unkilled = STOPPED.model_copy(update={"kills_wanted": True})
+    assert faults(unkilled, DARK, ALONE) == ("the controller was not killed",)
+
+
+def test_a_failover_that_stops_ends_with_the_code_of_a_stop() -> None:
+    failover = Scenario(name="failover-dark-site", kind="failover", expect="no-promotion")
+    stopped = STOPPED.model_copy(update={"verdict": "not promoted", "exit_codes": (5, 5)})
+    assert faults(stopped, failover, ALONE) == ()
+    (fault,) = faults(stopped.model_copy(update={"exit_codes": (0,)}), failover, ALONE)
+    assert "ended with (0,)" in fault
+
+
+def test_a_copy_must_happen_once_and_its_host_take_no_write() -> None:
+    copy = Scenario(name="standby-copy", kind="copy", expect="copy")
+    copied = STOPPED.model_copy(update={"verdict": "copied", "once": Once(copies=1)})
+    assert faults(copied, copy, ALONE) == ()
+    twice = copied.model_copy(update={"once": Once(copies=2), "commits": {"pg-a": 100, "pg-b": 3}})
+    written, again = faults(twice, copy, ALONE)
+    assert "the standby took 3 writes" in written
+    assert "copies=2" in again
 
 
 def test_an_overlap_is_said_with_its_writes() -> None:
@@ -140,8 +181,35 @@ def test_an_overlap_is_said_with_its_writes() -> None:
 
 
 def test_a_promotion_in_a_drill_that_must_stop_before_it_is_a_fault() -> None:
-    stopped = DRILL.model_copy(update={"expect": "stopped-before-promotion"})
-    (fault,) = faults(GOOD, stopped, [write("pg-a", 0)])
-    assert "promotions" in fault
-    nothing = GOOD.model_copy(update={"promotions": Promotions()})
-    assert faults(nothing, stopped, [write("pg-a", 0)]) == ()
+    (fault,) = faults(STOPPED.model_copy(update={"once": Once(promotions=1)}), DARK, ALONE)
+    assert "promotions=1" in fault
+
+
+class Host:
+    """A host whose systemd and PostgreSQL have logged something."""
+
+    def __init__(self, units: list[tuple[str, str]], requests: int) -> None:
+        lines = [json.dumps({"UNIT": unit, "INVOCATION_ID": told}) for unit, told in units]
+        self._units, self._requests = "\n".join([*lines, json.dumps({"MESSAGE": "hello"})]), requests
+
+    def run(self, argv: list[str], **_: object) -> Completed:
+        said = self._units if "journalctl" in argv else f"{self._requests}\n"
+        return Completed(exit_code=0, stdout=said, stderr="")
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ([("mainstay-r-db-promote.service", "1"), ("mainstay-r-db-promote.service", "1")], (1, 0)),
+        ([("mainstay-r-db-promote.service", "1"), ("mainstay-r-db-promote.service", "2")], (2, 0)),
+        ([("mainstay-r-db-promote.service", "1"), ("mainstay-r-db-promote:2.service", "2")], (2, 0)),
+        ([("mainstay-r-db-clone.service", "1"), ("mainstay-other-db-clone.service", "2")], (0, 1)),
+        ([("mainstay-r-db-start.service", "1"), ("ssh.service", "2")], (0, 0)),
+    ],
+    ids=["one, told twice", "started twice", "a second attempt", "another run's", "other work"],
+)
+def test_units_are_counted_by_what_systemd_started(
+    units: list[tuple[str, str]], expected: tuple[int, int]
+) -> None:
+    seen = count_once(Host(units, 1), "r")  # type: ignore[arg-type]
+    assert (seen.promotions, seen.copies, seen.requests) == (*expected, 1)

@@ -108,7 +108,7 @@ def test_an_rpo_of_zero_is_refused_while_replication_is_asynchronous(city: Sessi
 @pytest.fixture
 def rows(city: Session, tmp_path: Path) -> list[DrillRow]:
     restore_disks(city, DISKS)
-    return run_campaign(city, "site-loss-synchronous", 3, results=tmp_path)
+    return run_campaign(city, ["site-loss-synchronous"], 3, results=tmp_path)
 
 
 def test_no_acknowledged_write_is_lost_in_synchronous_drills(rows: list[DrillRow]) -> None:
