@@ -6,6 +6,7 @@ from typing import NamedTuple
 from automation.commands._command import ROOT, progress
 from automation.commands._drill import Prepared, PreparedFailover, finish_drill, leave_report
 from automation.commands._session import Session
+from automation.commands._tabletop import leave_record
 from automation.engine.finished import Finished
 from automation.engine.fold import Folded
 from automation.engine.journal import read_journal
@@ -69,6 +70,8 @@ def conclude(session: Session, finished: Finished) -> int:
         StepFailed, OutcomeUnknown, NotMet, KeyboardInterrupt: it did not end well.
     """
     plan = read_plan(finished.folder)
+    if plan.mode == "tabletop":
+        leave_record(finished.folder)
     if plan.mode == "exercise" and (drill := _drill_of(session, plan)):
         finish_drill(session, drill, finished)
         return 0

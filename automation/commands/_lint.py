@@ -10,11 +10,13 @@ from pydantic import Field
 
 from automation.adapters.ansible import list_inventory
 from automation.commands._command import ROOT
+from automation.commands._lint_plans import lint_plans, lint_tabletops
 from automation.model.base import Model
 from automation.model.catalog import CatalogFiles, read_catalog
 from automation.model.catalog_checks import check_acceptances, check_hosts
 from automation.model.environment import Environment, Inventory, load_environment, state_root
 from automation.model.errors import ConfigError, Problem
+from automation.recovery.planner import City
 from automation.recovery.spec import load_drill, load_plan
 
 _Declared = TypeVar("_Declared")
@@ -36,7 +38,9 @@ class LintReport(Model):
     files: int
     services: int
     problems: tuple[Fault, ...]
-    notes: tuple[Fault, ...] = Field(description="what the calendar made due; no fault of a file")
+    notes: tuple[Fault, ...] = Field(
+        description="what the calendar made due, what is worth a look; no fault of a file"
+    )
 
 
 def lint_environment(name: str, today: date) -> LintReport:
@@ -53,16 +57,22 @@ def lint_environment(name: str, today: date) -> LintReport:
     problems += files.in_order((*files.problems, *_hosts(files, inventory)))
     plans = sorted((ROOT / "drtests/plans").glob("*.yml"))
     drills = sorted((ROOT / "drtests/drills").glob("*.yml"))
-    for path in plans:
-        _read(problems, path, load_plan, path.stem)
+    read = {path.stem: _read(problems, path, load_plan, path.stem) for path in plans}
     for path in drills:
         _read(problems, path, load_drill, path.stem)
+    notes = list(files.locate(check_acceptances(files.catalog.services, today)))
+    tabletops, faults = lint_tabletops()
+    problems += faults
+    if environment and inventory and not files.problems and not _hosts(files, inventory):
+        city = City(environment, inventory, files.catalog, {})
+        wrong, worth_a_look = lint_plans(city, {stem: plan for stem, plan in read.items() if plan}, today)
+        problems, notes = [*problems, *wrong], [*notes, *worth_a_look]
     return LintReport(
         environment=name,
-        files=1 + len(files.documents) + len(plans) + len(drills),
+        files=1 + len(files.documents) + len(plans) + len(drills) + tabletops,
         services=len(files.catalog.services),
         problems=_faults(problems),
-        notes=_faults(files.locate(check_acceptances(files.catalog.services, today))),
+        notes=_faults(notes),
     )
 
 

@@ -1,7 +1,6 @@
 """Looking whether the failover of a site would work now: shared by dr and its checks."""
 
-from automation.commands._command import ROOT
-from automation.commands._drill import check_hosts
+from automation.commands._drill import check_hosts, plan_for
 from automation.commands._observations import keep_position
 from automation.commands._session import Session
 from automation.engine.journal import read_journal
@@ -12,7 +11,6 @@ from automation.model.plan import Plan
 from automation.model.records import StepEnded
 from automation.recovery.planner import City
 from automation.recovery.readiness import Readiness, Watched, compile_readiness, fold_readiness, watch
-from automation.recovery.spec import load_plan
 
 
 def prepare_readiness(session: Session, plan: str, site: str) -> tuple[Watched, Plan]:
@@ -24,7 +22,7 @@ def prepare_readiness(session: Session, plan: str, site: str) -> tuple[Watched, 
     catalog = load_catalog(session.environment.folder / "services.yml")
     check_hosts(catalog, session)
     city = City(session.environment, session.inventory, catalog, {})
-    watched = watch(plan, load_plan(ROOT, plan), city, site)
+    watched = watch(plan, plan_for(session, plan), city, site)
     return watched, compile_readiness(watched)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from automation.model.actions import Action, RunPlaybook
-from automation.model.catalog import Playbooks, PostgresqlStandby, Service, Vendor
+from automation.model.catalog import Playbooks, PostgresqlStandby, Service
 from automation.model.errors import ConfigError, PreflightError
 from automation.recovery.failover import compile_walkthrough
 from automation.recovery.freezes import FARTHEST, frozen
@@ -70,13 +70,10 @@ def _words(name: str, recovery: RecoveryPlan, city: City, facts: Facts) -> Itera
     if len({role.strip() for role in recovery.overrides} - {""}) < 2:
         yield _error("two-roles", name, "one role would sign for both", ("overrides",), "name two roles")
     if city.environment.kind != "lab" and recovery.rule("failover") is None:
-        yield _error(
-            "approvals",
-            name,
-            f"a failover of {city.environment.name}, which is no lab, asks nobody",
-            ("approvals",),
-            "approvals: {failover: [ROLE]}",
-        )
+        here = city.environment.name
+        message = f"a failover of {here}, which is no lab, asks nobody and is refused"
+        severity: Severity = "error" if here in recovery.environments else "warning"
+        yield _finding(severity, "approvals", name, message, ("approvals",), "approvals: {failover: [ROLE]}")
 
 
 def _choice(recovery: RecoveryPlan, city: City) -> Iterator[LintFinding]:
@@ -132,8 +129,6 @@ def _service(
     name: str, services: Mapping[str, Service], chosen: tuple[str, ...], facts: Facts
 ) -> Iterator[LintFinding]:
     service = services[name]
-    if isinstance(service.strategy, Vendor):
-        yield from _accepted(name, service.strategy, facts)
     if isinstance(service.strategy, Playbooks):
         yield from _verbs(name, service.strategy, facts)
     for other in service.depends_on:
@@ -162,14 +157,6 @@ def _fences(chosen: tuple[str, ...], city: City) -> Iterator[LintFinding]:
     for provider, names in unfenced.items():
         message = f"cannot be fenced by this version, so a failover of {', '.join(names)} is refused"
         yield _warning("fence", f"provider {provider}", message, "recover them by playbooks that fence")
-
-
-def _accepted(name: str, strategy: Vendor, facts: Facts) -> Iterator[LintFinding]:
-    if strategy.review_by < facts.today:
-        message = f"the risk was accepted by {strategy.accepted_by} until {strategy.review_by}: "
-        yield _warning(
-            "risk-reviewed", name, message + strategy.accepted_risk, "have it accepted anew, or not"
-        )
 
 
 def _verbs(name: str, strategy: Playbooks, facts: Facts) -> Iterator[LintFinding]:

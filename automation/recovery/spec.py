@@ -129,7 +129,7 @@ class Freeze(Model):
     def _is_a_zone(cls, name: str) -> str:
         try:
             return ZoneInfo(name).key
-        except (OSError, ValueError) as exc:
+        except (KeyError, OSError, ValueError) as exc:
             raise ValueError(f"{name!r} is not a time zone; write for example America/Chicago") from exc
 
 
