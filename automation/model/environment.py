@@ -77,7 +77,7 @@ class Environment(Model):
     def _is_a_zone(cls, name: str) -> str:
         try:
             return ZoneInfo(name).key if name else ""
-        except (OSError, ValueError) as exc:
+        except (KeyError, OSError, ValueError) as exc:
             raise ValueError(f"{name!r} is not a time zone; write for example America/Chicago") from exc
 
     @model_validator(mode="after")

@@ -150,10 +150,14 @@ def _refused(path: Path, line: int, message: str) -> Document:
 
 def _read_bytes(path: Path) -> bytes:
     """Read a whole regular file: a pipe or a device could go on for ever."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(0, "is no regular file")
-        data = file.read(MAX_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise OSError(0, f"is larger than {MAX_BYTES // 2**20} MiB")
     return data
@@ -181,8 +185,7 @@ class _Reader:
         try:
             return self._document()
         except yaml.YAMLError as exc:
-            mark = getattr(exc, "problem_mark", None)
-            self.fault(mark.line + 1 if mark else 1, _syntax(exc))
+            self.fault(*_syntax(exc))
         except _Stop:
             pass
         return None
@@ -310,7 +313,14 @@ class _Reader:
         raise _Stop
 
 
-def _syntax(exc: yaml.YAMLError) -> str:
+def _syntax(exc: yaml.YAMLError) -> tuple[int, str]:
+    """Give the line to look at and what is wrong there: for a quote or bracket, where it was opened."""
     said = getattr(exc, "problem", None) or "cannot be read"
     advice = next((act for words, act in _ADVICE.items() if words in said), "mend it here or just above")
-    return f"YAML syntax: {said}; {advice}"
+    message = f"YAML syntax: {said}; {advice}"
+    noticed = getattr(exc, "problem_mark", None)
+    line = noticed.line + 1 if noticed else 1
+    opened = getattr(exc, "context_mark", None)
+    if opened and any(words in (getattr(exc, "context", None) or "") for words in ("quoted", "flow")):
+        return opened.line + 1, f"{message} (noticed in line {line})"
+    return line, message

@@ -116,6 +116,7 @@ def _walk(model: Any, loc: Where) -> tuple[Where, tuple[str, ...], str]:
     here: Any = model
     path: list[str | int] = []
     fields: dict[str, FieldInfo] = {}
+    field: FieldInfo | None = None
     for part in loc:
         here = _plain(here)
         if get_origin(here) in (Union, UnionType):
@@ -125,9 +126,9 @@ def _walk(model: Any, loc: Where) -> tuple[Where, tuple[str, ...], str]:
         if part == "[key]":
             continue
         fields = _fields(here)
+        field = fields.get(str(part), field)
         path.append(part)
         here = fields[part].annotation if part in fields else _child(here, part)
-    field = fields.get(str(path[-1])) if path else None
     described = f" ({field.description})" if field and field.description else ""
     return tuple(path), tuple(fields), described
 

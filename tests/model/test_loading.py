@@ -8,11 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automation.model.base import Model, format_duration, parse_duration_s
-from automation.model.catalog import Catalog
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Sample(Model):
@@ -87,32 +84,3 @@ def test_a_doubtful_duration_is_refused(words: str) -> None:
 )
 def test_durations_are_printed_as_people_say_them(seconds: float, words: str) -> None:
     assert format_duration(seconds) == words
-
-
-def replaced(old: str, new: str) -> str:
-    text = (REPOSITORY / "inventories/lab/services.yml").read_text()
-    assert old in text
-    return text.replace(old, new)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        pytest.param("depends_on: [payments-db]", "depends_on: [payroll]", "payroll", id="unknown service"),
-        pytest.param(
-            "depends_on: [payments-db]", "depends_on: [payments]", "depend on each other", id="cycle"
-        ),
-        pytest.param("primary: city-hall", "primary: eoc", "loses both", id="one site"),
-        pytest.param("recovery: eoc", "recovery: moon", "no host at site moon", id="unknown site"),
-        pytest.param("endpoint: web, path", "endpoint: wbe, path", "wbe", id="unknown endpoint"),
-        pytest.param("rto: 1 min", "rto: 1m", "not a duration", id="bad duration"),
-        pytest.param("max_lag: 16 MiB", "max_lag: 16 MB", "not a size", id="bad size"),
-    ],
-)
-def test_a_catalog_that_does_not_hang_together_is_refused(
-    tmp_path: Path, old: str, new: str, words: str
-) -> None:
-    path = tmp_path / "services.yml"
-    path.write_text(replaced(old, new))
-    with pytest.raises(ConfigError, match=words):
-        load_model(path, Catalog)
