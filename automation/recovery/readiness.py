@@ -1,6 +1,7 @@
 """Compile and judge readiness: would the failover of a site work now? Reads only. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Literal, NamedTuple
 
 from automation.model.actions import (
@@ -11,7 +12,7 @@ from automation.model.actions import (
     LookAtServer,
 )
 from automation.model.base import Model, format_duration
-from automation.model.catalog import PostgresqlStandby, Service
+from automation.model.catalog import PostgresqlStandby, Service, Vendor
 from automation.model.environment import SecretRef
 from automation.model.evidence import (
     DnsRecord,
@@ -26,7 +27,7 @@ from automation.model.plan import Plan, Step
 from automation.model.records import Event, RunOpened, StepEnded
 from automation.recovery.lag import format_limit, judge_lag
 from automation.recovery.names import find_behind
-from automation.recovery.planner import City, affected_services, hosts_of_recovery
+from automation.recovery.planner import City, affected_services, hosts_of_recovery, recovery_site
 from automation.recovery.spec import Failover, RecoveryPlan
 
 LEAST_FREE_BYTES = 1 << 30
@@ -112,7 +113,11 @@ def fold_readiness(watched: Watched, plan: Plan, events: Sequence[Event]) -> Rea
         environment=opened.environment,
         site=watched.site,
         plan=watched.plan,
-        findings=(*findings, _control_node(watched, opened.node)),
+        findings=(
+            *findings,
+            *_acceptances(watched, events[0].at.date()),
+            _control_node(watched, opened.node),
+        ),
     )
 
 
@@ -160,7 +165,7 @@ def _hosts(watched: Watched) -> Iterator[Step]:
         yield Step(
             id=f"host/{host}", run=LookAtHost(host=host, folder=folder), why="recovery needs it and its room"
         )
-    recovery = next(iter(watched.services.values())).recovery
+    recovery = recovery_site(watched.services)
     beside = watched.city.catalog.sites[recovery].dns_server
     reach = tuple(f"{inventory.server(host).address}:{SSH_PORT}" for host in hosts)
     yield Step(
@@ -325,6 +330,19 @@ def _judge_secrets(seen: SecretsSeen) -> Iterator[Finding]:
         yield _is("secret", name, "can be read here")
     for name, reason in seen.unreadable.items():
         yield _not("secret", name, reason, _ACTS["secrets"])
+
+
+def _acceptances(watched: Watched, today: date) -> Iterator[Finding]:
+    """A service that nothing of ours recovers is ready as long as somebody bears that."""
+    for name, service in watched.services.items():
+        strategy = service.strategy
+        if isinstance(strategy, Vendor):
+            seen = f"{strategy.accepted_by} bears it until {strategy.review_by}: {strategy.accepted_risk}"
+            if strategy.review_by < today:
+                act = f"let {strategy.accepted_by} look at the risk, then set a new review_by in the catalog"
+                yield _not("accepted risk", name, seen, act)
+            else:
+                yield _is("accepted risk", name, seen)
 
 
 def _control_node(watched: Watched, node: str) -> Finding:
