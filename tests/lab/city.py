@@ -124,8 +124,8 @@ class City:
         question = f"select count(*) from payments where reference = '{reference}'"
         return self.sql(host, question, database="payments") == "1"
 
-    def point(self, name: str, host: str) -> None:
-        """Point a name at a host, on both DNS servers."""
+    def point(self, name: str, host: str, *servers: str, stamp: str = "") -> None:
+        """Point a name at a host by hand, on both DNS servers or on those given, with a stamp of our own."""
         secret = (self.state / "secrets/tsig_key").read_text().strip()
         address = self.inventory.server(host).address
         lines = (
@@ -133,9 +133,11 @@ class City:
             f"key hmac-sha256:mainstay {secret}",
             f"update delete {name}.city.lab. A",
             f"update add {name}.city.lab. 5 A {address}",
+            *((f"update delete _moved.{name}.city.lab. TXT",) if stamp else ()),
+            *((f'update add _moved.{name}.city.lab. 5 TXT "{stamp}"',) if stamp else ()),
             "send",
         )
-        for server in ("dns-a", "dns-b"):
+        for server in servers or ("dns-a", "dns-b"):
             self.root(server, "nsupdate", stdin="\n".join(lines) + "\n")
 
     def resolve(self, name: str, vantage: str) -> str:

@@ -10,8 +10,13 @@ from collections.abc import Iterator
 import pytest
 
 from automation.adapters import nspawn
+from automation.adapters.dns import observe_moves, reconcile_server, swap_address
 from automation.adapters.ssh import await_ready
-from automation.model.actions import AwaitReady, PowerOffServer
+from automation.model.actions import AwaitReady, PowerOffServer, ReconcileServer, SwapAddress
+from automation.model.errors import AdapterError
+from automation.model.moves import Move, Stamp
+from automation.model.records import Outcome
+from tests.lab.checkout import until
 from tests.lab.city import City, port_is_open
 
 CLUSTER = "postgresql@15-main.service"
@@ -75,6 +80,122 @@ def test_no_secret_can_be_read_by_other_users_of_a_host(city: City) -> None:
         ("dns-a", "/etc/bind/update.key"),
     ):
         assert city.connections.remote(host).run(["cat", path]).exit_code != 0
+
+
+# --- names that are moved -------------------------------------------------------------------------
+
+BOTH = ("dns-a", "dns-b")
+
+
+def move(city: City, host: str, *servers: str) -> None:
+    """Move the name pay to an application server, as a failover that reaches these name servers does."""
+    other = "app-b" if host == "app-a" else "app-a"
+    old, new = city.inventory.server(other).address, city.inventory.server(host).address
+    swap = SwapAddress(name="pay.city.lab", old=old, new=new, servers=servers, required=servers)
+    assert swap_address(swap, city.context).changed
+
+
+def told(city: City, server: str) -> Move:
+    return observe_moves(server, city.context)["pay.city.lab"]
+
+
+def reconcile(city: City, server: str = "dns-a") -> Outcome:
+    sources = tuple(other for other in BOTH if other != server)
+    return reconcile_server(ReconcileServer(server=server, sources=sources), city.context)
+
+
+def life_of(city: City, unit: str = "named") -> str:
+    """What differs from one start of a unit to the next."""
+    return city.root("dns-a", "systemctl", "show", "--property=InvocationID", "--value", unit)
+
+
+def serial(city: City) -> str:
+    return city.root("dns-a", "dig", "+short", "@127.0.0.1", "city.lab", "SOA")
+
+
+def test_a_move_that_reached_all_servers_leaves_nothing_to_reconcile(city: City) -> None:
+    move(city, "app-b", *BOTH)
+    assert told(city, "dns-a") == told(city, "dns-b")
+    before = serial(city)
+    assert not reconcile(city).changed
+    assert not reconcile(city, "dns-b").changed
+    assert serial(city) == before
+
+
+@pytest.fixture
+def unguarded(city: City) -> Iterator[None]:
+    """The guard of dns-a looks away; it would take a move by itself within seconds."""
+    city.root("dns-a", "systemctl", "stop", "dns-guard")
+    yield
+    city.root("dns-a", "systemctl", "start", "named", "dns-guard")
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_a_server_that_missed_a_move_takes_it_without_a_moment_of_silence_and_once(city: City) -> None:
+    move(city, "app-a", "dns-b")
+    assert told(city, "dns-a") != told(city, "dns-b")
+    life = life_of(city)
+    outcome = reconcile(city)
+    assert (outcome.changed, life_of(city)) == (True, life)
+    assert told(city, "dns-a") == told(city, "dns-b")
+    assert not reconcile(city).changed
+    assert not reconcile(city, "dns-b").changed
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_a_server_that_is_off_takes_a_move_before_it_answers(city: City) -> None:
+    city.root("dns-a", "systemctl", "stop", "named")
+    move(city, "app-b", "dns-b")
+    outcome = reconcile(city)
+    assert outcome.changed
+    assert "it was started" in outcome.summary
+    assert told(city, "dns-a") == told(city, "dns-b")
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_what_a_killed_server_had_only_in_its_journal_is_kept(city: City) -> None:
+    key = (city.state / "secrets/tsig_key").read_text().strip()
+    lines = ("server 127.0.0.1", f"key hmac-sha256:mainstay {key}", "update add own.city.lab. 5 A 10.76.9.9")
+    city.root("dns-a", "nsupdate", stdin="\n".join([*lines, "send", ""]))
+    city.root("dns-a", "systemctl", "mask", "--runtime", "named")
+    city.root("dns-a", "systemctl", "kill", "--signal=KILL", "named")
+    move(city, "app-a", "dns-b")
+    city.root("dns-a", "systemctl", "unmask", "--runtime", "named")
+    city.root("dns-a", "systemctl", "start", "named")
+    assert told(city, "dns-a") == told(city, "dns-b")
+    assert city.root("dns-a", "dig", "+short", "@127.0.0.1", "own.city.lab") == "10.76.9.9"
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_nothing_is_changed_while_another_server_is_silent(city: City) -> None:
+    move(city, "app-b", "dns-b")
+    before = told(city, "dns-a")
+    city.root("dns-b", "systemctl", "stop", "named")
+    with pytest.raises(AdapterError, match=r"dns-b cannot say what was moved.*nothing was changed"):
+        reconcile(city)
+    assert told(city, "dns-a") == before
+    city.root("dns-b", "systemctl", "start", "named")
+    assert reconcile(city).changed
+
+
+@pytest.mark.usefixtures("unguarded")
+def test_an_address_that_somebody_changed_by_hand_is_left_for_a_person(city: City) -> None:
+    city.point("pay", "app-a", "dns-a")
+    with pytest.raises(AdapterError, match=r"pay\.city\.lab: .* changed by hand"):
+        reconcile(city)
+    assert told(city, "dns-a").addresses == (city.inventory.server("app-a").address,)
+    city.point("pay", "app-b", "dns-a")
+    assert not reconcile(city).changed
+
+
+def test_a_move_counts_after_one_that_a_faster_clock_has_stamped(city: City) -> None:
+    last = Stamp(at_ms=9_000_000_000_000, run_id="a-clock-that-is-ahead")
+    city.point("pay", "app-b", *BOTH, stamp=last.text)
+    move(city, "app-a", "dns-b")
+    stamp = told(city, "dns-b").stamp
+    assert stamp is not None
+    assert stamp.order > last.order
+    until(lambda: told(city, "dns-a") == told(city, "dns-b"), "the guard of dns-a takes it by itself")
 
 
 # --- the service's promises -----------------------------------------------------------------------
