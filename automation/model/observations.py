@@ -60,4 +60,5 @@ class ObservedLab(Model):
     missing_keys: tuple[str, ...]
     servers: Mapping[str, ObservedServer]
     failed_sites: tuple[str, ...] = ()
+    cut_sites: tuple[str, ...] = Field(default=(), description="their hosts cannot be reached from here")
     dark_sites: tuple[str, ...] = Field(default=(), description="their management does not answer")

@@ -40,6 +40,9 @@ def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedL
             continue
         elif server.site in seen.dark_sites:
             left_alone[server.name] = f"the management of site {server.site} is silent: lab.heal returns it"
+        elif server.site in seen.cut_sites:
+            left_alone[server.name] = f"site {server.site} is cut off: it is started and cannot be seen"
+            steps += _bring_up(server, known is None, needs)[:1]
         else:
             steps += _bring_up(server, known is None, needs)
     plan = Plan(name="provision", environment=environment.name, mode="apply", steps=tuple(steps))

@@ -35,6 +35,8 @@ from automation.model.actions import (
 )
 from automation.model.errors import AdapterError
 from automation.model.evidence import Fault, ServerState
+from automation.model.observations import ObservedLab
+from automation.provisioning.planner import plan_servers
 from tests.lab.small import SERVERS, Small, until
 
 PG_A, PG_B, APP_A, CLIENT = SERVERS["pg-a"], SERVERS["pg-b"], SERVERS["app-a"], SERVERS["client-1"]
@@ -178,6 +180,31 @@ def test_a_dark_site_can_neither_be_seen_nor_fenced(city: Small) -> None:
     seen = nspawn.look_at_server(LookAtServer(host="pg-a"), city).evidence
     assert isinstance(seen, ServerState)
     assert (seen.power, seen.network) == ("on", "connected")
+
+
+def test_a_dark_site_stays_dark_under_a_new_supervisor_and_is_left_alone(city: Small) -> None:
+    nspawn.darken_site(DarkenSite(site="city-hall"), city)
+    city.kill_supervisor(0)
+    seen = look(city)
+    assert (seen.running, seen.dark_sites, seen.cut_sites) == (False, ("city-hall",), ("city-hall",))
+    wanted = plan_servers(city.environment, city.inventory, seen)
+    assert sorted(wanted.left_alone) == ["app-a", "pg-a"]
+    nspawn.start_lab(StartLab(), city)
+    starts = [step.run for step in wanted.plan.steps if isinstance(step.run, StartServer)]
+    assert sorted(start.host for start in starts) == ["client-1", "pg-b"]
+    for start in starts:
+        nspawn.start_server(start, city)
+    city.await_all("client-1", "pg-b")
+    seen = look(city)
+    assert (seen.running, seen.dark_sites, seen.cut_sites) == (True, ("city-hall",), ("city-hall",))
+    nspawn.rejoin_site(RejoinSite(site="city-hall"), city)
+    seen = look(city)
+    assert (seen.dark_sites, seen.cut_sites) == ((), ())
+    assert plan_servers(city.environment, city.inventory, seen).left_alone == {}
+
+
+def look(city: Small) -> ObservedLab:
+    return nspawn.observe(city.state, city.images, city.environment, {"debian-12"}, ())
 
 
 # --- fences -------------------------------------------------------------------------------------

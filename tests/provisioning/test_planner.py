@@ -100,3 +100,10 @@ def test_a_host_at_a_site_whose_management_is_silent_is_left_alone(lab: Environm
     assert plan_servers(lab, inventory(), dark.model_copy(update={"servers": {}})).left_alone == {
         "pg-a": wanted.left_alone["pg-a"]
     }, "nor can one be made there"
+
+
+def test_a_host_at_a_site_that_is_cut_off_is_started_and_not_waited_for(lab: Environment) -> None:
+    cut = seen(running=False).model_copy(update={"cut_sites": ("city-hall",)})
+    wanted = plan_servers(lab, inventory(), cut)
+    assert [step.id for step in wanted.plan.steps] == ["lab", "start/pg-a", "start/pg-b", "ready/pg-b"]
+    assert wanted.left_alone == {"pg-a": "site city-hall is cut off: it is started and cannot be seen"}

@@ -65,6 +65,7 @@ def observe(
         servers=status.observed(seen),
         failed_sites=seen.failed_sites,
         dark_sites=seen.dark_sites,
+        cut_sites=seen.cut_sites,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from automation.adapters.nspawn.client import Supervisor
+from automation.adapters.nspawn.supervisor import CONTROL_SITE
 from automation.model.base import Model
 from automation.model.observations import ObservedServer
 
@@ -51,6 +52,7 @@ class LabStatus(Model):
     servers: Mapping[str, LabServer] = {}
     failed_sites: tuple[str, ...] = ()
     dark_sites: tuple[str, ...] = ()
+    cut_sites: tuple[str, ...] = ()
     saved_disks: tuple[str, ...] = ()
 
 
@@ -70,6 +72,7 @@ def read(state: Path, lab_id: str) -> LabStatus:
         servers={name: _server(shown) for name, shown in seen["servers"].items()},
         failed_sites=tuple(name for name, site in sites.items() if site.power == "failed"),
         dark_sites=tuple(name for name, site in sites.items() if site.management == "down"),
+        cut_sites=_cut(seen["wan"]["links"]),
         saved_disks=tuple(seen["saved_disks"]),
     )
 
@@ -110,4 +113,17 @@ def _recorded(lab_id: str, path: Path) -> LabStatus:
         for name, server in record["servers"].items()
     }
     failed, dark = tuple(record["failed_sites"]), tuple(record.get("dark_sites", ()))
-    return LabStatus(lab_id=lab_id, running=False, servers=servers, failed_sites=failed, dark_sites=dark)
+    return LabStatus(
+        lab_id=lab_id,
+        running=False,
+        servers=servers,
+        failed_sites=failed,
+        dark_sites=dark,
+        cut_sites=_cut(record["links"]),
+    )
+
+
+def _cut(links: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
+    """Name the sites that nobody reaches from here; a link that was never touched is not in the record."""
+    ways = (name.partition(">") for name, condition in links.items() if condition.get("up") is False)
+    return tuple(sorted({site for origin, _, site in ways if origin == CONTROL_SITE}))
