@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 from invoke import Context, Exit
 
-from automation.commands import _lint, dr
+from automation.commands import _lint, _lint_plans, dr
 from automation.model.environment import Inventory, Server
 from automation.model.errors import ConfigError
 from automation.model.loading import read_document
@@ -129,6 +129,7 @@ faults:
   - {fault: power-loss, site: hall}
 """,
 }
+TREE |= dict.fromkeys(("drtests/checks/test_it.py", "playbooks/directory.yml"), "")
 HOSTS = {"hall": ("dns-a", "dc-a", "pg-a", "app-a"), "eoc": ("dns-b", "dc-b", "pg-b", "app-b")}
 LEVELS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9))
 
@@ -266,7 +267,8 @@ def city(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for site, hosts in HOSTS.items()
         for host in hosts
     }
-    monkeypatch.setattr(_lint, "ROOT", tmp_path)
+    for module in (_lint, _lint_plans):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(_lint, "list_inventory", lambda sources, state: Inventory(servers=servers))
     monkeypatch.setenv("MAINSTAY_STATE", str(tmp_path / "state"))
     return tmp_path
@@ -404,4 +406,4 @@ def test_the_command_prints_every_problem_and_ends_with_2(
 def test_an_acceptance_that_has_ended_is_a_note_and_no_problem(city: Path) -> None:
     found = _lint.lint_environment("city", date(2028, 1, 1))
     assert found.problems == ()
-    assert [note.key for note in found.notes] == ["services.telephony.strategy.review_by"]
+    assert "services.telephony.strategy.review_by" in [note.key for note in found.notes]
