@@ -4,98 +4,33 @@ The values that are looked for are the lab's real ones. A sampler that finds not
 each way of looking is first shown to find what was planted.
 """
 
-import base64
+import secrets as randomly
 import subprocess
+import sys
+import tempfile
 import time
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
 from automation.commands._drill import prepare_drill
 from automation.commands._session import Session
 from automation.model.actions import RunChecks
-from automation.model.environment import state_root
 from automation.model.plan import Plan
 from tests.lab.city import City
+from tests.lab.secrecy import (
+    ProcessWatch,
+    Secrets,
+    SuiteWatch,
+    find_states,
+    list_files,
+    read_journals,
+    search,
+)
 
-SAMPLE_S = 0.05
-# Where secrets are at home: the files made for them, and the disks of the hosts that use them.
-# A lab that is being removed is renamed first.
-AT_HOME = ("secrets/", "ssh/", "lab/hosts/", "lab/saved/", ".lab-")
-
-
-class Secrets:
-    """The real values of a state folder, in each spelling that a program may give them."""
-
-    def __init__(self, state: Path) -> None:
-        self.values = {f"secrets/{p.name}": p.read_text().strip() for p in (state / "secrets").iterdir()}
-        for key in (p for p in (state / "ssh").iterdir() if p.suffix != ".pub"):
-            body = [line for line in key.read_text().splitlines() if not line.startswith("-----")]
-            self.values |= {f"ssh/{key.name}, line {n}": line for n, line in enumerate(body[1:-1], start=2)}
-        self.spellings = {
-            spelling.encode(): name
-            for name, value in self.values.items()
-            for spelling in (
-                value,
-                urllib.parse.quote(value, safe=""),
-                base64.b64encode(value.encode()).decode().rstrip("="),
-                value.replace("/", "\\/"),
-            )
-        }
-
-    def within(self, content: bytes) -> set[str]:
-        return {name for spelling, name in self.spellings.items() if spelling in content}
-
-
-def search(state: Path, secrets: Secrets) -> dict[str, set[str]]:
-    """Every file of a state folder in which a secret stands, except where it is at home."""
-    found = {}
-    for path in sorted(state.rglob("*")):
-        name = path.relative_to(state).as_posix()
-        at_home = name.startswith(AT_HOME) and path.name != "console.log"
-        if path.is_file() and not path.is_symlink() and not at_home:
-            found[name] = secrets.within(path.read_bytes())
-    return {name: names for name, names in found.items() if names}
-
-
-class Sampler:
-    """Reads all process lists of this machine, those inside its containers too, every 50 ms."""
-
-    def __init__(self, secrets: Secrets) -> None:
-        self._secrets = secrets
-        self._over = Event()
-        self._thread = Thread(target=self._carry, daemon=True)
-        self._seen: set[bytes] = set()
-        self.samples = 0
-        self.found: dict[str, set[str]] = {}
-
-    def __enter__(self) -> "Sampler":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    @property
-    def programs(self) -> set[str]:
-        return {Path(words.split(b"\0")[0].decode(errors="replace")).name for words in self._seen}
-
-    def _carry(self) -> None:
-        while not self._over.wait(SAMPLE_S):
-            self.samples += 1
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    words = path.read_bytes()
-                except OSError:
-                    continue  # it ended meanwhile
-                if words not in self._seen:
-                    self._seen.add(words)
-                    if names := self._secrets.within(words):
-                        self.found[words.replace(b"\0", b" ").decode(errors="replace")[:60]] = names
+CLOSE_S = 0.02
+SHOWS_ITSELF = "import sys, time; time.sleep(0.4)"
 
 
 @pytest.fixture(scope="module")
@@ -138,44 +73,99 @@ def without_checks(plan: Plan) -> Plan:
 
     kept = (step for step in plan.steps if step.id not in gone)
     steps = tuple(s.model_copy(update={"needs": instead(s.needs), "after": instead(s.after)}) for s in kept)
-    return plan.model_copy(update={"steps": steps})
+    fields = {name: getattr(plan, name) for name in Plan.model_fields}
+    return Plan.model_validate({**fields, "steps": steps})
+
+
+@pytest.fixture
+def planted() -> Iterator[Path]:
+    """The state folder of a lab that never was, where the suite does not look."""
+    with tempfile.TemporaryDirectory(prefix="mainstay-planted-") as folder:
+        state = Path(folder) / "never"
+        (state / "secrets").mkdir(parents=True)
+        (state / "secrets/tsig_key").write_text(randomly.token_urlsafe(30) + "/+\n")
+        (state / "ssh").mkdir()
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(state / "ssh/id_ed25519")]
+        subprocess.run(argv, check=True)
+        yield state
 
 
 @pytest.mark.parametrize("spelling", range(4), ids=["plain", "in a URL", "in base64", "in JSON"])
-def test_a_planted_secret_is_found_on_the_disk(spelling: int, secrets: Secrets, tmp_path: Path) -> None:
-    name = "secrets/tsig_key"
-    planted = [s for s, n in secrets.spellings.items() if n == name]
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs/journal.jsonl").write_bytes(b"{" + planted[min(spelling, len(planted) - 1)] + b"}")
-    assert search(tmp_path, secrets) == {"runs/journal.jsonl": {name}}
+@pytest.mark.parametrize(
+    "place", ["runs/1/journal.jsonl", "lab/labd.log", "lab/hosts/pg-a/upper/var/log/postgresql/p.log"]
+)
+def test_a_planted_secret_is_found_on_the_disk(spelling: int, place: str, planted: Path) -> None:
+    secrets = Secrets(planted)
+    content = [spelled for spelled, name in secrets.spellings.items() if name == "secrets/tsig_key"]
+    (planted / place).parent.mkdir(parents=True)
+    (planted / place).write_bytes(b"{" + content[spelling] + b"}")
+    assert search(planted, secrets) == {place: {"secrets/tsig_key"}}
 
 
-@pytest.mark.parametrize("name", ["secrets/replication_password", "ssh/id_ed25519, line 3"])
-def test_a_planted_secret_is_found_in_the_process_list(name: str, secrets: Secrets) -> None:
-    with Sampler(secrets) as sampler:
-        subprocess.run(["sh", "-c", "sleep 0.3", secrets.values[name]], check=True)
-    assert set().union(*sampler.found.values()) == {name}
+@pytest.mark.parametrize("name", ["secrets/tsig_key", "ssh/id_ed25519, line 3"])
+def test_a_planted_secret_is_found_in_the_process_list(name: str, planted: Path) -> None:
+    secrets = Secrets(planted)
+    with ProcessWatch(CLOSE_S) as watch:
+        subprocess.run([sys.executable, "-c", SHOWS_ITSELF, secrets.values[name]], check=True)
+    assert set().union(*watch.found(secrets).values()) == {name}
 
 
-def test_a_secret_in_the_process_list_of_a_container_is_found(city: City, secrets: Secrets) -> None:
-    with Sampler(secrets) as sampler:
-        city.root("pg-a", "sh", "-c", "sleep 0.3", secrets.values["secrets/tsig_key"])
-    assert {"secrets/tsig_key"} in sampler.found.values()
+def test_a_planted_secret_is_found_in_an_environment(planted: Path) -> None:
+    secrets = Secrets(planted)
+    with ProcessWatch(CLOSE_S) as watch:
+        environ = {"PGPASSWORD": secrets.values["secrets/tsig_key"]}
+        subprocess.run([sys.executable, "-c", SHOWS_ITSELF], check=True, env=environ)
+    assert watch.found(secrets) == {"environment: PGPASSWORD": {"secrets/tsig_key"}}
+
+
+def test_a_secret_in_the_process_list_and_in_the_journal_of_a_host_is_found(
+    city: City, planted: Path
+) -> None:
+    secrets = Secrets(planted)
+    with ProcessWatch(CLOSE_S) as watch:
+        city.root("pg-a", "sh", "-c", "sleep 0.4", secrets.values["secrets/tsig_key"])  # sudo logs it
+    assert {"secrets/tsig_key"} in watch.found(secrets).values()
+    assert secrets.within(read_journals(city.state)["pg-a"]) == {"secrets/tsig_key"}
+
+
+def test_the_watch_of_a_suite_finds_by_itself_what_a_lab_let_be_seen(planted: Path) -> None:
+    with SuiteWatch(lambda: [planted.parent]) as watch:
+        (planted / "runs/1").mkdir(parents=True)
+        secret = Secrets(planted).values["secrets/tsig_key"]
+        (planted / "runs/1/plan.json").write_text(f'{{"password": "{secret}"}}')
+        subprocess.run([sys.executable, "-c", SHOWS_ITSELF, secret], check=True)
+        watch.look()
+        (planted / "runs/1/plan.json").unlink()
+        (planted / "secrets/tsig_key").write_text("another one, made anew\n")
+        watch.look()
+    assert watch.in_files == {"never/runs/1/plan.json": {"secrets/tsig_key"}}
+    assert set().union(*watch.in_processes().values()) == {"never/secrets/tsig_key"}
+
+
+def test_the_labs_of_this_suite_are_found_by_their_keys(
+    city: City, suite_watch: SuiteWatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert city.state in set(find_states([tmp_path_factory.getbasetemp()]))
+    suite_watch.look()
+    assert "secrets/replication_password" in suite_watch.labs[city.state].values
+    hosts = {path.parts[-2] for path in list_files(city.state) if path.name == "console.log"}
+    assert hosts == set(city.inventory.servers)
+    assert set(read_journals(city.state)) == hosts
 
 
 def test_converge_and_drill_show_no_secret_to_a_process_list(
     city: City, session: Session, secrets: Secrets
 ) -> None:
-    with Sampler(secrets) as sampler:
+    with ProcessWatch(CLOSE_S) as watch:
         began = time.monotonic()
         assert city.converge() > 0
         plan = without_checks(prepare_drill(session, "site-loss").plan)
         finished = session.run(plan, narrate=lambda event: None)
         took_s = time.monotonic() - began
     assert finished.closed.status == "succeeded", finished.failures
-    assert sampler.found == {}
-    assert {"ansible-playbook", "psql", "postgres"} & sampler.programs, sampler.programs
-    assert sampler.samples > took_s, "fewer than one sample a second looks at nothing"
+    assert watch.found(secrets) == {}
+    assert {"ansible-playbook", "psql", "postgres"} & watch.programs, watch.programs
+    assert watch.samples > took_s, "fewer than one sample a second looks at nothing"
 
 
 def test_after_converge_and_drill_no_secret_is_on_the_disk(city: City, secrets: Secrets) -> None:
@@ -185,18 +175,8 @@ def test_after_converge_and_drill_no_secret_is_on_the_disk(city: City, secrets: 
 
 
 def test_no_host_logged_a_secret(city: City, secrets: Secrets) -> None:
-    """What sudo and Ansible log on a host; the journals of the fenced site are on its disks."""
-    said = {
-        host: city.root(host, "journalctl", "--no-pager", "-o", "cat").encode()
-        for host in ("pg-b", "app-b", "dns-b", "client-1")  # the test's own planted one went to pg-a
-    }
+    """What sudo, Ansible and all programs log on a host that runs; the primary site has no power any more."""
+    said = read_journals(city.state)
+    assert {"pg-b", "app-b", "dns-b", "client-1"} <= set(said)
     assert all(len(lines.splitlines()) > 50 for lines in said.values())
     assert {host: secrets.within(lines) for host, lines in said.items()} == {host: set() for host in said}
-
-
-def test_the_state_that_the_suite_leaves_behind_holds_no_secret() -> None:
-    """The lab environment's own state, after all drills that were run in it."""
-    state = state_root() / "lab"
-    if not list(state.glob("runs/*/journal.jsonl")):
-        pytest.skip("no run of the lab environment has been made on this machine")
-    assert search(state, Secrets(state)) == {}
