@@ -20,7 +20,10 @@ ApprovalKind = Literal["run", "gate", "override"]
 class ApprovalSettings(Model):
     """Where an environment keeps who may approve; a file of root's, outside the checkout."""
 
-    allowed_signers: Path = Path("/etc/mainstay/allowed_signers")
+    allowed_signers: Path = Field(
+        default=Path("/etc/mainstay/allowed_signers"),
+        description="file of root's, outside the checkout, in OpenSSH's form",
+    )
     authorise: Mapping[str, str] = Field(
         default_factory=dict,
         description="job to the role that may let it run with nobody watching; others need a person",

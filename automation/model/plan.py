@@ -32,15 +32,15 @@ OnFailure = Literal["pause", "halt", "continue"]
 class Gate(Model):
     """A question that a person must answer with yes before a step starts."""
 
-    role: str
-    ask: str
+    role: str = Field(description="who answers")
+    ask: str = Field(description="the question, to be answered with yes")
 
 
 class Limits(Model):
     """How many steps may run at the same time; nothing else holds a ready step back."""
 
-    total: int = Field(default=32, ge=1)
-    per_host: int = Field(default=4, ge=1)
+    total: int = Field(default=32, ge=1, description="steps at the same time, in all")
+    per_host: int = Field(default=4, ge=1, description="steps at the same time, on one host")
     per_provider: Mapping[str, int] = Field(
         default_factory=dict, description="nspawn, aws, ...: its own limit"
     )

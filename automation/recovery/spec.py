@@ -25,10 +25,16 @@ Roles = Annotated[tuple[str, ...], Field(min_length=1, description="one person f
 class PlanApprovals(Model):
     """Whose signatures a run by this plan needs before it starts, mode by mode."""
 
-    failover: Roles | None = None
-    planned_migration: Roles | None = Field(default=None, alias="planned-migration")
-    failback: Roles | None = None
-    test_failover: Roles | None = Field(default=None, alias="test-failover")
+    failover: Roles | None = Field(
+        default=None, description="roles that sign a real failover, one person each"
+    )
+    planned_migration: Roles | None = Field(
+        default=None, alias="planned-migration", description="roles that sign a planned migration"
+    )
+    failback: Roles | None = Field(default=None, description="roles that sign the way home")
+    test_failover: Roles | None = Field(
+        default=None, alias="test-failover", description="roles that sign a test in isolation"
+    )
     not_requester: bool = Field(default=True, description="who asks for it is none of them")
 
     model_config = Model.model_config | {"populate_by_name": True}
@@ -49,10 +55,27 @@ class PlanApprovals(Model):
 class Cadence(Model):
     """How long each level of exercise may lie back; after that it is overdue."""
 
-    tabletop_s: DurationS = Field(default=365 * _DAY_S, alias="tabletop", gt=0)
-    test_failover_s: DurationS = Field(default=90 * _DAY_S, alias="test-failover", gt=0)
-    failover_s: DurationS = Field(default=365 * _DAY_S, alias="failover", gt=0)
-    readiness_s: DurationS = Field(default=_DAY_S, alias="readiness", gt=0)
+    tabletop_s: DurationS = Field(
+        default=365 * _DAY_S, alias="tabletop", gt=0, description="a tabletop is due again after this: 365 d"
+    )
+    test_failover_s: DurationS = Field(
+        default=90 * _DAY_S,
+        alias="test-failover",
+        gt=0,
+        description="a test failover is due again after this: 90 d",
+    )
+    failover_s: DurationS = Field(
+        default=365 * _DAY_S,
+        alias="failover",
+        gt=0,
+        description="a drill that fails over is due again after this: 365 d",
+    )
+    readiness_s: DurationS = Field(
+        default=_DAY_S,
+        alias="readiness",
+        gt=0,
+        description="a look at readiness is due again after this: 1 d",
+    )
 
 
 class Selection(Model):
@@ -105,24 +128,24 @@ class PlanGate(Model):
     before: str = Field(
         description="a service, a step, or every step of a kind: fence, promote, names", min_length=1
     )
-    role: str
-    ask: str
+    role: str = Field(description="who answers")
+    ask: str = Field(description="the question, to be answered with yes")
     modes: tuple[Mode, ...] = Field(default=(), description="none: every mode")
 
 
 class Freeze(Model):
     """A time in which runs by this plan are refused: payroll, tax day, election night."""
 
-    name: str
+    name: str = Field(description="what goes on then")
     rrule: Rrule = Field(description="when it begins, by the clock of `tz`")
-    duration_s: DurationS = Field(alias="for", gt=0, le=366 * _DAY_S)
+    duration_s: DurationS = Field(alias="for", gt=0, le=366 * _DAY_S, description="how long it lasts: 3 d")
     tz: str = Field(default="UTC", description="time zone: America/Chicago")
     modes: tuple[Mode, ...] = Field(
         default=("exercise", "test-failover", "planned-migration", "failback"),
         min_length=1,
         description="a real failover is refused only where it stands here",
     )
-    reason: str = ""
+    reason: str = Field(default="", description="why nothing may move then")
 
     @field_validator("tz")
     @classmethod
@@ -147,41 +170,53 @@ class PlanLimits(Limits):
 class PlanStep(Model):
     """A step of the plan's own, beside those of the strategies."""
 
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9./-]*$")
-    run: Action
-    why: str
-    service: str | None = None
+    id: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9./-]*$", description="its name: lower case, digits, dots, slashes, dashes"
+    )
+    run: Action = Field(description="the action, by its address")
+    why: str = Field(description="the reason, for people")
+    service: str | None = Field(default=None, description="the service that it belongs to")
     needs: tuple[str, ...] = Field(default=(), description="steps, or services that must be recovered")
     after: tuple[str, ...] = Field(
         default=(), description="the same, order only; absent ones are passed over"
     )
     before: tuple[str, ...] = Field(default=(), description="what waits for it, as with a gate's `before`")
-    gate: Gate | None = None
-    timeout_s: DurationS = Field(default=60.0, alias="timeout", gt=0)
-    on_failure: OnFailure = "pause"
-    undo: Action | None = None
+    gate: Gate | None = Field(default=None, description="a question that is asked before it")
+    timeout_s: DurationS = Field(
+        default=60.0, alias="timeout", gt=0, description="of all attempts together: 1 min"
+    )
+    on_failure: OnFailure = Field(
+        default="pause", description="pause: what needs it waits; halt: nothing new starts; continue: go on"
+    )
+    undo: Action | None = Field(default=None, description="the action that takes it back")
     no_undo: str = Field(default="", description="why it is not taken back, where `undo` is not given")
-    retries: int = Field(default=0, ge=0, le=10)
+    retries: int = Field(default=0, ge=0, le=10, description="of transient errors alone")
     modes: tuple[Mode, ...] = Field(default=(), description="none: every mode")
 
 
 class RecoveryPlan(Model):
     """`drtests/plans/<name>.yml`: which services, the checks that judge them, and who must agree."""
 
-    title: str
+    title: str = Field(description="what the plan is called")
     environments: tuple[str, ...] = Field(default=(), description="those it is written for; none: every one")
-    services: Services
-    checks: tuple[str, ...] = Field(min_length=1)
-    approvals: PlanApprovals | None = None
-    exercise: Cadence = Cadence()
+    services: Services = Field(description="all, a list of names, or tiers and sites")
+    checks: tuple[str, ...] = Field(
+        min_length=1, description="pytest files or folders that judge the recovered services"
+    )
+    approvals: PlanApprovals | None = Field(default=None, description="who must sign, mode by mode")
+    exercise: Cadence = Field(default=Cadence(), description="how often it is exercised")
     overrides: tuple[str, str] = Field(
         default=("dr-coordinator", "service-owner"),
         description="the two roles that sign when lag or a missing fence is accepted",
     )
-    gates: tuple[PlanGate, ...] = ()
-    freezes: tuple[Freeze, ...] = ()
-    limits: PlanLimits = PlanLimits()
-    steps: tuple[PlanStep, ...] = ()
+    gates: tuple[PlanGate, ...] = Field(
+        default=(), description="questions that a person answers before something begins"
+    )
+    freezes: tuple[Freeze, ...] = Field(default=(), description="times in which runs are refused")
+    limits: PlanLimits = Field(
+        default=PlanLimits(), description="how much may run at once, and the most that may be touched"
+    )
+    steps: tuple[PlanStep, ...] = Field(default=(), description="steps of the plan's own")
 
     def rule(self, mode: Mode) -> ApprovalRule | None:
         """Who must sign before a run in a mode; None when nobody must."""
@@ -191,33 +226,33 @@ class RecoveryPlan(Model):
 class PowerLoss(Model):
     """The hosts and the network of a site are gone at once."""
 
-    fault: Literal["power-loss"]
-    site: str
-    wait_s: DurationS = Field(default=0.0, alias="wait")
+    fault: Literal["power-loss"] = Field(description="what breaks")
+    site: str = Field(description="where")
+    wait_s: DurationS = Field(default=0.0, alias="wait", description="time before it")
 
 
 class LinkCut(Model):
     """The WAN between two sites is cut."""
 
-    fault: Literal["link-cut"]
-    between: tuple[str, str]
-    wait_s: DurationS = Field(default=0.0, alias="wait")
+    fault: Literal["link-cut"] = Field(description="what breaks")
+    between: tuple[str, str] = Field(description="the two sites")
+    wait_s: DurationS = Field(default=0.0, alias="wait", description="time before it")
 
 
 class WanPartition(Model):
     """A site is cut off from all others; its hosts run on, its management answers."""
 
-    fault: Literal["wan-partition"]
-    site: str
-    wait_s: DurationS = Field(default=0.0, alias="wait")
+    fault: Literal["wan-partition"] = Field(description="what breaks")
+    site: str = Field(description="where")
+    wait_s: DurationS = Field(default=0.0, alias="wait", description="time before it")
 
 
 class DarkSite(Model):
     """Nothing of a site answers, its management neither; its hosts may run on."""
 
-    fault: Literal["dark-site"]
-    site: str
-    wait_s: DurationS = Field(default=0.0, alias="wait")
+    fault: Literal["dark-site"] = Field(description="what breaks")
+    site: str = Field(description="where")
+    wait_s: DurationS = Field(default=0.0, alias="wait", description="time before it")
 
 
 DrillFault = Annotated[PowerLoss | LinkCut | WanPartition | DarkSite, Field(discriminator="fault")]
@@ -226,24 +261,32 @@ DrillFault = Annotated[PowerLoss | LinkCut | WanPartition | DarkSite, Field(disc
 class Objective(Model):
     """Targets of one service for one drill; what is not given is the catalog's."""
 
-    rto_s: DurationS | None = Field(default=None, alias="rto")
-    rpo_s: DurationS | None = Field(default=None, alias="rpo")
+    rto_s: DurationS | None = Field(
+        default=None, alias="rto", description="recovery time objective in this drill"
+    )
+    rpo_s: DurationS | None = Field(
+        default=None, alias="rpo", description="recovery point objective in this drill"
+    )
 
 
 class Drill(Model):
     """`drtests/drills/<name>.yml`: a plan, in a mode, against faults."""
 
     name: str
-    title: str
-    plan: str
-    mode: Literal["failover", "planned-migration", "failback"]
+    title: str = Field(description="what the drill is called")
+    plan: str = Field(description="a file of drtests/plans, without .yml")
+    mode: Literal["failover", "planned-migration", "failback"] = Field(description="what is exercised")
     site: str = Field(description="the site that is lost, is left, or is come home to")
     faults: tuple[DrillFault, ...] = Field(default=(), description="a failover has one or more, others none")
     pause_s: DurationS = Field(
         default=30.0, alias="pause", gt=0, description="the longest pause announced, where it is planned"
     )
-    objectives: Mapping[str, Objective] = Field(default_factory=dict)
-    expect: Literal["recovered", "stopped-before-promotion"] = "recovered"
+    objectives: Mapping[str, Objective] = Field(
+        default_factory=dict, description="service to its targets in this drill; else the catalog's count"
+    )
+    expect: Literal["recovered", "stopped-before-promotion"] = Field(
+        default="recovered", description="how it must end"
+    )
     detect_after: int = Field(default=3, ge=1, description="failed probes in a row that raise the alarm")
     inspect_old_primary: bool = Field(
         default=False, description="list the writes on the lost primary's disk too (lab only)"

@@ -22,7 +22,7 @@ class InjectLine(Model):
     """Something that happens in the story, whom it reaches, and what they should do."""
 
     at_s: DurationS = Field(alias="at", ge=0, description="on the clock of the story")
-    happens: str
+    happens: str = Field(description="what is read out")
     to: str = Field(description="role that is told")
     expect: str = Field(description="what they should do about it")
     steps: tuple[str, ...] = Field(default=(), description="steps of the plan that this is about")
@@ -32,11 +32,13 @@ class Tabletop(Model):
     """`drtests/tabletops/<name>.yml`: the story of an exercise without servers."""
 
     name: str
-    title: str
+    title: str = Field(description="what the exercise is called")
     objectives: tuple[str, ...] = Field(min_length=1, description="what the exercise is to show")
     players: tuple[str, ...] = Field(min_length=1, description="roles at the table")
     lead: str = Field(default="dr-coordinator", description="role that leads it and writes down what is said")
-    injects: tuple[InjectLine, ...] = Field(min_length=1)
+    injects: tuple[InjectLine, ...] = Field(
+        min_length=1, description="what happens, in the order in which it is read out"
+    )
 
     @model_validator(mode="after")
     def _can_be_told(self) -> "Tabletop":
