@@ -4,6 +4,7 @@ One pair of database servers for the module; the tests stand in the order of wha
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from automation.model.actions import (
     SwapAddress,
 )
 from automation.model.errors import AdapterError
+from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Plan, Step
 from automation.model.records import StepStarted, StepVerified
 from tests.lab.city import City
@@ -166,18 +168,68 @@ def _is_copying(city: City) -> bool:
     return done.exit_code == 0
 
 
-def test_a_primary_that_serves_is_never_copied_over(city: City) -> None:
-    action = CloneStandby(
-        host="pg-a",
-        primary="pg-b",
+OTHER = "7000000000000000001"
+
+
+def promote_wrong(host: str, seen: PostgresqlCluster, **changes: object) -> Promote:
+    action = Promote(
+        host=host,
         cluster="15/main",
-        expect_system_identifier=identity(city, "pg-b"),
+        expect_system_identifier=seen.system_identifier,
+        expect_timeline=seen.timeline,
+    )
+    return action.model_copy(update=changes)
+
+
+def clone_wrong(host: str, primary: str, identifier: str) -> CloneStandby:
+    return CloneStandby(
+        host=host,
+        primary=primary,
+        cluster="15/main",
+        expect_system_identifier=identifier,
         slot="standby_eoc",
     )
-    make_run_folder(city.state, "never")
-    finished = run_plan(one_step(city, action), city.run_context("never"), actor="test")
-    assert "a primary that serves" in finished.failures["db/step"].message
-    assert city.sql("pg-a", "select count(*) from kept") == "2"
+
+
+Guard = Callable[[PostgresqlCluster], Action]
+GUARDS: dict[str, tuple[Guard, str]] = {
+    "a standby of another cluster": (
+        lambda seen: promote_wrong("pg-b", seen, expect_system_identifier=OTHER),
+        f"was not promoted: system identifier .*, expected {OTHER}; nothing was changed",
+    ),
+    "a standby on another timeline": (
+        lambda seen: promote_wrong("pg-b", seen, expect_timeline=seen.timeline + 1),
+        "was not promoted: it is on timeline .*, expected .*; nothing was changed",
+    ),
+    "a primary that was never a standby": (
+        lambda seen: promote_wrong("pg-a", seen),
+        "was not promoted: it is a primary on timeline .* and was never a standby of this plan",
+    ),
+    "a copy over a primary that serves": (
+        lambda seen: clone_wrong("pg-a", "pg-b", seen.system_identifier),
+        "was not made a standby of pg-b: it is a primary that serves",
+    ),
+    "a copy of another cluster": (
+        lambda seen: clone_wrong("pg-b", "pg-a", OTHER),
+        f"was not made a standby of pg-a: .* has system identifier .*, expected {OTHER}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_what_is_not_as_expected_is_left_as_it_is(name: str, city: City) -> None:
+    before = [observe(host, "15/main", city.connections.remote(host)) for host in ("pg-a", "pg-b")]
+    folders = [city.root(host, "ls", "/var/lib/postgresql/15") for host in ("pg-a", "pg-b")]
+    guard, words = GUARDS[name]
+    run_id = f"guard-{list(GUARDS).index(name)}"
+    make_run_folder(city.state, run_id)
+    plan = one_step(city, guard(before[1]))
+    failure = run_plan(plan, city.run_context(run_id), actor="test").failures["db/step"]
+    assert re.search(words, failure.message), failure.message
+    assert failure.known
+    assert [observe(host, "15/main", city.connections.remote(host)) for host in ("pg-a", "pg-b")] == before
+    assert [city.root(host, "ls", "/var/lib/postgresql/15") for host in ("pg-a", "pg-b")] == folders
+    _await(lambda: city.sql("pg-a", "select state from pg_stat_replication") == "streaming")
 
 
 def test_a_controller_killed_while_a_standby_is_promoted_promotes_it_once(city: City, folder: Path) -> None:
