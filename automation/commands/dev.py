@@ -1,4 +1,4 @@
-"""Commands for those who work on Mainstay: lint and test."""
+"""Commands for those who work on Mainstay: lint, schemas and test."""
 
 import os
 import secrets
@@ -17,6 +17,7 @@ from automation.model.errors import ConfigError, NotMet
 if TYPE_CHECKING:
     from automation.commands._session import Session
 
+SCHEMAS = ROOT / "schemas"
 _BIN = Path(sys.prefix) / "bin"
 _YAML_FOLDERS = ("inventories", "playbooks")
 _LINTERS: Mapping[str, Sequence[str]] = {
@@ -41,6 +42,21 @@ def lint(context: Context) -> None:
     found = [name for name, words in _LINTERS.items() if not _passes(name, words)]
     if found:
         raise NotMet(f"findings of {', '.join(found)}", hint="they stand above, under each tool's name")
+
+
+@command(help={"to": "The folder to write to; without it, schemas/ of this checkout."}, leaves="whole files")
+def schemas(context: Context, to: str = "") -> None:
+    """Write a JSON Schema of every kind of file that people write, for editors.
+
+    Exit codes: 0 written, or as they were already.
+    """
+    from automation.commands._schemas import FILES, write_schemas
+
+    folder = Path(to) if to else SCHEMAS
+    changed = write_schemas(folder)
+    for path in changed:
+        print(path)
+    progress(f"{folder}: {len(FILES)} schemas, {len(changed)} written")
 
 
 @command(
@@ -111,6 +127,22 @@ def campaign(
         finally:
             if not keep:
                 take_down(env)
+
+
+@command(
+    help={"to": "The archive to write, for example mainstay.tar; it must not exist."},
+    leaves="no archive, or a whole one",
+)
+def bundle(context: Context, to: str) -> None:
+    """Pack this repository's last commit with all its Python packages, for machines without a network.
+
+    Exit codes: 0 written, 2 the archive exists or cannot be written, 4 a package could not be fetched.
+    """
+    from automation.commands._bundle import make_bundle
+
+    made = make_bundle(Path(to))
+    size = f"{made.size_bytes / 1e6:.0f} MB"
+    print(f"{to}: commit {made.commit[:12]}, {made.wheels} wheels, {size}, sha256 {made.sha256}")
 
 
 def _plain(session: "Session", drills: str) -> Callable[[int], object]:
