@@ -146,6 +146,7 @@ def collect(action: CollectWitness, ctx: Context) -> Outcome:
     partial = target.with_suffix(".part")
     partial.write_bytes(content)
     partial.replace(target)
+    _forget_old(action, ctx)
     probes = [line for line in _parse(content) if line.get("record") == "probe"]
     acknowledged = sum(probe.get("write") == "acknowledged" for probe in probes)
     offset_s, uncertainty_s = _clock_offset(remote, action.host)
@@ -159,6 +160,29 @@ def collect(action: CollectWitness, ctx: Context) -> Outcome:
     )
     summary = f"{len(probes)} probes, {acknowledged} acknowledged writes"
     return Outcome(changed=was_active, summary=summary, evidence=evidence)
+
+
+# What a vantage keeps of a run goes when its record was brought home, or there is none, and that is long ago.
+KEPT_DAYS = 30
+_FORGET = """
+set -eu
+touch "$2/brought-home"
+find "$1" -mindepth 1 -maxdepth 1 -type d ! -name heads -mtime +"$3" | while read -r old; do
+  if [ -e "$old/witness.jsonl" ]; then
+    [ -e "$old/brought-home" ] || continue
+    [ "$old/witness.jsonl" -nt "$old/brought-home" ] && continue
+  fi
+  rm -rf -- "$old"
+done
+"""
+
+
+def _forget_old(action: CollectWitness, ctx: Context) -> None:
+    """Mark a record as brought home, and let those go that were long ago; never one that was not."""
+    words = ["sh", "-c", _FORGET, "forget", FOLDER, _folder(ctx), str(KEPT_DAYS)]
+    done = ctx.remote(action.host).run(["sudo", "-n", *words])
+    if done.exit_code:
+        ctx.say(f"old records on {action.host} stay: {done.stderr.strip()}")
 
 
 class _NotShipped(AdapterError):

@@ -19,6 +19,7 @@ from automation.engine.finished import Finished
 from automation.engine.fold import Folded, fold
 from automation.engine.hooks import Hooks
 from automation.engine.journal import read_journal
+from automation.engine.retention import let_go
 from automation.engine.run import (
     Decision,
     abort_run,
@@ -39,6 +40,10 @@ from automation.model.records import (
 )
 from automation.recovery.failover import override_requests
 from automation.recovery.lint_steps import refuse_unsafe
+
+
+# Nobody waits for old folders to be removed while a site is lost, or while that is measured.
+HURRIED = ("failover", "failback", "planned-migration", "exercise")
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ class Session:
         refuse_unsafe(plan, lab=self.environment.kind == "lab")
         if changes(plan):
             require_control_node(self.environment)
+        if plan.mode not in HURRIED:
+            self.make_room()
         run_id = new_run_id(datetime.now(UTC))
         make_run_folder(self.state, run_id)
         progress(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
@@ -81,6 +88,13 @@ class Session:
                 return [*used, *hooks.admit(plan, folded)]
 
             return run_plan(plan, ctx, actor=actor(), hooks=replace(hooks, admit=admit))
+
+    def make_room(self) -> None:
+        """Let run folders go that environment.yml keeps no longer; says which."""
+        from automation.adapters.declaration import list_suspicions
+
+        suspected = {one.run_id for one in list_suspicions(self.state).values()}
+        let_go(self.state, self.environment.runs, now=datetime.now(UTC), keep=suspected, say=progress)
 
     def resume(self, run_id: str, decisions: Sequence[Decision] = ()) -> Finished:
         """Go on with a run that stopped."""

@@ -55,6 +55,15 @@ class LabSettings(Model):
     wan_rtt_s: DurationS = Field(default=0.02, alias="wan_rtt")
 
 
+class RunRetention(Model):
+    """How long the folders of ended runs are kept, and how much room they may take."""
+
+    keep_s: DurationS = Field(
+        default=400 * 86400.0, alias="keep", ge=7 * 86400.0, description="400 d; at least 7 d"
+    )
+    cap_gib: float = Field(default=20.0, gt=0, description="of all of them together, in GiB")
+
+
 class Environment(Model):
     """`inventories/<env>/environment.yml`, with the name of its folder."""
 
@@ -70,6 +79,7 @@ class Environment(Model):
         default=(), description="machines that may change it, by host name; none: any, for a lab alone"
     )
     approvals: ApprovalSettings = ApprovalSettings()
+    runs: RunRetention = Field(default=RunRetention(), description="how many runs are kept")
     timezone: str = Field(default="", description="of the people: America/Chicago; empty: the machine's")
 
     @field_validator("timezone")

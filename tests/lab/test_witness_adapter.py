@@ -4,6 +4,7 @@ The same steps run on real hosts, with real systemd and SSH, in every drill of t
 """
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -141,6 +142,30 @@ def test_collecting_twice_gives_the_same_and_changes_nothing(city: PaymentsServe
     again = witness.collect(CollectWitness(host="client-1"), ctx)
     assert (first.changed, again.changed) == (True, False)
     assert (ctx.artifacts / "witness.jsonl").read_bytes() == content
+
+
+def test_records_that_were_brought_home_long_ago_go_and_no_other(
+    city: PaymentsServer, ctx: Context, vantage: Vantage
+) -> None:
+    witness.start(start(city), ctx)
+    for name, files in {
+        "home": ("vantage.py", "witness.jsonl", "brought-home"),
+        "never-fetched": ("vantage.py", "witness.jsonl"),
+        "grown-since": ("brought-home", "witness.jsonl"),
+        "no-record": ("vantage.py",),
+        "young": ("witness.jsonl", "brought-home"),
+        "heads": ("20260301-030000-0001",),
+    }.items():
+        folder = vantage.root / name
+        folder.mkdir()
+        for number, file in enumerate(files):
+            (folder / file).touch()
+            os.utime(folder / file, (number, number))
+        if name != "young":
+            os.utime(folder, (0, 0))
+    witness.collect(CollectWitness(host="client-1"), ctx)
+    left = {path.name for path in vantage.root.iterdir()}
+    assert left == {"r1", "never-fetched", "grown-since", "young", "heads"}
 
 
 def test_what_was_not_seen_in_time_is_an_error_that_says_so(city: PaymentsServer, ctx: Context) -> None:
