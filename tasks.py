@@ -11,5 +11,5 @@ namespace = Collection(
     Collection.from_module(provision),
     Collection.from_module(dr),
     Collection.from_module(run),
-    Collection("dev", dev.lint, dev.campaign),
+    Collection("dev", dev.lint, dev.schemas, dev.campaign, dev.bundle),
 )
