@@ -151,10 +151,11 @@ class _Host:
         sock = None
         try:
             client.load_host_keys(str(self._known_hosts))
-            sock = socket.create_connection((server.address, 22), timeout=CONNECT_TIMEOUT_S)
+            sock = socket.create_connection((server.address, server.port), timeout=CONNECT_TIMEOUT_S)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             client.connect(
                 server.address,
+                port=server.port,
                 username=self._user,
                 key_filename=str(self._key_file),
                 sock=sock,

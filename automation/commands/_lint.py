@@ -98,7 +98,8 @@ def _inventory(environment: Environment, problems: list[Problem]) -> Inventory |
     kept = state_root() / environment.name
     try:
         with tempfile.TemporaryDirectory() as passing:
-            return list_inventory(environment.inventory_files, kept if kept.is_dir() else Path(passing))
+            state = kept if kept.is_dir() else Path(passing)
+            return list_inventory(environment.inventory_files, state, environment.reading)
     except ConfigError as exc:
         path = environment.folder / "environment.yml"
         problems.append(Problem(str(path), 1, "inventory", str(exc)))

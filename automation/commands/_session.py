@@ -154,9 +154,9 @@ def open_session(name: str) -> Iterator[Session]:
     state, images = root / name, root / "images"
     for folder in (root, state, images):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    inventory = list_inventory(environment.inventory_files, state)
+    inventory = list_inventory(environment.inventory_files, state, environment.reading)
     connections = Connections(
-        inventory, environment.automation_user, state / "ssh/id_ed25519", state / "known_hosts"
+        inventory, environment.automation_user, environment.ssh_key(state), environment.known_hosts(state)
     )
 
     def context(run_id: str) -> RunContext:

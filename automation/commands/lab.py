@@ -116,8 +116,8 @@ def ssh(context: Context, env: str, host: str, command: str = "") -> None:
         server = session.inventory.server(host)
         words = [
             "ssh",
-            *("-i", str(session.state / "ssh/id_ed25519")),
-            *("-o", f"UserKnownHostsFile={session.state / 'known_hosts'}"),
+            *("-i", str(session.environment.ssh_key(session.state))),
+            *("-o", f"UserKnownHostsFile={session.environment.known_hosts(session.state)}"),
             *("-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=5"),
             f"{session.environment.automation_user}@{server.address}",
             *([command] if command else []),

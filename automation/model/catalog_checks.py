@@ -218,5 +218,11 @@ def _check_host(where: Where, host: str, site: str, inventory: Inventory) -> Ite
     if server is None:
         known = near(host, tuple(inventory.servers))
         yield Finding(where, f"host {host!r} is not in the inventory; {known}")
+    elif not server.site:
+        yield Finding(
+            where,
+            f"nobody says at which site host {host} stands; give its group a site in `site_of_group` of "
+            f"environment.yml, or the host `server_site: {site}`",
+        )
     elif server.site != site:
         yield Finding(where, f"host {host} stands at {server.site} in the inventory, not at {site}; mend one")

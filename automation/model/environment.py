@@ -13,12 +13,14 @@ from automation.model.base import DurationS, Model
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
 
+UNMANAGED = "unmanaged"
+
 
 class SecretRef(Model):
     """Names a secret and never holds it: `{env: NAME}` or `{file: path}` (relative to the state folder)."""
 
-    env: str | None = None
-    file: str | None = None
+    env: str | None = Field(default=None, description="name of the environment variable that holds it")
+    file: str | None = Field(default=None, description="file that holds it, relative to the state folder")
 
     @model_validator(mode="after")
     def _one_source(self) -> "SecretRef":
@@ -30,29 +32,31 @@ class SecretRef(Model):
 class WitnessSettings(Model):
     """Where clients are watched from, and how densely."""
 
-    host: str
-    beat_s: DurationS = Field(default=1.0, alias="beat")
-    timeout_s: DurationS = Field(default=2.0, alias="timeout")
+    host: str = Field(description="host of a client's network, outside the sites that may fail")
+    beat_s: DurationS = Field(default=1.0, alias="beat", description="time between two probes: 100 ms, 1 s")
+    timeout_s: DurationS = Field(
+        default=2.0, alias="timeout", description="a probe that takes longer has failed"
+    )
     sustained: int = Field(default=10, ge=1, description="good probes in a row that end an outage")
 
 
 class DnsSettings(Model):
     """The zone that failover changes, and the TSIG key that may change it."""
 
-    zone: str
-    key_name: str
-    key: SecretRef
-    ttl_s: DurationS = Field(default=5.0, alias="ttl")
+    zone: str = Field(description="the zone whose names failover moves")
+    key_name: str = Field(description="name of the TSIG key")
+    key: SecretRef = Field(description="where the TSIG key is")
+    ttl_s: DurationS = Field(default=5.0, alias="ttl", description="how long clients may keep an answer")
 
 
 class LabSettings(Model):
     """The network of a lab: one subnet a site, a control subnet, a WAN between all."""
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9]{0,8}$")
-    prefix: str
-    control_subnet: str
+    id: str = Field(pattern=r"^[a-z][a-z0-9]{0,8}$", description="marks every object of the lab")
+    prefix: str = Field(description="all of the lab's addresses")
+    control_subnet: str = Field(description="the subnet of the control node")
     sites: Mapping[str, str] = Field(description="site to subnet")
-    wan_rtt_s: DurationS = Field(default=0.02, alias="wan_rtt")
+    wan_rtt_s: DurationS = Field(default=0.02, alias="wan_rtt", description="round trip between two sites")
 
 
 class RunRetention(Model):
@@ -64,21 +68,59 @@ class RunRetention(Model):
     cap_gib: float = Field(default=20.0, gt=0, description="of all of them together, in GiB")
 
 
+class SshSettings(Model):
+    """A key and host keys that exist already; without them Mainstay's own in its state folder count."""
+
+    key: Path | None = Field(default=None, description="private key of the automation user; absolute")
+    known_hosts: Path | None = Field(default=None, description="host keys, as ssh knows them; absolute")
+
+    @field_validator("key", "known_hosts")
+    @classmethod
+    def _is_absolute(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_absolute():
+            raise ValueError(f"{path} is not absolute; write for example /etc/mainstay/{path.name}")
+        return path
+
+
+class InventoryReading(Model):
+    """How an inventory is read that was not written for Mainstay."""
+
+    site_of_group: Mapping[str, str] = Field(default_factory=dict)
+    ansible_config: Path | None = None
+    environ: tuple[str, ...] = ()
+
+
 class Environment(Model):
     """`inventories/<env>/environment.yml`, with the name of its folder."""
 
     name: str
     folder: Path
-    kind: Literal["lab", "production"]
-    inventory: tuple[str, ...] = Field(min_length=1)
-    automation_user: str
-    witness: WitnessSettings
-    dns: DnsSettings
-    lab: LabSettings | None = None
+    kind: Literal["lab", "production"] = Field(
+        description="a lab may be broken on purpose; anything else may not"
+    )
+    inventory: tuple[str, ...] = Field(
+        min_length=1, description="Ansible's own sources: beside this file, or anywhere by a path; no folder"
+    )
+    site_of_group: Mapping[str, str] = Field(
+        default_factory=dict, description="group of the inventory to site, for hosts without server_site"
+    )
+    ansible_config: Path | None = Field(
+        default=None, description="the city's own ansible.cfg, with which its inventory is read"
+    )
+    inventory_environ: tuple[str, ...] = Field(
+        default=(), description="variables that inventory plugins may see: AWS_PROFILE"
+    )
+    automation_user: str = Field(description="whom SSH logs in as")
+    ssh: SshSettings = Field(default=SshSettings(), description="a key and host keys that are there already")
+    witness: WitnessSettings = Field(description="where clients are watched from")
+    dns: DnsSettings = Field(description="how names are moved")
+    lab: LabSettings | None = Field(default=None, description="the lab's network; for kind: lab alone")
     control_nodes: tuple[str, ...] = Field(
         default=(), description="machines that may change it, by host name; none: any, for a lab alone"
     )
-    approvals: ApprovalSettings = ApprovalSettings()
+    approvals: ApprovalSettings = Field(
+        default=ApprovalSettings(), description="where it stands who may sign"
+    )
     runs: RunRetention = Field(default=RunRetention(), description="how many runs are kept")
     timezone: str = Field(default="", description="of the people: America/Chicago; empty: the machine's")
 
@@ -98,7 +140,23 @@ class Environment(Model):
 
     @property
     def inventory_files(self) -> tuple[Path, ...]:
-        return tuple(self.folder / source for source in self.inventory)
+        return tuple(Path(os.path.normpath(self.folder / source)) for source in self.inventory)
+
+    @property
+    def reading(self) -> InventoryReading:
+        """How the inventory is read."""
+        config = self.folder / self.ansible_config if self.ansible_config else None
+        return InventoryReading(
+            site_of_group=self.site_of_group, ansible_config=config, environ=self.inventory_environ
+        )
+
+    def ssh_key(self, state: Path) -> Path:
+        """The private key of the automation user."""
+        return self.ssh.key or state / "ssh/id_ed25519"
+
+    def known_hosts(self, state: Path) -> Path:
+        """The file of host keys that alone are trusted."""
+        return self.ssh.known_hosts or state / "known_hosts"
 
     def require_lab(self) -> LabSettings:
         """Give the lab settings.
@@ -112,13 +170,18 @@ class Environment(Model):
 
 
 class Server(Model):
-    """One host of the inventory, with the attributes provisioning needs."""
+    """One host of the inventory.
+
+    What nobody said of it is empty: without a site no service stands on it, without a provider nothing of
+    ours fences it, without an image nothing of ours makes it.
+    """
 
     name: str
     address: str
-    site: str
-    provider: str
-    image: str
+    site: str = ""
+    provider: str = UNMANAGED
+    image: str = ""
+    port: int = Field(default=22, ge=1, le=65535, description="of its sshd")
     groups: tuple[str, ...] = ()
 
 

@@ -60,6 +60,8 @@ def _check(environment: Environment, servers: tuple[Server, ...]) -> None:
             raise ConfigError(
                 f"{server.name}: server_site {server.site!r} is not one of {', '.join(lab.sites)}"
             )
+        if not server.image:
+            raise ConfigError(f"{server.name}: server_image is missing: nothing says what it is made of")
 
 
 def _is_fenced(server: ObservedServer) -> bool:

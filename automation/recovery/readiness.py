@@ -13,7 +13,7 @@ from automation.model.actions import (
 )
 from automation.model.base import Model, format_duration
 from automation.model.catalog import PostgresqlStandby, Service, Vendor
-from automation.model.environment import SecretRef
+from automation.model.environment import Environment, SecretRef
 from automation.model.evidence import (
     DnsRecord,
     Evidence,
@@ -32,8 +32,7 @@ from automation.recovery.spec import Failover, RecoveryPlan
 
 LEAST_FREE_BYTES = 1 << 30
 MOST_USED_PERCENT = 90
-SSH_PORT = 22
-SSH_KEY = SecretRef(file="ssh/id_ed25519")
+SSH_KEY = "ssh/id_ed25519"
 
 Status = Literal["ready", "not-ready", "not-known"]
 
@@ -90,7 +89,7 @@ def compile_readiness(watched: Watched) -> Plan:
         *_fences(watched),
         Step(
             id="secrets",
-            run=LookAtSecrets(secrets=(watched.city.environment.dns.key, SSH_KEY)),
+            run=LookAtSecrets(secrets=_secrets(watched.city.environment)),
             why="without its secrets the control node changes nothing",
         ),
     )
@@ -132,6 +131,10 @@ def _databases(watched: Watched) -> list[tuple[str, Service]]:
     ]
 
 
+def _secrets(environment: Environment) -> tuple[SecretRef, SecretRef]:
+    return environment.dns.key, SecretRef(file=str(environment.ssh.key or SSH_KEY))
+
+
 def _replication(name: str, service: Service) -> Step:
     strategy = service.strategy
     assert isinstance(strategy, PostgresqlStandby)
@@ -167,7 +170,7 @@ def _hosts(watched: Watched) -> Iterator[Step]:
         )
     recovery = recovery_site(watched.services)
     beside = watched.city.catalog.sites[recovery].dns_server
-    reach = tuple(f"{inventory.server(host).address}:{SSH_PORT}" for host in hosts)
+    reach = tuple(f"{inventory.server(host).address}:{inventory.server(host).port}" for host in hosts)
     yield Step(
         id=f"reach/{beside}",
         run=LookAtHost(host=beside, reach=reach),

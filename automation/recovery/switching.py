@@ -37,7 +37,6 @@ from automation.model.plan import Mode, Step
 from automation.recovery.planner import City, cutovers, probe_ids, recovery_site
 from automation.recovery.spec import RecoveryPlan, Switch
 from automation.recovery.strategies import playbooks
-from automation.recovery.strategies.postgresql_standby import SSH_PORT
 from automation.recovery.strategies.scope import Scope, cutover_ids
 from automation.recovery.turning import databases, dependants, slot_of, turn
 from automation.recovery.writes import count_writes
@@ -313,8 +312,8 @@ def _fence(move: Move, name: str, needs: tuple[str, ...]) -> tuple[Step, Step]:
             server=old.name,
             address=old.address,
             port=endpoint.port,
-            reachable=(f"{new.address}:{SSH_PORT}",),
-            same_site=(f"{neighbour.address}:{SSH_PORT}",),
+            reachable=(f"{new.address}:{new.port}",),
+            same_site=(f"{neighbour.address}:{neighbour.port}",),
             else_from=(new.name,),
             means=(f"{name}/demote", block.id),
         ),

@@ -79,18 +79,20 @@ def run_playbook(action: RunPlaybook, ctx: Context) -> Outcome:
 
 
 def _environment(folder: Path, ctx: Context) -> dict[str, str]:
-    """Give all that Ansible may know of us; nothing of our own environment is inherited."""
-    options = (*SSH_OPTIONS, f"UserKnownHostsFile={ctx.state / 'known_hosts'}")
+    """Give all that Ansible may know of us; of our own environment it has what `inventory_environ` names."""
+    options = (*SSH_OPTIONS, f"UserKnownHostsFile={ctx.environment.known_hosts(ctx.state)}")
+    reading = ctx.environment.reading
     return {
+        **{name: os.environ[name] for name in reading.environ if name in os.environ},
         "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(folder),
         MARK: str(folder),
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_CONFIG": str(reading.ansible_config or ROOT / "ansible.cfg"),
         "ANSIBLE_HOME": str(folder / "ansible"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
         "ANSIBLE_REMOTE_USER": ctx.environment.automation_user,
-        "ANSIBLE_PRIVATE_KEY_FILE": str(ctx.state / "ssh" / "id_ed25519"),
+        "ANSIBLE_PRIVATE_KEY_FILE": str(ctx.environment.ssh_key(ctx.state)),
         "ANSIBLE_SSH_ARGS": " ".join(f"-o {option}" for option in options),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "c"),
         "ANSIBLE_SSH_CONTROL_PATH": "%(directory)s/%%C",

@@ -12,33 +12,46 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from automation.model.environment import Inventory, Server
+from automation.model.environment import Inventory, InventoryReading, Server
 from automation.model.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 60.0
+OWN = InventoryReading()
 
 
-def list_inventory(sources: Sequence[Path], state: Path) -> Inventory:
+def list_inventory(sources: Sequence[Path], state: Path, reading: InventoryReading = OWN) -> Inventory:
     """Resolve inventory sources through ansible-inventory, cached by the content of all they read.
 
     Args:
         sources: inventory files, never a folder; group_vars and host_vars beside them count.
         state: the environment's state folder, where the answer is kept.
+        reading: where the sources were not written for Mainstay.
 
     Raises:
-        ConfigError: a file is wrong, or a host lacks what provisioning needs.
+        ConfigError: a file is wrong, or a host's attributes are.
     """
+    return parse_inventory(resolve(sources, state, reading), reading.site_of_group)
+
+
+def resolve(sources: Sequence[Path], state: Path, reading: InventoryReading) -> dict[str, Any]:
+    """Give the answer of `ansible-inventory --list`; the kept one, if nothing it came from has changed."""
     if any(_is_dynamic(source) for source in sources):
-        return parse_inventory(_ask(sources))
-    cached = state / "inventory" / f"{_digest(sources)}.json"
+        return _ask(sources, reading)
+    cached = state / "inventory" / f"{_digest(sources, reading)}.json"
     if not cached.exists():
-        _keep(cached, _ask(sources))
-    return parse_inventory(json.loads(cached.read_text(encoding="utf-8")))
+        _keep(cached, _ask(sources, reading))
+    answer: dict[str, Any] = json.loads(cached.read_text(encoding="utf-8"))
+    return answer
 
 
 def _is_dynamic(source: Path) -> bool:
     """Say whether a source asks something outside, so that its content tells nothing of its answer."""
+    if source.is_dir():
+        raise ConfigError(
+            f"inventory {source} is a folder; nothing was touched",
+            hint="name its files in `inventory`: of a folder, Ansible takes every file for hosts",
+        )
     try:
         lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as exc:
@@ -46,28 +59,33 @@ def _is_dynamic(source: Path) -> bool:
     return os.access(source, os.X_OK) or any(line.startswith("plugin:") for line in lines)
 
 
-def _digest(sources: Sequence[Path]) -> str:
+def _digest(sources: Sequence[Path], reading: InventoryReading) -> str:
     """sha256 over every file that an answer can come from, with its name."""
     seen = hashlib.sha256()
     folders = {source.parent / name for source in sources for name in ("group_vars", "host_vars")}
     beside = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-    for path in (*sources, *beside, ROOT / "ansible.cfg", ROOT / "requirements.lock"):
+    for path in (*sources, *beside, _config(reading), ROOT / "requirements.lock"):
         content = path.read_bytes() if path.exists() else b""
         seen.update(f"{path.resolve()}\0{len(content)}\0".encode() + content)
     return seen.hexdigest()
 
 
-def _ask(sources: Sequence[Path]) -> dict[str, Any]:
+def _config(reading: InventoryReading) -> Path:
+    return reading.ansible_config or ROOT / "ansible.cfg"
+
+
+def _ask(sources: Sequence[Path], reading: InventoryReading) -> dict[str, Any]:
     argv = [str(Path(sys.executable).with_name("ansible-inventory")), "--list"]
     argv += [part for source in sources for part in ("-i", str(source))]
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     with tempfile.TemporaryDirectory(prefix="mainstay-inventory-") as home:
         environment = {
+            **{name: os.environ[name] for name in reading.environ if name in os.environ},
             "PATH": path,
             "LANG": "C.UTF-8",
             "HOME": home,
             "ANSIBLE_HOME": home,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_CONFIG": str(_config(reading)),
             "ANSIBLE_INVENTORY_UNPARSED_FAILED": "true",
             "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
         }
@@ -96,27 +114,39 @@ def _keep(path: Path, answer: Mapping[str, object]) -> None:
     Path(file.name).replace(path)
 
 
-def parse_inventory(answer: Mapping[str, Any]) -> Inventory:
+def parse_inventory(answer: Mapping[str, Any], site_of_group: Mapping[str, str] | None = None) -> Inventory:
     """Give the servers in an answer of `ansible-inventory --list`. Pure.
 
     Raises:
-        ConfigError: a host lacks what provisioning needs; all of them are named.
+        ConfigError: attributes of a host are no text, or its groups stand at different sites; all are named.
     """
     hosts: dict[str, dict[str, Any]] = answer.get("_meta", {}).get("hostvars", {})
-    groups = {
-        name: set(_members(answer, name)) for name in answer if name not in ("_meta", "all", "ungrouped")
-    }
-    servers, problems = {}, []
-    for name in sorted(hosts):
+    groups = list_groups(answer)
+    sites = site_of_group or {}
+    problems = [f"  site_of_group: there is no group {name!r}" for name in sites if name not in groups]
+    servers = {}
+    for name in sorted({*hosts, *_members(answer, "all")}):
+        own = tuple(sorted(group for group, members in groups.items() if name in members))
         try:
-            servers[name] = _server(name, hosts[name], groups)
+            servers[name] = _server(name, hosts.get(name, {}), own, sites)
         except ValidationError as exc:
-            missing = ", ".join(f"server_{error['loc'][0]}" for error in exc.errors())
-            problems.append(f"  {name}: {missing} must be given as text")
+            wrong = ", ".join(f"server_{error['loc'][0]}" for error in exc.errors())
+            problems.append(f"  {name}: {wrong} must be given as text")
+        except ValueError as exc:
+            problems.append(f"  {name}: {exc}")
     if problems:
         raise ConfigError("the inventory is not complete; nothing was touched\n" + "\n".join(problems))
     resolved = json.dumps(answer, sort_keys=True, separators=(",", ":"))
     return Inventory(servers=servers, digest=hashlib.sha256(resolved.encode()).hexdigest())
+
+
+def list_groups(answer: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Give every group but `all` with the hosts in it, directly or not. Pure."""
+    return {
+        name: frozenset(_members(answer, name))
+        for name in answer
+        if name not in ("_meta", "all", "ungrouped")
+    }
 
 
 def _members(answer: Mapping[str, Any], group: str) -> Iterator[str]:
@@ -126,14 +156,25 @@ def _members(answer: Mapping[str, Any], group: str) -> Iterator[str]:
         yield from _members(answer, child)
 
 
-def _server(name: str, variables: Mapping[str, Any], groups: Mapping[str, set[str]]) -> Server:
-    return Server.model_validate(
-        {
-            "name": name,
-            "address": variables.get("server_address", variables.get("ansible_host")),
-            "site": variables.get("server_site"),
-            "provider": variables.get("server_provider"),
-            "image": variables.get("server_image"),
-            "groups": tuple(sorted(group for group, members in groups.items() if name in members)),
-        }
-    )
+def _server(
+    name: str, variables: Mapping[str, Any], groups: tuple[str, ...], sites: Mapping[str, str]
+) -> Server:
+    said = {
+        "address": variables.get("server_address", variables.get("ansible_host", name)),
+        "site": variables.get("server_site", _site(groups, sites)),
+        "provider": variables.get("server_provider"),
+        "image": variables.get("server_image"),
+        "port": variables.get("ansible_port"),
+    }
+    if "{{" in str(said["address"]):
+        raise ValueError(f"its address {said['address']} is a template; give server_address as it is")
+    given = {key: value for key, value in said.items() if value is not None}
+    return Server.model_validate({"name": name, "groups": groups, **given})
+
+
+def _site(groups: tuple[str, ...], sites: Mapping[str, str]) -> str | None:
+    found = {sites[group]: group for group in groups if group in sites}
+    if len(found) > 1:
+        told = " and ".join(f"{group} ({site})" for site, group in found.items())
+        raise ValueError(f"it is in {told}; give it server_site")
+    return next(iter(found), None)

@@ -20,7 +20,6 @@ from automation.model.errors import PreflightError
 from automation.model.plan import Gate, OnFailure, Step
 from automation.recovery.strategies.scope import Scope
 
-SSH_PORT = 22
 FENCED_BY = frozenset({"nspawn"})
 
 
@@ -99,8 +98,8 @@ def _fence(scope: Scope, old: Server) -> tuple[Step, ...]:
                 server=old.name,
                 address=old.address,
                 port=endpoint.port,
-                reachable=(f"{reachable.address}:{SSH_PORT}",),
-                same_site=(f"{neighbour.address}:{SSH_PORT}",),
+                reachable=(f"{reachable.address}:{reachable.port}",),
+                same_site=(f"{neighbour.address}:{neighbour.port}",),
                 else_from=(scope.new_host,),
                 means=means,
             ),
