@@ -1,5 +1,6 @@
 """When something comes back: rules of RFC 5545, as calendars write them."""
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +49,12 @@ def next_start(rule: str, at: datetime) -> datetime | None:
     """Give the first start after a time; None if the rule has ended. `at` is aware."""
     found = _parse(rule).after(at.replace(tzinfo=None))
     return found.replace(tzinfo=at.tzinfo) if found else None
+
+
+def starts_after(rule: str, at: datetime) -> Iterator[datetime]:
+    """Give the starts after a time, one after the other; `at` is aware. A rule may go on for ever."""
+    for found in _parse(rule).xafter(at.replace(tzinfo=None)):
+        yield found.replace(tzinfo=at.tzinfo)
 
 
 Rrule = Annotated[

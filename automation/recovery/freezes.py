@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from automation.model.errors import PreflightError
 from automation.model.plan import Mode
-from automation.model.recurrence import last_start, next_start
+from automation.model.recurrence import last_start, starts_after
 from automation.recovery.spec import Freeze, RecoveryPlan
 
 # Stretches that follow each other without a gap are one; further than this nobody plans.
@@ -54,11 +54,10 @@ def _until(freeze: Freeze, now: datetime) -> datetime | None:
     if begun is None or _end(begun, lasts) <= here:
         return None
     end = _end(begun, lasts)
-    while end - here < FARTHEST:
-        after = next_start(freeze.rrule, begun)
-        if after is None or after > end:
+    for after in starts_after(freeze.rrule, begun):
+        if after > end or end - here >= FARTHEST:
             break
-        begun, end = after, max(end, _end(after, lasts))
+        end = max(end, _end(after, lasts))
     return end
 
 
