@@ -28,6 +28,8 @@ TRIED_SHARE = 0.5
 BEATS_A_SECOND = 50
 # So long the checkers write before a fault that has no drill's steady state before it.
 SETTLED_S = 1.0
+# What ended before its kill came does not count, so nobody waits for it long.
+MISSED_WATCH_S = 2.0
 
 
 class Once(Model):
@@ -97,6 +99,8 @@ def run_under_watch(
     heal(session, scenario.faults)
     left_off = power_on(session)
     start_checkers(watching)
+    if killing is not None and not any(kill.in_run for kill in driven.ended.kills):
+        watch_s = min(watch_s, MISSED_WATCH_S)
     since_ns = let_time_pass(watch_s, f"who can write to {databases.primary} now")
     records, seen = end_watch(watching, folder)
     nodes = watching.watch.nodes
