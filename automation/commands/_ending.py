@@ -72,6 +72,10 @@ def conclude(session: Session, finished: Finished) -> int:
     plan = read_plan(finished.folder)
     if plan.mode == "tabletop":
         leave_record(finished.folder)
+    if plan.mode in ("planned-migration", "failback"):
+        from automation.commands._moved import conclude_move
+
+        return conclude_move(session, finished)
     if plan.mode == "exercise" and (drill := _drill_of(session, plan)):
         finish_drill(session, drill, finished)
         return 0

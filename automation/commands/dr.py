@@ -88,10 +88,24 @@ def plan_(
 def _compiled(session: "Session", drill: str, plan: str, site: str, mode: str) -> "Plan":
     from automation.commands._drill import prepare_drill
     from automation.commands._failover import Asked, prepare_failover
+    from automation.commands._moving import (
+        ask_failback,
+        ask_migration,
+        moves,
+        prepare_drilled,
+        prepare_failback,
+        prepare_migration,
+    )
     from automation.commands._readiness import prepare_readiness
 
+    if drill and moves(drill):
+        return prepare_drilled(session, drill).plan
     if drill:
         return prepare_drill(session, drill).plan
+    if mode == "planned-migration":
+        return prepare_migration(session, ask_migration(site, plan)).plan
+    if mode == "failback":
+        return prepare_failback(session, ask_failback(site, plan)).plan
     if mode == "readiness":
         return prepare_readiness(session, plan, site)[1]
     return prepare_failover(session, Asked(plan, site)).plan
@@ -235,17 +249,91 @@ def reconcile(context: Context, env: str, server: str) -> None:
     help={"env": ENV_HELP, "drill": _DRILL_HELP, "json": "Print the report as JSON on stdout."},
     leaves="the lab as the drill left it; lab.down and lab.up make a new one",
 )
-def drill_(context: Context, env: str, drill: str, json: bool = False) -> None:
+def drill_(context: Context, env: str, drill: str, json: bool = False) -> int:
     """Break the lab as a drill says, recover, and report what clients saw and what was lost.
+
+    A drill of a planned migration or of a failback breaks nothing: it is that move, measured.
 
     Exit codes: 0 objectives met, 2 faulty files, 4 refused, 5 stopped part-way, 6 objectives or checks
     not met, 7 another run holds a service, 8 an effect is unknown: a person must look.
     """
     from automation.commands._drill import run_drill
+    from automation.commands._moving import moves, prepare_drilled, run_move
     from automation.commands._session import open_session
 
     with open_session(env) as session:
+        if moves(drill):
+            return run_move(session, prepare_drilled(session, drill), json=json)
         run_drill(session, drill, json=json)
+    return EXIT_DONE
+
+
+_PAUSE_HELP = "The longest pause that clients were told of: 30 s; longer is not met."
+_REBUILD_HELP = "How the old primary becomes a standby: rewind (what differs), or basebackup (all of it)."
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "site": "The site that is left; both sites must be well.",
+        "plan": _PLAN_HELP,
+        "pause": _PAUSE_HELP,
+        "json": "Print the report as JSON on stdout.",
+    },
+    leaves="a run that ./inv run.resume goes on with, or run.abort --undo takes back",
+)
+def migrate(
+    context: Context, env: str, site: str, plan: str = "city", pause: str = "30 s", json: bool = False
+) -> int:
+    """Move the services of a site to their other site in good order, and lose nothing.
+
+    Nothing is promoted before the old primary is stopped for good, its last record is replayed at the other
+    site, and it is cut off and seen to be. If anything fails before that, all of it is taken back.
+    Exit codes: 0 moved, 2 faulty files or flags, 4 refused or not signed: nothing changed, 5 stopped: taken
+    back, or after the promotion as it says, 6 moved, but the pause, a write or a check was not as announced,
+    7 another run holds a service, 8 it is not known whether a standby was promoted, 130 stopped by a person.
+    """
+    from automation.commands._moving import ask_migration, prepare_migration, run_move
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        return run_move(session, prepare_migration(session, ask_migration(site, plan, pause)), json=json)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "site": "The home site: it was lost, was failed over from, and is well again.",
+        "plan": _PLAN_HELP,
+        "pause": _PAUSE_HELP,
+        "rebuild": _REBUILD_HELP,
+        "json": "Print the report as JSON on stdout.",
+    },
+    leaves="a run that ./inv run.resume goes on with, or run.abort --undo takes back",
+)
+def failback(
+    context: Context,
+    env: str,
+    site: str,
+    plan: str = "city",
+    pause: str = "30 s",
+    rebuild: str = "rewind",
+    json: bool = False,
+) -> int:
+    """Bring services home after a failover: rebuild the old primary as a standby, then switch.
+
+    The old data is kept, and the writes that only it holds are exported, before a person is asked whether it
+    may be rebuilt. Only this releases the fence of a failover.
+    Exit codes: 0 home, 2 faulty files or flags, 4 refused or not signed: nothing changed, 5 stopped: at the
+    question, or as it says, 6 home, but the pause, a write or a check was not as announced, 7 another run
+    holds a service, 8 an effect is not known: a person must look, 130 stopped by a person.
+    """
+    from automation.commands._moving import ask_failback, prepare_failback, run_move
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        asked = ask_failback(site, plan, pause, rebuild)
+        return run_move(session, prepare_failback(session, asked), json=json)
 
 
 @command(help={"env": ENV_HELP, "json": JSON_HELP})

@@ -14,6 +14,7 @@ from automation.adapters.postgresql.demotion import (
 from automation.adapters.postgresql.following import (
     drop_slot,
     follow,
+    is_synchronous,
     keep_synchronous,
     make_slot,
     verify_follow,
@@ -47,6 +48,7 @@ __all__ = [
     "export_writes",
     "follow",
     "hold_down",
+    "is_synchronous",
     "keep_data",
     "keep_synchronous",
     "list_writes",

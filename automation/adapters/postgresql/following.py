@@ -7,7 +7,7 @@ from automation.adapters.postgresql.script import progress_of, run_script
 from automation.model.actions import DropSlot, Follow, KeepSynchronous, MakeSlot
 from automation.model.errors import AdapterError
 from automation.model.evidence import Synchrony
-from automation.model.records import Context, Outcome, Progress
+from automation.model.records import Context, Outcome, Progress, Remote
 
 # $2 the primary's address, $3 user, $4 identifier, $5 slot, $6 the run.
 _FOLLOW = """
@@ -81,6 +81,13 @@ def _change_slot(action: MakeSlot | DropSlot, ctx: Context, sql: str) -> bool:
 
 
 _SHOW = "SHOW synchronous_standby_names;"
+
+
+def is_synchronous(host: str, cluster: str, remote: Remote) -> bool:
+    """Tell whether commits of a cluster wait for a standby; changes nothing."""
+    return bool(psql(remote, host, cluster, "postgres", _SHOW, 10.0).strip())
+
+
 _AS_CONFIGURED = """
 ALTER SYSTEM RESET synchronous_standby_names;
 SELECT pg_reload_conf() \\g /dev/null

@@ -10,13 +10,23 @@ from automation.model.evidence import Replication, ReplicationSeen
 from automation.model.observations import PostgresqlCluster, PrimaryPosition, StandbyPosition
 from automation.model.records import Context, Outcome, Remote
 
-_IDENTITY = """
+# The timeline that a standby is on. While its primary answers, what it receives says it. Afterwards the last
+# checkpoint that it replayed may be of an older one; the file that holds its last record is not.
+STANDBY_TIMELINE = """coalesce((SELECT received_tli FROM pg_stat_wal_receiver), (
+  SELECT greatest(max(known.timeline_id), max(('x' || substr(file.name, 1, 8))::bit(32)::int))
+  FROM (SELECT timeline_id FROM pg_control_checkpoint()) known
+  CROSS JOIN (SELECT setting::bigint AS bytes FROM pg_settings WHERE name = 'wal_segment_size') segment
+  CROSS JOIN LATERAL (SELECT (pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')::bigint - 1) / segment.bytes
+    AS number, 4294967296 / segment.bytes AS per_log) last
+  LEFT JOIN pg_ls_waldir() file ON file.name ~ '^[0-9A-F]{24}$' AND substr(file.name, 9) = upper(
+    lpad(to_hex(last.number / last.per_log), 8, '0') || lpad(to_hex(last.number % last.per_log), 8, '0'))))"""
+
+_IDENTITY = f"""
 SELECT json_build_object('system_identifier', s.system_identifier::text,
-  'timeline', CASE WHEN pg_is_in_recovery()
-    THEN coalesce((SELECT received_tli FROM pg_stat_wal_receiver), c.timeline_id)
+  'timeline', CASE WHEN pg_is_in_recovery() THEN {STANDBY_TIMELINE}
     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
   'in_recovery', pg_is_in_recovery())
-FROM pg_control_system() s, pg_control_checkpoint() c;
+FROM pg_control_system() s;
 """
 
 
@@ -26,25 +36,25 @@ def observe(host: str, cluster: str, remote: Remote) -> PostgresqlCluster:
     return PostgresqlCluster(host=host, **seen)
 
 
-_PRIMARY = """
+_PRIMARY = f"""
 SELECT json_build_object('system_identifier', s.system_identifier::text, 'in_recovery', pg_is_in_recovery(),
-  'timeline', CASE WHEN pg_is_in_recovery() THEN c.timeline_id
+  'timeline', CASE WHEN pg_is_in_recovery() THEN {STANDBY_TIMELINE}
     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END,
   'written_bytes', pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
     ELSE pg_current_wal_lsn() END, '0/0')::bigint,
   'at', clock_timestamp())
-FROM pg_control_system() s, pg_control_checkpoint() c;
+FROM pg_control_system() s;
 """
 
-_STANDBY = """
+_STANDBY = f"""
 SELECT json_build_object('system_identifier', s.system_identifier::text, 'in_recovery', pg_is_in_recovery(),
-  'timeline', coalesce((SELECT received_tli FROM pg_stat_wal_receiver), c.timeline_id),
+  'timeline', {STANDBY_TIMELINE},
   'streaming', EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming'),
   'received_bytes', coalesce(pg_wal_lsn_diff(
     greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0'), 0)::bigint,
   'replayed_bytes', coalesce(pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0'), 0)::bigint,
   'replayed_at', pg_last_xact_replay_timestamp(), 'at', clock_timestamp())
-FROM pg_control_system() s, pg_control_checkpoint() c;
+FROM pg_control_system() s;
 """
 
 

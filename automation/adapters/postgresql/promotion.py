@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from automation.adapters.postgresql.door import psql_words
-from automation.adapters.postgresql.observe import observe
+from automation.adapters.postgresql.observe import STANDBY_TIMELINE, observe
 from automation.model.actions import Promote
 from automation.model.errors import AdapterError, OutcomeUnknown
 from automation.model.evidence import Promotion
@@ -103,8 +103,7 @@ _PROMOTE = r"""
 \set ON_ERROR_STOP on
 SELECT system_identifier::text AS identifier FROM pg_control_system() \gset
 SELECT pg_is_in_recovery() AS in_recovery, coalesce(pg_last_wal_replay_lsn()::text, '') AS replayed,
-  coalesce((SELECT received_tli FROM pg_stat_wal_receiver), (SELECT timeline_id FROM pg_control_checkpoint()))
-    AS timeline \gset
+  $STANDBY_TIMELINE AS timeline \gset
 SELECT :'in_recovery'::bool AND :'identifier' = :'wanted_identifier' AND :timeline = :wanted_timeline AS go
 \gset
 \if :go
@@ -122,7 +121,7 @@ SELECT json_build_object('promoted', :'promoted'::bool, 'system_identifier', :'i
   'in_recovery_after', pg_is_in_recovery(),
   'timeline_after', CASE WHEN pg_is_in_recovery() THEN :timeline
     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END);
-"""
+""".replace("$STANDBY_TIMELINE", STANDBY_TIMELINE)
 
 
 def _promotion_variables(action: Promote, timeout_s: float) -> dict[str, str]:

@@ -1,0 +1,244 @@
+"""How a planned move ended: what serves now, what clients saw, and what was taken back."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import NamedTuple, TypeVar
+
+from automation.commands._command import print_json, progress
+from automation.commands._observations import keep_position
+from automation.commands._report import make_report, write_report
+from automation.commands._session import Session
+from automation.engine.finished import Finished
+from automation.engine.fold import Folded
+from automation.engine.journal import read_journal
+from automation.engine.run import read_plan
+from automation.model.actions import Demote, Promote, StopUnit
+from automation.model.base import Model, format_duration
+from automation.model.errors import AdapterError, NotMet, OutcomeUnknown, StepFailed
+from automation.model.evidence import DataKept, Synchrony, WitnessRecord, WritesExported
+from automation.model.plan import Plan
+from automation.model.records import Event, StepEnded, StepStarted
+from automation.recovery.history import read_history
+from automation.recovery.pauses import Pause, measure_pause
+from automation.recovery.report import Report
+
+_E = TypeVar("_E", bound=Model)
+
+
+class Ending(NamedTuple):
+    """A planned move as its journal tells it."""
+
+    session: Session
+    finished: Finished
+    plan: Plan
+    events: tuple[Event, ...]
+    folded: Folded
+
+    @property
+    def word(self) -> str:
+        return f"{'failback' if self.plan.mode == 'failback' else 'migration'} {self.plan.name}"
+
+    @property
+    def promoted(self) -> tuple[Promote, ...]:
+        """Promotions that are done."""
+        runs = [step.run for step in self.plan.steps if step.id in self.folded.succeeded]
+        return tuple(run for run in runs if isinstance(run, Promote))
+
+    @property
+    def perhaps_promoted(self) -> tuple[str, ...]:
+        """Hosts whose promotion began and whose end nobody knows."""
+        unsure = {name for name, one in self.folded.failed.items() if one.transient or not one.known}
+        doubtful = unsure | set(self.folded.started)
+        return tuple(s.run.host for s in self.plan.steps if isinstance(s.run, Promote) and s.id in doubtful)
+
+    @property
+    def paused_at(self) -> datetime | None:
+        """When the first service was stopped, or a database."""
+        stops = {step.id for step in self.plan.steps if isinstance(step.run, StopUnit | Demote)}
+        began = (e.at for e in self.events if isinstance(e.body, StepStarted) and e.body.step in stops)
+        return next(began, None)
+
+    def evidence(self, kind: type[_E]) -> Iterable[_E]:
+        """Give the evidence of one kind, in the order of its steps' ends."""
+        for event in self.events:
+            outcome = event.body.outcome if isinstance(event.body, StepEnded) else None
+            if outcome is not None and isinstance(outcome.evidence, kind):
+                yield outcome.evidence
+
+
+def conclude_move(session: Session, finished: Finished, *, json: bool = False) -> int:
+    """Say how a planned move ended; one that failed before its promotion is taken back first.
+
+    Raises:
+        StepFailed: it stopped; what was taken back, or how it goes on, is said.
+        OutcomeUnknown: a promotion may or may not have happened.
+        NotMet: it is done, and checks, losses or the pause were not as announced.
+        KeyboardInterrupt: a person stopped it.
+    """
+    events = tuple(read_journal(finished.folder / "journal.jsonl"))
+    folded = Folded()
+    for event in events:
+        folded.add(event)
+    ending = Ending(session, finished, read_plan(finished.folder), events, folded)
+    if finished.closed.status == "succeeded":
+        return _moved(ending, json=json)
+    if finished.closed.status == "interrupted" or ending.promoted or ending.perhaps_promoted:
+        _raise_stopped(ending)
+    if folded.failed and (ending.paused_at is not None or ending.plan.mode == "planned-migration"):
+        _take_back(ending)
+    finished.raise_for_status()
+    return 0
+
+
+# --- it stopped ------------------------------------------------------------------------------------
+
+
+def _take_back(ending: Ending) -> None:
+    """Undo all of it, because clients wait and nothing was promoted.
+
+    Raises:
+        StepFailed: it was taken back, or could not be in part.
+    """
+    failed = dict(ending.folded.failed)
+    told = " | ".join(f"{step}: {failure.message}" for step, failure in failed.items())
+    progress(f"{ending.word} failed before anything was promoted: taking it back")
+    run_id = ending.finished.folder.name
+    reason = "failed before the promotion; taken back by itself"
+    back = ending.session.abort(run_id, reason=reason, undo=True)
+    again = f"./inv run.abort --env {ending.plan.environment} --run {run_id} --undo --reason '...'"
+    left = {step: failure for step, failure in back.failures.items() if step not in failed}
+    if back.closed.status != "aborted" or left:
+        stuck = (
+            " | ".join(f"{step}: {failure.message}" for step, failure in left.items()) or back.closed.status
+        )
+        raise StepFailed(
+            f"{ending.word} failed before the promotion and could not be taken back in part (run {run_id}): "
+            f"{told}; left: {stuck}",
+            hint=f"mend it, then {again}",
+        )
+    raise StepFailed(
+        f"{ending.word} failed before the promotion and was taken back (run {run_id}): {told}; "
+        "every service runs where it ran, nothing was lost",
+        hint=next((failure.hint for failure in failed.values() if failure.hint), None)
+        or "mend it, then ask for it again",
+    )
+
+
+def _raise_stopped(ending: Ending) -> None:
+    """Say on which side of the point of no return it stopped."""
+    if ending.perhaps_promoted:
+        side = f"whether {', '.join(ending.perhaps_promoted)} was promoted is not known"
+    elif ending.promoted:
+        side = (
+            f"{', '.join(run.host for run in ending.promoted)} is promoted: it goes on, it is not taken back"
+        )
+    else:
+        side = "nothing was promoted"
+    try:
+        ending.finished.raise_for_status()
+    except KeyboardInterrupt as exc:
+        exc.add_note(side)
+        raise
+    except OutcomeUnknown as exc:
+        raise OutcomeUnknown(f"{ending.word}: {side}: {exc}", hint=exc.hint) from exc
+    except NotMet as exc:
+        raise NotMet(f"{ending.word}: {side}: {exc}", hint=exc.hint) from exc
+    except StepFailed as exc:
+        raise StepFailed(f"{ending.word} stopped: {side}: {exc}", hint=exc.hint) from exc
+
+
+# --- it is done ------------------------------------------------------------------------------------
+
+
+def _moved(ending: Ending, *, json: bool) -> int:
+    """Print what serves and what clients saw.
+
+    Raises:
+        NotMet: an acknowledged write is missing, a write failed beyond the pause, it took too long.
+    """
+    from automation.commands._render import print_result
+
+    report = make_report(ending.session, ending.finished.folder)
+    page = write_report(report, ending.finished.folder)
+    _keep_positions(ending)
+    hosts = ", ".join(run.host for run in ending.promoted) or "no database"
+    pause = _pause(ending)
+    said = (*_say_pause(pause, report), *_say_kept(ending), *_say_synchrony(ending))
+    if json:
+        print_json(report)
+    else:
+        print_result(report)
+    say = progress if json else print
+    for line in (f"{ending.word}: {hosts} serves; run {report.run_id}", *said):
+        say(line)
+    progress(f"report: {page}")
+    beyond = pause.failed_beyond if pause else 0
+    if report.verdict != "met" or beyond:
+        more = f"; {beyond} writes failed beyond the announced pause" if beyond else ""
+        raise NotMet(f"{ending.word}: {report.headline}{more}", hint=f"the report is {page}")
+    return 0
+
+
+def _pause(ending: Ending) -> Pause | None:
+    """Measure what writers saw of the pause, from the witness's own record."""
+    record = next(iter(ending.evidence(WitnessRecord)), None)
+    if record is None or ending.paused_at is None:
+        return None
+    text = (ending.finished.folder / "artifacts" / record.file).read_text()
+    history = read_history(
+        text.splitlines(), offset_s=record.clock_offset_s, uncertainty_s=record.clock_uncertainty_s
+    )
+    return measure_pause(history, set(history.writes), ending.paused_at, _announced_s(ending))
+
+
+def _announced_s(ending: Ending) -> float:
+    """The longest pause that was announced, as the run's own subject keeps it."""
+    from automation.commands._subject import read_subject
+
+    subject = read_subject(ending.finished.folder)
+    targets: Mapping[str, object] = subject.targets if subject else {}
+    return max((getattr(target, "rto_s", 0.0) for target in targets.values()), default=0.0)
+
+
+def _say_pause(pause: Pause | None, report: Report) -> Iterable[str]:
+    for row in report.services:
+        if row.outage.rta_s is not None:
+            yield f"{row.service}: clients were without it for {format_duration(row.outage.rta_s)}"
+    if pause is None:
+        yield "writes: not measured, nobody wrote meanwhile"
+        return
+    yield (
+        f"writes: {pause.failed} of {pause.tried} failed, in {format_duration(pause.lasted_s)}; "
+        f"{pause.failed_beyond} of them beyond the announced {format_duration(pause.announced_s)}"
+    )
+    losses = {row.loss for row in report.services if row.loss.status == "measured"}
+    missing = sum(len(loss.missing) for loss in losses)
+    acknowledged = sum(loss.acknowledged for loss in losses)
+    if losses:
+        yield f"acknowledged writes: {missing} of {acknowledged} are missing"
+
+
+def _say_kept(ending: Ending) -> Iterable[str]:
+    artifacts = ending.finished.folder / "artifacts"
+    for one in ending.evidence(WritesExported):
+        where = artifacts / (one.export or one.references)
+        yield f"{one.service}: {one.count} writes that only {one.server} held: {where}"
+    for kept in ending.evidence(DataKept):
+        yield f"{kept.server}: its old data is {kept.path}, kept until {kept.keep_until:%Y-%m-%d} or later"
+
+
+def _say_synchrony(ending: Ending) -> Iterable[str]:
+    for one in ending.evidence(Synchrony):
+        how = f"wait for {one.standby}" if one.synchronous else "do not wait for a standby"
+        yield f"{one.server}: commits {how}"
+
+
+def _keep_positions(ending: Ending) -> None:
+    """Note how far each new primary has written: a failover of its site would stand on it."""
+    from automation.adapters import postgresql
+
+    for run in ending.promoted:
+        with suppress(AdapterError):
+            remote = ending.session.remote(run.host)
+            keep_position(ending.session.state, postgresql.observe_primary(run.host, run.cluster, remote))

@@ -1,0 +1,109 @@
+"""Where services run now: where their names lead, and what their databases say of themselves."""
+
+from collections.abc import Collection, Mapping
+
+from automation.commands._session import Session
+from automation.model.catalog import Catalog, Service
+from automation.model.errors import AdapterError, PreflightError
+from automation.model.observations import PostgresqlCluster
+from automation.recovery.strategies.scope import is_moved
+from automation.recovery.turning import databases
+
+Answers = dict[str, tuple[str, ...]]
+
+
+def locate(session: Session, catalog: Catalog, *, but: Collection[str] = ()) -> dict[str, str]:
+    """Give the site to which each service's names lead, by every DNS server but some.
+
+    A service without a name, or one that people or a vendor move, is left out.
+
+    Raises:
+        PreflightError: a server does not answer, or they do not agree.
+    """
+    servers = [
+        name for name in dict.fromkeys(s.dns_server for s in catalog.sites.values()) if name not in but
+    ]
+    told = {server: _ask(session, server, catalog) for server in servers}
+    found = {}
+    for name, service in catalog.services.items():
+        for endpoint in service.endpoints.values() if is_moved(service) else ():
+            answers = {server: answer[endpoint.name] for server, answer in told.items()}
+            found[name] = _agree(session, name, service, endpoint.name, answers)
+    return found
+
+
+def _ask(session: Session, server: str, catalog: Catalog) -> Answers:
+    from automation.adapters import dns
+    from automation.model.actions import LookAtRecords
+    from automation.model.evidence import RecordsSeen
+
+    names = {endpoint.name for one in catalog.services.values() for endpoint in one.endpoints.values()}
+    look = LookAtRecords(names=tuple(sorted(names)), servers=(server,), required=(server,))
+    try:
+        seen = dns.look_at_records(look, session.context("whereabouts")).evidence
+    except AdapterError as exc:
+        raise PreflightError(
+            f"DNS server {server} does not answer: {exc}; nothing was changed",
+            hint=f"bring it back; if its site was lost: ./inv dr.failback --env {session.environment.name} "
+            f"--site {session.inventory.server(server).site}",
+        ) from exc
+    assert isinstance(seen, RecordsSeen)
+    return {name: record.addresses for name, record in seen.answers[server].items()}
+
+
+def _agree(session: Session, name: str, service: Service, endpoint: str, answers: Answers) -> str:
+    if len(set(answers.values())) != 1:
+        shown = "; ".join(f"{server}: {', '.join(told) or 'none'}" for server, told in answers.items())
+        raise PreflightError(
+            f"the DNS servers do not agree where {endpoint} of {name} is ({shown}); nothing was changed",
+            hint="the one that missed a failover is reconciled by ./inv lab.heal or dr.failback",
+        )
+    addresses = next(iter(answers.values()))
+    for site in (service.primary, service.recovery):
+        if addresses == tuple(session.inventory.server(host).address for host in service.hosts_at(site)[:1]):
+            return site
+    raise PreflightError(
+        f"{endpoint} of {name} leads to {', '.join(addresses) or 'nowhere'}, which is neither of its hosts; "
+        "nothing was changed"
+    )
+
+
+def observe_pairs(
+    session: Session, services: Mapping[str, Service], *, but: Collection[str] = ()
+) -> dict[str, PostgresqlCluster]:
+    """Read who each database of these services is, by host; those of `but` cannot be asked.
+
+    Raises:
+        PreflightError: one does not answer.
+    """
+    from automation.adapters import postgresql
+
+    seen = {}
+    for name, (service, strategy) in databases(services).items():
+        for site in (service.primary, service.recovery):
+            host = strategy.hosts[site]
+            if host in but:
+                continue
+            try:
+                seen[host] = postgresql.observe(host, strategy.cluster, session.remote(host))
+            except AdapterError as exc:
+                raise PreflightError(
+                    f"cannot observe {host} of {name}: {exc}; nothing was changed",
+                    hint=f"./inv dr.status --env {session.environment.name}",
+                ) from exc
+    return seen
+
+
+def waiting_databases(session: Session, services: Mapping[str, Service]) -> frozenset[str]:
+    """Name the databases whose commits wait for their standby."""
+    from automation.adapters import postgresql
+
+    return frozenset(
+        name
+        for name, (service, strategy) in databases(services).items()
+        if postgresql.is_synchronous(
+            strategy.hosts[service.primary],
+            strategy.cluster,
+            session.remote(strategy.hosts[service.primary]),
+        )
+    )
