@@ -2,24 +2,26 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from automation.commands._command import ROOT, print_json, progress
 from automation.commands._observations import forget_positions, keep_position
+from automation.commands._report import make_report, write_report
 from automation.commands._session import Session, actor
 from automation.engine.finished import Finished
-from automation.engine.journal import read_journal
 from automation.model.actions import AwaitReady, Declare, RestoreDisks, SaveDisks
 from automation.model.catalog import Catalog, PostgresqlStandby, Service, load_catalog
 from automation.model.errors import AdapterError, ConfigError, NotMet, PreflightError
 from automation.model.evidence import Declaration
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Plan, Step
+from automation.recovery.freezes import refuse_frozen
 from automation.recovery.planner import City, affected_services, compile_drill
-from automation.recovery.report import DrillReport
-from automation.recovery.report_fold import DrillFacts, fold_report
-from automation.recovery.spec import Drill, Failover, load_drill, load_plan
+from automation.recovery.report import Report
+from automation.recovery.report_subject import Subject, subject_of
+from automation.recovery.spec import Drill, Failover, RecoveryPlan, load_drill, load_plan
 
 
 class Prepared(NamedTuple):
@@ -35,16 +37,32 @@ def prepare_drill(session: Session, name: str) -> Prepared:
 
     Raises:
         ConfigError: a file has faults.
-        PreflightError: a database could not be observed, or is not what the plan needs.
+        PreflightError: a database could not be observed, or is not what the plan needs; a freeze is in force.
     """
     drill = load_drill(ROOT, name)
-    plan = load_plan(ROOT, drill.plan)
+    plan = plan_for(session, drill.plan)
+    refuse_frozen(plan, "exercise", datetime.now(UTC))
     catalog = load_catalog(session.environment.folder / "services.yml")
     check_hosts(catalog, session)
     services = affected_services(drill, plan, catalog)
     refuse_suspected(session, services)
     city = City(session.environment, session.inventory, catalog, _observe(session, services))
     return Prepared(drill, services, compile_drill(drill, plan, city, declared_by=actor()))
+
+
+def plan_for(session: Session, name: str) -> RecoveryPlan:
+    """Load a recovery plan that is written for this environment.
+
+    Raises:
+        ConfigError: its file has faults, or it is for another environment.
+    """
+    plan, here = load_plan(ROOT, name), session.environment.name
+    if plan.environments and here not in plan.environments:
+        raise ConfigError(
+            f"plan {name} is written for {', '.join(plan.environments)}, not for {here}; nothing was touched",
+            hint="--plan takes the name of a file of drtests/plans, or add this environment to it",
+        )
+    return plan
 
 
 class PreparedFailover(NamedTuple):
@@ -110,7 +128,7 @@ def _keep_position(session: Session, service: Service, strategy: PostgresqlStand
         keep_position(session.state, postgresql.observe_primary(host, strategy.cluster, session.remote(host)))
 
 
-def run_drill(session: Session, name: str, *, json: bool = False) -> DrillReport:
+def run_drill(session: Session, name: str, *, json: bool = False) -> Report:
     """Run a drill, write its report beside its journal, print the result.
 
     Raises:
@@ -118,12 +136,10 @@ def run_drill(session: Session, name: str, *, json: bool = False) -> DrillReport
         StepFailed: the run stopped part-way; the report says how far it came.
     """
     prepared = prepare_drill(session, name)
-    return finish_drill(session, prepared, session.run(prepared.plan), json=json)
+    return finish_drill(session, prepared, session.run(prepared.plan, subject=about(prepared)), json=json)
 
 
-def finish_drill(
-    session: Session, prepared: Prepared, finished: Finished, *, json: bool = False
-) -> DrillReport:
+def finish_drill(session: Session, prepared: Prepared, finished: Finished, *, json: bool = False) -> Report:
     """Write the report of a drill that has ended, print its result, raise its error.
 
     Raises:
@@ -143,39 +159,29 @@ def finish_drill(
 
 def leave_report(
     session: Session, prepared: "Prepared | PreparedFailover", folder: Path, *, json: bool = False
-) -> DrillReport:
+) -> Report:
     """Fold a run into its report, leave it beside the journal, and print the result."""
-    from automation.commands._render import print_result, write_html
+    from automation.commands._render import print_result
 
     report = report_drill(session, prepared, folder)
-    (folder / "report.json").write_text(report.model_dump_json(indent=1))
-    write_html(report, folder / "report.html")
+    page = write_report(report, folder)
     if json:
         print_json(report)
     else:
         print_result(report)
-    progress(f"report: {folder / 'report.html'}")
+    progress(f"report: {page}")
     return report
 
 
-def report_drill(session: Session, prepared: "Prepared | PreparedFailover", folder: Path) -> DrillReport:
+def report_drill(session: Session, prepared: "Prepared | PreparedFailover", folder: Path) -> Report:
     """Fold a run's journal and artifacts into its report."""
+    return make_report(session, folder, subject=about(prepared))
 
-    def read(artifact: str) -> str | None:
-        path = folder / "artifacts" / artifact
-        return path.read_text() if path.exists() else None
 
-    return fold_report(
-        DrillFacts(
-            drill=prepared.drill,
-            services=prepared.services,
-            plan=prepared.plan,
-            events=tuple(read_journal(folder / "journal.jsonl")),
-            sustained=session.environment.witness.sustained,
-            lab=session.environment.kind == "lab",
-            read=read,
-        )
-    )
+def about(prepared: "Prepared | PreparedFailover") -> Subject:
+    """Say what a run is about: its services and targets, as they are now."""
+    cadence = load_plan(ROOT, prepared.drill.plan).exercise
+    return subject_of(prepared.drill, prepared.services, cadence)
 
 
 def declare_site(session: Session, site: str, reason: str, *, exercise: bool) -> Declaration:

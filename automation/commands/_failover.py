@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from automation.commands._command import ROOT, progress
-from automation.commands._drill import PreparedFailover, check_hosts, refuse_suspected
+from automation.commands._command import progress
+from automation.commands._drill import PreparedFailover, about, check_hosts, plan_for, refuse_suspected
 from automation.commands._ending import conclude
 from automation.commands._observations import last_position
 from automation.commands._session import Session
@@ -18,9 +18,10 @@ from automation.model.errors import AdapterError, AutomationError, ConfigError, 
 from automation.model.evidence import DECLARATION_LIVES, Declaration
 from automation.model.observations import PostgresqlCluster, StandbyPosition
 from automation.recovery.failover import compile_failover
+from automation.recovery.freezes import refuse_frozen
 from automation.recovery.lag import Lag, format_limit, judge_lag
 from automation.recovery.planner import City, affected_services
-from automation.recovery.spec import Failover, load_plan
+from automation.recovery.spec import Failover
 
 # A declaration older than this was about another day.
 
@@ -40,11 +41,13 @@ def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
 
     Raises:
         ConfigError: a file or a flag has faults.
-        PreflightError: nothing is declared, a standby is not what it must be, or it lags too far.
+        PreflightError: nothing is declared, a standby is not what it must be, or it lags too far; or the
+            plan names a freeze that holds back even this.
     """
     if asked.accept_unfenced and not asked.reason.strip():
         raise ConfigError("--accept-unfenced needs --reason: it stands in every record; nothing was touched")
-    recovery = load_plan(ROOT, asked.plan)
+    recovery = plan_for(session, asked.plan)
+    refuse_frozen(recovery, "failover", datetime.now(UTC))
     catalog = load_catalog(session.environment.folder / "services.yml")
     check_hosts(catalog, session)
     wanted = Failover(plan=asked.plan, site=asked.site, title="", declaration="none")
@@ -78,7 +81,7 @@ def run_failover(session: Session, asked: Asked) -> int:
         NotMet: recovered, and clients or checks say otherwise.
     """
     prepared = prepare_failover(session, asked)
-    finished = session.run(prepared.plan)
+    finished = session.run(prepared.plan, subject=about(prepared))
     return conclude(session, finished)
 
 

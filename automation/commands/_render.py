@@ -5,7 +5,6 @@ Plain when the output is no terminal: one line a row, no colours, nothing cut of
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -16,8 +15,8 @@ from rich.text import Text
 from automation.commands._command import ROOT
 from automation.model.base import format_duration
 from automation.model.plan import Plan, Step
-from automation.recovery.objectives import Loss, Outage
-from automation.recovery.report import DrillReport, ServiceResult
+from automation.recovery.report import Report
+from automation.recovery.report_words import format_rpa, format_rta, format_target, notes
 
 if TYPE_CHECKING:
     from automation.adapters.nspawn.status import LabServer, LabStatus
@@ -54,7 +53,7 @@ STYLES = {
 }
 
 
-def print_result(report: DrillReport) -> None:
+def print_result(report: Report) -> None:
     """Print what a drill showed: targets beside what was measured, and where the time went."""
     console = _console()
     table = _table("Service", "RTO", "RTA", "RPO", "RPA", "Verdict", right={1, 2, 3, 4})
@@ -175,81 +174,6 @@ def print_lab(lab: "LabStatus", inventory: "Inventory") -> None:
     for name, link in lab.links.items():
         if not link.up:
             console.print(Text(f"link {name}: cut"))
-
-
-def write_html(report: DrillReport, path: Path) -> None:
-    """Write the drill's page: one file, no JavaScript, nothing fetched from anywhere."""
-    from automation.model.templating import render
-    from automation.recovery.timeline import draw
-
-    page = render(
-        TEMPLATES,
-        "reports/drill.html.j2",
-        report=report,
-        drawing=draw(report),
-        duration=format_duration,
-        target=format_target,
-        rta=format_rta,
-        rpa=format_rpa,
-        notes=notes,
-        ledgers=_ledgers(report),
-        listed=LISTED_WRITES,
-    )
-    path.write_text(page, encoding="utf-8")
-
-
-# --- words for measures --------------------------------------------------------------------------
-
-
-def format_target(seconds: float) -> str:
-    """Give a target as people set it: 0 s, 5 s, 1 min, 4 h."""
-    return f"{seconds:g} s" if seconds < 60 else format_duration(seconds)
-
-
-def format_rta(outage: Outage) -> str:
-    """Give the measured outage in a few words."""
-    if outage.status == "not-measured" or outage.rta_s is None:
-        return "not measured"
-    if outage.status == "none-seen":
-        return "no outage"
-    return f"{'over ' if outage.status == 'not-recovered' else ''}{format_duration(outage.rta_s)}"
-
-
-def format_rpa(loss: Loss) -> str:
-    """Give the measured loss: the age of the oldest lost write, and how many were lost."""
-    if loss.status == "not-measured" or loss.rpa_s is None:
-        return "not measured"
-    return f"{format_duration(loss.rpa_s)}, {len(loss.missing)} lost" if loss.missing else "none lost"
-
-
-def notes(row: ServiceResult) -> list[str]:
-    """Say what the numbers of a row do not: where the time went, what is in doubt, what was not seen."""
-    found = [reason for reason in (row.outage.reason, row.loss.reason) if reason]
-    parts = [f"{part.name} {format_duration(part.seconds)}" for part in row.outage.split if part.seconds]
-    if parts:
-        found.append(f"{' + '.join(parts)} (resolution {format_duration(row.outage.resolution_s or 0)})")
-    if row.outage.brownout_s:
-        found.append(f"of it {format_duration(row.outage.brownout_s)} brownout: failures mixed with answers")
-    if row.outage.failed_afterwards:
-        found.append(f"{row.outage.failed_afterwards} probes failed after the recovery")
-    doubtful = row.loss.in_doubt_present + row.loss.in_doubt_absent
-    if doubtful:
-        found.append(f"{doubtful} writes were in doubt, {row.loss.in_doubt_present} of them were kept")
-    if row.loss.refused_present:
-        found.append(f"{len(row.loss.refused_present)} writes were refused and yet kept")
-    if row.found_on_lost_primary is not None and row.loss.missing:
-        held = f"{row.found_on_lost_primary} of {len(row.loss.missing)} lost writes"
-        found.append(f"{held} are on the disk of the lost primary")
-    return found
-
-
-def _ledgers(report: DrillReport) -> list[tuple[str, ServiceResult]]:
-    """Services whose losses are the same writes, a database and what writes to it, stand together."""
-    together: dict[Loss, list[ServiceResult]] = {}
-    for row in report.services:
-        if row.loss.status == "measured":
-            together.setdefault(row.loss, []).append(row)
-    return [(", ".join(row.title for row in rows), rows[0]) for rows in together.values()]
 
 
 # --- small parts ---------------------------------------------------------------------------------

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from automation.commands._command import ROOT, progress
 from automation.commands._onlooker import looking_on
+from automation.commands._subject import describe, leave_subject
+from automation.commands._table import ask_table
 from automation.engine.admission import changes, guarded
 from automation.engine.authorisation import Granted
 from automation.engine.context import RunContext
@@ -29,6 +32,7 @@ from automation.engine.run import (
     resume_run,
     run_plan,
 )
+from automation.model.actions import AskPlayers, Inject
 from automation.model.environment import Environment, Inventory, load_environment, state_root
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan, Step
@@ -40,7 +44,7 @@ from automation.model.records import (
 )
 from automation.recovery.failover import override_requests
 from automation.recovery.lint_steps import refuse_unsafe
-
+from automation.recovery.report_subject import Subject
 
 # Nobody waits for old folders to be removed while a site is lost, or while that is measured.
 HURRIED = ("failover", "failback", "planned-migration", "exercise")
@@ -64,12 +68,14 @@ class Session:
         narrate: Callable[[Event], None] | None = None,
         look: Callable[[], None] = lambda: None,
         granted: Granted | None = None,
+        subject: Subject | None = None,
     ) -> Finished:
         """Run a plan in a new run folder; says which.
 
         Args:
             look: called under the run's locks before its first step; what it raises leaves all as it was.
             granted: the standing authorisation of a job that nobody watches.
+            subject: what a drill or a failover is about, for its report.
         """
         refuse_unsafe(plan, lab=self.environment.kind == "lab")
         if changes(plan):
@@ -77,7 +83,8 @@ class Session:
         if plan.mode not in HURRIED:
             self.make_room()
         run_id = new_run_id(datetime.now(UTC))
-        make_run_folder(self.state, run_id)
+        folder = make_run_folder(self.state, run_id)
+        leave_subject(folder, describe(self.environment, self.inventory, plan, subject))
         progress(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
         ctx = self.context(run_id)
         with self.hooks(ctx, plan, narrate) as hooks:
@@ -216,6 +223,10 @@ def actor() -> str:
 def ask_person(step: Step) -> GateAnswered | None:
     """Put a gate's question on the terminal; anything but yes or no leaves it open."""
     assert step.gate is not None
+    if isinstance(step.run, Inject | AskPlayers):
+        return ask_table(
+            step, actor(), sys.stdin.readline, partial(print, end="", file=sys.stderr, flush=True)
+        )
     print(
         f"gate {step.id} ({step.gate.role}): {step.gate.ask} [yes/no] ", end="", file=sys.stderr, flush=True
     )

@@ -171,6 +171,15 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
+def signed_with(signature: str) -> str:
+    """Give the fingerprint of the key that a signature says made it; says nothing of whether it holds.
+
+    Raises:
+        BadSignature: it has not the form of one.
+    """
+    return fingerprint(_unpack(signature)[0])
+
+
 def _verify(argv: list[str], content: str, signer: Signer) -> None:
     try:
         done = subprocess.run(

@@ -110,6 +110,7 @@ class ProbeOutage(NamedTuple):
     failed: ProbeRecord | None = None
     good: ProbeRecord | None = None
     brownout_ns: int = 0
+    down_ns: tuple[int, int] | None = None
     gap_ns: int = 0
     last_ns: int = 0
     failed_afterwards: int = 0
@@ -136,10 +137,12 @@ def find_outage(records: Sequence[ProbeRecord], marks: Milestones, sustained: in
     good = records[back] if back is not None else None
     last_ns = good.end_ns if good else max(one.end_ns for one in records[first:])
     window = records[first : end + 1]
+    down_ns = _hard_down(window, last_ns)
     return ProbeOutage(
         failed=records[first],
         good=good,
-        brownout_ns=last_ns - window[0].start_ns - _hard_down_ns(window, last_ns),
+        brownout_ns=last_ns - window[0].start_ns - (down_ns[1] - down_ns[0]),
+        down_ns=down_ns,
         gap_ns=_widest_gap(records[min(before[-1], first) : end + 1]),
         last_ns=last_ns,
         failed_afterwards=sum(not one.good for one in records[end + 1 :]),
@@ -181,15 +184,19 @@ def _last_well(records: Sequence[ProbeRecord], by_ns: int | None, sustained: int
     return None
 
 
-def _hard_down_ns(window: Sequence[ProbeRecord], last_ns: int) -> int:
-    """Longest time from the start of a failure to the end of the next good probe."""
-    longest, since = 0, None
+def _hard_down(window: Sequence[ProbeRecord], last_ns: int) -> tuple[int, int]:
+    """Longest time from the start of a failure to the end of the next good probe: its begin and end."""
+    found = [(last_ns, last_ns)]
+    since = None
     for one in window:
         if not one.good and since is None:
             since = one.start_ns
         elif one.good and since is not None:
-            longest, since = max(longest, min(one.end_ns, last_ns) - since), None
-    return longest if since is None else max(longest, last_ns - since)
+            found.append((since, min(one.end_ns, last_ns)))
+            since = None
+    if since is not None:
+        found.append((since, last_ns))
+    return max(found, key=lambda span: span[1] - span[0])
 
 
 def _widest_gap(records: Iterable[ProbeRecord]) -> int:

@@ -1,19 +1,71 @@
 """The verdict of a drill or a failover: the worst of run, checks and objectives, in one sentence. Pure."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from automation.model.actions import BlockServer, PowerOffServer, Promote, ProveRefused
 from automation.model.base import format_duration
 from automation.model.evidence import ChecksRun
 from automation.model.plan import Plan
-from automation.model.records import RunClosed
+from automation.model.records import AbortStarted, RunClosed
 from automation.recovery.objectives import Verdict
-from automation.recovery.report import ServiceResult, StepResult
+from automation.recovery.report import ReportVerdict, ServiceResult, StepResult
+from automation.recovery.report_steps import RunLog
 
-ReportVerdict = Literal["met", "missed", "not-measured", "failed"]
 WORST_FIRST: tuple[Verdict, ...] = ("missed", "not-measured", "met")
 _FENCING = (PowerOffServer, BlockServer, ProveRefused)
+
+
+def judge_run(
+    plan: Plan,
+    log: RunLog,
+    steps: Sequence[StepResult],
+    rows: Sequence[ServiceResult],
+    checks: ChecksRun | None,
+    *,
+    stops: bool,
+    served_s: float | None = None,
+) -> tuple[ReportVerdict, str]:
+    """Judge any run: one that is not over is `open`, one that recovers nothing is `done` or failed.
+
+    Args:
+        stops: it is a drill that must stop before promotion.
+        served_s: from the declaration until the run saw clients served.
+    """
+    if (waiting := _not_over(log, steps)) is not None:
+        return "open", waiting
+    if (given_up := next((e.body for e in log.events if isinstance(e.body, AbortStarted)), None)) is not None:
+        back = sum(step.status == "taken-back" for step in steps)
+        taken = f" {back} of its steps were taken back." if back else ""
+        return "failed", f"Given up by {given_up.actor}: {given_up.reason}.{taken}"
+    if stops:
+        return judge_stop(plan, steps)
+    verdict, headline = judge(rows, steps, checks, log.closed)
+    if verdict == "met" and not rows:
+        changed = sum(step.effect != "read" for step in steps)
+        return "done", f"Done: {len(steps)} steps succeeded, {changed} of them made to change something."
+    if verdict == "not-measured" and served_s is not None and all(row.verdict == verdict for row in rows):
+        since = f"{format_duration(served_s)} after the declaration clients were served again"
+        return (
+            verdict,
+            f"The run succeeded: {since}. Not measured: how long they were out, and what was lost.",
+        )
+    return verdict, headline
+
+
+def _not_over(log: RunLog, steps: Sequence[StepResult]) -> str | None:
+    """Say why a run is not over; None for one that is."""
+    done = sum(step.status == "succeeded" for step in steps)
+    if log.closed is None:
+        begun = [step.id for step in steps if step.status == "unfinished"]
+        open_ = f"; {', '.join(begun[:3])} began and has no end yet" if begun else ""
+        return f"This run is not closed: {done} of {len(steps)} steps are done{open_}."
+    failed = [step for step in steps if step.status in ("failed", "unfinished")]
+    if log.closed.gates and not failed:
+        gates = ", ".join(log.closed.gates[:3])
+        return f"This run waits for a person's answer ({gates}); {done} of {len(steps)} steps are done."
+    if log.closed.status == "paused" and not failed and not done:
+        return "This run has not begun: it was not approved, or not admitted. Nothing was changed."
+    return None
 
 
 def judge_stop(plan: Plan, steps: Sequence[StepResult]) -> tuple[ReportVerdict, str]:

@@ -5,8 +5,6 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +14,7 @@ from automation.commands._runs import RunRow, StepRow
 from automation.recovery.objectives import Loss, Outage
 from automation.recovery.planner import City
 from automation.recovery.report_fold import fold_report
+from automation.recovery.report_words import format_rpa, format_rta, format_target
 from tests.recovery.conftest import IDENTIFIER, REPOSITORY, make_inventory
 from tests.recovery.drill_story import Story, tell
 
@@ -135,7 +134,7 @@ def test_in_a_pipe_a_row_is_a_line_without_colours(capsys: pytest.CaptureFixture
     ("seconds", "words"), [(0, "0 s"), (5.0, "5 s"), (0.5, "0.5 s"), (60, "1 min"), (14400, "4 h")]
 )
 def test_targets_read_as_people_set_them(seconds: float, words: str) -> None:
-    assert _render.format_target(seconds) == words
+    assert format_target(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -148,84 +147,10 @@ def test_targets_read_as_people_set_them(seconds: float, words: str) -> None:
     ],
 )
 def test_a_measure_that_is_none_reads_as_none(outage: Outage, words: str) -> None:
-    assert _render.format_rta(outage) == words
+    assert format_rta(outage) == words
 
 
 def test_lost_writes_are_counted_beside_their_age() -> None:
-    assert _render.format_rpa(Loss(status="measured", rpa_s=1.9, missing=("a", "b"))) == "1.90 s, 2 lost"
-    assert _render.format_rpa(Loss(status="measured", rpa_s=0.0)) == "none lost"
-    assert _render.format_rpa(Loss(status="not-measured")) == "not measured"
-
-
-# --- the page ------------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """Counts what a reader without eyes, scripts or network depends on."""
-
-    VOID = frozenset({"meta", "br", "link"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.fetched: list[str] = []
-        self.images: list[dict[str, str | None]] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.fetched += [value for name, value in attrs if name in ("src", "href") and value]
-        if tag == "svg":
-            self.images.append(dict(attrs))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-STORIES = {
-    "good": Story(),
-    "lost-writes": Story(lost=20, brownout=True),
-    "stopped": Story(fails="payments-db/fence-proof", back_ms=None),
-    "unwatched": Story(witness=False),
-}
-
-
-@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
-def test_the_page_is_whole_and_stands_alone(tmp_path: Path, city: City, story: Story) -> None:
-    report = fold_report(tell(city, story))
-    _render.write_html(report, tmp_path / "report.html")
-    page = Page((tmp_path / "report.html").read_text())
-    assert page.open == []
-    assert page.fetched == []
-    assert "script" not in page.tags
-    assert all(image.get("role") == "img" and image.get("aria-labelledby") for image in page.images)
-    words = " ".join(page.words)
-    assert report.headline in words
-    for step in report.steps:
-        assert step.id in words
-
-
-def test_what_a_page_shows_is_escaped(tmp_path: Path, city: City) -> None:
-    report = fold_report(tell(city, Story())).model_copy(update={"title": "<script>alert(1)</script> & co"})
-    _render.write_html(report, tmp_path / "report.html")
-    text = (tmp_path / "report.html").read_text()
-    assert "<script" not in text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in text
-
-
-def test_a_long_list_of_lost_writes_is_cut_and_says_so(
-    tmp_path: Path, city: City, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_render, "LISTED_WRITES", 5)
-    _render.write_html(fold_report(tell(city, Story(lost=20))), tmp_path / "report.html")
-    assert "The other 15 stand in report.json." in (tmp_path / "report.html").read_text()
+    assert format_rpa(Loss(status="measured", rpa_s=1.9, missing=("a", "b"))) == "1.90 s, 2 lost"
+    assert format_rpa(Loss(status="measured", rpa_s=0.0)) == "none lost"
+    assert format_rpa(Loss(status="not-measured")) == "not measured"

@@ -25,8 +25,8 @@ def make_inventory() -> Inventory:
     return Inventory(servers=servers)
 
 
-@pytest.fixture
-def city() -> City:
+def make_city() -> City:
+    """The lab's city, with a standby that was seen."""
     standby = PostgresqlCluster(host="pg-b", system_identifier=IDENTIFIER, timeline=3, in_recovery=True)
     return City(
         environment=load_environment(REPOSITORY, "lab"),
@@ -34,3 +34,8 @@ def city() -> City:
         catalog=load_catalog(REPOSITORY / "inventories/lab/services.yml"),
         clusters={"pg-b": standby},
     )
+
+
+@pytest.fixture
+def city() -> City:
+    return make_city()

@@ -35,7 +35,8 @@ from automation.model.records import (
     StepStarted,
 )
 from automation.recovery.planner import City, affected_services, compile_drill
-from automation.recovery.report_fold import DrillFacts
+from automation.recovery.report_fold import Facts
+from automation.recovery.report_subject import subject_of
 from automation.recovery.spec import load_drill, load_plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ def at(ms: float) -> datetime:
     return LOSS + timedelta(milliseconds=ms)
 
 
-def tell(city: City, story: Story) -> DrillFacts:
+def tell(city: City, story: Story) -> Facts:
     """Give the facts of a drill that went so."""
     drill = load_drill(REPOSITORY, "rolling-disaster" if story.lost else "site-loss")
     recovery = load_plan(REPOSITORY, drill.plan)
@@ -77,13 +78,11 @@ def tell(city: City, story: Story) -> DrillFacts:
         "writes-payments.txt": "".join(f"{one}\n" for one in kept_writes(story)),
         "writes-payments-lost-primary.txt": "".join(f"{one}\n" for one in acknowledged(story, to_ms=0)),
     }
-    return DrillFacts(
-        drill=drill,
-        services=affected_services(drill, recovery, city.catalog),
+    subject = subject_of(drill, affected_services(drill, recovery, city.catalog), recovery.exercise)
+    return Facts(
+        subject=subject.model_copy(update={"lab": True, "timezone": "America/Chicago"}),
         plan=plan,
         events=tuple(journal(plan, story)),
-        sustained=10,
-        lab=True,
         read=artifacts.get if story.witness else lambda name: None,
     )
 

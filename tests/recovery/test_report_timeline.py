@@ -8,8 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automation.recovery.planner import City
+from automation.recovery.report import ProbeView, Report, Stretch
 from automation.recovery.report_fold import fold_report
-from automation.recovery.timeline import LABEL_WIDTH, Axis, draw, find_axis, make_ticks, place_marks
+from automation.recovery.report_gantt import MOST_ROWS, Gantt, draw_gantt
+from automation.recovery.timeline import (
+    LABEL_WIDTH,
+    MOST_LANES,
+    MOST_PARTS,
+    Axis,
+    Clients,
+    draw_clients,
+    draw_frame,
+    find_axis,
+    make_ticks,
+    place_marks,
+)
 from tests.recovery.drill_story import LOSS, Story, at, tell
 
 STORIES = {
@@ -21,43 +34,94 @@ STORIES = {
 }
 
 
+def clients(report: Report) -> Clients:
+    return draw_clients(report, find_axis(report))
+
+
+def gantt(report: Report) -> Gantt:
+    return draw_gantt(report, find_axis(report))
+
+
 @pytest.mark.parametrize("story", STORIES.values(), ids=STORIES)
 def test_everything_stays_within_the_page(city: City, story: Story) -> None:
-    drawing = draw(fold_report(tell(city, story)))
-    bars = [*drawing.steps, *(bar for _, _, row in drawing.clients for bar in row)]
+    report = fold_report(tell(city, story))
+    lanes, rows = clients(report).lanes, gantt(report).rows
+    bars = [bar for lane in lanes for bar in (*lane.bars, *lane.shades)]
+    bars += [bar for row in rows for bar in row.bars]
     for bar in bars:
         assert bar.x >= 0
         assert bar.width > 0
         assert bar.x + bar.width <= 100.001
-    assert all(0 <= mark.x <= 100 for mark in drawing.marks)
-    assert all(bar.y < drawing.steps_px for bar in drawing.steps)
+    assert all(0 <= mark.x <= 100 for mark in draw_frame(report, find_axis(report)).marks)
+    assert all(row.y < gantt(report).height_px for row in rows)
 
 
 def test_bars_stand_in_proportion_to_time(city: City) -> None:
-    drawing = draw(fold_report(tell(city, Story())))
-    bars = {bar.label: bar for bar in drawing.steps}
-    assert bars["detect"].width / bars["payments-db/promote"].width == pytest.approx(2270 / 139, rel=0.01)
+    rows = {row.label: row.bars[0] for row in gantt(fold_report(tell(city, Story()))).rows}
+    assert rows["detect"].width / rows["payments-db/promote"].width == pytest.approx(2270 / 139, rel=0.01)
 
 
 def test_the_shaded_outage_spans_the_failed_bands(city: City) -> None:
-    drawing = draw(fold_report(tell(city, Story())))
-    assert drawing.outage is not None
-    x, width = drawing.outage
-    failed = [bar for _, _, row in drawing.clients for bar in row if bar.kind == "bad"]
-    assert min(bar.x for bar in failed) == x
-    assert max(bar.x + bar.width for bar in failed) == pytest.approx(x + width, abs=1)
+    report = fold_report(tell(city, Story()))
+    outage = draw_frame(report, find_axis(report)).outage
+    assert outage is not None
+    failed = [bar for lane in clients(report).lanes for bar in lane.bars if bar.kind == "bad"]
+    assert min(bar.x for bar in failed) == outage[0]
+    assert max(bar.x + bar.width for bar in failed) == pytest.approx(sum(outage), abs=1)
+
+
+def test_a_brownout_is_shaded_apart_from_the_longest_time_without_an_answer(city: City) -> None:
+    report = fold_report(tell(city, Story(brownout=True)))
+    lane = next(lane for lane in clients(report).lanes if lane.probe == "payments/pay")
+    kinds = [shade.kind for shade in lane.shades]
+    assert sorted(kinds) == ["brownout", "down"]
+    assert clients(report).brownout
+    assert not clients(fold_report(tell(city, Story()))).brownout
 
 
 def test_steps_outside_the_picture_are_counted(city: City) -> None:
     report = fold_report(tell(city, Story()))
-    drawing = draw(report)
-    assert len(drawing.steps) + drawing.before + drawing.after == len(report.steps)
+    drawing = gantt(report)
+    assert len(drawing.rows) + drawing.before + drawing.after == len(report.steps)
 
 
 def test_an_unwatched_run_is_drawn_without_clients(city: City) -> None:
-    drawing = draw(fold_report(tell(city, Story(witness=False))))
-    assert (drawing.clients, drawing.outage) == ((), None)
-    assert drawing.steps
+    report = fold_report(tell(city, Story(witness=False)))
+    assert clients(report).lanes == ()
+    assert draw_frame(report, find_axis(report)).outage is None
+    assert gantt(report).rows
+
+
+def test_many_steps_are_drawn_by_service_and_keep_those_that_matter(city: City) -> None:
+    report = fold_report(tell(city, Story()))
+    step = next(step for step in report.steps if step.id == "payments-db/promote")
+    many = [
+        step.model_copy(
+            update={"id": f"s{number % 150}/step{number}", "service": f"s{number % 150}", "critical": False}
+        )
+        for number in range(3000)
+    ]
+    bad = step.model_copy(update={"id": "s7/bad", "service": "s7", "status": "failed", "critical": False})
+    drawing = gantt(report.model_copy(update={"steps": (*report.steps, *many, bad)}))
+    labels = [row.label for row in drawing.rows]
+    assert drawing.grouped
+    assert len(labels) <= MOST_ROWS
+    assert {"s7", "s7/bad", "payments-db/promote"} <= set(labels)
+    assert any("more services" in label for label in labels), "what is left out is one row"
+
+
+def test_many_probes_and_many_changes_are_cut_to_what_an_eye_can_see(city: City) -> None:
+    report = fold_report(tell(city, Story()))
+    flapping = tuple(
+        Stretch(good=number % 2 == 0, from_at=at(number), until_at=at(number + 1), probes=1)
+        for number in range(3000)
+    )
+    views = tuple(ProbeView(probe=f"p{number}", stretches=flapping) for number in range(40))
+    drawing = clients(report.model_copy(update={"probes": views}))
+    assert len(drawing.lanes) == MOST_LANES
+    assert drawing.left_out == 40 - MOST_LANES
+    assert all(len(lane.bars) <= MOST_PARTS for lane in drawing.lanes)
+    assert {bar.kind for bar in drawing.lanes[0].bars} <= {"good", "bad", "mixed"}
 
 
 def test_zero_is_the_first_fault(city: City) -> None:

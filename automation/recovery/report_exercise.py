@@ -1,0 +1,247 @@
+"""The after-action report of a run: what was exercised, how it is rated, what the standards ask. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+from automation.recovery.report import Report, ServiceResult
+from automation.recovery.report_findings import REVIEW, next_due
+from automation.recovery.report_review import (
+    ControlRow,
+    Finding,
+    Participant,
+    RatedObjective,
+    Rating,
+    Review,
+)
+from automation.recovery.report_subject import Subject
+from automation.recovery.report_words import format_rpa, format_rta, format_target, listing, name_fault
+
+_CAPABILITY = "Infrastructure systems"
+_COORDINATION = "Operational coordination"
+_AGREED = {"approval": "approved", "override": "bore a risk", "gate": "answered a gate"}
+_SAFE: dict[str, Rating] = {"safe": "P", "borne": "M", "unsafe": "U", "not-known": "U"}
+_LEVELS = {
+    "exercise": ("functional exercise: a failover of real parts against a real fault", "failover"),
+    "failover": ("a real event, not an exercise", "failover"),
+    "failback": ("a planned return to the first site", "failover"),
+    "planned-migration": ("a planned move to the other site", "failover"),
+    "test-failover": ("functional exercise on an isolated copy", "test-failover"),
+    "tabletop": ("tabletop exercise: talked through, nothing run", "tabletop"),
+    "walkthrough": ("walk-through: the steps were shown, nothing run", "tabletop"),
+    "readiness": ("a look: everything that only reads", "readiness"),
+}
+
+
+def review(report: Report, subject: Subject, findings: Sequence[Finding]) -> Review:
+    """Give the after-action report and improvement plan of a run."""
+    level, due_level = _LEVELS.get(report.mode, ("no exercise: a change of servers or settings", ""))
+    cadence = subject.cadence.model_dump(by_alias=True)
+    reviewed = next((one for one in findings if one.id == REVIEW and one.closed), None)
+    return Review(
+        exercise=report.title,
+        level=level,
+        scenario=_scenario(report),
+        scope=_scope(report, subject),
+        participants=tuple(_participants(report)),
+        objectives=tuple(_objectives(report)),
+        strengths=tuple(_strengths(report)),
+        findings=tuple(findings),
+        controls=tuple(_controls(report, subject, findings)) if due_level else (),
+        evaluator="not named in the record",
+        reviewed_by=reviewed.changed_by if reviewed else "",
+        reviewed_at=reviewed.changed_at if reviewed else None,
+        next_due=next_due(report.ended_at, cadence[due_level]) if due_level else None,
+        next_level=due_level,
+    )
+
+
+def _scenario(report: Report) -> str:
+    faults = [name_fault(fault) for fault in report.faults]
+    if faults:
+        return f"{report.title}: {', then '.join(faults)}."
+    return f"{report.declaration.reason}." if report.declaration else f"{report.title}."
+
+
+def _scope(report: Report, subject: Subject) -> str:
+    services = [row.title for row in report.services] or sorted(
+        {s.service for s in report.steps if s.service}
+    )
+    plan = f" by recovery plan {subject.recovery_plan}" if subject.recovery_plan else ""
+    site = f" of site {report.site}" if report.site else ""
+    return f"{listing(services, 8) or 'no service'}{site}, environment {report.environment}{plan}."
+
+
+def _participants(report: Report) -> Iterator[Participant]:
+    parts: dict[str, list[str]] = {report.actor: ["started the run"]}
+    if report.declaration:
+        parts.setdefault(report.declaration.declared_by, []).append("declared the loss")
+    for signed in report.signatures:
+        role = f" as {', '.join(signed.roles)}" if signed.roles else ""
+        did = _AGREED.get(signed.kind, "authorised")
+        parts.setdefault(signed.person, []).append(f"{did}{role}")
+    for one in report.deviations:
+        if one.kind in ("resumed", "settled", "given-up"):
+            parts.setdefault(one.by, []).append({"resumed": "took it up again"}.get(one.kind, one.kind))
+    for person, done in parts.items():
+        yield Participant(person=person, part=", ".join(dict.fromkeys(done)))
+
+
+# --- objectives ----------------------------------------------------------------------------------
+
+
+def _objectives(report: Report) -> Iterator[RatedObjective]:
+    if report.services:
+        yield _coordination(report)
+    for row in report.services:
+        yield RatedObjective(
+            capability=_CAPABILITY,
+            objective=f"{row.title} serves clients again",
+            criterion=f"within {format_target(row.rto_s)} (RTO)",
+            result=format_rta(row.outage),
+            rating=_rate(row.rto_verdict, _challenged(report, row), row.outage.status == "not-recovered"),
+        )
+        yield RatedObjective(
+            capability=_CAPABILITY,
+            objective=f"{row.title} keeps what it acknowledged",
+            criterion=f"at most {format_target(row.rpo_s)} lost (RPO)",
+            result=format_rpa(row.loss),
+            rating=_rate(row.rpo_verdict, bool(row.loss.missing), gone=False),
+        )
+
+
+def _rate(verdict: str, challenged: bool, gone: bool) -> Rating:
+    if verdict == "not-measured":
+        return "-"
+    if verdict == "met":
+        return "S" if challenged else "P"
+    return "U" if gone else "M"
+
+
+def _challenged(report: Report, row: ServiceResult) -> bool:
+    """Whether a person had to step in, or a step of this service failed on its way."""
+    own = {step.id for step in report.steps if step.service == row.service}
+    return any(one.kind in ("resumed", "settled") or one.step in own for one in report.deviations)
+
+
+def _coordination(report: Report) -> RatedObjective:
+    rating = _SAFE.get(report.safety.verdict, "-")
+    if report.safety.verdict == "nothing-promoted":
+        rating = "P" if report.verdict == "met" else "-"
+    return RatedObjective(
+        capability=_COORDINATION,
+        objective="Never two primaries",
+        criterion="two fences and their proof before every promotion",
+        result=report.safety.text,
+        rating=rating,
+    )
+
+
+def _strengths(report: Report) -> Iterator[str]:
+    met = [row.title for row in report.services if row.verdict == "met"]
+    if met:
+        yield f"Every objective was met for {listing(met)}."
+    if report.safety.verdict == "safe":
+        yield "The old primary was fenced and proved before anything was promoted."
+    if report.safety.verdict == "nothing-promoted" and report.verdict == "met":
+        yield "What could not be fenced was not replaced: the run stopped by itself."
+    measured = [row for row in report.services if row.loss.status == "measured"]
+    if measured and not any(row.loss.missing for row in measured):
+        yield "No acknowledged write was lost."
+    if report.checks and not report.checks.failed and report.checks.passed:
+        yield f"All {report.checks.passed} checks of the recovered services passed."
+    if report.evidence.sealed and not report.evidence.faults:
+        yield "The record is sealed by the control node's key."
+
+
+# --- what the standards ask ----------------------------------------------------------------------
+
+
+def _controls(report: Report, subject: Subject, findings: Sequence[Finding]) -> Iterator[ControlRow]:
+    recovered = bool(report.promotions or report.dns) and report.run_status == "succeeded"
+    yield from _sp_800_34(report, recovered)
+    yield from _cp_4(report, findings, recovered)
+    named: dict[str, list[str]] = {}
+    for name, service in subject.services.items():
+        for control in service.controls:
+            named.setdefault(control, []).append(name)
+    for control, services in named.items():
+        shown = "shown" if report.verdict == "met" else "in part"
+        yield _row(control, "named in the catalog", shown, f"services {listing(services)}")
+
+
+def _row(source: str, asks: str, shown: str, how: str) -> ControlRow:
+    return ControlRow.model_validate({"source": source, "asks": asks, "shown": shown, "how": how})
+
+
+def _sp_800_34(report: Report, recovered: bool) -> Iterator[ControlRow]:
+    source = "NIST SP 800-34 Rev. 1, 3.5"
+    told = report.declaration is not None
+    yield _row(
+        source,
+        "notification procedures",
+        "in part" if told else "not shown",
+        "declared by a person or a drill; contacts were not called by this run",
+    )
+    yield _row(
+        source,
+        "recovery on an alternate platform",
+        "shown" if recovered else "not shown",
+        "services moved to the other site" if recovered else "no service was moved to its end",
+    )
+    seen = bool(report.served_again_at)
+    yield _row(
+        source,
+        "internal and external connectivity",
+        "shown" if seen else "not shown",
+        "a client's host reached the services by name" if seen else "no client was seen served",
+    )
+    yield _row(
+        source, "performance with the alternate equipment", "not shown", "only probes were sent, no load"
+    )
+    home = report.mode == "failback" and recovered
+    yield _row(
+        source,
+        "return to normal operations",
+        "shown" if home else "not shown",
+        "services were brought home" if home else "failback is an exercise of its own",
+    )
+
+
+def _cp_4(report: Report, findings: Sequence[Finding], recovered: bool) -> Iterator[ControlRow]:
+    source = "NIST SP 800-53 Rev. 5 CP-4; CJIS Security Policy CP-4"
+    ended = report.run_status != "open"
+    yield _row(
+        f"{source} a",
+        "test the plan, at least yearly",
+        "shown" if ended else "in part",
+        f"plan {report.plan_digest[:12]}, run {report.run_id}",
+    )
+    reviewed = next((one for one in findings if one.id == REVIEW), None)
+    done = reviewed is not None and reviewed.closed
+    yield _row(
+        f"{source} b",
+        "review the results",
+        "shown" if done else "not shown",
+        f"reviewed by {reviewed.changed_by}" if reviewed and done else "this report waits for its review",
+    )
+    todo = [one for one in findings if one.id != REVIEW]
+    open_ = sum(not one.closed for one in todo)
+    yield _row(
+        f"{source} c",
+        "initiate corrective actions, if needed",
+        "shown" if not open_ else "in part",
+        f"{len(todo)} findings, {open_} of them open",
+    )
+    yield _row(
+        "NIST SP 800-53 Rev. 5 CP-4(2)",
+        "test at the alternate processing site",
+        "shown" if recovered else "not shown",
+        "the other site served" if recovered else "it did not serve",
+    )
+    yield _row("NIST SP 800-53 Rev. 5 CP-4(3)", "test by automated means", "shown", "this run and its record")
+    counted = any(row.loss.status == "measured" for row in report.services)
+    yield _row(
+        "NIST SP 800-53 Rev. 5 CP-10(2)",
+        "transaction recovery",
+        "shown" if counted else "not shown",
+        "every acknowledged write was counted" if counted else "writes were not counted",
+    )

@@ -1,0 +1,106 @@
+"""Measures and times in words, the same in every form of a report. Pure."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from automation.model.base import format_duration
+from automation.model.evidence import Fault
+from automation.recovery.objectives import Loss, Outage
+from automation.recovery.report import ServiceResult
+
+
+def format_target(seconds: float) -> str:
+    """Give a target as people set it: 0 s, 5 s, 1 min, 4 h."""
+    return f"{seconds:g} s" if seconds < 60 else format_duration(seconds)
+
+
+def format_rta(outage: Outage) -> str:
+    """Give the measured outage in a few words."""
+    if outage.status == "not-measured" or outage.rta_s is None:
+        return "not measured"
+    if outage.status == "none-seen":
+        return "no outage"
+    return f"{'over ' if outage.status == 'not-recovered' else ''}{format_duration(outage.rta_s)}"
+
+
+def format_rpa(loss: Loss) -> str:
+    """Give the measured loss: the age of the oldest lost write, and how many were lost."""
+    if loss.status == "not-measured" or loss.rpa_s is None:
+        return "not measured"
+    return f"{format_duration(loss.rpa_s)}, {len(loss.missing)} lost" if loss.missing else "none lost"
+
+
+def notes(row: ServiceResult) -> list[str]:
+    """Say what the numbers of a row do not: where the time went, what is in doubt, what was not seen."""
+    found = [reason for reason in (row.outage.reason, row.loss.reason) if reason]
+    parts = [f"{part.name} {format_duration(part.seconds)}" for part in row.outage.split if part.seconds]
+    if parts:
+        found.append(f"{' + '.join(parts)} (resolution {format_duration(row.outage.resolution_s or 0)})")
+    return [*found, *seen_beside(row)]
+
+
+def seen_beside(row: ServiceResult) -> list[str]:
+    """Say what was seen beside the outage and the loss: brownouts, doubts, what is on the lost disk."""
+    found = []
+    if row.outage.brownout_s:
+        found.append(f"of it {format_duration(row.outage.brownout_s)} brownout: failures mixed with answers")
+    if row.outage.failed_afterwards:
+        found.append(f"{count(row.outage.failed_afterwards, 'probe')} failed after the recovery")
+    doubtful = row.loss.in_doubt_present + row.loss.in_doubt_absent
+    if doubtful:
+        found.append(f"{doubtful} writes were in doubt, {row.loss.in_doubt_present} of them were kept")
+    if row.loss.refused_present:
+        found.append(f"{len(row.loss.refused_present)} writes were refused and yet kept")
+    if row.found_on_lost_primary is not None and row.loss.missing:
+        held = f"{row.found_on_lost_primary} of {len(row.loss.missing)} lost writes"
+        found.append(f"{held} are on the disk of the lost primary")
+    return found
+
+
+_FAULTS = {
+    "wan-partition": "WAN partition",
+    "dark-site": "dark site (nothing of it answers)",
+    "link-cut": "cut link",
+}
+
+
+def name_fault(fault: Fault) -> str:
+    """Give a fault in words: power loss of city-hall."""
+    return f"{_FAULTS.get(fault.fault, fault.fault.replace('-', ' '))} of {fault.target}"
+
+
+def brief(seconds: float) -> str:
+    """Give how long a step took; a short one in milliseconds."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else format_duration(seconds)
+
+
+def reasons(rows: Sequence[Outage | Loss]) -> str:
+    """Say once why something was not measured, whichever probe said so."""
+    return listing(sorted({row.reason.split(": ", 1)[-1] for row in rows if row.reason}))
+
+
+def count(number: int, noun: str) -> str:
+    """Give a number with its noun: 1 step, 2 steps, 3 addresses."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def listing(names: Sequence[str], most: int = 4) -> str:
+    """Name a few, and say how many more there are: a, b, c and 7 more."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def utc(at: datetime) -> str:
+    """Give a moment to the second, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def local(at: datetime, timezone: str) -> str:
+    """Give a moment in the time zone of the people; empty where that is UTC, or not known here."""
+    try:
+        there = at.astimezone(ZoneInfo(timezone))
+    except (KeyError, OSError):  # a machine without that zone; UTC stands beside it anyway
+        return ""
+    return f"{there:%Y-%m-%d %H:%M:%S %Z}" if there.utcoffset() else ""
