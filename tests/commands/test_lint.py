@@ -269,7 +269,7 @@ def city(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for module in (_lint, _lint_plans):
         monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(_lint, "list_inventory", lambda sources, state: Inventory(servers=servers))
+    monkeypatch.setattr(_lint, "list_inventory", lambda *asked: Inventory(servers=servers))
     monkeypatch.setenv("MAINSTAY_STATE", str(tmp_path / "state"))
     return tmp_path
 
