@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 from automation.model.actions import Action, RunPlaybook
 from automation.model.catalog import Playbooks, PostgresqlStandby, Service
 from automation.model.errors import ConfigError, PreflightError
+from automation.model.plan import Step
 from automation.recovery.failover import compile_walkthrough
 from automation.recovery.freezes import FARTHEST, frozen
-from automation.recovery.lint_steps import LintFinding, Severity, lint_steps
+from automation.recovery.lint_steps import LintFinding, Severity, lint_steps, lint_test_step
 from automation.recovery.planner import City
 from automation.recovery.spec import RecoveryPlan
 from automation.recovery.strategies.postgresql_standby import FENCED_BY
@@ -66,6 +67,7 @@ def choose(recovery: RecoveryPlan, city: City) -> tuple[str, ...]:
 def _words(name: str, recovery: RecoveryPlan, city: City, facts: Facts) -> Iterator[LintFinding]:
     yield from _choice(recovery, city)
     yield from _files(recovery, facts)
+    yield from _tests(recovery, city)
     yield from _freezes(recovery, facts)
     if len({role.strip() for role in recovery.overrides} - {""}) < 2:
         yield _error("two-roles", name, "one role would sign for both", ("overrides",), "name two roles")
@@ -102,6 +104,17 @@ def _files(recovery: RecoveryPlan, facts: Facts) -> Iterator[LintFinding]:
         for action in (step.run, *([step.undo] if step.undo else [])):
             if isinstance(action, RunPlaybook):
                 yield from _playbook(action, facts, ("steps", index, "run"), step.id)
+
+
+def _tests(recovery: RecoveryPlan, city: City) -> Iterator[LintFinding]:
+    """A step of a test failover keeps away from what clients use."""
+    services = city.catalog.services.values()
+    production = {endpoint.name for service in services for endpoint in service.endpoints.values()}
+    for index, own in enumerate(recovery.steps):
+        if "test-failover" in own.modes:
+            step = Step(id=own.id, run=own.run, why=own.why)
+            for one in lint_test_step(step, production):
+                yield one.model_copy(update={"where": ("steps", index)})
 
 
 def _playbook(action: Action, facts: Facts, where: Where, subject: str) -> Iterator[LintFinding]:

@@ -368,17 +368,19 @@ def lint_isolation(plan: Plan, production: Collection[str]) -> Iterator[LintFind
     Args:
         production: names of endpoints that clients use.
     """
-    if plan.mode != "test-failover":
-        return
-    for step in plan.steps:
-        if isinstance(step.run, Promote | SwapAddress):
-            yield _error("isolation", step, f"{step.run.do} in a test", "a test acts on a copy alone")
-        elif step.run.effect in ("change", "destroy"):
-            words = set(re.findall(r"[\w.-]+", step.run.model_dump_json()))
-            for name in sorted(words & set(production)):
-                yield _error(
-                    "isolation", step, f"a test names {name}, which clients use", "use the copy's own"
-                )
+    if plan.mode == "test-failover":
+        for step in plan.steps:
+            yield from lint_test_step(step, production)
+
+
+def lint_test_step(step: Step, production: Collection[str]) -> Iterator[LintFinding]:
+    """Give what one step of a test failover would do to production."""
+    if isinstance(step.run, Promote | SwapAddress):
+        yield _error("isolation", step, f"{step.run.do} in a test", "a test acts on a copy alone")
+    elif step.run.effect in ("change", "destroy"):
+        words = set(re.findall(r"[\w.-]+", step.run.model_dump_json()))
+        for name in sorted(words & set(production)):
+            yield _error("isolation", step, f"a test names {name}, which clients use", "use the copy's own")
 
 
 # --- the graph -------------------------------------------------------------------------------------

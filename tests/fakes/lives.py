@@ -12,8 +12,8 @@ from automation.engine.executor import execute
 from automation.engine.fold import Folded, fold
 from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal, read_journal
-from automation.model.plan import Plan
-from automation.model.records import Event, RunResumed
+from automation.model.plan import Plan, Step
+from automation.model.records import Event, GateAnswered, RunResumed
 
 
 class Killed(BaseException):
@@ -42,11 +42,13 @@ def live(
     *,
     until: Callable[[Event], bool] = lambda event: False,
     fate: Fate = Fate.LOST,
+    ask: Callable[[Step], GateAnswered | None] | None = None,
 ) -> bool:
     """Run or resume a plan for one controller's life; say whether it came to the plan's end.
 
     Args:
         until: the controller is killed when this event is on the disk.
+        ask: answers gates, if somebody is there to answer.
     """
     dead = threading.Event()
     before = set(threading.enumerate())
@@ -63,7 +65,7 @@ def live(
     try:
         if journal.events:
             on_event(journal.append(RunResumed(actor="a", node="n", version="v")))
-        execute(plan, ctx, journal, folded=folded, hooks=Hooks(on_event=on_event), work=work)
+        execute(plan, ctx, journal, folded=folded, hooks=Hooks(on_event=on_event, ask=ask), work=work)
     except Killed:
         return False
     finally:

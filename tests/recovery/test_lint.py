@@ -344,6 +344,20 @@ FAULTS: dict[str, tuple[dict[str, object], str, tuple[str | int, ...]]] = {
         "fence-before-promote",
         ("steps", 0),
     ),
+    "a test that names what clients use": (
+        {
+            "steps": [
+                {
+                    "id": "copy",
+                    "run": {**PLAYBOOK, "variables": {"name": "pay-db.city.lab"}},
+                    "why": "test",
+                    "modes": ["test-failover"],
+                }
+            ]
+        },
+        "isolation",
+        ("steps", 0),
+    ),
     "a freeze without an end": (
         {"freezes": [{"name": "always", "rrule": "FREQ=DAILY", "for": "2 d"}]},
         "freeze-ends",
