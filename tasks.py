@@ -2,14 +2,15 @@
 
 from invoke import Collection
 
-from automation.commands import demo, dev, dr, lab, provision, run
+from automation.commands import demo, dev, dr, env, lab, provision, run
 
 namespace = Collection(
     demo.demo,
     dev.test,
     Collection.from_module(lab),
+    Collection.from_module(env),
     Collection.from_module(provision),
     Collection.from_module(dr),
     Collection.from_module(run),
-    Collection("dev", dev.lint, dev.schemas, dev.campaign, dev.bundle),
+    Collection("dev", dev.lint, dev.schemas, dev.campaign, dev.bundle, dev.completion),
 )
