@@ -137,9 +137,9 @@ def watch_live(env: str, run_id: str) -> None:
 def _words(plan: Plan, environment: Environment, folder: Path, keys: str) -> "Words":
     from automation.commands._render_live import Words
 
-    run = f"--env {environment.name} --run {folder.name}"
-    title = f"{plan.name} ({plan.mode}) on {environment.name}, run {folder.name}"
-    return Words(title, run, keys.format(resume=f"./inv run.resume {run}"))
+    env, run = environment.name, folder.name
+    title = f"{plan.name} ({plan.mode}) on {env}, run {run}"
+    return Words(title, env, run, keys.format(resume=f"./inv run.resume --env {env} --run {run}"))
 
 
 def live_of(plan: Plan, environment: Environment) -> Live:

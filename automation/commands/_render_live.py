@@ -46,9 +46,10 @@ _FIRST = list(_STATES)
 
 
 class Words(NamedTuple):
-    """What is said around a view: its title, the run as flags of a command, what a person can do."""
+    """What is said around a view: its title, where the run is, what a person can do."""
 
     title: str
+    env: str
     run: str
     keys: str
 
@@ -175,7 +176,7 @@ def _running(now: StepNow, width: int) -> Text:
 def _question(step: Step, view: LiveView, words: Words) -> list[Text]:
     assert step.gate is not None
     asked = f"{step.id} ({step.gate.role}): {step.gate.ask}"
-    how = f"./inv run.resume {words.run} --gate {step.id} --answer yes --reason '...'"
+    how = f"./inv run.resume --env {words.env} --run {words.run} --gate {step.id} --answer yes --reason '...'"
     if view.status == "running":
         how = "answer at the terminal that runs it"
     return [Text.assemble(("  waits for an answer: ", "bold yellow"), asked), Text(f"    {how}")]

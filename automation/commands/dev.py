@@ -145,6 +145,15 @@ def bundle(context: Context, to: str) -> None:
     print(f"{to}: commit {made.commit[:12]}, {made.wheels} wheels, {size}, sha256 {made.sha256}")
 
 
+@command(help={})
+def completion(context: Context) -> None:
+    """Print the completion of commands, flags, environments, drills and runs for bash and zsh.
+
+    Exit codes: 0 printed.
+    """
+    print((ROOT / "templates/completion/inv.bash").read_text(), end="")
+
+
 def _plain(session: "Session", drills: str) -> Callable[[int], object]:
     from automation.commands._campaign import run_campaign
 

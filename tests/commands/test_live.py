@@ -12,9 +12,7 @@ from automation.model.records import Body, Event, Outcome, RunClosed, StepEnded,
 
 BEGAN = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 BEAT_S = 0.1
-WORDS = Words(
-    "everything (exercise) on lab, run 20261122-030000-abcd", "--env lab --run R", "Ctrl-C stops it"
-)
+WORDS = Words("everything (exercise) on lab, run 20261122-030000-abcd", "lab", "R", "Ctrl-C stops it")
 
 
 def step(name: str, service: str | None = None, **more: object) -> Step:
