@@ -21,6 +21,7 @@ from automation.model.catalog import Service
 from automation.model.environment import Inventory
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Gate, Mode, Plan, Step
+from automation.recovery.patience import with_retries
 from automation.recovery.spec import PlanGate, PlanLimits, PlanStep, RecoveryPlan
 from automation.recovery.strategies.scope import cutover_ids
 
@@ -54,7 +55,7 @@ def complete(draft: Draft, recovery: RecoveryPlan, known: Collection[str], inven
             name=draft.name,
             environment=draft.environment,
             mode=draft.mode,
-            steps=_Weaving(draft, known).weave(recovery),
+            steps=with_retries(_Weaving(draft, known).weave(recovery)),
             limits=recovery.limits.at_once,
             tiers={name: service.tier for name, service in draft.services.items()},
             approvals=recovery.rule(draft.mode),

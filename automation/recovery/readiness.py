@@ -27,6 +27,7 @@ from automation.model.plan import Plan, Step
 from automation.model.records import Event, RunOpened, StepEnded
 from automation.recovery.lag import format_limit, judge_lag
 from automation.recovery.names import find_behind
+from automation.recovery.patience import with_retries
 from automation.recovery.planner import City, affected_services, hosts_of_recovery, recovery_site
 from automation.recovery.spec import Failover, RecoveryPlan
 
@@ -98,7 +99,7 @@ def compile_readiness(watched: Watched) -> Plan:
         name=f"readiness-{watched.site}",
         environment=watched.city.environment.name,
         mode="readiness",
-        steps=looking,
+        steps=with_retries(looking),
     )
 
 
