@@ -15,7 +15,7 @@ from automation.commands._servers import bring_up, converge_servers
 from automation.commands._session import Session
 from automation.model.base import Model, format_duration
 from automation.model.errors import NotMet
-from automation.recovery.report import DrillReport
+from automation.recovery.report import Report
 from automation.recovery.spec import Drill, load_drill
 
 DISKS = "campaign"
@@ -118,7 +118,7 @@ def _drill_afresh(session: Session, lab: FreshLab, drill: Drill, which: str) -> 
     return row
 
 
-def fold_row(report: DrillReport) -> DrillRow:
+def fold_row(report: Report) -> DrillRow:
     """Give what a campaign keeps of one report."""
     services = tuple(
         ServiceRow(

@@ -1,5 +1,6 @@
 """Where every service is primary now, and what is said of it: declarations, fences, suspicions, runs."""
 
+import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -271,8 +272,7 @@ def _last_runs(session: Session) -> list[LastRun]:
 
 
 def _last(state: Path, row: RunRow) -> LastRun:
-    from automation.recovery.report import DrillReport
-
     path = state / "runs" / row.run_id / "report.json"
-    verdict = DrillReport.model_validate_json(path.read_bytes()).headline if path.exists() else ""
+    # The one word of it that every version's report has.
+    verdict = str(json.loads(path.read_bytes())["headline"]) if path.exists() else ""
     return LastRun(run_id=row.run_id, name=row.plan, mode=row.mode, status=row.status, verdict=verdict)

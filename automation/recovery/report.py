@@ -245,6 +245,3 @@ class Report(Model):
     probes: tuple[ProbeView, ...]
     evidence: EvidenceState
     review: Review
-
-
-DrillReport = Report
