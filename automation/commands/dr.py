@@ -1,11 +1,12 @@
 """Commands of disaster recovery: declare, look, drill, fail over, and clear doubt."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
-from automation.model.errors import EXIT_DONE, ConfigError
+from automation.model.errors import EXIT_DONE, ConfigError, NotMet
 
 if TYPE_CHECKING:
     from automation.commands._session import Session
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 _DRILL_HELP = "A drill: a file of drtests/drills/, without .yml."
 _PLAN_HELP = "A recovery plan: a file of drtests/plans/, without .yml."
 _SITE_HELP = "The site that is lost."
+_SHOWN_MODES = ("failover", "planned-migration", "failback", "readiness", "walkthrough")
 
 
 @command(
@@ -53,7 +55,7 @@ def declare(
         "drill": _DRILL_HELP,
         "plan": _PLAN_HELP + " Instead of --drill.",
         "site": _SITE_HELP,
-        "mode": "With --plan: failover or readiness.",
+        "mode": "With --plan: failover, readiness, or walkthrough: nothing is observed, to be read aloud.",
         "json": JSON_HELP,
     },
 )
@@ -68,19 +70,25 @@ def plan_(
 ) -> None:
     """Show the steps that a drill, a failover or a look would take, in order; changes nothing.
 
-    Exit codes: 0 shown, 2 faulty files, 4 what must be observed or declared first is not.
+    A walkthrough needs no host that answers: what would be observed is marked.
+    Exit codes: 0 shown, 2 faulty files, 4 what must be observed or declared first is not, or the plan's
+    limits or a freeze forbid it.
     """
+    from automation.commands._drill import plan_for
     from automation.commands._render import print_plan
     from automation.commands._session import open_session
+    from automation.commands._walkthrough import print_walkthrough
 
-    if bool(drill) == bool(plan) or (plan and not site) or mode not in ("failover", "readiness"):
+    if bool(drill) == bool(plan) or (plan and not site) or mode not in _SHOWN_MODES:
         raise ConfigError(
-            "--drill, or --plan with --site and --mode failover or readiness; nothing was touched"
+            f"--drill, or --plan with --site and --mode {', '.join(_SHOWN_MODES)}; nothing was touched"
         )
     with open_session(env) as session:
         compiled = _compiled(session, drill, plan, site, mode)
         if json:
             print_json(compiled)
+        elif mode == "walkthrough":
+            print_walkthrough(compiled, plan_for(session, plan))
         else:
             print_plan(compiled)
 
@@ -97,6 +105,7 @@ def _compiled(session: "Session", drill: str, plan: str, site: str, mode: str) -
         prepare_migration,
     )
     from automation.commands._readiness import prepare_readiness
+    from automation.commands._walkthrough import prepare_walkthrough
 
     if drill and moves(drill):
         return prepare_drilled(session, drill).plan
@@ -108,6 +117,8 @@ def _compiled(session: "Session", drill: str, plan: str, site: str, mode: str) -
         return prepare_failback(session, ask_failback(site, plan)).plan
     if mode == "readiness":
         return prepare_readiness(session, plan, site)[1]
+    if mode == "walkthrough":
+        return prepare_walkthrough(session, plan, site)
     return prepare_failover(session, Asked(plan, site)).plan
 
 
@@ -336,6 +347,35 @@ def failback(
         return run_move(session, prepare_failback(session, asked), json=json)
 
 
+@command(
+    help={
+        "env": ENV_HELP,
+        "site": _SITE_HELP,
+        "injects": "The story: a file of drtests/tabletops/, without .yml.",
+        "plan": _PLAN_HELP,
+        "json": "Print the record as JSON on stdout.",
+    },
+    leaves="a run that run.resume goes on with, at the next inject",
+)
+def tabletop(
+    context: Context, env: str, site: str, injects: str, plan: str = "city", json: bool = False
+) -> None:
+    """Play a story with people at this terminal, and take down what they say; touches no server.
+
+    Every inject is told in its turn: what happens, to whom; then what was expected, and what the plan says.
+    Exit codes: 0 played to its end, 2 faulty files, 4 nobody sits at a terminal, 5 broken off.
+    """
+    from automation.commands._session import open_session
+    from automation.commands._tabletop import print_tabletop, run_tabletop
+
+    with open_session(env) as session:
+        record = run_tabletop(session, plan, site, injects)
+        if json:
+            print_json(record)
+        else:
+            print_tabletop(record)
+
+
 @command(help={"env": ENV_HELP, "json": JSON_HELP})
 def lint(context: Context, env: str, json: bool = False) -> None:
     """Check an environment's catalog, and every plan and drill; changes nothing, shows all problems.
@@ -356,3 +396,76 @@ def lint(context: Context, env: str, json: bool = False) -> None:
         raise ConfigError(f"{read}; nothing was touched", hint="every line above says what to do")
     if not json:
         print(f"{read}, due: {len(found.notes)}")
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "site": _SITE_HELP,
+        "plan": _PLAN_HELP,
+        "to": "The file to write; an older one is replaced. Without it, stdout.",
+        "format": "html, to be printed, or md.",
+        "paper": "a4 or letter.",
+        "json": JSON_HELP,
+    },
+    leaves="no file, or a whole one",
+)
+def runbook(
+    context: Context,
+    env: str,
+    site: str,
+    plan: str = "city",
+    to: str = "",
+    format: str = "html",
+    paper: str = "a4",
+    json: bool = False,
+) -> None:
+    """Write the failover of a site down for people: who, exact commands, boxes to tick; changes no server.
+
+    For the day when Mainstay itself is down; print it and keep it at both sites.
+    Exit codes: 0 written, 2 faulty files or flags.
+    """
+    from automation.commands._runbook import render_runbook, write_runbook
+    from automation.commands._runbook import runbook as make
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        book = make(session, plan, site)
+    if json:
+        print_json(book)
+        return
+    text = render_runbook(book, format, paper)
+    if not to:
+        print(text)
+        return
+    write_runbook(text, Path(to))
+    print(f"{to}: {book.steps} steps for the loss of {site} by plan {plan}; keep it, printed, at both sites")
+
+
+@command(
+    name="calendar",
+    help={
+        "env": ENV_HELP,
+        "overdue": "Show only services with a level that is overdue or was never exercised.",
+        "limit": "Show at most so many services; 0: all.",
+        "json": JSON_HELP,
+    },
+)
+def calendar_(context: Context, env: str, overdue: bool = False, limit: int = 0, json: bool = False) -> None:
+    """Show what was last exercised, by which level, and what is overdue; changes nothing.
+
+    Exit codes: 0 nothing is overdue, 2 faulty files, 6 something is overdue or was never exercised.
+    """
+    from automation.commands._calendar import calendar
+    from automation.commands._render_calendar import print_calendar
+
+    found = calendar(env)
+    if json:
+        print_json(found)
+    else:
+        print_calendar(found, overdue_only=overdue, limit=limit)
+    if found.overdue:
+        raise NotMet(
+            f"{found.overdue} of {len(found.rows)} services have an exercise that is overdue",
+            hint=f"./inv dr.readiness --env {env} --site SITE, dr.tabletop and dr.drill are exercises",
+        )
