@@ -113,6 +113,25 @@ def serial(city: City) -> str:
     return city.root("dns-a", "dig", "+short", "@127.0.0.1", "city.lab", "SOA")
 
 
+def test_a_server_that_never_heard_of_a_move_takes_two_names_at_once(city: City) -> None:
+    city.root("dns-a", "systemctl", "stop", "dns-guard")
+    move(city, "app-b", "dns-b")
+    swap = SwapAddress(
+        name="pay-db.city.lab",
+        old=city.inventory.server("pg-a").address,
+        new=city.inventory.server("pg-b").address,
+        servers=("dns-b",),
+        required=("dns-b",),
+    )
+    assert swap_address(swap, city.context).changed
+    assert told(city, "dns-a").stamp is None
+    assert reconcile(city).changed
+    assert observe_moves("dns-a", city.context)["pay-db.city.lab"].addresses == (swap.new,)
+    city.point("pay-db", "pg-a")
+    city.point("pay", "app-a")
+    city.root("dns-a", "systemctl", "start", "dns-guard")
+
+
 def test_a_move_that_reached_all_servers_leaves_nothing_to_reconcile(city: City) -> None:
     move(city, "app-b", *BOTH)
     assert told(city, "dns-a") == told(city, "dns-b")
@@ -195,6 +214,7 @@ def test_a_move_counts_after_one_that_a_faster_clock_has_stamped(city: City) -> 
     stamp = told(city, "dns-b").stamp
     assert stamp is not None
     assert stamp.order > last.order
+    city.root("dns-a", "systemctl", "restart", "dns-guard")
     until(lambda: told(city, "dns-a") == told(city, "dns-b"), "the guard of dns-a takes it by itself")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -307,6 +308,94 @@ def test_a_connection_cut_in_mid_promotion_leads_to_one_promotion(city: Checkout
     else:
         assert "pg-b serves" in out
     assert promotions(city) == 1
+
+
+# --- name servers that missed a move ---------------------------------------------------------------
+
+# Asks a server for a name's address every 50 ms, by plain datagrams, until a file appears.
+ASK = """
+import os, socket, struct, sys, time
+name, server, end = sys.argv[1:]
+labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\\0"
+asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+asker.settimeout(0.05)
+while not os.path.exists(end):
+    asker.sendto(struct.pack("!6H", 7, 0, 1, 0, 0, 0) + labels + struct.pack("!2H", 1, 1), (server, 53))
+    try:
+        answer = asker.recv(512)
+        print(socket.inet_ntoa(answer[-4:]) if answer[7] else "no address", flush=True)
+        time.sleep(0.05)
+    except OSError:
+        pass
+"""
+
+
+def asked_meanwhile(city: Checkout, command: str, *words: str) -> list[str]:
+    """Give every answer that dns-a gave to a client about pay.city.lab while a command ran, and after it."""
+    end, server = f"/run/asked-{time.monotonic_ns()}", city.inventory.server("dns-a").address
+    argv = ["python3", "-c", ASK, "pay.city.lab", server, end]
+    with ThreadPoolExecutor() as pool:
+        asking = pool.submit(city.connections.remote("client-1").run, argv, None, 120.0)
+        try:
+            city.must(command, *words)
+            until(lambda: address_at(city, "dns-a", "pay") != "", "dns-a answers")
+        finally:
+            time.sleep(0.5)
+            city.sh("client-1", f"touch {end}")
+        return asking.result().stdout.split()
+
+
+def address_at(city: Checkout, server: str, name: str) -> str:
+    """What a name server itself tells."""
+    return city.sh(server, f"dig +short +time=1 +tries=1 @127.0.0.1 {name}.city.lab")
+
+
+@pytest.mark.parametrize("fault", ["power-loss", "wan-partition"])
+def test_a_server_that_returns_with_its_site_never_tells_an_old_address(city: Checkout, fault: str) -> None:
+    lose(city, fault)
+    said(failover(city), 0, "pg-b serves")
+    told = asked_meanwhile(city, "lab.heal", "--fault", fault, "--site", SITE)
+    new = city.inventory.server("app-b").address
+    assert set(told) == {new}, told
+    assert city.server("pg-a")["network"] == "blocked"
+    assert "dns-a: tells the newest addresses" in city.must("dr.status")
+
+
+def test_a_site_that_is_alone_resolves_and_takes_what_it_missed_when_it_hears_the_others(
+    city: Checkout,
+) -> None:
+    lose(city, "power-loss")
+    said(failover(city), 0, "pg-b serves")
+    city.ask("power_off_server", server="dns-b")
+    done = city.inv("lab.heal", "--fault", "power-loss", "--site", SITE)
+    old, new = (city.inventory.server(name).address for name in ("app-a", "app-b"))
+    assert done.returncode == 0, done.stderr
+    city.connections.close()
+    until(lambda: address_at(city, "dns-a", "pay") == old, "dns-a resolves alone")
+    assert "dns-b gives no answer" in city.sh("dns-a", "journalctl -u named --no-pager")
+    refused = city.inv("dr.reconcile", "--server", "dns-a")
+    said(refused, 5, "dns-b cannot say what was moved", "nothing was changed")
+    city.ask("start_server", server="dns-b")
+    until(lambda: address_at(city, "dns-a", "pay") == new, "dns-a takes what dns-b knows")
+
+
+def test_a_server_that_was_not_reached_is_shown_until_it_is_reconciled(city: Checkout) -> None:
+    city.sh("dns-a", "systemctl stop dns-guard")
+    city.ask("cut_link", sites=("control", SITE))
+    lose(city, "wan-partition")
+    city.ask("heal_link", sites=(SITE, "eoc"))
+    said(failover(city), 0, "pg-b serves", "reconcile before use")
+    city.ask("heal_link", sites=("control", SITE))
+    hint = f"./inv dr.reconcile --env {city.name} --server dns-a"
+    status = city.must("dr.status")
+    assert "dns-a: reconcile before use: pay-db.city.lab, pay.city.lab" in status
+    assert hint in status
+    said(city.inv("dr.readiness", "--site", SITE), 6, "reconcile before use: dns-a", hint)
+    said(city.inv("dr.reconcile", "--server", "dns-a"), 0, "dns-a took from dns-b")
+    assert address_at(city, "dns-a", "pay") == city.inventory.server("app-b").address
+    said(city.inv("dr.reconcile", "--server", "dns-a"), 0, "dns-a tells the same as dns-b")
+    assert "reconcile before use" not in city.must("dr.status")
+    said(city.inv("dr.reconcile", "--server", "pg-a"), 2, "no site's name server", "dns-a, dns-b")
 
 
 def _cut_connections(city: Checkout, host: str) -> None:

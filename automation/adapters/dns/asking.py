@@ -75,7 +75,7 @@ def read_stamp(server: str, address: str, name: str) -> Stamp | None:
 
 
 def list_moves(server: str, ctx: Context, key: dns.tsig.Key) -> dict[str, Move]:
-    """Transfer the zone from one server; give every name of it that was moved.
+    """Transfer the zone from one server; give every name with an address or a stamp.
 
     Raises:
         AdapterError: no answer, or the server gives the zone to nobody with our key.
@@ -95,16 +95,15 @@ def list_moves(server: str, ctx: Context, key: dns.tsig.Key) -> dict[str, Move]:
         zone = dns.zone.from_xfr(messages, relativize=False)
     except (dns.exception.DNSException, OSError, EOFError) as exc:
         raise _silent(server, address, exc) from exc
-    return {
-        str(name.parent()).rstrip("."): _move(zone, name)
-        for name in zone.nodes
-        if name.labels[0] == LABEL.encode()
-    }
+    label = LABEL.encode()
+    names = {name.parent() if name.labels[0] == label else name for name in zone.nodes}
+    moves = {str(name).rstrip("."): _move(zone, name) for name in names}
+    return {name: move for name, move in moves.items() if move.addresses or move.stamp}
 
 
-def _move(zone: dns.zone.Zone, stamped: dns.name.Name) -> Move:
-    found = zone.get_rdataset(stamped.parent(), "A")
-    stamp = zone.get_rrset(stamped, "TXT")
+def _move(zone: dns.zone.Zone, name: dns.name.Name) -> Move:
+    found = zone.get_rdataset(name, "A")
+    stamp = zone.get_rrset(dns.name.Name((LABEL.encode(), *name.labels)), "TXT")
     return Move(
         addresses=tuple(sorted(str(item) for item in found or ())),
         ttl_s=found.ttl if found else 0,
