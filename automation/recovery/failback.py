@@ -64,21 +64,21 @@ def compile_failback(
                 hint=f"if it is a standby that streams: ./inv dr.migrate --env {city.environment.name} "
                 f"--site {services[name].primary}",
             )
-    watch = begin(move)
-    reconcile = _reconcile(move, watch[-1].id)
+    reconcile = _reconcile(move)
     looks = look_first(move, but=[move.new(name) for name in pairs])
-    before = (*(step.id for step in watch), *(step.id for step in looks), reconcile.id)
+    before = (reconcile.id, *(step.id for step in looks))
     home = tuple(
         step
         for name, (_, strategy) in pairs.items()
         for step in _bring_home(Coming(move, name, strategy), before)
     )
-    ready = (*before, *(f"{name}/home-release" for name in pairs))
-    steps = (*watch, reconcile, *looks, *home, *compile_switch(move, ready))
-    return finish(move, steps, declared=watch[-1].id)
+    home_ready = (*before, *(f"{name}/home-release" for name in pairs))
+    watch = begin(move, home_ready)
+    switch_steps = compile_switch(move, (*home_ready, *(step.id for step in watch)))
+    return finish(move, (reconcile, *looks, *home, *watch, *switch_steps), declared=reconcile.id)
 
 
-def _reconcile(move: Move, declared: str) -> Step:
+def _reconcile(move: Move) -> Step:
     sites = move.city.catalog.sites
     home = sites[move.switch.site].dns_server
     others = tuple(dict.fromkeys(site.dns_server for site in sites.values() if site.dns_server != home))
@@ -86,7 +86,6 @@ def _reconcile(move: Move, declared: str) -> Step:
         id=f"dns/reconcile-{home}",
         run=ReconcileServer(server=home, sources=others),
         why=f"{home} has missed every move of a name since its site was lost",
-        needs=(declared,),
         timeout_s=60,
         on_failure="halt",
     )
@@ -143,8 +142,7 @@ class Coming(NamedTuple):
 def _bring_home(one: Coming, before: tuple[str, ...]) -> tuple[Step, ...]:
     """Give the steps from a fenced old primary to a standby that streams from the new one."""
     held = _hold(one, before)
-    rewinds = one.move.switch.rebuild == "rewind"
-    kept = (_keep(one, held[-1].id),) if rewinds else ()
+    kept = (_keep(one, held[-1].id),) if _rewinds(one) else ()
     exported = tuple(_export(one, (*held, *kept)[-1].id))
     slot = one.step(
         "slot",
@@ -160,9 +158,10 @@ def _bring_home(one: Coming, before: tuple[str, ...]) -> tuple[Step, ...]:
         f"{one.home} cannot serve as a primary any more, and its own writes are exported",
         tuple(step.id for step in done),
         undo=BlockServer(host=one.home),
+        gate=_gate(one),
     )
     rebuild = _rebuild(one, (unblock.id, slot.id))
-    return (*done, slot, unblock, rebuild, *_follow(one, rebuild.id, starts=rewinds))
+    return (*done, slot, unblock, rebuild, *_follow(one, rebuild.id, starts=_rewinds(one)))
 
 
 def _hold(one: Coming, before: tuple[str, ...]) -> tuple[Step, Step]:
@@ -234,20 +233,25 @@ def export_artifact(service: str) -> str:
 def _rebuild(one: Coming, needs: tuple[str, ...]) -> Step:
     where = {"host": one.home, "primary": one.away, "cluster": one.strategy.cluster, "slot": one.slot}
     where["expect_system_identifier"] = one.identifier
-    rewinds = one.move.switch.rebuild == "rewind"
-    run: Action = Rewind.model_validate(where) if rewinds else CloneStandby.model_validate(where)
-    how = "rewound by pg_rewind" if rewinds else "copied anew by pg_basebackup"
-    ask = (
-        f"The database of {one.home} will be {how} from {one.away}: what only it holds goes from its data. "
-        "The old data is kept, the writes are exported. Go on?"
-    )
-    return one.step(
-        "rebuild",
-        run,
-        f"{one.home} becomes the same as {one.away}, {how}",
-        needs,
-        gate=Gate(role=one.move.plan.overrides[1], ask=ask),
-        timeout_s=7200,
+    run: Action = Rewind.model_validate(where) if _rewinds(one) else CloneStandby.model_validate(where)
+    why = f"{one.home} becomes the same as {one.away}, {_how(one)}"
+    return one.step("rebuild", run, why, needs, timeout_s=7200)
+
+
+def _rewinds(one: Coming) -> bool:
+    return one.move.switch.rebuild == "rewind"
+
+
+def _how(one: Coming) -> str:
+    return "rewound by pg_rewind" if _rewinds(one) else "copied anew by pg_basebackup"
+
+
+def _gate(one: Coming) -> Gate:
+    """Ask before anything of the old data goes, while its fence is in force."""
+    return Gate(
+        role=one.move.plan.overrides[1],
+        ask=f"The database of {one.home} will be {_how(one)} from {one.away}: what only it holds goes from "
+        "its data. The old data is kept and the writes are exported. Go on?",
     )
 
 

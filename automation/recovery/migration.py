@@ -71,7 +71,7 @@ def finish(move: Move, steps: tuple[Step, ...], *, declared: str) -> Plan:
 # --- before anything is stopped --------------------------------------------------------------------
 
 
-def begin(move: Move) -> tuple[Step, Step]:
+def begin(move: Move, needs: tuple[str, ...] = ()) -> tuple[Step, Step]:
     """Start the witness, and see that clients are served now."""
     witness = move.city.environment.witness
     start = Step(
@@ -83,6 +83,7 @@ def begin(move: Move) -> tuple[Step, Step]:
             timeout_s=witness.timeout_s,
         ),
         why="only a client's view from outside both sites measures a pause",
+        needs=needs,
         timeout_s=30,
         on_failure="halt",
     )

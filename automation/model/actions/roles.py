@@ -97,7 +97,6 @@ class HoldDown(BaseAction):
 
     do: Literal["postgresql.hold_down"] = "postgresql.hold_down"
     effect: ClassVar[Effect] = "change"
-    holds: ClassVar[bool] = True
     host: str
     cluster: str
     expect_system_identifier: str
