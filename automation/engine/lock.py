@@ -46,7 +46,7 @@ def _hold_one(path: Path, holder: str, reason: str) -> Iterator[None]:
         except BlockingIOError:
             raise Busy(
                 f"{path.name} is held by {_describe(path)}; nothing was changed",
-                hint="wait for it, or end that run",
+                hint=f"wait for it, or end it; ./inv run.list --env {path.parent.parent.name} shows what runs",
             ) from None
         record = {"holder": holder, "pid": os.getpid(), "reason": reason}
         with suppress(OSError):  # on a full disk the lock holds all the same

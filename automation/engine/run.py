@@ -28,7 +28,8 @@ from automation.engine.interrupt import catching
 from automation.engine.journal import Journal, read_journal
 from automation.engine.lock import hold
 from automation.engine.watching import beating, keep_progress
-from automation.model.actions import Action
+from automation.model.actions import Action, RunPlaybook
+from automation.model.environment import Inventory
 from automation.model.errors import AutomationError, ConfigError, PreflightError
 from automation.model.plan import PLAN_FORMAT, Plan, Step
 from automation.model.records import (
@@ -195,13 +196,18 @@ def _made_by(folder: Path) -> str:
     return opened.version if isinstance(opened, RunOpened) else "unknown"
 
 
-def locks_of(plan: Plan) -> tuple[str, ...]:
-    """Every service of a plan, and every host, or else the environment, that its steps change."""
+def locks_of(plan: Plan, inventory: Inventory) -> tuple[str, ...]:
+    """Every service of a plan, and every host, or else the environment, that its steps change.
+
+    A playbook changes the environment and every host that it may reach.
+    """
     names = {f"service:{step.service}" for step in plan.steps if step.service}
     for action in (action for step in plan.steps for action in _actions(step)):
         if action.effect != "read":
             host = getattr(action, "host", None)
             names.add(f"host:{host}" if host else f"environment:{plan.environment}")
+        if isinstance(action, RunPlaybook) and not action.check:
+            names |= {f"host:{server}" for server in inventory.covered(action.limit)}
     return tuple(sorted(names))
 
 
@@ -236,7 +242,7 @@ class _Run(NamedTuple):
 
 @contextmanager
 def _locked(plan: Plan, ctx: RunContext, actor: str, reason: str) -> Iterator[None]:
-    names = (f"run:{ctx.run_id}", *locks_of(plan))
+    names = (f"run:{ctx.run_id}", *locks_of(plan, ctx.inventory))
     with hold(ctx.state / "locks", names, holder=f"run {ctx.run_id} of {actor}", reason=reason):
         yield
 

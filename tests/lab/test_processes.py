@@ -20,7 +20,7 @@ BACKUP = """
 import sys
 from pathlib import Path
 from automation.engine.lock import hold
-with hold(Path(sys.argv[1]), ["service:erp"], holder="run 7 of backup-job", reason="nightly backup"):
+with hold(Path(sys.argv[1]), sys.argv[2:], holder="run 7 of backup-job", reason="nightly backup"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -32,10 +32,10 @@ def argv(state: Path, run: str, actor: str, seconds: float, service: str) -> lis
 
 @contextmanager
 def running(
-    state: Path, run: str, actor: str = "first", seconds: float = 60
+    state: Path, run: str, actor: str = "first", seconds: float = 60, service: str = "erp"
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a controller and wait until its first step has begun; it is killed at the end."""
-    words = argv(state, run, actor, seconds, "erp")
+    words = argv(state, run, actor, seconds, service)
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             deadline = time.monotonic() + 20
@@ -74,20 +74,55 @@ def test_two_admins_on_one_service_the_second_is_told_who_holds_it(tmp_path: Pat
     assert ended(tmp_path, "r4")[0] == 0, "a killed holder's lock is free"
 
 
-def test_a_run_is_refused_while_a_backup_holds_what_it_needs(tmp_path: Path) -> None:
-    holder = [sys.executable, "-c", BACKUP, str(tmp_path / "locks")]
-    root = PROGRAM.parents[2]
-    with subprocess.Popen(
-        holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
-    ) as backup:
-        assert backup.stdout is not None
-        assert backup.stdout.readline() == "held\n"
-        code, said = ended(tmp_path, "r1")
-        backup.kill()
-    assert code == 7
-    assert "run 7 of backup-job" in said
-    assert "nightly backup" in said
-    assert bodies(tmp_path, "r1") == [], "nothing was begun"
+@contextmanager
+def backup(state: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
+    """A backup job of its own process that holds locks until it is killed."""
+    holder = [sys.executable, "-c", BACKUP, str(state / "locks"), *names]
+    root, pipe = PROGRAM.parents[2], subprocess.PIPE
+    with subprocess.Popen(holder, stdin=pipe, stdout=pipe, text=True, cwd=root) as job:
+        try:
+            assert job.stdout is not None
+            assert job.stdout.readline() == "held\n"
+            yield job
+        finally:
+            job.kill()
+
+
+@pytest.mark.parametrize(
+    ("lock", "refused", "free"),
+    [
+        ("service:erp", ("erp",), "another-service"),
+        ("host:pg-a", ("host:pg-a", "playbook:", "playbook:pg-a"), "host:pg-b"),
+        ("host:pg-a", (), "playbook:pg-b"),
+    ],
+)
+def test_a_run_is_refused_while_a_backup_holds_what_it_needs(
+    lock: str, refused: tuple[str, ...], free: str, tmp_path: Path
+) -> None:
+    with backup(tmp_path, lock) as job:
+        for number, wanted in enumerate(refused):
+            code, said = ended(tmp_path, f"r{number}", service=wanted)
+            assert code == 7, wanted
+            assert f"{lock} is held by run 7 of backup-job (pid {job.pid}: nightly backup)" in said
+            assert bodies(tmp_path, f"r{number}") == [], "nothing was begun"
+        assert ended(tmp_path, "free", service=free)[0] == 0
+        job.kill()
+        job.wait()
+        for wanted in refused:
+            assert ended(tmp_path, f"after-{wanted}", service=wanted)[0] == 0, (
+                "a killed holder's lock is free"
+            )
+
+
+def test_two_admins_on_one_host_the_second_is_told_who_holds_it(tmp_path: Path) -> None:
+    with running(tmp_path, "r1", actor="first", service="host:pg-a") as first:
+        for run, wanted in (("r2", "host:pg-a"), ("r3", "playbook:pg-a,pg-b")):
+            code, said = ended(tmp_path, run, service=wanted)
+            assert (code, "host:pg-a is held by run r1 of first" in said) == (7, True)
+        assert ended(tmp_path, "r4", service="host:pg-b")[0] == 0
+        first.kill()
+        first.wait()
+    assert ended(tmp_path, "r5", service="playbook:pg-a,pg-b")[0] == 0, "a killed holder's lock is free"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
