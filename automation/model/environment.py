@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -71,10 +72,10 @@ class RunRetention(Model):
 class SshSettings(Model):
     """A key and host keys that exist already; without them Mainstay's own in its state folder count."""
 
-    key: Path | None = Field(default=None, description="private key of the automation user; absolute")
+    key_file: Path | None = Field(default=None, description="private key of the automation user; absolute")
     known_hosts: Path | None = Field(default=None, description="host keys, as ssh knows them; absolute")
 
-    @field_validator("key", "known_hosts")
+    @field_validator("key_file", "known_hosts")
     @classmethod
     def _is_absolute(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_absolute():
@@ -152,7 +153,7 @@ class Environment(Model):
 
     def ssh_key(self, state: Path) -> Path:
         """The private key of the automation user."""
-        return self.ssh.key or state / "ssh/id_ed25519"
+        return self.ssh.key_file or state / "ssh/id_ed25519"
 
     def known_hosts(self, state: Path) -> Path:
         """The file of host keys that alone are trusted."""
@@ -207,10 +208,23 @@ class Inventory(Model):
         if pattern is None:
             return tuple(self.servers)
         words = {word for part in pattern.split(",") for word in part.split(":") if word}
-        known = {*self.servers, *(group for server in self.servers.values() for group in server.groups)}
-        if not words or not words <= known:
+        if not words or not all(word in self.servers or word in self.groups for word in words):
             return tuple(self.servers)
-        return tuple(name for name, server in self.servers.items() if words & {name, *server.groups})
+        found = {name for word in words for name in self.groups.get(word, ())} | (words & self.servers.keys())
+        return tuple(sorted(found, key=self._places.__getitem__))
+
+    @cached_property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:
+        """Every group with its servers, in the inventory's order."""
+        groups: dict[str, list[str]] = {}
+        for name, server in self.servers.items():
+            for group in server.groups:
+                groups.setdefault(group, []).append(name)
+        return {group: tuple(names) for group, names in groups.items()}
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.servers)}
 
     def at_site(self, site: str) -> tuple[Server, ...]:
         return tuple(server for server in self.servers.values() if server.site == site)

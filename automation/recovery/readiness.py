@@ -30,6 +30,7 @@ from automation.recovery.names import find_behind
 from automation.recovery.patience import with_retries
 from automation.recovery.planner import City, affected_services, hosts_of_recovery, recovery_site
 from automation.recovery.spec import Failover, RecoveryPlan
+from automation.recovery.strategies.postgresql_standby import FENCED_BY
 
 LEAST_FREE_BYTES = 1 << 30
 MOST_USED_PERCENT = 90
@@ -115,6 +116,7 @@ def fold_readiness(watched: Watched, plan: Plan, events: Sequence[Event]) -> Rea
         plan=watched.plan,
         findings=(
             *findings,
+            *_without_fence(watched),
             *_acceptances(watched, events[0].at.date()),
             _control_node(watched, opened.node),
         ),
@@ -133,7 +135,7 @@ def _databases(watched: Watched) -> list[tuple[str, Service]]:
 
 
 def _secrets(environment: Environment) -> tuple[SecretRef, SecretRef]:
-    return environment.dns.key, SecretRef(file=str(environment.ssh.key or SSH_KEY))
+    return environment.dns.key, SecretRef(file=str(environment.ssh.key_file or SSH_KEY))
 
 
 def _replication(name: str, service: Service) -> Step:
@@ -186,11 +188,12 @@ def _hosts(watched: Watched) -> Iterator[Step]:
 def _fences(watched: Watched) -> Iterator[Step]:
     for _, service in _databases(watched):
         host = service.hosts_at(service.primary)[0]
-        yield Step(
-            id=f"fence/{host}",
-            run=LookAtServer(host=host),
-            why="what its provider cannot see cannot be fenced",
-        )
+        if _provider(watched, host) in FENCED_BY:
+            yield Step(
+                id=f"fence/{host}",
+                run=LookAtServer(host=host),
+                why="what its provider cannot see cannot be fenced",
+            )
 
 
 # --- what it means -------------------------------------------------------------------------------
@@ -347,6 +350,19 @@ def _acceptances(watched: Watched, today: date) -> Iterator[Finding]:
                 yield _not("accepted risk", name, seen, act)
             else:
                 yield _is("accepted risk", name, seen)
+
+
+def _provider(watched: Watched, host: str) -> str:
+    return watched.city.inventory.server(host).provider
+
+
+def _without_fence(watched: Watched) -> Iterator[Finding]:
+    """Databases whose provider this version cannot ask to cut power or network."""
+    for name, service in _databases(watched):
+        host = service.hosts_at(service.primary)[0]
+        if (provider := _provider(watched, host)) not in FENCED_BY:
+            seen = f"its provider is {provider}, and this version has no fence for it"
+            yield _not("fence", host, seen, f"recover {name} by playbooks that fence (strategy: playbooks)")
 
 
 def _control_node(watched: Watched, node: str) -> Finding:

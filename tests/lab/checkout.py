@@ -55,7 +55,11 @@ class Checkout:
 
     def inv(self, command: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Type one command, with this environment."""
-        argv = [str(self.root / "inv"), command, "--env", self.name, *words]
+        return self.type(command, "--env", self.name, *words)
+
+    def type(self, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Type one command, as it stands."""
+        argv = [str(self.root / "inv"), command, *words]
         return subprocess.run(
             argv, env=self.environ, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )

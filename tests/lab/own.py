@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.lab.checkout import Checkout
+
 FORMS = ("ini", "yaml", "dynamic")
 
 PROGRAM = """#!/usr/bin/env python3
@@ -52,3 +54,42 @@ def _answer(rooms: Mapping[str, Mapping[str, str]]) -> dict[str, object]:
         for name, address in hosts.items()
     }
     return {"_meta": {"hostvars": known}, "all": {"hosts": sorted(known)}}
+
+
+def begin_environment(city: Checkout, form: str) -> str:
+    """Begin an environment for the hosts of a lab as a person would; give its name.
+
+    The inventory lies outside the checkout; the key and the host keys are those that are there.
+    """
+    name, site_of = f"own-{form}", {"a": "city-hall", "b": "eoc", "c": "public"}
+    servers = city.inventory.servers.values()
+    rooms = {
+        room: {one.name: one.address for one in servers if one.site == site} for room, site in site_of.items()
+    }
+    sources = write_inventory(form, city.signers.parent / "etc" / form, rooms)
+    key, known = city.environment.ssh_key(city.state), city.environment.known_hosts(city.state)
+    words = ["--name", name, "--inventory", ",".join(map(str, sources)), "--user", "ops"]
+    words += ["--key", str(key), "--known-hosts", str(known)]
+    done = city.type("env.init", *words)
+    assert done.returncode == 0, done.stderr
+    folder = city.root / "inventories" / name
+    _fill(folder / "environment.yml", city, site_of)
+    services = (city.root / "inventories" / city.name / "services.yml").read_text()
+    (folder / "services.yml").write_text(services)
+    return name
+
+
+def _fill(path: Path, city: Checkout, site_of: Mapping[str, str]) -> None:
+    """Fill in the blanks that env.init left."""
+    groups = "".join(f"  room_{room}: {site}\n" for room, site in site_of.items())
+    answers = {
+        "site_of_group:\n": f"site_of_group:\n{groups}",
+        "  host:\n": f"  host: {city.environment.witness.host}\n",
+        "  zone:\n": f"  zone: {city.environment.dns.zone}\n",
+        "{file: secrets/tsig_key}": f"{{file: {city.state / 'secrets/tsig_key'}}}",
+    }
+    text = path.read_text()
+    for blank, answer in answers.items():
+        assert blank in text, blank
+        text = text.replace(blank, answer)
+    path.write_text(text)

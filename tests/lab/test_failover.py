@@ -17,6 +17,7 @@ import pytest
 
 from automation.model.errors import AdapterError
 from automation.model.evidence import Declaration
+from tests.lab import own
 from tests.lab.checkout import Checkout, until
 
 SITE = "city-hall"
@@ -396,6 +397,23 @@ def test_a_server_that_was_not_reached_is_shown_until_it_is_reconciled(city: Che
     said(city.inv("dr.reconcile", "--server", "dns-a"), 0, "dns-a tells the same as dns-b")
     assert "reconcile before use" not in city.must("dr.status")
     said(city.inv("dr.reconcile", "--server", "pg-a"), 2, "no site's name server", "dns-a, dns-b")
+
+
+# --- an inventory that knows nothing of Mainstay --------------------------------------------------
+
+
+@pytest.mark.parametrize("form", own.FORMS)
+def test_a_citys_own_inventory_leads_to_a_first_look_at_its_hosts(city: Checkout, form: str) -> None:
+    """Begun by env.init, its blanks filled in: every host is logged in to, and only the fence is missing."""
+    env = own.begin_environment(city, form)
+    seen = city.type("dr.readiness", "--env", env, "--site", SITE, "--json")
+    assert seen.returncode == 6, seen.stderr
+    findings = json.loads(seen.stdout)["findings"]
+    wrong = [(one["check"], one["subject"]) for one in findings if one["status"] != "ready"]
+    assert wrong == [("fence", "pg-a")]
+    looked_at = {one["subject"] for one in findings if one["check"] in ("host", "reach", "witness", "streaming")}
+    assert looked_at == {"app-b", "pg-b", "dns-b", "client-1", "payments-db"}
+    assert "hint: recover payments-db by playbooks that fence" in seen.stderr
 
 
 def _cut_connections(city: Checkout, host: str) -> None:

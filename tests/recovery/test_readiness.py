@@ -101,6 +101,16 @@ def test_a_city_that_is_well_is_ready(watched: Watched) -> None:
     assert judged(watched).ready
 
 
+def test_a_database_whose_provider_has_no_fence_is_not_asked_for_and_not_ready(watched: Watched) -> None:
+    """Hosts of an inventory that was not written for Mainstay have no provider that it knows."""
+    servers = dict(watched.city.inventory.servers)
+    servers["pg-a"] = servers["pg-a"].model_copy(update={"provider": "unmanaged"})
+    other = watched._replace(city=watched.city._replace(inventory=Inventory(servers=servers)))
+    (found,) = [one for one in judged(other).findings if one.check == "fence"]
+    assert (found.subject, found.status) == ("pg-a", "not-ready")
+    assert "recover payments-db by playbooks that fence" in found.act
+
+
 WRONG: dict[str, tuple[str, Evidence | str, str]] = {
     "standby gone": (
         "replication/payments-db",
