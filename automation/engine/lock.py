@@ -44,9 +44,10 @@ def _hold_one(path: Path, holder: str, reason: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            env = path.parent.parent.name  # the folders are `<env>/locks/<name>`
             raise Busy(
                 f"{path.name} is held by {_describe(path)}; nothing was changed",
-                hint=f"wait for it, or end it; ./inv run.list --env {path.parent.parent.name} shows what runs",
+                hint=f"wait for it, or end it; ./inv run.list --env {env} shows what runs",
             ) from None
         record = {"holder": holder, "pid": os.getpid(), "reason": reason}
         with suppress(OSError):  # on a full disk the lock holds all the same

@@ -142,4 +142,5 @@ def _remove(state: Path, record: Removed) -> None:
         os.fsync(file.fileno())
     (state / GOING).mkdir(mode=0o700, exist_ok=True)
     (state / "runs" / record.run_id).rename(state / GOING / record.run_id)
+    (state / "locks" / f"run:{record.run_id}").unlink(missing_ok=True)  # held: nobody else can have it
     shutil.rmtree(state / GOING, ignore_errors=True)

@@ -128,6 +128,7 @@ def test_a_run_that_goes_is_written_down_and_said(context: RunContext) -> None:
     assert [line["run_id"] for line in lines] == ["r1", "r2"]
     assert head in {line["head"] for line in lines} | {read_runs(state)[0].head}
     assert not (state / GOING).exists()
+    assert {path.name for path in (state / "locks").glob("run:*")} == {"run:r3"}
 
 
 def test_a_run_that_somebody_holds_or_that_cannot_be_read_stays(context: RunContext) -> None:
