@@ -177,6 +177,7 @@ class _Reader:
         self._events = _Loader(text)
         self._where: list[str | int] = []
         self._anchors: dict[str, tuple[object, int] | None] = {}
+        self._plain_keys: set[str] = set()
         self._nodes = 0
         self._aliased = 0
 
@@ -266,18 +267,25 @@ class _Reader:
     def _key(self, event: Any) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             self._stop(event, "a key must be a word, not a list, mapping or alias")
+        key: str = event.value
         if event.anchor is not None:
-            self._anchors[event.anchor] = (event.value, 1)
-        if event.implicit[0]:
-            self._where.append(shorten(event.value))
-            if event.value == "<<":
-                self._refuse(event, "merge keys are not read; write the keys out")
-            elif not isinstance(self._scalar(event), str):
-                self._refuse(event, "this key is read as a number, a truth value or nothing; quote it")
-            self._where.pop()
-        elif sign := control_sign(event.value):
-            self._refuse(event, f"a key holds a {sign}; delete it")
-        return str(event.value)
+            self._anchors[event.anchor] = (key, 1)
+        if not event.implicit[0]:
+            if sign := control_sign(key):
+                self._refuse(event, f"a key holds a {sign}; delete it")
+        elif key not in self._plain_keys:
+            self._plain_key(event, key)
+        return key
+
+    def _plain_key(self, event: Any, key: str) -> None:
+        self._where.append(shorten(key))
+        if key == "<<":
+            self._refuse(event, "merge keys are not read; write the keys out")
+        elif not isinstance(self._scalar(event), str):
+            self._refuse(event, "this key is read as a number, a truth value or nothing; quote it")
+        else:
+            self._plain_keys.add(key)
+        self._where.pop()
 
     def _scalar(self, event: Any) -> object:
         value: str = event.value

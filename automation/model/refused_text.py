@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 LONGEST_LINE = 10_000
@@ -16,7 +17,6 @@ _CONTROL = re.compile(
     "\u200b-\u200f\u202a-\u202e\u2060-\u2069"  # invisible, or they turn the order of what is read
     "\ufeff\ufffe\uffff]"
 )
-_LONG_LINE = re.compile(rf"[^\n]{{{LONGEST_LINE + 1}}}")
 # A sign that a text has when it holds such a secret, the secret, and what it is.
 _SECRETS = (
     ("PRIVATE KEY", re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY"), "a private key"),
@@ -50,7 +50,7 @@ def unreadable_signs(text: str) -> tuple[TextFault, ...]:
 
 def refused_words(text: str) -> tuple[TextFault, ...]:
     """Find lines too long to review, and secrets in clear, in comments too; no secret is repeated."""
-    return tuple(_faults(text, _long_lines(text))) + tuple(_faults(text, _secrets(text)))
+    return (*islice(_long_lines(text), MOST_FINDINGS), *_faults(text, _secrets(text)))
 
 
 def control_sign(value: str) -> str | None:
@@ -66,7 +66,7 @@ def holds_a_secret(key: str) -> bool:
 
 
 def _faults(text: str, found: Iterator[tuple[int, str]]) -> Iterator[TextFault]:
-    for _, (position, message) in zip(range(MOST_FINDINGS), found, strict=False):
+    for position, message in islice(found, MOST_FINDINGS):
         yield TextFault(text.count("\n", 0, position) + 1, message)
 
 
@@ -79,11 +79,12 @@ def _name(sign: str) -> str:
     return f"control character U+{ord(sign):04X}"
 
 
-def _long_lines(text: str) -> Iterator[tuple[int, str]]:
+def _long_lines(text: str) -> Iterator[TextFault]:
     if len(text) <= LONGEST_LINE:
         return
-    for found in _LONG_LINE.finditer(text):
-        yield found.start(), f"line of more than {LONGEST_LINE} characters; break it"
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > LONGEST_LINE:
+            yield TextFault(number, f"line of more than {LONGEST_LINE} characters; break it")
 
 
 def _secrets(text: str) -> Iterator[tuple[int, str]]:

@@ -122,7 +122,7 @@ def list_probes(services: Mapping[str, Service]) -> tuple[Probe, ...]:
 
 def probe_ids(services: Mapping[str, Service]) -> tuple[str, ...]:
     """Name every probe of the services."""
-    return tuple(probe.id for probe in list_probes(services))
+    return tuple(f"{name}/{probe}" for name, service in services.items() for probe in service.probes)
 
 
 def recovery_site(services: Mapping[str, Service]) -> str:
