@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from automation.commands._command import ROOT, print_json, progress
+from automation.commands._foretold import foretell, keep
 from automation.commands._observations import forget_positions, keep_position
 from automation.commands._report import make_report, write_report
 from automation.commands._session import Session, actor
@@ -136,7 +137,9 @@ def run_drill(session: Session, name: str, *, json: bool = False) -> Report:
         StepFailed: the run stopped part-way; the report says how far it came.
     """
     prepared = prepare_drill(session, name)
-    return finish_drill(session, prepared, session.run(prepared.plan, subject=about(prepared)), json=json)
+    expected = foretell(session, prepared.drill, prepared.services, prepared.plan)
+    finished = session.run(prepared.plan, subject=keep(about(prepared), expected))
+    return finish_drill(session, prepared, finished, json=json)
 
 
 def finish_drill(session: Session, prepared: Prepared, finished: Finished, *, json: bool = False) -> Report:

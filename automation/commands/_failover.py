@@ -9,6 +9,7 @@ from typing import NamedTuple
 from automation.commands._command import progress
 from automation.commands._drill import PreparedFailover, about, check_hosts, plan_for, refuse_suspected
 from automation.commands._ending import conclude
+from automation.commands._foretold import foretell, keep
 from automation.commands._observations import last_position
 from automation.commands._session import Session
 from automation.engine.fold import fold
@@ -81,7 +82,8 @@ def run_failover(session: Session, asked: Asked) -> int:
         NotMet: recovered, and clients or checks say otherwise.
     """
     prepared = prepare_failover(session, asked)
-    finished = session.run(prepared.plan, subject=about(prepared))
+    expected = foretell(session, prepared.drill, prepared.services, prepared.plan)
+    finished = session.run(prepared.plan, subject=keep(about(prepared), expected))
     return conclude(session, finished)
 
 

@@ -20,7 +20,6 @@ from automation.recovery.prediction import PredictedService
 
 PLAIN_WIDTH = 1000
 NARROW = 100
-FEW_SERVICES = 12
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 LISTED = 6
 WIDEST_NAME, WIDEST_HAPPENS = 21, 24
@@ -33,8 +32,8 @@ _ABOUT = (
 EFFECTS = {"read": "dim", "fault": "bold yellow", "destroy": "bold red"}
 
 
-def print_plan_view(view: PlanView, *, steps: bool = False) -> None:
-    """Print a plan: its services by wave, and every step where there are few services or `steps` asks."""
+def print_plan_view(view: PlanView, *, steps: bool, hint: bool = False) -> None:
+    """Print a plan: its services by wave, then every step, or by `hint` how they are shown."""
     console = _console()
     _print_heading(console, view)
     for number, rows in view.waves().items():
@@ -44,12 +43,11 @@ def print_plan_view(view: PlanView, *, steps: bool = False) -> None:
     _print_people(console, view)
     _print_no_return(console, view)
     _print_warnings(console, view)
-    if steps or len(view.services) <= FEW_SERVICES:
+    if steps:
         print_steps(console, view.plan)
-    else:
-        _say(
-            console, f"Steps: --service NAME shows those of one service, --steps all {len(view.plan.steps)}."
-        )
+    if hint:
+        every = len(view.plan.steps)
+        _say(console, f"Steps: --service NAME shows those of one service, --steps all {every}.")
 
 
 def print_service_steps(view: PlanView, name: str) -> None:
@@ -57,7 +55,9 @@ def print_service_steps(view: PlanView, name: str) -> None:
     console = _console()
     row = next(row for row in view.services if row.service == name)
     _say(console, f"{row.service}: {row.title}", style="bold")
-    what = f"tier {row.tier}, wave {row.wave}, {row.strategy}, RTO {_target(row.rto_s)}, {row.steps} steps"
+    what = (
+        f"tier {row.tier}, wave {row.wave}, {row.strategy}, RTO {format_target(row.rto_s)}, {row.steps} steps"
+    )
     _say(console, what)
     _say(console, f"predicted: {predicted_words(row.predicted)}")
     for step in view.plan.steps:
@@ -108,6 +108,8 @@ def _print_heading(console: Console, view: PlanView) -> None:
 
 
 def _history_words(view: PlanView) -> str:
+    if not view.prediction.services:
+        return f"not predicted: what counts begins with {view.prediction.since}"
     known = sum(one.median_s is not None for one in view.prediction.services)
     if not known:
         runs = view.prediction.runs
@@ -131,7 +133,7 @@ def _print_wave(console: Console, view: PlanView, number: int, rows: Sequence[Se
     table = _table(*columns, right={0, 2, 3})
     _align(table, view, history=history, wide=wide)
     for row in rows:
-        cells: list[str | Text] = [str(row.tier), Text(row.service), str(row.steps), _target(row.rto_s)]
+        cells: list[str | Text] = [str(row.tier), Text(row.service), str(row.steps), format_target(row.rto_s)]
         cells += [_predicted(row.predicted)] if history else []
         cells += [Text(", ".join(row.happens)), *([Text(row.title)] if wide else [])]
         table.add_row(*cells)
@@ -141,7 +143,7 @@ def _print_wave(console: Console, view: PlanView, number: int, rows: Sequence[Se
 def _align(table: Table, view: PlanView, *, history: bool, wide: bool) -> None:
     """Give the columns of every wave the same widths."""
     table.columns[1].min_width = min(WIDEST_NAME, max(len(row.service) for row in view.services))
-    table.columns[3].min_width = max(len(_target(row.rto_s)) for row in view.services)
+    table.columns[3].min_width = max(len(format_target(row.rto_s)) for row in view.services)
     if history:
         table.columns[4].min_width = max(len(_predicted(row.predicted)) for row in view.services)
     if wide:
@@ -192,7 +194,9 @@ def _print_warnings(console: Console, view: PlanView) -> None:
 def late_words(one: PredictedService) -> str:
     """Say how far a prediction lies over its target, and which steps decide it."""
     way = " > ".join(one.path[-4:])
-    return f"{one.service} would miss its target of {_target(one.rto_s)}: {predicted_words(one)}, by {way}"
+    return (
+        f"{one.service} would miss its target of {format_target(one.rto_s)}: {predicted_words(one)}, by {way}"
+    )
 
 
 def _print_step(console: Console, step: Step) -> None:
@@ -201,7 +205,7 @@ def _print_step(console: Console, step: Step) -> None:
     if step.gate:
         told["asks"] = f"{step.gate.role}: {step.gate.ask}"
     if not isinstance(step.run, Confirm):
-        told["does"] = f"{_does(step)}, for at most {_target(step.timeout_s)}"
+        told["does"] = f"{_does(step)}, for at most {format_target(step.timeout_s)}"
     if step.undo:
         told["undo"] = step.undo.do
     _say(console, "")
@@ -251,7 +255,7 @@ def _predicted(one: PredictedService | None) -> Text:
     return Text("/".join(told), style=style)
 
 
-def _target(seconds: float) -> str:
+def format_target(seconds: float) -> str:
     if seconds < MINUTE_S:
         return f"{seconds:g} s"
     return f"{seconds / DAY_S:g} d" if seconds >= 2 * DAY_S else format_duration(seconds)

@@ -1,16 +1,11 @@
 """Commands of disaster recovery: declare, look, drill, fail over, and clear doubt."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
 from automation.model.errors import EXIT_DONE, ConfigError, NotMet
-
-if TYPE_CHECKING:
-    from automation.commands._session import Session
-    from automation.model.plan import Plan
 
 _DRILL_HELP = "A drill: a file of drtests/drills/, without .yml."
 _PLAN_HELP = "A recovery plan: a file of drtests/plans/, without .yml."
@@ -56,6 +51,8 @@ def declare(
         "plan": _PLAN_HELP + " Instead of --drill.",
         "site": _SITE_HELP,
         "mode": "With --plan: failover, readiness, or walkthrough: nothing is observed, to be read aloud.",
+        "service": "Show the steps of this service alone.",
+        "steps": "Show every step, however many services there are.",
         "json": JSON_HELP,
     },
 )
@@ -66,60 +63,35 @@ def plan_(
     plan: str = "",
     site: str = "",
     mode: str = "failover",
+    service: str = "",
+    steps: bool = False,
     json: bool = False,
 ) -> None:
-    """Show the steps that a drill, a failover or a look would take, in order; changes nothing.
+    """Show what a drill, a failover or a look would do, in waves of services; changes nothing.
 
+    Beside each service's RTO stands what past runs say it would take: the median, and if all steps were slow.
     A walkthrough needs no host that answers: what would be observed is marked.
     Exit codes: 0 shown, 2 faulty files, 4 what must be observed or declared first is not, or the plan's
     limits or a freeze forbid it.
     """
-    from automation.commands._drill import plan_for
+    from automation.commands._plans import Chosen, Shown, show
+    from automation.commands._readiness import prepare_readiness
     from automation.commands._render import print_plan
     from automation.commands._session import open_session
-    from automation.commands._walkthrough import print_walkthrough
 
     if bool(drill) == bool(plan) or (plan and not site) or mode not in _SHOWN_MODES:
         raise ConfigError(
             f"--drill, or --plan with --site and --mode {', '.join(_SHOWN_MODES)}; nothing was touched"
         )
     with open_session(env) as session:
-        compiled = _compiled(session, drill, plan, site, mode)
+        if drill or mode != "readiness":
+            show(session, Chosen(drill, plan, site, mode), Shown(json, steps, service))
+            return
+        look = prepare_readiness(session, plan, site)[1]
         if json:
-            print_json(compiled)
-        elif mode == "walkthrough":
-            print_walkthrough(compiled, plan_for(session, plan))
+            print_json(look)
         else:
-            print_plan(compiled)
-
-
-def _compiled(session: "Session", drill: str, plan: str, site: str, mode: str) -> "Plan":
-    from automation.commands._drill import prepare_drill
-    from automation.commands._failover import Asked, prepare_failover
-    from automation.commands._moving import (
-        ask_failback,
-        ask_migration,
-        moves,
-        prepare_drilled,
-        prepare_failback,
-        prepare_migration,
-    )
-    from automation.commands._readiness import prepare_readiness
-    from automation.commands._walkthrough import prepare_walkthrough
-
-    if drill and moves(drill):
-        return prepare_drilled(session, drill).plan
-    if drill:
-        return prepare_drill(session, drill).plan
-    if mode == "planned-migration":
-        return prepare_migration(session, ask_migration(site, plan)).plan
-    if mode == "failback":
-        return prepare_failback(session, ask_failback(site, plan)).plan
-    if mode == "readiness":
-        return prepare_readiness(session, plan, site)[1]
-    if mode == "walkthrough":
-        return prepare_walkthrough(session, plan, site)
-    return prepare_failover(session, Asked(plan, site)).plan
+            print_plan(look)
 
 
 @command(help={"env": ENV_HELP, "site": _SITE_HELP, "plan": _PLAN_HELP, "json": JSON_HELP})
@@ -291,7 +263,7 @@ _REBUILD_HELP = "How the old primary becomes a standby: rewind (what differs), o
         "pause": _PAUSE_HELP,
         "json": "Print the report as JSON on stdout.",
     },
-    leaves="a run that ./inv run.resume goes on with, or run.abort --undo takes back",
+    leaves="a run that run.resume goes on with, or run.abort --undo takes back",
 )
 def migrate(
     context: Context, env: str, site: str, plan: str = "city", pause: str = "30 s", json: bool = False
@@ -320,7 +292,7 @@ def migrate(
         "rebuild": _REBUILD_HELP,
         "json": "Print the report as JSON on stdout.",
     },
-    leaves="a run that ./inv run.resume goes on with, or run.abort --undo takes back",
+    leaves="a run that run.resume goes on with, or run.abort --undo takes back",
 )
 def failback(
     context: Context,
