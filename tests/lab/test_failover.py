@@ -129,6 +129,11 @@ def test_a_job_that_nobody_watches_does_what_was_signed_and_nothing_else(city: C
     said(city.inv(*job, "client-1"), 0, "nothing changed", "standing authorisation nightly of ina (SHA256:")
     run = city.last_run("converge")
     said(city.inv("run.verify", "--run", run), 0, "under the standing authorisation nightly of ina, sysadmin")
+    city.must("run.export", "--run", run, "--to", str(city.state / "run.tar.gz"))
+    subprocess.run(["tar", "-xzf", "run.tar.gz"], cwd=city.state, check=True)
+    shown = (city.state / run / "README.txt").read_text()
+    (check,) = (line for line in shown.splitlines() if "-n mainstay-authorisation -I ina" in line)
+    assert subprocess.run(["sh", "-c", check], cwd=city.state / run, check=False).returncode == 0
     role = next((city.root / "playbooks/roles").glob("*/tasks/main.yml"))
     agreed = role.read_text()
     role.write_text(agreed + "# nobody agreed to this\n")
