@@ -29,7 +29,7 @@ from automation.model.scalars import read_plain
 MAX_BYTES = 32 * 1024 * 1024
 MAX_DEPTH = 40
 MAX_NODES = 4_000_000
-MAX_ALIASED = 100_000
+MAX_ALIASED = 500_000
 MAX_FAULTS = 200
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
