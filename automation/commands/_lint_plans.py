@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import date
-from importlib import import_module
 
 from automation.commands._command import ROOT
+from automation.engine.dispatch import can_be_looked_at
 from automation.model.errors import ConfigError, Problem
 from automation.model.loading import read_document
 from automation.recovery.lint import Facts, lint_recovery
@@ -42,12 +42,6 @@ def lint_tabletops() -> tuple[int, list[Problem]]:
         except ConfigError as exc:
             problems += exc.problems or [Problem(str(path), 1, "(file)", str(exc))]
     return len(paths), problems
-
-
-def can_be_looked_at(address: str) -> bool:
-    """Whether an action has a function that tells, after a crash, whether it was done."""
-    module, _, name = address.partition(".")
-    return hasattr(import_module(f"automation.adapters.{module}"), f"verify_{name}")
 
 
 def _words(one: LintFinding) -> str:

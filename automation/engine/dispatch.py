@@ -33,12 +33,19 @@ def verify(action: Action, ctx: Context) -> Progress:
     Without a `verify_` of its own an action that only reads, or is idempotent, is simply run again; one
     that destroys or cannot be taken back is a person's to judge.
     """
-    module, _, name = action.do.partition(".")
-    function: Callable[[Action, Context], Progress] | None = getattr(
-        import_module(f"automation.adapters.{module}"), f"verify_{name}", None
-    )
+    function: Callable[[Action, Context], Progress] | None = _look_of(action.do)
     if function is not None:
         return function(action, ctx)
     if action.effect == "destroy" or action.irreversible:
         return Progress(state="unknown", why=f"{action.do} cannot be looked at from here")
     return Progress(state="not_done", why="not looked at: to do it again is safe")
+
+
+def can_be_looked_at(address: str) -> bool:
+    """Whether an action has a function of its own that tells, after a crash, whether it was done."""
+    return _look_of(address) is not None
+
+
+def _look_of(address: str) -> Any:
+    module, _, name = address.partition(".")
+    return getattr(import_module(f"automation.adapters.{module}"), f"verify_{name}", None)

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from automation.commands._lint_plans import can_be_looked_at
+from automation.engine.dispatch import can_be_looked_at
 from automation.model.actions import (
     BlockServer,
     CutLink,
