@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+from automation.commands._command import ROOT
 from automation.commands._schemas import FILES, make_schemas, write_schemas
 from automation.commands.dev import SCHEMAS
+from automation.model.loading import read_document
 
 each_kind = pytest.mark.parametrize("kind", FILES)
 
@@ -81,3 +84,31 @@ def test_only_what_changed_is_written(tmp_path: Path) -> None:
     assert len(write_schemas(tmp_path)) == len(FILES)
     (tmp_path / "plan.json").write_text("{}")
     assert write_schemas(tmp_path) == (tmp_path / "plan.json",)
+
+
+def written_files() -> Iterator[tuple[str, Path]]:
+    """Every file of the checkout that people wrote, with its kind."""
+    for folder in (path.parent for path in ROOT.glob("inventories/*/environment.yml")):
+        yield "environment", folder / "environment.yml"
+        yield "services", folder / "services.yml"
+        yield from (("services", path) for path in sorted((folder / "services").glob("*.yml")))
+    for kind in ("plan", "drill", "tabletop"):
+        yield from ((kind, path) for path in sorted(ROOT.glob(f"drtests/{kind}s/*.yml")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), tuple(written_files()), ids=lambda word: word.name if isinstance(word, Path) else word
+)
+def test_an_editor_finds_no_fault_in_what_mainstay_reads(
+    kind: str, path: Path, schemas: dict[str, dict[str, Any]]
+) -> None:
+    jsonschema.validate(dict(read_document(path).require()), schemas[kind])
+
+
+def test_an_editor_sees_a_wrong_key_and_a_wrong_duration(schemas: dict[str, dict[str, Any]]) -> None:
+    tree = json.loads(json.dumps(read_document(ROOT / "inventories/lab/services.yml").require()))
+    for key, value in (("teir", 1), ("rto", "soon")):
+        wrong = json.loads(json.dumps(tree))
+        wrong["services"]["payments"][key] = value
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, schemas["services"])
