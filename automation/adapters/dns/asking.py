@@ -94,7 +94,10 @@ def list_moves(server: str, ctx: Context, key: dns.tsig.Key) -> dict[str, Move]:
         )
         zone = dns.zone.from_xfr(messages, relativize=False)
     except (dns.exception.DNSException, OSError, EOFError) as exc:
-        raise _silent(server, address, exc) from exc
+        reason = str(exc) or type(exc).__name__
+        raise AdapterError(
+            f"DNS server {server} ({address}) gives no zone: {reason}", transient=True
+        ) from exc
     label = LABEL.encode()
     names = {name.parent() if name.labels[0] == label else name for name in zone.nodes}
     moves = {str(name).rstrip("."): _move(zone, name) for name in names}

@@ -25,9 +25,12 @@ Moves = Mapping[str, Move]
 # A message over TCP holds 64 KiB; a name, its addresses and stamps take less than 512 bytes.
 NAMES_A_MESSAGE = 100
 GUARD = "/usr/local/lib/mainstay/dns_guard.py"
-READ_BACK_S = 10.0
+TRIES = 5
+START_S = 15.0
+RUNS = 75
 # It is started on the guard's word alone: the sources must answer the guard, too.
 _START = f"""
+case "$(systemctl show --property=ActiveState --value named)" in active|*ing) exit {RUNS};; esac
 test -f {GUARD} || {{ echo "it has no guard" >&2; exit 1; }}
 python3 -I {GUARD} --require "$@" && systemctl start named
 """
@@ -44,22 +47,13 @@ def reconcile_server(action: ReconcileServer, ctx: Context) -> Outcome:
         answers = pool.map(lambda name: _told_by(name, ctx, key), action.sources)
         told = dict(zip(action.sources, answers, strict=True))
     try:
-        own = list_moves(action.server, ctx, key)
+        own: Moves = list_moves(action.server, ctx, key)
     except AdapterError as silence:
-        taken = _start_reconciled(action, ctx, silence)
-        _read_back(action, ctx, key, told)
-        return _outcome(action, taken, started=True)
-    missed = find_missed(own, told)
-    names = tuple(missed.moves)
-    for first in range(0, len(names), NAMES_A_MESSAGE):
-        _take(
-            action.server, {n: missed.moves[n] for n in names[first : first + NAMES_A_MESSAGE]}, own, ctx, key
-        )
-    _refuse_undecided(action, missed, ctx)
-    if missed.moves:
-        _read_back(action, ctx, key, told)
-    taken = {name: move.addresses[0] for name, move in missed.moves.items()}
-    return _outcome(action, taken, started=False)
+        started = _start_reconciled(action, ctx, silence)
+        own = _await_moves(action.server, ctx, key)
+        if started is not None:
+            return _outcome(action, started | _take_missed(action, own, told, ctx), started=True)
+    return _outcome(action, _take_missed(action, own, told, ctx), started=False)
 
 
 def observe_moves(server: str, ctx: Context) -> dict[str, Move]:
@@ -83,9 +77,33 @@ def _told_by(source: str, ctx: Context, key: dns.tsig.Key) -> Moves:
         ) from exc
 
 
-def _take(server: str, moves: Moves, own: Moves, ctx: Context, key: dns.tsig.Key) -> None:
-    """Change several names in one message, if all of them are still what was read; all of them or none."""
-    update, zone = dns.update.UpdateMessage(ctx.environment.dns.zone, keyring=key), ctx.environment.dns.zone
+def _take_missed(
+    action: ReconcileServer, own: Moves, told: Mapping[str, Moves], ctx: Context
+) -> dict[str, str]:
+    """Take what was missed until nothing is; the server's own guard may be doing the same meanwhile."""
+    key = key_of(ctx)
+    taken: dict[str, str] = {}
+    for _ in range(TRIES):
+        missed = find_missed(own, told)
+        names = tuple(missed.moves)
+        if not names:
+            _refuse_undecided(action, missed, ctx)
+            return taken
+        for first in range(0, len(names), NAMES_A_MESSAGE):
+            some = {name: missed.moves[name] for name in names[first : first + NAMES_A_MESSAGE]}
+            if _take(action.server, some, own, ctx):
+                taken |= {name: move.addresses[0] for name, move in some.items()}
+        own = list_moves(action.server, ctx, key)
+    raise AdapterError(
+        f"{action.server} still tells old addresses of {', '.join(missed.moves)}: somebody changes them, too",
+        transient=True,
+    )
+
+
+def _take(server: str, moves: Moves, own: Moves, ctx: Context) -> bool:
+    """Change several names in one message, all or none; False if one is no longer what was read."""
+    zone, key = ctx.environment.dns.zone, key_of(ctx)
+    update = dns.update.UpdateMessage(zone, keyring=key)
     for name, move in moves.items():
         assert move.stamp is not None
         held = own.get(name, Move(addresses=(), ttl_s=0, stamp=None))
@@ -93,15 +111,11 @@ def _take(server: str, moves: Moves, own: Moves, ctx: Context, key: dns.tsig.Key
         _replace(update, zone, (name, "A"), held.addresses, (move.ttl_s, move.addresses[0]))
         _replace(update, zone, (stamp_name(name), "TXT"), stamps, (move.ttl_s, f'"{move.stamp.text}"'))
     code = ask(update, server, ctx.inventory.server(server).address, stream=True).rcode()
-    if code in (dns.rcode.NXRRSET, dns.rcode.YXRRSET):
-        raise AdapterError(
-            f"DNS server {server} no longer holds what was read a moment ago; nothing was changed",
-            transient=True,
-        )
-    if code != dns.rcode.NOERROR:
-        raise AdapterError(
-            f"DNS server {server} refused {', '.join(moves)}: {dns.rcode.to_text(code)}; nothing was changed"
-        )
+    if code in (dns.rcode.NOERROR, dns.rcode.NXRRSET, dns.rcode.YXRRSET):
+        return code == dns.rcode.NOERROR
+    raise AdapterError(
+        f"DNS server {server} refused {', '.join(moves)}: {dns.rcode.to_text(code)}; nothing was changed"
+    )
 
 
 def _replace(
@@ -119,10 +133,12 @@ def _replace(
     update.replace(name, wanted[0], kind, wanted[1])
 
 
-def _start_reconciled(action: ReconcileServer, ctx: Context, silence: AdapterError) -> dict[str, str]:
-    """Let a server that does not run take what it missed, and start it then."""
+def _start_reconciled(action: ReconcileServer, ctx: Context, silence: AdapterError) -> dict[str, str] | None:
+    """Let a server that does not run take what it missed, and start it then; None if it is just starting."""
     argv = ["sudo", "-n", "sh", "-c", _START, "start", *action.sources]
     done = ctx.remote(action.server).run(argv, timeout_s=ctx.timeout_s)
+    if done.exit_code == RUNS:
+        return None
     if done.exit_code:
         raise AdapterError(
             f"{silence}, and on {action.server}: {(done.stderr or done.stdout).strip()}; not reconciled",
@@ -137,20 +153,16 @@ def _start_reconciled(action: ReconcileServer, ctx: Context, silence: AdapterErr
     return taken
 
 
-def _read_back(action: ReconcileServer, ctx: Context, key: dns.tsig.Key, told: Mapping[str, Moves]) -> None:
-    """See that the server tells what its sources told; one that was just started gets a moment."""
-    deadline = time.monotonic() + READ_BACK_S
+def _await_moves(server: str, ctx: Context, key: dns.tsig.Key) -> Moves:
+    """Read the moves of a server that is just starting; it waits for others before it answers."""
+    deadline = time.monotonic() + START_S
     while True:
         try:
-            missed = find_missed(list_moves(action.server, ctx, key), told)
-            break
+            return list_moves(server, ctx, key)
         except AdapterError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-    _refuse_undecided(action, missed, ctx)
-    if missed.moves:
-        raise AdapterError(f"{action.server} still tells old addresses of {', '.join(missed.moves)}")
 
 
 def _refuse_undecided(action: ReconcileServer, missed: Missed, ctx: Context) -> None:
