@@ -241,7 +241,7 @@ def _of_names(report: Report, day: date) -> Iterator[Finding]:
     for server in servers:
         names = [change.name for change in report.dns if server in change.reconcile]
         was = f"{server} was not reached and still has the old address of {listing(names)}."
-        act = f"Reconcile {server} before it answers clients again: lab.heal or dr.failback does."
+        act = f"Reconcile {server} before it answers clients again: dr.reconcile --server {server} does."
         yield _make(day, f"names-{server}", "medium", (was, act), element="equipment")
 
 
