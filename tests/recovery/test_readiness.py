@@ -14,6 +14,7 @@ from automation.model.evidence import (
     SecretsSeen,
     ServerState,
 )
+from automation.model.moves import Stamp
 from automation.model.plan import Plan
 from automation.model.records import Event, Failure, Outcome, RunOpened, StepEnded
 from automation.recovery.planner import City
@@ -36,6 +37,12 @@ def records(ttl_s: float = 5, **other: str) -> dict[str, DnsRecord]:
         name: DnsRecord(addresses=(other.get(name.split(".")[0], address),), ttl_s=ttl_s)
         for name, address in NAMES.items()
     }
+
+
+def moved(name: str, address: str, at_ms: int) -> dict[str, DnsRecord]:
+    """The records of a server on which one name was moved."""
+    stamp = Stamp(at_ms=1_795_320_000_000 + at_ms, run_id="run-0")
+    return {**records(), name: DnsRecord(addresses=(address,), ttl_s=5, moved=stamp)}
 
 
 def host(name: str, free: int = 20 * 2**30, *silent: str) -> HostSeen:
@@ -182,3 +189,18 @@ def test_a_witness_that_stands_at_the_lost_site_sees_nothing(watched: Watched) -
     inventory = Inventory(servers={**city.inventory.servers, "client-1": moved})
     found = judged(watched._replace(city=city._replace(inventory=inventory)))
     assert [finding.check for finding in found.findings if finding.status != "ready"] == ["witness"]
+
+
+def test_a_name_server_that_missed_a_move_comes_with_the_command_that_reconciles_it(watched: Watched) -> None:
+    here, there = moved("pay.city.lab", "10.77.1.30", 0), moved("pay.city.lab", "10.77.2.30", 1)
+    found = judged(watched, dns=RecordsSeen(answers={"dns-a": here, "dns-b": there}, silent={}))
+    (bad,) = [finding for finding in found.findings if finding.status != "ready"]
+    assert bad.act == f"./inv dr.reconcile --env {watched.city.environment.name} --server dns-a"
+    assert "reconcile before use: dns-a" in bad.seen
+
+
+def test_addresses_that_differ_under_one_stamp_are_a_persons_to_mend(watched: Watched) -> None:
+    here, there = moved("pay.city.lab", "10.77.1.30", 1), moved("pay.city.lab", "10.77.2.30", 1)
+    found = judged(watched, dns=RecordsSeen(answers={"dns-a": here, "dns-b": there}, silent={}))
+    (bad,) = [finding for finding in found.findings if finding.status != "ready"]
+    assert "dr.reconcile" not in bad.act
