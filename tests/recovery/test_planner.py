@@ -18,7 +18,8 @@ from automation.recovery.planner import City, compile_drill
 from automation.recovery.spec import Drill, load_drill, load_plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DRILLS = sorted(path.stem for path in (REPOSITORY / "drtests/drills").glob("*.yml"))
+FILES = sorted(path.stem for path in (REPOSITORY / "drtests/drills").glob("*.yml"))
+DRILLS = [name for name in FILES if load_drill(REPOSITORY, name).mode == "failover"]
 
 
 def compiled(city: City, name: str = "site-loss") -> Plan:
