@@ -48,7 +48,8 @@ def spoken(prediction: Prediction) -> list[str]:
     known = [one for one in prediction.services if one.median_s is not None]
     if not known:
         return ["predicted: no history of these steps"]
-    past = f"predicted from {prediction.runs} past runs, from {prediction.since}"
+    runs = f"{prediction.runs} past run{'' if prediction.runs == 1 else 's'}"
+    past = f"predicted from {runs}, from {prediction.since}"
     if len(prediction.services) <= FEW:
         return [f"{past}:", *(f"  {_words(one)}" for one in prediction.services)]
     late = [one for one in known if one.late]

@@ -18,7 +18,7 @@ from automation.commands._moving import (
 )
 from automation.commands._plan_view import Compiled, PlanView, view_plan
 from automation.commands._session import Session
-from automation.commands._walkthrough import prepare_walkthrough, print_walkthrough
+from automation.commands._walkthrough import prepare_walkthrough, tell_walkthrough
 from automation.model.catalog import Service, load_catalog
 from automation.model.errors import ConfigError
 from automation.recovery.planner import affected_services
@@ -70,7 +70,7 @@ def show(session: Session, chosen: Chosen, shown: Shown) -> None:
     Raises:
         ConfigError: a file has faults, or the plan does not recover that service.
     """
-    from automation.commands._render_plan import print_plan_view, print_service_steps
+    from automation.commands._render_plan import print_aloud, print_plan_view, print_service_steps
 
     view = prepare_view(session, chosen)
     if shown.service and shown.service not in {row.service for row in view.services}:
@@ -88,8 +88,7 @@ def show(session: Session, chosen: Chosen, shown: Shown) -> None:
     aloud = steps and chosen.mode == "walkthrough"
     print_plan_view(view, steps=steps and not aloud, hint=not steps)
     if aloud:
-        print()
-        print_walkthrough(view.plan, plan_for(session, chosen.plan))
+        print_aloud(tell_walkthrough(view.plan, plan_for(session, chosen.plan)))
 
 
 def _prepare(session: Session, chosen: Chosen) -> Prepared | PreparedFailover | PreparedMove:

@@ -22,6 +22,7 @@ PLAIN_WIDTH = 1000
 NARROW = 100
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 LISTED = 6
+ALOUD_INDENT = 6
 WIDEST_NAME, WIDEST_HAPPENS = 21, 24
 _ABOUT = (
     (9.95, 1.0, 1, "s"),
@@ -44,6 +45,7 @@ def print_plan_view(view: PlanView, *, steps: bool, hint: bool = False) -> None:
     _print_no_return(console, view)
     _print_warnings(console, view)
     if steps:
+        _say(console, "")
         print_steps(console, view.plan)
     if hint:
         every = len(view.plan.steps)
@@ -68,13 +70,21 @@ def print_service_steps(view: PlanView, name: str) -> None:
 def print_steps(console: Console, plan: Plan) -> None:
     """Print every step of a plan in the order in which they could start."""
     narrow = console.width < NARROW
-    table = _table("Wave", "Step", "Effect", "Why", *(() if narrow else ("Does",)), right={0})
+    table = _table("Turn", "Step", "Effect", "Why", *(() if narrow else ("Does",)), right={0})
     for number, wave in enumerate(plan.waves(), start=1):
         for step in wave:
             effect = Text(step.run.effect, style=EFFECTS.get(step.run.effect, ""))
             row = (str(number), Text(step.id, no_wrap=True), effect, Text(step.why))
             table.add_row(*row, *(() if narrow else (Text(_does(step)),)))
     console.print(table)
+
+
+def print_aloud(lines: Iterable[str]) -> None:
+    """Print what is read aloud; what has no room in a line goes on under it."""
+    console = _console()
+    _say(console, "")
+    for line in lines:
+        _say(console, line, hang=ALOUD_INDENT if line.startswith(" ") else 0)
 
 
 def predicted_words(predicted: PredictedService | None) -> str:
@@ -98,7 +108,7 @@ def format_about(seconds: float) -> str:
 def _print_heading(console: Console, view: PlanView) -> None:
     plan = view.plan
     _say(console, f"{plan.name}: {view.title}", style="bold")
-    size = f"{len(view.services)} services, {len(plan.steps)} steps"
+    size = f"{_count(len(view.services), 'service')} of {view.site}, {_count(len(plan.steps), 'step')}"
     _say(console, f"{size}, mode {plan.mode}, digest {plan.digest[:12]}")
     for rule in view.rules:
         _say(console, f"- {rule}")
@@ -113,19 +123,19 @@ def _history_words(view: PlanView) -> str:
     known = sum(one.median_s is not None for one in view.prediction.services)
     if not known:
         runs = view.prediction.runs
-        past = f"{runs} past runs tell nothing of these steps" if runs else "no past run of this environment"
+        past = (
+            f"{_count(runs, 'past run')} without these steps" if runs else "no past run of this environment"
+        )
         return f"predicted: no history ({past})"
-    return (
-        f"predicted for {known} of {len(view.services)} services from {view.prediction.runs} past runs, "
-        f"from {view.prediction.since}"
-    )
+    past = f"{_count(view.prediction.runs, 'past run')}, from {view.prediction.since}"
+    return f"predicted for {known} of {len(view.services)} services from {past}"
 
 
 def _print_wave(console: Console, view: PlanView, number: int, rows: Sequence[ServiceView]) -> None:
     steps = sum(row.steps for row in rows)
-    count = f"{len(rows)} service{'s' if len(rows) > 1 else ''}"
+    size = f"{_count(len(rows), 'service')}, {_count(steps, 'step')}"
     _say(console, "")
-    _say(console, f"Wave {number}: {count}, {steps} steps{_by(rows)}", style="bold")
+    _say(console, f"Wave {number}: {size}{_by(rows)}", style="bold")
     wide = console.width >= NARROW
     history = any(one.median_s is not None for one in view.prediction.services)
     columns = ["Tier" if wide else "T", "Service", "Steps" if wide else "#", "RTO"]
@@ -137,7 +147,7 @@ def _print_wave(console: Console, view: PlanView, number: int, rows: Sequence[Se
         cells += [_predicted(row.predicted)] if history else []
         cells += [Text(", ".join(row.happens)), *([Text(row.title)] if wide else [])]
         table.add_row(*cells)
-    console.print(Padding(table, (0, 0, 0, 1)))
+    console.print(Padding(table, (0, 0, 0, 1), expand=False))
 
 
 def _align(table: Table, view: PlanView, *, history: bool, wide: bool) -> None:
@@ -163,8 +173,8 @@ def _print_people(console: Console, view: PlanView) -> None:
         return
     lines = view.asked - len(view.questions)
     _say(console, "")
-    rest = f", {lines} of them lines of checklists, calls and fences" if lines else ""
-    _say(console, f"People are asked {view.asked} times{rest}.", style="bold")
+    own = f"; {lines} are lines of checklists, calls and fences" if lines else ""
+    _say(console, f"People are asked {_count(view.asked, 'time')}{own}.", style="bold")
     for question in view.questions:
         _say(console, f"  before {question.step}, {question.role}: {question.ask}")
 
@@ -174,9 +184,10 @@ def _print_no_return(console: Console, view: PlanView) -> None:
     fenced = sum(any(word.startswith("fence") for word in row.happens) for row in view.services)
     _say(console, "")
     if steps:
-        _say(console, f"Point of no return, {len(steps)} times:", style="bold")
+        _say(console, f"Point of no return ({_count(len(steps), 'step')}):", style="bold")
         _say(console, f"  {', '.join(steps)}")
-        _say(console, f"  {fenced} services are fenced at the lost site before they run elsewhere.")
+    if fenced:
+        _say(console, f"Fenced at the lost site before it runs elsewhere: {_count(fenced, 'service')}.")
 
 
 def _print_warnings(console: Console, view: PlanView) -> None:
@@ -221,6 +232,10 @@ def _print_step(console: Console, step: Step) -> None:
 def _console() -> Console:
     terminal = sys.stdout.isatty()
     return Console(file=sys.stdout, width=None if terminal else PLAIN_WIDTH, highlight=False, emoji=False)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _say(console: Console, text: str, style: str = "", hang: int = 0) -> None:

@@ -25,16 +25,15 @@ def prepare_walkthrough(session: Session, plan: str, site: str) -> Plan:
     return compile_walkthrough(plan, plan_for(session, plan), city, site)
 
 
-def print_walkthrough(plan: Plan, recovery: RecoveryPlan) -> None:
-    """Print every step in an order in which it could be done, with what it waits for and who is asked."""
-    print(f"{plan.name}: a walkthrough of {len(plan.steps)} steps; nothing was observed, nothing is run")
+def tell_walkthrough(plan: Plan, recovery: RecoveryPlan) -> Iterator[str]:
+    """Give every step in an order in which it could be done, with what it waits for and who is asked."""
+    yield f"{plan.name}: a walkthrough of {len(plan.steps)} steps; nothing was observed, nothing is run"
     for mode in SIGNED:
         if rule := recovery.rule(mode):
-            print(f"before a {mode}: signed by {', '.join(rule.roles)}")
+            yield f"before a {mode}: signed by {', '.join(rule.roles)}"
     ordered = [step for wave in plan.waves() for step in wave]
     for number, step in enumerate(ordered, start=1):
-        for line in describe_step(number, step):
-            print(line)
+        yield from describe_step(number, step)
 
 
 def describe_step(number: int, step: Step) -> Iterator[str]:
