@@ -177,8 +177,9 @@ def leave_report(
 
 
 def report_drill(session: Session, prepared: "Prepared | PreparedFailover", folder: Path) -> Report:
-    """Fold a run's journal and artifacts into its report."""
-    return make_report(session, folder, subject=about(prepared))
+    """Fold a run's journal and artifacts into its report; a failover's own folder says what it was about."""
+    subject = about(prepared) if isinstance(prepared, Prepared) else None
+    return make_report(session, folder, subject=subject)
 
 
 def about(prepared: "Prepared | PreparedFailover") -> Subject:
