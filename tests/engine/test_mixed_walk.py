@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from automation.engine.journal import read_journal
-from automation.model.actions import RunPlaybook
+from automation.model.actions import Action, RunPlaybook, SwapAddress
 from automation.model.catalog import load_catalog
 from automation.model.environment import load_environment
 from automation.model.errors import AdapterError
@@ -46,17 +46,19 @@ class MixedCity(FakeCity):
         for names in self.names.values():
             names["notices.city.lab"] = "10.77.1.30"
 
-    def _act(self, step: Step) -> bool:
-        if not isinstance(step.run, RunPlaybook):
-            if step.id == "notices/dns-web" and NOTICES not in self.hosts["app-b"].units:
+    def _act(self, action: Action) -> bool:
+        run = getattr(action, "run", action)
+        if not isinstance(run, RunPlaybook):
+            moves = isinstance(run, SwapAddress) and run.name == "notices.city.lab"
+            if moves and NOTICES not in self.hosts["app-b"].units:
                 self.broken.append("the name of the notices moved before they were there")
-            return super()._act(step)
+            return super()._act(action)
         before = repr(self.state())
-        assert step.run.variables["mainstay_mode"] == "exercise"
-        old, new = self.hosts["app-a"].units, self.hosts[str(step.run.variables["mainstay_hosts"])].units
-        if step.run.playbook.endswith("fence.yml"):
+        assert run.variables["mainstay_mode"] == "exercise"
+        old, new = self.hosts["app-a"].units, self.hosts[str(run.variables["mainstay_hosts"])].units
+        if run.playbook.endswith("fence.yml"):
             old.discard(NOTICES)
-        elif step.run.playbook.endswith("recover.yml"):
+        elif run.playbook.endswith("recover.yml"):
             if NOTICES in old:
                 self.broken.append("the notices run at two sites")
             new.add(NOTICES)
