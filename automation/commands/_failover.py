@@ -12,6 +12,7 @@ from automation.commands._ending import conclude
 from automation.commands._foretold import foretell, keep
 from automation.commands._observations import last_position
 from automation.commands._session import Session
+from automation.commands._whereabouts import turn_those_at
 from automation.engine.fold import fold
 from automation.engine.journal import read_journal
 from automation.model.catalog import Catalog, PostgresqlStandby, Service, load_catalog
@@ -51,6 +52,7 @@ def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
     refuse_frozen(recovery, "failover", datetime.now(UTC))
     catalog = load_catalog(session.environment.folder / "services.yml")
     check_hosts(catalog, session)
+    catalog = turn_those_at(session, catalog, asked.site)
     wanted = Failover(plan=asked.plan, site=asked.site, title="", declaration="none")
     services = affected_services(wanted, recovery, catalog)
     refuse_suspected(session, services)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from automation.commands._command import print_json, progress
+from automation.commands._kept import list_kept
 from automation.commands._observations import keep_position
 from automation.commands._report import make_report, write_report
 from automation.commands._session import Session
@@ -16,7 +17,7 @@ from automation.engine.run import read_plan
 from automation.model.actions import Demote, Promote, StopUnit
 from automation.model.base import Model, format_duration
 from automation.model.errors import AdapterError, NotMet, OutcomeUnknown, StepFailed
-from automation.model.evidence import DataKept, Synchrony, WitnessRecord, WritesExported
+from automation.model.evidence import Synchrony, WitnessRecord, WritesExported
 from automation.model.plan import Plan
 from automation.model.records import Event, StepEnded, StepStarted
 from automation.recovery.history import read_history
@@ -224,8 +225,9 @@ def _say_kept(ending: Ending) -> Iterable[str]:
     for one in ending.evidence(WritesExported):
         where = artifacts / (one.export or one.references)
         yield f"{one.service}: {one.count} writes that only {one.server} held: {where}"
-    for kept in ending.evidence(DataKept):
-        yield f"{kept.server}: its old data is {kept.path}, kept until {kept.keep_until:%Y-%m-%d} or later"
+    for kept in list_kept(ending.session):
+        if kept.run_id == ending.finished.folder.name:
+            yield kept.words
 
 
 def _say_synchrony(ending: Ending) -> Iterable[str]:

@@ -184,7 +184,7 @@ def _away(
     others = {
         at[name]
         for name, service in catalog.services.items()
-        if service.primary == switch.site and at.get(name, switch.site) != switch.site
+        if switch.site in (service.primary, service.recovery) and at.get(name, switch.site) != switch.site
     }
     if len(others) != 1:
         found = f"they run at {', '.join(sorted(others))}" if others else "none runs elsewhere"

@@ -3,6 +3,7 @@
 from automation.commands._drill import check_hosts, plan_for
 from automation.commands._observations import keep_position
 from automation.commands._session import Session
+from automation.commands._whereabouts import turn_those_at
 from automation.engine.journal import read_journal
 from automation.model.catalog import load_catalog
 from automation.model.errors import NotMet
@@ -21,6 +22,7 @@ def prepare_readiness(session: Session, plan: str, site: str) -> tuple[Watched, 
     """
     catalog = load_catalog(session.environment.folder / "services.yml")
     check_hosts(catalog, session)
+    catalog = turn_those_at(session, catalog, site)
     city = City(session.environment, session.inventory, catalog, {})
     watched = watch(plan, plan_for(session, plan), city, site)
     return watched, compile_readiness(watched)

@@ -139,6 +139,8 @@ def print_standing(standing: "Standing") -> None:
         console.print(Text(f"names at {server.site}: {server.server}: {server.state}{what}"))
         if server.act:
             console.print(Text(f"hint: {server.act}"))
+    for kept in standing.kept:
+        console.print(Text(kept.words))
     for run, one in standing.declarations.items():
         kind = "exercise" if one.exercise else "disaster"
         at = f"{one.declared_at:%Y-%m-%d %H:%M} UTC"

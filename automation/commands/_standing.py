@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+from automation.commands._kept import KeptSeen, list_kept
 from automation.commands._names import NameServerSeen, look_at_names
 from automation.commands._runs import RunRow, list_runs
 from automation.commands._session import Session, actor
@@ -16,7 +17,7 @@ from automation.model.errors import AdapterError, ConfigError, PreflightError
 from automation.model.evidence import Declaration, Suspicion, SuspicionCleared
 from automation.model.plan import Plan, Step
 
-RECOVERIES = ("exercise", "failover")
+RECOVERIES = ("exercise", "failover", "planned-migration", "failback")
 FENCED = "off and blocked"
 NOT_LOOKED_AT = "not looked at"
 
@@ -56,6 +57,7 @@ class Standing(Model):
     environment: str
     services: tuple[ServiceStanding, ...]
     names: tuple[NameServerSeen, ...]
+    kept: tuple[KeptSeen, ...] = ()
     declarations: Mapping[str, Declaration]
     last: tuple[LastRun, ...]
 
@@ -77,6 +79,7 @@ def look_around(session: Session) -> Standing:
         environment=session.environment.name,
         services=services,
         names=look_at_names(session, catalog),
+        kept=list_kept(session),
         declarations=list_declarations(session.state),
         last=tuple(_last_runs(session)),
     )

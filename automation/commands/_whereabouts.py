@@ -1,13 +1,14 @@
 """Where services run now: where their names lead, and what their databases say of themselves."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from automation.commands._session import Session
 from automation.model.catalog import Catalog, Service
 from automation.model.errors import AdapterError, PreflightError
 from automation.model.observations import PostgresqlCluster
 from automation.recovery.strategies.scope import is_moved
-from automation.recovery.turning import databases
+from automation.recovery.turning import databases, turn
 
 Answers = dict[str, tuple[str, ...]]
 
@@ -30,6 +31,27 @@ def locate(session: Session, catalog: Catalog, *, but: Collection[str] = ()) -> 
             answers = {server: answer[endpoint.name] for server, answer in told.items()}
             found[name] = _agree(session, name, service, endpoint.name, answers)
     return found
+
+
+def turn_those_at(session: Session, catalog: Catalog, site: str) -> Catalog:
+    """Give the catalog as it is after planned moves to a site: services whose names lead there run there.
+
+    Asked are the DNS servers of other sites, because this one may be lost; silence changes nothing.
+    """
+    moved = {name for name, one in catalog.services.items() if one.recovery == site and is_moved(one)}
+    there: set[str] = set()
+    for server in {s.dns_server for name, s in catalog.sites.items() if name != site} if moved else ():
+        with suppress(PreflightError):
+            told = _ask(session, server, catalog)
+            there |= {name for name in moved if _leads_to(session, catalog.services[name], site, told)}
+    turned = {name: turn(one) if name in there else one for name, one in catalog.services.items()}
+    return catalog.model_copy(update={"services": turned})
+
+
+def _leads_to(session: Session, service: Service, site: str, told: Answers) -> bool:
+    host = session.inventory.server(service.hosts_at(site)[0])
+    names = [endpoint.name for endpoint in service.endpoints.values()]
+    return bool(names) and all(told[name] == (host.address,) for name in names)
 
 
 def _ask(session: Session, server: str, catalog: Catalog) -> Answers:
@@ -56,7 +78,7 @@ def _agree(session: Session, name: str, service: Service, endpoint: str, answers
         shown = "; ".join(f"{server}: {', '.join(told) or 'none'}" for server, told in answers.items())
         raise PreflightError(
             f"the DNS servers do not agree where {endpoint} of {name} is ({shown}); nothing was changed",
-            hint="the one that missed a failover is reconciled by ./inv lab.heal or dr.failback",
+            hint="the one that missed a failover is reconciled by lab.heal or dr.failback",
         )
     addresses = next(iter(answers.values()))
     for site in (service.primary, service.recovery):

@@ -231,9 +231,15 @@ def export_artifact(service: str) -> str:
 
 
 def _rebuild(one: Coming, needs: tuple[str, ...]) -> Step:
-    where = {"host": one.home, "primary": one.away, "cluster": one.strategy.cluster, "slot": one.slot}
-    where["expect_system_identifier"] = one.identifier
-    run: Action = Rewind.model_validate(where) if _rewinds(one) else CloneStandby.model_validate(where)
+    where: dict[str, object] = {
+        "host": one.home,
+        "primary": one.away,
+        "cluster": one.strategy.cluster,
+        "slot": one.slot,
+        "expect_system_identifier": one.identifier,
+    }
+    copy = {**where, "keep_s": one.move.switch.keep_s}
+    run: Action = Rewind.model_validate(where) if _rewinds(one) else CloneStandby.model_validate(copy)
     why = f"{one.home} becomes the same as {one.away}, {_how(one)}"
     return one.step("rebuild", run, why, needs, timeout_s=7200)
 

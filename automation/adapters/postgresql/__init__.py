@@ -29,6 +29,7 @@ from automation.adapters.postgresql.homecoming import (
     verify_keep_data,
     verify_rewind,
 )
+from automation.adapters.postgresql.kept import KEPT
 from automation.adapters.postgresql.observe import (
     await_streaming,
     look_at_replication,
@@ -40,6 +41,7 @@ from automation.adapters.postgresql.promotion import promote, verify_promote
 from automation.adapters.postgresql.writes import list_writes
 
 __all__ = [
+    "KEPT",
     "await_replayed",
     "await_streaming",
     "clone_standby",

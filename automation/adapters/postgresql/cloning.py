@@ -1,5 +1,6 @@
 """A standby made anew from its primary, in a unit that outlives its controller."""
 
+from automation.adapters.postgresql.kept import note_kept
 from automation.model.actions import CloneStandby
 from automation.model.errors import AdapterError
 from automation.model.evidence import StandbyCloned
@@ -43,7 +44,8 @@ sync -f "$data"
 trap - EXIT
 systemctl unmask --quiet "$unit"  # one that was held down can only be a standby now
 systemctl start "$unit"
-echo "$kept"
+size=$(du -s -B1 -- "$kept" 2>/dev/null | cut -f1) || :
+echo "${size:-0} $kept"
 """.replace("$PASSFILE", PASSFILE)
 
 
@@ -69,7 +71,8 @@ def clone_standby(action: CloneStandby, ctx: Context) -> Outcome:
             "its data directory is as it was, unless it says so",
             hint=f"pg_lsclusters on {action.host}",
         )
-    kept = done.stdout.strip().splitlines()[-1]
+    size, _, kept = done.stdout.strip().splitlines()[-1].partition(" ")
+    note_kept(ctx, action.host, kept, int(size), keep_s=action.keep_s)
     evidence = StandbyCloned(
         server=action.host,
         primary=action.primary,

@@ -4,16 +4,13 @@ Invariant: from `hold_down` until `follow` the unit of its cluster is masked and
 return of power or network makes a primary of it.
 """
 
-from datetime import UTC, datetime, timedelta
-
 from automation.adapters.postgresql.door import psql
+from automation.adapters.postgresql.kept import note_kept
 from automation.adapters.postgresql.script import progress_of, run_script
 from automation.model.actions import ExportWrites, HoldDown, KeepData, Rewind
 from automation.model.errors import AdapterError
-from automation.model.evidence import DataKept, StandbyCloned, WritesExported
+from automation.model.evidence import StandbyCloned, WritesExported
 from automation.model.records import Context, Outcome, Progress
-
-KEPT = "kept"  # folder of the environment's state: one file for each data directory that is kept
 
 # $2 identifier. The signal first: whatever comes between, the next start is none of a primary.
 _HOLD_DOWN = """
@@ -137,24 +134,6 @@ def keep_data(action: KeepData, ctx: Context) -> Outcome:
 def verify_keep_data(action: KeepData, ctx: Context) -> Progress:
     """Say how far it came, by the console."""
     return progress_of(ctx, action.host, console=True)
-
-
-def note_kept(ctx: Context, host: str, path: str, size_bytes: int, *, keep_s: float) -> DataKept:
-    """Write down in the environment's state that a data directory is kept."""
-    now = datetime.now(UTC)
-    kept = DataKept(
-        server=host,
-        path=path,
-        size_bytes=size_bytes,
-        kept_at=now,
-        keep_until=now + timedelta(seconds=keep_s),
-    )
-    note = ctx.state / KEPT / f"{ctx.run_id}-{host}.json"
-    note.parent.mkdir(mode=0o700, exist_ok=True)
-    partial = note.with_suffix(".part")
-    partial.write_text(kept.model_dump_json(indent=1))
-    partial.replace(note)
-    return kept
 
 
 def export_writes(action: ExportWrites, ctx: Context) -> Outcome:

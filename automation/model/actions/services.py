@@ -54,6 +54,9 @@ class CloneStandby(BaseAction):
     slot: str = Field(pattern=r"^[a-z0-9_]+$")
     user: str = Field(default="replicator", description="role; its password is in the host's passfile")
     max_rate_kib_s: int | None = Field(default=None, ge=32, le=1048576)
+    keep_s: float = Field(
+        default=30 * 86400.0, gt=0, description="how long nobody should remove the old data"
+    )
 
 
 class ListWrites(BaseAction):
