@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,44 @@ from automation.model.strategy import Playbooks
 from automation.recovery.failover import compile_walkthrough
 from automation.recovery.planner import City, affected_services
 from automation.recovery.prediction import Past, predict
-from automation.recovery.spec import Failover, load_plan
+from automation.recovery.spec import Failover, RecoveryPlan, load_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 SITES = ("civic-centre", "operations-centre", "cloud")
 
 
-@pytest.fixture(scope="module")
-def environment() -> Environment:
-    return load_environment(ROOT, "example-city")
-
-
-@pytest.fixture(scope="module")
-def catalog(environment: Environment) -> Catalog:
-    return load_catalog(environment.folder / "services.yml")
-
-
-@pytest.fixture(scope="module")
-def inventory(environment: Environment) -> Inventory:
+@cache
+def read_city() -> City:
     """Read the hosts without Ansible; that Ansible reads them the same is a test with the real programs."""
+    environment = load_environment(ROOT, "example-city")
     tree = yaml.safe_load((environment.folder / "hosts.yml").read_text())
-    return Inventory(servers={one.name: one for one in _servers(tree["all"], {})})
+    inventory = Inventory(servers={one.name: one for one in _servers(tree["all"], {})})
+    return City(environment, inventory, load_catalog(environment.folder / "services.yml"), {})
+
+
+def draw(site: str, recovery: RecoveryPlan, past: Past) -> PlanView:
+    """Draw the plan of the loss of a site."""
+    city = read_city()
+    plan = compile_walkthrough("everything", recovery, city, site)
+    asked = Failover(plan="everything", site=site, title="t", declaration="d")
+    services = affected_services(asked, recovery, city.catalog)
+    targets = {name: one.rto_s for name, one in services.items()}
+    return view_plan(Compiled(plan, recovery, services, site), predict(plan, services, targets, past))
+
+
+@pytest.fixture
+def environment() -> Environment:
+    return read_city().environment
+
+
+@pytest.fixture
+def catalog() -> Catalog:
+    return read_city().catalog
+
+
+@pytest.fixture
+def inventory() -> Inventory:
+    return read_city().inventory
 
 
 def _servers(group: Mapping[str, Any], above: Mapping[str, Any]) -> list[Server]:
@@ -99,21 +117,10 @@ def test_every_playbook_it_names_is_there(catalog: Catalog) -> None:
     assert {path for path in named if not (ROOT / path).is_file()} == set()
 
 
-@pytest.fixture(scope="module", params=SITES)
-def view(
-    request: pytest.FixtureRequest, environment: Environment, catalog: Catalog, inventory: Inventory
-) -> PlanView:
-    site: str = request.param
-    recovery = load_plan(ROOT, "everything")
-    plan = compile_walkthrough("everything", recovery, City(environment, inventory, catalog, {}), site)
-    asked = Failover(plan="everything", site=site, title="t", declaration="d")
-    services = affected_services(asked, recovery, catalog)
-    targets = {name: one.rto_s for name, one in services.items()}
-    return view_plan(Compiled(plan, recovery, services, site), predict(plan, services, targets, Past((), 0)))
-
-
-def test_its_plan_recovers_every_service_of_the_site_in_few_waves(view: PlanView, catalog: Catalog) -> None:
-    here = {name for name, one in catalog.services.items() if one.primary == view.site}
+@pytest.mark.parametrize("site", SITES)
+def test_its_plan_recovers_every_service_of_the_site_in_few_waves(site: str, catalog: Catalog) -> None:
+    view = draw(site, load_plan(ROOT, "everything"), Past((), 0))
+    here = {name for name, one in catalog.services.items() if one.primary == site}
     assert {row.service for row in view.services} == here
     assert max(row.wave for row in view.services) <= 7
     assert all(row.steps for row in view.services)
