@@ -19,6 +19,7 @@ from automation.model.actions import (
     Promote,
     ProveRefused,
     SuspectSplitBrain,
+    SwapAddress,
 )
 from automation.model.catalog import Service, load_catalog
 from automation.model.errors import EXIT_PARTIAL, ConfigError, NotMet, OutcomeUnknown, StepFailed
@@ -84,14 +85,18 @@ def conclude(session: Session, finished: Finished) -> int:
         return 0
     standing = _standing(session.environment.name, plan, finished)
     leave_report(session, _failover_of(session, standing), finished.folder)
-    if finished.closed.status != "interrupted" and not _names_left(standing):
+    if finished.closed.status != "interrupted" and not _left(standing) and not finished.closed.gates:
         return _recovered(standing)
     try:
         finished.raise_for_status()
     except OutcomeUnknown as exc:
         raise OutcomeUnknown(_stopped(standing, str(exc)), hint=exc.hint) from exc
     except StepFailed as exc:
-        raise StepFailed(_stopped(standing, _failures(standing)), hint=_decide(standing)) from exc
+        told = [f"{step}: {failure.message}" for step, failure in standing.failed.items()]
+        if gates := finished.closed.gates:
+            told.append(f"waiting for a person's answer: {', '.join(gates)}")
+        hint = _decide(standing) if standing.failed else exc.hint
+        raise StepFailed(_stopped(standing, " | ".join(told)), hint=hint) from exc
     return 0
 
 
@@ -146,8 +151,8 @@ def _recovered(standing: Standing) -> int:
     Raises:
         NotMet: the services were moved, and checks failed or nobody saw clients served.
     """
-    primaries = ", ".join(standing.promoted) or "no database"
-    print(f"failover of {standing.site}: {primaries} serves; run {standing.run_id}")
+    serving = f"{', '.join(standing.promoted)} serves" if standing.promoted else "its services are back"
+    print(f"failover of {standing.site}: {serving}; run {standing.run_id}")
     marked = [s.run.service for s in standing.plan.steps if isinstance(s.run, SuspectSplitBrain)]
     for service in marked:
         look = f"./inv dr.clear --env {standing.env} --service {service} --reason '...'"
@@ -156,7 +161,7 @@ def _recovered(standing: Standing) -> int:
     if unseen:
         told = " | ".join(f"{step}: {failure.message}" for step, failure in unseen.items())
         raise NotMet(
-            f"failover of {standing.site}: {primaries} serves and names are moved, "
+            f"failover of {standing.site}: {serving} and names are moved, "
             f"but not all was seen to be well: {told}",
             hint=f"look from a client's chair; where each service is: ./inv dr.status --env {standing.env}",
         )
@@ -192,11 +197,21 @@ def _side(standing: Standing) -> tuple[str, str]:
         return f"after promotion of {promoted}", (
             f"{promoted} is the one writable primary; names not moved: {names}"
         )
-    return "before promotion", "nothing was promoted, no name was moved"
+    moved = any(isinstance(standing.plan.step(step).run, SwapAddress) for step in standing.done)
+    named = f"names not moved: {names}" if moved else "no name was moved"
+    if not any(isinstance(step.run, Promote) for step in standing.plan.steps):
+        return "part-way", named
+    return "before promotion", f"nothing was promoted, {named}"
 
 
-def _failures(standing: Standing) -> str:
-    return " | ".join(f"{step}: {failure.message}" for step, failure in standing.failed.items())
+def _left(standing: Standing) -> list[str]:
+    """Steps of services that are not done, but for those that may be passed over."""
+    return [
+        step.id
+        for step in standing.plan.steps
+        if step.service and step.id.startswith(f"{step.service}/")
+        if step.id not in standing.done and step.on_failure != "continue"
+    ]
 
 
 def _names_left(standing: Standing) -> list[str]:
