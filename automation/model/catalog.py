@@ -1,6 +1,7 @@
 """The catalog: sites, services, their objectives, and how each is recovered; one file or several."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 _Tree = dict[str, dict[str, object]]
+MOST_FINDINGS = 1000  # of a catalog that a file is missing from, every service may be at fault
 _SECTIONS = ("sites", "services")
 
 
@@ -104,7 +106,7 @@ def read_catalog(path: Path) -> CatalogFiles:
     if whole:
         problems += _undeclared(documents)
         declared = Declared(tuple(tree["sites"]), tuple(tree["services"]))
-        problems += files.locate(check_catalog(catalog.services, declared))
+        problems += files.locate(islice(check_catalog(catalog.services, declared), MOST_FINDINGS))
     return files._replace(problems=files.in_order(problems))
 
 

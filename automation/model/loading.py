@@ -193,8 +193,7 @@ class _Reader:
 
     def fault(self, line: int, message: str) -> None:
         """Note what is wrong where the reader stands."""
-        if len(self.faults) < MAX_FAULTS:
-            self.faults.append((line, tuple(self._where), message))
+        self.faults.append((line, tuple(self._where), message))
 
     def _document(self) -> object:
         next_event = self._events.get_event
@@ -315,6 +314,8 @@ class _Reader:
 
     def _refuse(self, event: Any, message: str) -> None:
         self.fault(event.start_mark.line + 1, message)
+        if len(self.faults) >= MAX_FAULTS:
+            raise _Stop
 
     def _stop(self, event: Any, message: str) -> NoReturn:
         self._refuse(event, message)

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 Where = tuple[str | int, ...]
 
 LISTED = 12
+COMPARED = 200
 _WANTED = {
     "string_type": "must be text",
     "int_type": "must be a whole number",
@@ -53,13 +54,21 @@ def explain(model: type[BaseModel], exc: ValidationError) -> tuple[Fault, ...]:
 
 def near(name: str, known: Sequence[str]) -> str:
     """Suggest what was meant: the nearest known name, else what is known, if that is short."""
-    found = get_close_matches(name, known, n=1)
+    found = get_close_matches(name, _alike(name, known), n=1)
     if found:
         return f"did you mean {found[0]}?"
     if not known:
         return "none is declared"
     more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
     return f"known: {', '.join(sorted(known)[:LISTED])}{more}"
+
+
+def _alike(name: str, known: Sequence[str]) -> Sequence[str]:
+    """Take few of many names, those that begin or end alike: comparing all of 10,000 takes 0.2 s."""
+    if len(known) <= COMPARED:
+        return known
+    alike = (one for one in known if one[:3] == name[:3] or one[-3:] == name[-3:])
+    return [one for one in alike if abs(len(one) - len(name)) <= 3][:COMPARED]
 
 
 def shorten(text: str) -> str:
