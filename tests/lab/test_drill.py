@@ -14,11 +14,15 @@ import pytest
 
 from automation.commands._campaign import DrillRow, run_campaign
 from automation.commands._drill import restore_disks, save_disks
+from automation.commands._past import read_past
 from automation.commands._servers import bring_up, converge_servers, refuse_running_lab
 from automation.commands._session import Session, open_session
+from automation.commands._subject import read_subject
 from automation.commands.lab import take_down
 from automation.engine.journal import read_journal
 from automation.model.environment import state_root
+from automation.model.plan import Plan
+from automation.recovery.prediction import predict
 from tests.conftest import ROOT
 
 INV = str(ROOT / "inv")
@@ -84,6 +88,20 @@ def test_a_drill_leaves_its_evidence(city: Session) -> None:
     assert "<script" not in page
     assert "shared-kernel" in page
     assert run.name in inv("run.list", "--env", "lab").stdout
+
+
+def test_the_next_drill_is_predicted_from_what_this_one_took(city: Session) -> None:
+    run = sorted((city.state / "runs").glob("*/report.json"))[-1].parent
+    plan, subject = Plan.model_validate_json((run / "plan.json").read_bytes()), read_subject(run)
+    assert subject
+    targets = {name: target.rto_s for name, target in subject.targets.items()}
+    found = {
+        one.service: one for one in predict(plan, subject.services, targets, read_past(city.state)).services
+    }
+    assert set(found) == {"payments-db", "payments"}
+    assert all(one.median_s and not one.late and one.path[0] == "detect" for one in found.values())
+    assert "payments-db/promote" in found["payments-db"].path
+    assert found["payments"].path[-1] == "payments/dns-web"
 
 
 def test_a_fenced_host_is_not_brought_back(city: Session) -> None:
