@@ -6,8 +6,6 @@ from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import Field
-
 from automation.adapters.ansible import list_inventory
 from automation.commands._command import ROOT
 from automation.commands._lint_plans import lint_plans, lint_tabletops
@@ -32,15 +30,16 @@ class Fault(Model):
 
 
 class LintReport(Model):
-    """What was read, and every problem of it, in the order of files and lines."""
+    """What was read, and every problem of it, in the order of files and lines.
+
+    Notes are no fault of a file: what the calendar made due, what is worth a look.
+    """
 
     environment: str
     files: int
     services: int
     problems: tuple[Fault, ...]
-    notes: tuple[Fault, ...] = Field(
-        description="what the calendar made due, what is worth a look; no fault of a file"
-    )
+    notes: tuple[Fault, ...]
 
 
 def lint_environment(name: str, today: date) -> LintReport:

@@ -5,21 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
-
+from automation.model.base import Model
 from automation.model.catalog import Catalog
 from automation.model.environment import Environment
 from automation.recovery.spec import Drill, RecoveryPlan
 from automation.recovery.tabletop import Tabletop
 
-DIALECT = GenerateJsonSchema.schema_dialect
+DIALECT = "https://json-schema.org/draft/2020-12/schema"  # pydantic's
 
 
 class Written(NamedTuple):
     """A kind of file: its model, and the keys that come from its place and not from its text."""
 
-    model: type[BaseModel]
+    model: type[Model]
     known: tuple[str, ...] = ()
 
 

@@ -102,11 +102,10 @@ def load_model(path: Path, model: type[_Model], **known: object) -> _Model:
 
 
 def validation_problems(
-    document: Document, model: type[BaseModel], exc: ValidationError, under: Where = ()
+    document: Document, model: type[BaseModel], exc: ValidationError
 ) -> tuple[Problem, ...]:
-    """Say every fault that a model found in a document's values, which stand under a key."""
-    faults = explain(model, exc)
-    return tuple(document.problem((*under, *fault.where), fault.message) for fault in faults)
+    """Say every fault that a model found in a document's values."""
+    return tuple(document.problem(fault.where, fault.message) for fault in explain(model, exc))
 
 
 def raise_problems(name: str, problems: Sequence[Problem], cause: Exception | None = None) -> NoReturn:
