@@ -58,6 +58,7 @@ class CheckedRow(Model):
     kills: tuple[Kill, ...]
     kills_wanted: bool
     exit_codes: tuple[int, ...]
+    unit_starts: tuple[str, ...]
     once: Once
     old_primary: str
     standby: str
@@ -103,14 +104,16 @@ def run_under_watch(
         watch_s = min(watch_s, MISSED_WATCH_S)
     since_ns = let_time_pass(watch_s, f"who can write to {databases.primary} now")
     records, seen = end_watch(watching, folder)
-    nodes = watching.watch.nodes
+    nodes, standby = watching.watch.nodes, session.remote(databases.standby)
+    starts = list_starts(standby, driven.ended.run_id)
     row = CheckedRow(
         run_id=driven.ended.run_id,
         verdict=driven.verdict,
         kills=driven.ended.kills,
         kills_wanted=killing is not None,
         exit_codes=driven.ended.exit_codes,
-        once=count_once(session.remote(databases.standby), driven.ended.run_id),
+        unit_starts=starts,
+        once=count_once(starts, standby),
         old_primary=databases.primary,
         standby=databases.standby,
         periods={node: sum(p.node == node for p in seen.periods) for node in nodes},
@@ -205,26 +208,32 @@ def power_on(session: Session) -> tuple[str, ...]:
     return left_off
 
 
-_LIST_UNITS = "journalctl --no-pager -o json _PID=1 --output-fields=UNIT,INVOCATION_ID"
+# systemd's message "unit starts", one for each time (systemd.journal-fields(7), sd-messages.h).
+_STARTING = "7d4958e842da4a758f6c1cdc7b36dcc5"
+_LIST_STARTS = f"journalctl --no-pager -o json MESSAGE_ID={_STARTING} --output-fields=UNIT,INVOCATION_ID"
 _COUNT_REQUESTS = "cat /var/log/postgresql/*.log | grep -c 'received promote request'"
 
 
-def count_once(remote: Remote, run_id: str) -> Once:
-    """Count the units of a run that promoted or copied, by systemd's journal, and what PostgreSQL was asked.
-
-    A unit that is started twice has two invocations, one of a later attempt another number at its end;
-    PostgreSQL logs every request that reached it.
-    """
-    begun: dict[str, set[str]] = {"promote": set(), "clone": set()}
-    for line in remote.run(["sudo", "-n", *_LIST_UNITS.split()]).stdout.splitlines():
+def list_starts(remote: Remote, run_id: str) -> tuple[str, ...]:
+    """Give every start of a unit of a run, by systemd's journal: its name and the id of that start."""
+    found = []
+    for line in remote.run(["sudo", "-n", *_LIST_STARTS.split()]).stdout.splitlines():
         entry = json.loads(line)
-        unit = str(entry.get("UNIT", "")).removesuffix(".service").split(":")[0]
+        unit = str(entry.get("UNIT", "")).removesuffix(".service")
         if unit.startswith(f"mainstay-{run_id}-"):
-            found = begun.get(unit.rsplit("-", 1)[-1], set())
-            found.add(f"{entry.get('UNIT')} {entry.get('INVOCATION_ID')}")
+            found.append(f"{unit} {entry.get('INVOCATION_ID', '')}")
+    return tuple(found)
+
+
+def count_once(starts: Sequence[str], remote: Remote) -> Once:
+    """Count the units that promoted or copied, and what PostgreSQL was asked, by its log.
+
+    A unit of a later attempt has that one's number behind its name, and counts too.
+    """
+    steps = [start.split()[0].split(":")[0].rsplit("-", 1)[-1] for start in starts]
     requests = remote.run(["sudo", "-n", "sh", "-c", _COUNT_REQUESTS]).stdout
     return Once(
-        promotions=len(begun["promote"]), copies=len(begun["clone"]), requests=int(requests.strip() or 0)
+        promotions=steps.count("promote"), copies=steps.count("clone"), requests=int(requests.strip() or 0)
     )
 
 
