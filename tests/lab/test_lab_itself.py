@@ -22,12 +22,14 @@ from automation.model.actions import (
     FailSite,
     HealLink,
     HealSite,
+    HoldServer,
     InspectDisk,
     LookAtServer,
     PartitionSite,
     PowerOffServer,
     RejoinSite,
     RestoreDisks,
+    RestoreManagement,
     SaveDisks,
     StartLab,
     StartServer,
@@ -205,6 +207,21 @@ def test_a_dark_site_stays_dark_under_a_new_supervisor_and_is_left_alone(city: S
 
 def look(city: Small) -> ObservedLab:
     return nspawn.observe(city.state, city.images, city.environment, {"debian-12"}, ())
+
+
+def test_the_management_of_a_dark_site_returns_before_its_network_and_a_held_server_is_no_fenced_one(
+    city: Small,
+) -> None:
+    nspawn.darken_site(DarkenSite(site="city-hall"), city)
+    assert nspawn.restore_management(RestoreManagement(site="city-hall"), city).changed
+    assert not nspawn.restore_management(RestoreManagement(site="city-hall"), city).changed
+    held = nspawn.hold_server(HoldServer(host="app-a"), city)
+    assert held.evidence == ServerState(server="app-a", power="off", autostart=True, network="connected")
+    assert not nspawn.hold_server(HoldServer(host="app-a"), city).changed
+    assert city.connect_error("client-1", "pg-a") is not None
+    nspawn.rejoin_site(RejoinSite(site="city-hall"), city)
+    assert city.server("app-a")["power"] == "off"
+    assert nspawn.start_server(StartServer(host="app-a"), city).changed
 
 
 # --- fences -------------------------------------------------------------------------------------
