@@ -31,6 +31,7 @@ _SUITES: Mapping[str, Sequence[str]] = {
     "lab": ("tests/lab", "-m", "lab"),
 }
 _NOTHING_COLLECTED = 5
+ROUND_TRIP = "round-trip"
 
 
 @command(help={})
@@ -84,7 +85,8 @@ def test(context: Context, only: str = "") -> None:
     help={
         "env": ENV_HELP,
         "drill": "Drills of drtests/drills/, without .yml, comma between; with --checker also "
-        "failover-power-loss, failover-wan-partition, failover-dark-site, standby-copy, or all of them: all.",
+        "failover-power-loss, failover-wan-partition, failover-dark-site, standby-copy, or all of them: all. "
+        "Or round-trip: there and back so many times in one lab, under the checker.",
         "times": "How many of each.",
         "checker": "Write to both databases from every network meanwhile, and see that no two take writes.",
         "kill": "Kill the controller at a random moment of each drill, then resume; with --checker.",
@@ -114,14 +116,17 @@ def campaign(
     from automation.commands._session import open_session
     from automation.commands.lab import hold_lab, take_down
 
-    if kill and not checker:
+    if kill and not checker and drill != ROUND_TRIP:
         raise ConfigError(
             "--kill without --checker would see too little; nothing was run",
             hint=f"./inv dev.campaign --env {env} --drill {drill} --checker --kill",
         )
     with open_session(env) as session, hold_lab(session.state, "dev.campaign"):
         refuse_running_lab(session)
-        run = _checked(session, drill, kill, seed, watch) if checker else _plain(session, drill)
+        if drill == ROUND_TRIP:
+            run = _round_trips(session, kill, seed)
+        else:
+            run = _checked(session, drill, kill, seed, watch) if checker else _plain(session, drill)
         try:  # whatever lab is there from here on is this campaign's own
             run(times)
         finally:
@@ -152,6 +157,13 @@ def completion(context: Context) -> None:
     Exit codes: 0 printed.
     """
     print((ROOT / "templates/completion/inv.bash").read_text(), end="")
+
+
+def _round_trips(session: "Session", kill: bool, seed: int) -> Callable[[int], object]:
+    from automation.commands._round_trip import How, new_seed, run_round_trips
+
+    how = How(seed=seed or new_seed(), kill=kill)
+    return lambda times: run_round_trips(session, times, how)
 
 
 def _plain(session: "Session", drills: str) -> Callable[[int], object]:
