@@ -37,20 +37,24 @@ def read_past(state: Path) -> Past:
     """Give how long steps took in the newest recovery runs of an environment; damaged ones say nothing."""
     path = state / "durations.json"
     kept = _load(path)
-    runs = {}
-    for folder in sorted((state / "runs").glob("*/"), reverse=True)[:MOST_RUNS]:
+    runs: dict[str, KeptRun] = {}
+    telling = 0
+    for folder in sorted((state / "runs").glob("*/"), reverse=True):
         with suppress(OSError):
-            seen = (folder / "journal.jsonl").stat()
-            known = kept.runs.get(folder.name)
-            if known is None or (known.size_bytes, known.changed_ns) != (seen.st_size, seen.st_mtime_ns):
-                known = KeptRun(
-                    size_bytes=seen.st_size, changed_ns=seen.st_mtime_ns, took=tuple(_read_run(folder))
-                )
-            runs[folder.name] = known
+            runs[folder.name] = run = _kept_or_read(folder, kept.runs.get(folder.name))
+            telling += bool(run.took)
+        if telling == MOST_RUNS:
+            break
     if runs != kept.runs:
         _save(path, Kept(runs=runs))
-    told = [run.took for run in runs.values() if run.took]
-    return Past((one for took in told for one in took), runs=len(told))
+    return Past((took for run in runs.values() for took in run.took), runs=telling)
+
+
+def _kept_or_read(folder: Path, kept: KeptRun | None) -> KeptRun:
+    seen = (folder / "journal.jsonl").stat()
+    if kept is not None and (kept.size_bytes, kept.changed_ns) == (seen.st_size, seen.st_mtime_ns):
+        return kept
+    return KeptRun(size_bytes=seen.st_size, changed_ns=seen.st_mtime_ns, took=tuple(_read_run(folder)))
 
 
 class _PastPlan(NamedTuple):

@@ -45,6 +45,17 @@ def test_every_step_of_every_closed_recovery_run_is_counted(tmp_path: Path) -> N
     assert (past.runs, seen.steps) == (2, 4)
 
 
+def test_many_runs_that_only_look_do_not_push_the_others_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_past, "MOST_RUNS", 2)
+    for day in (1, 2, 3):
+        make_run(tmp_path, f"2026110{day}-1")
+    for day in (4, 5, 6):
+        make_run(tmp_path, f"2026110{day}-1", mode="readiness")
+    assert read_past(tmp_path).runs == 2
+
+
 def test_a_run_is_read_once_and_again_when_it_went_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
