@@ -4,6 +4,8 @@ One city for the module, put back to the same disks before each test.
 """
 
 import json
+import os
+import pty
 import subprocess
 import threading
 import time
@@ -17,7 +19,7 @@ import pytest
 
 from automation.model.errors import AdapterError
 from automation.model.evidence import Declaration
-from tests.lab import own
+from tests.lab import notices, own
 from tests.lab.checkout import Checkout, until
 
 SITE = "city-hall"
@@ -404,6 +406,63 @@ def test_a_server_that_was_not_reached_is_shown_until_it_is_reconciled(city: Che
     said(city.inv("dr.reconcile", "--server", "pg-a"), 2, "no site's name server", "dns-a, dns-b")
 
 
+# --- what playbooks and people recover ------------------------------------------------------------
+
+
+@pytest.fixture
+def with_notices(city: Checkout) -> Iterator[Checkout]:
+    notices.add(city)
+    try:
+        yield city
+    finally:
+        notices.remove(city)
+
+
+def test_playbooks_and_people_recover_what_no_machine_does(with_notices: Checkout) -> None:
+    """Nobody sits there at first: the run waits. Then people answer at a terminal, and it ends well."""
+    city, words = with_notices, ("--site", SITE, "--plan", notices.PLAN)
+    assert notices.read(city) == "notices of today"
+    walked = city.must("dr.plan", *words, "--mode", "walkthrough")
+    assert "web-team is asked: Is the page of today ready?" in walked
+    city.must("dr.declare", "--site", SITE, "--reason", "the notices' half of it")
+    said(city.inv("dr.failover", *words), 5, "gate/1-notices")
+    assert city.sh(notices.PRIMARY, "systemctl is-active notices") == "active"
+    answered = answer(city, "yes", "yes", "yes")
+    assert answered.returncode == 0, answered.stderr
+    assert notices.read(city) == "notices at eoc (failover)"
+    assert city.sh(notices.PRIMARY, "systemctl is-enabled notices", check=False) == "masked"
+    told = city.must("run.logs", "--run", city.last_run(PLAN))
+    assert told.index("switchboard/line-1: ") < told.index("switchboard/sign-off: ")
+    assert told.count(" answered yes") == 3
+
+
+def test_a_fence_of_a_citys_own_that_fails_lets_nothing_run_at_two_sites(with_notices: Checkout) -> None:
+    city = with_notices
+    city.ask(
+        "fail_site", site=SITE
+    )  # its playbook reaches no host there, and cannot know that nothing serves
+    city.must("dr.declare", "--site", SITE, "--reason", "power")
+    city.inv("dr.failover", "--site", SITE, "--plan", notices.PLAN)
+    answered = answer(city, "yes")
+    assert answered.returncode == 5, answered.stderr
+    assert "notices/fence" in answered.stderr
+    assert city.sh(notices.RECOVERY, "systemctl is-active notices", check=False) == "inactive"
+
+
+def answer(city: Checkout, *words: str) -> subprocess.CompletedProcess[str]:
+    """Resume the run at a terminal, and type these answers."""
+    ours, theirs = pty.openpty()
+    os.write(ours, "".join(f"{word}\n" for word in words).encode())
+    argv = [str(city.root / "inv"), "run.resume", "--env", city.name, "--run", city.last_run(PLAN)]
+    try:
+        return subprocess.run(
+            argv, env=city.environ, stdin=theirs, capture_output=True, text=True, check=False
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 # --- an inventory that knows nothing of Mainstay --------------------------------------------------
 
 
@@ -416,7 +475,9 @@ def test_a_citys_own_inventory_leads_to_a_first_look_at_its_hosts(city: Checkout
     findings = json.loads(seen.stdout)["findings"]
     wrong = [(one["check"], one["subject"]) for one in findings if one["status"] != "ready"]
     assert wrong == [("fence", "pg-a")]
-    looked_at = {one["subject"] for one in findings if one["check"] in ("host", "reach", "witness", "streaming")}
+    looked_at = {
+        one["subject"] for one in findings if one["check"] in ("host", "reach", "witness", "streaming")
+    }
     assert looked_at == {"app-b", "pg-b", "dns-b", "client-1", "payments-db"}
     assert "hint: recover payments-db by playbooks that fence" in seen.stderr
 

@@ -8,6 +8,7 @@ from tests.lab.checkout import Checkout
 FOLDER = Path(__file__).parent
 PLAN = "notices"
 PAGE = "http://notices.city.lab:8081/"
+UNITS = "/usr/local/lib/systemd/system"  # a unit in /etc itself cannot be masked
 PRIMARY, RECOVERY = "app-a", "app-b"
 
 _CATALOG = """services:
@@ -68,9 +69,7 @@ def add(city: Checkout) -> None:
     (environment / "services/own.yml").write_text(_CATALOG)
     (root / f"drtests/plans/{PLAN}.yml").write_text(_PLAN)
     for host in (PRIMARY, RECOVERY):
-        city.sh(
-            host, f"mkdir -p /srv/notices && cat >/etc/systemd/system/notices.service <<'END'\n{_UNIT}END\n"
-        )
+        city.sh(host, f"mkdir -p /srv/notices {UNITS} && cat >{UNITS}/notices.service <<'END'\n{_UNIT}END\n")
         city.sh(host, "systemctl daemon-reload")
     city.sh(PRIMARY, "echo 'notices of today' >/srv/notices/index.html && systemctl enable --now notices")
     address = city.inventory.server(PRIMARY).address
