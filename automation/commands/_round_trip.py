@@ -32,7 +32,28 @@ from automation.recovery.spec import load_drill
 NAME = "round-trip"
 # One after the other: the standby lags and loses writes; the primary lives on; the primary is dead.
 LOSSES = ("rolling-disaster", "wan-partition", "site-loss")
-MOST_KILLS_WITHIN_S = 0.4
+# A kill comes soon after one of these has begun.
+AIMS = tuple(
+    f"/{step}"
+    for step in (
+        "home-rebuild",
+        "home-follow",
+        "home-release",
+        "start",
+        "stop",
+        "demote",
+        "replayed",
+        "fence-network",
+        "fence-proof",
+        "promote",
+        "dns-sql",
+        "dns-web",
+        "release",
+        "follow",
+        "synchronous",
+    )
+)
+KILLED_WITHIN_S = 0.25
 
 
 class Trip(Model):
@@ -164,6 +185,7 @@ def _trip(session: Session, books: Books, number: int, how: How) -> tuple[Books,
     power_on(session)
     start_checkers(watching)
     home = _fail_back(session, databases, folder, Random(f"{how.seed}/{number}") if how.kill else None)
+    left_off = power_on(session)
     start_checkers(watching)
     _, seen = end_watch(watching, folder)
     home_folder = session.state / "runs" / home.run_id
@@ -175,6 +197,8 @@ def _trip(session: Session, books: Books, number: int, how: How) -> tuple[Books,
         *books.check(_present(session, databases), exported, lost_now),
         *_ended_badly(report, home, home_folder),
     ]
+    if left_off:
+        faults.append(f"{', '.join(left_off)} is still fenced")
     if seen.overlaps:
         faults.append(f"{len(seen.overlaps)} times both databases took writes")
     commits = {node: sum(p.commits for p in seen.periods if p.node == node) for node in watching.watch.nodes}
@@ -206,15 +230,22 @@ def _fail_back(session: Session, databases: Databases, folder: Path, chance: Ran
     def units(run: str) -> tuple[str, ...]:
         return list_units(session.remote(databases.standby), run)
 
-    first, second = folder / "asked", folder / "answered"
-    first.mkdir()
-    second.mkdir()
     ask = Command(("dr.failback", "--env", env, "--site", databases.site))
-    asked = run_to_the_end(session, ask, first, None, units)
+    asked = run_to_the_end(session, ask, _made(folder / "asked"), None, units)
     answer = ("--gate", f"{databases.service}/home-unblock", "--answer", "yes", "--reason", "the campaign")
     go_on = Command(("run.resume", "--env", env, "--run", asked.run_id, *answer), asked.run_id)
-    killing = Killing(chance, within_s=MOST_KILLS_WITHIN_S) if chance else None
-    return run_to_the_end(session, go_on, second, killing, units)
+    killing = Killing(chance, aim=chance.choice(AIMS), within_s=KILLED_WITHIN_S) if chance else None
+    home = run_to_the_end(session, go_on, _made(folder / "answered"), killing, units)
+    closed = fold(read_journal(session.state / "runs" / asked.run_id / "journal.jsonl")).closed
+    if closed is not None and closed.gates:  # killed before its answer was written down
+        again = run_to_the_end(session, go_on, _made(folder / "again"), None, units)
+        return home.model_copy(update={"exit_codes": (*home.exit_codes, *again.exit_codes)})
+    return home
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def _ended_badly(report: Report, home: Ended, folder: Path) -> Iterable[str]:
