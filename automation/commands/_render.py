@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from automation.commands._standing import NodeSeen, Standing
     from automation.model.environment import Inventory
     from automation.recovery.readiness import Readiness
+    from automation.recovery.report_review import Finding
 
 TEMPLATES = ROOT / "templates"
 PLAIN_WIDTH = 1000
@@ -110,6 +111,15 @@ def print_run(run: "RunRow") -> None:
             f"{offset_s:.2f} s", _took(step.seconds), step.step, _word(step.status), Text(step.text)
         )
     console.print(table)
+
+
+def print_findings(findings: Sequence["Finding"]) -> None:
+    """Print what is to be mended, by whom, until when."""
+    table = _table("Finding", "Severity", "Status", "Due", "Owner", "What was seen", "What to do")
+    for one in findings:
+        words = (Text(one.observation), Text(one.act if not one.note else f"{one.act} ({one.note})"))
+        table.add_row(one.id, one.severity, _word(one.status), one.due.isoformat(), one.owner, *words)
+    _console().print(table if findings else Text("nothing was found to mend"))
 
 
 def print_readiness(readiness: "Readiness") -> None:

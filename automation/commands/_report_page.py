@@ -1,14 +1,15 @@
 """A report as a page and as Markdown: what the templates are given, and nothing decided."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from automation.commands._command import ROOT
 from automation.model.base import format_duration
 from automation.model.templating import render
-from automation.recovery.objectives import Loss
+from automation.recovery.objectives import Loss, Verdict
 from automation.recovery.report import Report, ServiceResult, StepResult
 from automation.recovery.report_gantt import draw_gantt
-from automation.recovery.report_review import RATINGS
+from automation.recovery.report_review import RATINGS, Rating
 from automation.recovery.report_words import (
     brief,
     count,
@@ -31,12 +32,20 @@ SHOWN_DEVIATIONS = 200
 MOST_STEPS = 120
 SHOWN_TROUBLE = 100
 
+# Longer tables of services and objectives are folded away after so many rows.
+FIRST_ROWS = 40
+VERDICTS: tuple[Verdict, ...] = ("missed", "not-measured", "met")
+WORST_RATINGS: tuple[Rating, ...] = ("U", "M", "-", "S", "P")
+
+_Row = TypeVar("_Row")
 Group = tuple[str, Sequence[StepResult], str]
 
 
 def render_html(report: Report) -> str:
     """Give the report's page: one file, no JavaScript, nothing fetched from anywhere."""
     axis = find_axis(report)
+    services = _worst_first(report.services, lambda row: VERDICTS.index(row.verdict))
+    objectives = _worst_first(report.review.objectives, lambda one: WORST_RATINGS.index(one.rating))
     trouble = [step for step in report.steps if step.status in ("failed", "unfinished", "taken-back")]
     return render(
         TEMPLATES,
@@ -47,7 +56,12 @@ def render_html(report: Report) -> str:
         clients=draw_clients(report, axis),
         gantt=draw_gantt(report, axis),
         predicted=any(row.predicted_s is not None for row in report.services),
-        splits=[row for row in report.services if row.outage.split],
+        splits=[row for row in services if row.outage.split][:FIRST_ROWS],
+        other_splits=[row for row in services if row.outage.split][FIRST_ROWS:],
+        first_services=services[:FIRST_ROWS],
+        other_services=services[FIRST_ROWS:],
+        first_objectives=objectives[:FIRST_ROWS],
+        other_objectives=objectives[FIRST_ROWS:],
         ledgers=_ledgers(report),
         listed=LISTED_WRITES,
         why_not_counted=reasons([row.loss for row in report.services]),
@@ -75,9 +89,14 @@ def _words(report: Report) -> dict[str, object]:
         "name_fault": name_fault,
         "utc": utc,
         "local": local,
-        "ratings": RATINGS,
+        "rating_words": "; ".join(f"{letter}, {words}" for letter, words in RATINGS.items()) + ".",
         "shown_deviations": SHOWN_DEVIATIONS,
     }
+
+
+def _worst_first(rows: Sequence[_Row], badness: Callable[[_Row], int]) -> list[_Row]:
+    """Keep the order of a table that can be taken in at a glance; of a longer one, bring the bad up."""
+    return list(rows) if len(rows) <= FIRST_ROWS else sorted(rows, key=badness)
 
 
 def _cell(text: str) -> str:

@@ -5,6 +5,8 @@ from pathlib import Path
 from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
+from automation.commands._reporting import finding as finding
+from automation.commands._reporting import report as report
 from automation.model.errors import EXIT_DONE, ConfigError, NotMet
 
 _DRILL_HELP = "A drill: a file of drtests/drills/, without .yml."

@@ -74,7 +74,7 @@ def _how_long(report: Report) -> Answer:
             why = "this drill must stop before anything is recovered, so it brought nobody back"
         return Answer(question=question, text=f"Not measured: {why}.", more=_since_declared(report))
     lines = [f"{row.title}: {_out(row)} (target {format_target(row.rto_s)})" for row in rows]
-    more = (f"{len(rows) - SHOWN} more services were out for less.",) if len(rows) > SHOWN else ()
+    more = (f"{len(rows) - SHOWN} more services were out for no longer.",) if len(rows) > SHOWN else ()
     unknown = len(report.services) - len(rows)
     if unknown:
         more = (*more, f"Not measured: {count(unknown, 'service')}.")

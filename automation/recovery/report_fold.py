@@ -30,6 +30,7 @@ from automation.recovery.report_findings import apply, find
 from automation.recovery.report_measure import (
     Seen,
     all_of,
+    changes_by_service,
     describe_measurement,
     milestones,
     read_witness,
@@ -78,7 +79,8 @@ def fold_report(facts: Facts) -> Report:
     """Fold a run's journal and artifacts into its report; an unfinished run gives an honest one."""
     log = RunLog(facts.events)
     marks = milestones(facts.plan, log)
-    seen = Seen(facts.subject, facts.plan, log, read_witness(log, facts.read), marks, facts.read)
+    history, changes = read_witness(log, facts.read), changes_by_service(facts.plan)
+    seen = Seen(facts.subject, facts.plan, log, history, marks, facts.read, changes)
     watches = any(isinstance(step.run, StartWitness) for step in facts.plan.steps)
     bare = _bare(facts, seen, service_results(seen) if watches else ())
     findings = apply(find(bare), facts.updates)
@@ -89,68 +91,81 @@ def fold_report(facts: Facts) -> Report:
 
 def _bare(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> Report:
     """The report without what is derived from it: answers, findings, the after-action report."""
-    log, plan, subject = seen.log, facts.plan, facts.subject
-    opened, steps = log.opened, step_results(plan, log)
-    fences = tuple(_fences(plan, log))
-    safety = judge_safety(plan, log, fences)
-    checks = next(iter(all_of(log, ChecksRun)), None)
-    again_at = served_again(log, seen.marks)
-    since = seen.marks.declared_at
-    verdict, headline = judge_run(
-        plan,
-        log,
-        steps,
-        rows,
-        checks,
-        stops=subject.expect != "recovered",
-        served_s=(again_at - since).total_seconds() if again_at and since else None,
-    )
-    declaration = next(iter(all_of(log, Declaration)), None)
-    sources = _sources(log)
-    return Report(
-        name=subject.name or opened.plan_name,
-        title=subject.title or opened.plan_name,
-        kind=_kind(opened.mode, declaration),
-        verdict=verdict,
-        headline=headline,
-        answers=(),
-        environment=opened.environment,
-        mode=opened.mode,
-        site=subject.site,
-        run_id=opened.run_id,
-        actor=opened.actor,
-        node=opened.node,
-        version=opened.version,
-        plan_digest=opened.plan_digest,
-        inventory_digest=subject.inventory_digest,
-        timezone=subject.timezone,
-        run_status=log.status,
-        started_at=facts.events[0].at,
-        ended_at=_ended_at(log),
-        source="simulated" if sources.get("simulated") else "real",
-        sources=sources,
-        limits=(*((SHARED_KERNEL,) if subject.lab else ()), *(() if subject.kept else (TODAYS_TARGETS,))),
-        marks=seen.marks,
-        served_again_at=again_at,
-        faults=all_of(log, Fault),
-        declaration=declaration,
-        services=tuple(rows),
-        steps=steps,
-        fences=fences,
-        proofs=all_of(log, FenceProof),
-        promotions=all_of(log, Promotion),
-        safety=safety,
-        dns=all_of(log, DnsChange),
-        exported=all_of(log, WritesExported),
-        checks=checks,
-        signatures=signatures(plan, log, facts.signed),
-        deviations=deviations(log),
-        standstills=log.standstills(),
-        measurement=describe_measurement(seen.history, subject.sustained),
-        probes=view_probes(seen),
-        evidence=_evidence(log, facts.seal),
-        review=NOTHING_YET,
-    )
+    fields = {
+        **_of_run(facts, seen.log),
+        **_of_recovery(facts, seen, rows),
+        **_of_people(facts, seen.log),
+        "answers": (),
+        "review": NOTHING_YET,
+    }
+    return Report.model_validate(fields)
+
+
+def _of_run(facts: Facts, log: RunLog) -> dict[str, object]:
+    """Which run it is, where and when it ran, and what vouches for the record."""
+    subject, opened, sources = facts.subject, log.opened, _sources(log)
+    today = () if subject.kept else (TODAYS_TARGETS,)
+    return {
+        "name": subject.name or opened.plan_name,
+        "title": subject.title or opened.plan_name,
+        "kind": _kind(opened.mode, next(iter(all_of(log, Declaration)), None)),
+        "environment": opened.environment,
+        "mode": opened.mode,
+        "site": subject.site,
+        "run_id": opened.run_id,
+        "actor": opened.actor,
+        "node": opened.node,
+        "version": opened.version,
+        "plan_digest": opened.plan_digest,
+        "inventory_digest": subject.inventory_digest,
+        "timezone": subject.timezone,
+        "run_status": log.status,
+        "started_at": facts.events[0].at,
+        "ended_at": _ended_at(log),
+        "source": "simulated" if sources.get("simulated") else "real",
+        "sources": sources,
+        "limits": (*((SHARED_KERNEL,) if subject.lab else ()), *today),
+        "evidence": _evidence(log, facts.seal),
+    }
+
+
+def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dict[str, object]:
+    """What was broken, done and measured, and the verdict over it."""
+    plan, log, marks = facts.plan, seen.log, seen.marks
+    steps, fences = step_results(plan, log), tuple(_fences(plan, log))
+    again_at, checks = served_again(log, marks), next(iter(all_of(log, ChecksRun)), None)
+    stops = facts.subject.expect != "recovered"
+    since = marks.declared_at
+    served_s = (again_at - since).total_seconds() if again_at and since else None
+    verdict, headline = judge_run(plan, log, steps, rows, checks, stops=stops, served_s=served_s)
+    return {
+        "verdict": verdict,
+        "headline": headline,
+        "marks": marks,
+        "served_again_at": again_at,
+        "faults": all_of(log, Fault),
+        "declaration": next(iter(all_of(log, Declaration)), None),
+        "services": tuple(rows),
+        "steps": steps,
+        "fences": fences,
+        "proofs": all_of(log, FenceProof),
+        "promotions": all_of(log, Promotion),
+        "safety": judge_safety(plan, log, fences),
+        "dns": all_of(log, DnsChange),
+        "exported": all_of(log, WritesExported),
+        "checks": checks,
+        "measurement": describe_measurement(seen.history, facts.subject.sustained),
+        "probes": view_probes(seen),
+    }
+
+
+def _of_people(facts: Facts, log: RunLog) -> dict[str, object]:
+    """Who agreed to what, and all that went another way than planned."""
+    return {
+        "signatures": signatures(facts.plan, log, facts.signed),
+        "deviations": deviations(log),
+        "standstills": log.standstills(),
+    }
 
 
 NOTHING_YET = Review(
@@ -194,7 +209,7 @@ def _ended_at(log: RunLog) -> datetime | None:
 
 def _fences(plan: Plan, log: RunLog) -> Iterator[FenceResult]:
     """What each fence's own step read back; fences run side by side and may not see each other yet."""
-    seen = dict(log.evidence())
+    seen = dict(log.evidence)
     for step in plan.steps:
         state = seen.get(step.id)
         one = log.log(step.id)
@@ -211,7 +226,7 @@ def _fences(plan: Plan, log: RunLog) -> Iterator[FenceResult]:
 
 
 def _sources(log: RunLog) -> dict[str, int]:
-    found = Counter(one.source for _, one in log.evidence() if isinstance(one, ServerState | FenceProof))
+    found = Counter(one.source for _, one in log.evidence if isinstance(one, ServerState | FenceProof))
     return dict(sorted(found.items()))
 
 

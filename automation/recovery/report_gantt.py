@@ -15,8 +15,8 @@ from automation.recovery.timeline import Axis, Bar
 ROW_PX = 34
 # With more steps than this they are drawn by service.
 MOST_STEPS = 48
-MOST_ROWS = 60
-MOST_OWN_ROWS = 24
+MOST_ROWS = 48
+MOST_OWN_ROWS = 20
 
 
 class Row(NamedTuple):

@@ -1,8 +1,8 @@
 """What clients saw during a run, service by service and probe by probe. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import NamedTuple, TypeVar
 
 from automation.model.actions import AwaitFailed, Demote, StopUnit
@@ -49,11 +49,12 @@ class Seen(NamedTuple):
     history: History
     marks: Milestones
     read: Read
+    changes: Mapping[str, Sequence[str]]
 
 
 def all_of(log: RunLog, kind: type[_E]) -> tuple[_E, ...]:
     """Give the evidence of one kind, of the last end of each step."""
-    return tuple(one for _, one in log.evidence() if isinstance(one, kind))
+    return tuple(one for _, one in log.evidence if isinstance(one, kind))
 
 
 def milestones(plan: Plan, log: RunLog) -> Milestones:
@@ -70,7 +71,7 @@ def milestones(plan: Plan, log: RunLog) -> Milestones:
         detected_at=next((at for at in detections if at), None),
         declared_at=declaration.declared_at if declaration else None,
         approved_at=max(agreed, default=None),
-        run_ended_at=_last_change(plan, log, {step.service for step in plan.steps}),
+        run_ended_at=_last_end(chain.from_iterable(changes_by_service(plan).values()), log),
     )
 
 
@@ -81,14 +82,18 @@ def served_again(log: RunLog, marks: Milestones) -> datetime | None:
     return max((at for at in seen if since is not None and at > since), default=None)
 
 
-def _last_change(plan: Plan, log: RunLog, services: set[str | None]) -> datetime | None:
-    """When the last step that changed one of these services had ended; None unless all of them did."""
-    changes = [
-        step.id
-        for step in plan.steps
-        if step.service and step.service in services and step.run.effect == "change"
-    ]
-    logs = [log.log(name) for name in changes]
+def changes_by_service(plan: Plan) -> dict[str, list[str]]:
+    """Give the steps that change something, of each service."""
+    found: dict[str, list[str]] = {}
+    for step in plan.steps:
+        if step.service and step.run.effect == "change":
+            found.setdefault(step.service, []).append(step.id)
+    return found
+
+
+def _last_end(steps: Iterable[str], log: RunLog) -> datetime | None:
+    """When the last of some steps had ended; None unless all of them succeeded."""
+    logs = [log.log(step) for step in steps]
     done = [one.ended_at for one in logs if one.ended_at]
     return max(done, default=None) if all(one.status == "succeeded" for one in logs) else None
 
@@ -114,7 +119,7 @@ def service_results(seen: Seen) -> tuple[ServiceResult, ...]:
 
 def _service(seen: Seen, name: str) -> ServiceResult:
     service, target = seen.subject.services[name], seen.subject.targets[name]
-    own = seen.marks.model_copy(update={"run_ended_at": _last_change(seen.plan, seen.log, {name})})
+    own = seen.marks.model_copy(update={"run_ended_at": _last_end(seen.changes.get(name, ()), seen.log)})
     probes = [f"{name}/{probe}" for probe in service.probes]
     outage = measure_outage(seen.history, probes, own, sustained=seen.subject.sustained)
     loss = _loss(seen, outage, name)

@@ -1,10 +1,13 @@
 """Every step as a journal tells it: each time it was tried, how it ended, and which ones decided. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from typing import Literal
 
 from automation.model.evidence import Evidence
-from automation.model.plan import Plan
+from automation.model.plan import Plan, Step
 from automation.model.records import (
     Body,
     Event,
@@ -21,11 +24,21 @@ from automation.model.records import (
 from automation.recovery.report import Attempt, Standstill, StepResult, StepStatus
 
 
+@dataclass
+class Try:
+    """One time that a step was tried, as far as the journal has come."""
+
+    started_at: datetime
+    ended_at: datetime | None = None
+    status: Literal["succeeded", "failed", "unfinished"] = "unfinished"
+    text: str = ""
+
+
 class StepLog:
     """What a journal says of one step, event by event."""
 
     def __init__(self) -> None:
-        self.attempts: list[Attempt] = []
+        self.attempts: list[Try] = []
         self.retries = 0
         self.end: StepEnded | None = None
         self.ended_at: datetime | None = None
@@ -51,14 +64,14 @@ class StepLog:
                 pass
 
     def _begin(self, at: datetime) -> None:
-        self.attempts.append(Attempt(started_at=at, status="unfinished"))
+        self.attempts.append(Try(at))
         self.status, self.ended_at, self.text = "unfinished", None, ""
 
-    def _finish(self, at: datetime, status: StepStatus, text: str) -> None:
+    def _finish(self, at: datetime, status: Literal["succeeded", "failed"], text: str) -> None:
         self.status, self.ended_at, self.text = status, at, text
         if self.attempts and self.attempts[-1].ended_at is None:
-            ended = {"ended_at": at, "status": status, "text": text}
-            self.attempts[-1] = self.attempts[-1].model_copy(update=ended)
+            last = self.attempts[-1]
+            last.ended_at, last.status, last.text = at, status, text
 
     def _settle(self, at: datetime, body: StepSettled) -> None:
         if body.progress == "done":
@@ -106,6 +119,7 @@ class RunLog:
     def log(self, step: str) -> StepLog:
         return self.steps.get(step) or StepLog()
 
+    @cached_property
     def evidence(self) -> tuple[tuple[str, Evidence], ...]:
         """Each step's evidence, from its last end."""
         found = []
@@ -132,35 +146,31 @@ def text_of(end: StepEnded | StepUndone) -> str:
 def step_results(plan: Plan, log: RunLog) -> tuple[StepResult, ...]:
     """Give every step of the plan, in plan order, with those marked that decided when it was through."""
     critical = critical_path(plan, log)
-    return tuple(
-        _result(step.id, log.log(step.id)).model_copy(
-            update={
-                "service": step.service,
-                "why": step.why,
-                "effect": step.run.effect,
-                "critical": step.id in critical,
-            }
-        )
-        for step in plan.steps
-    )
+    return tuple(_result(step, log.log(step.id), critical=step.id in critical) for step in plan.steps)
 
 
-def _result(name: str, log: StepLog) -> StepResult:
+def _result(step: Step, log: StepLog, *, critical: bool) -> StepResult:
     last = log.attempts[-1] if log.attempts and log.status != "not-started" else None
     earlier = log.attempts[:-1] if last else log.attempts
     started_at = last.started_at if last else None
     return StepResult(
-        id=name,
-        service=None,
-        why="",
+        id=step.id,
+        service=step.service,
+        why=step.why,
+        effect=step.run.effect,
         status=log.status,
         started_at=started_at,
         ended_at=log.ended_at,
         seconds=(log.ended_at - started_at).total_seconds() if started_at and log.ended_at else None,
         text=log.text,
-        earlier=tuple(earlier),
+        earlier=tuple(_attempt(one) for one in earlier),
         retries=log.retries,
+        critical=critical,
     )
+
+
+def _attempt(one: Try) -> Attempt:
+    return Attempt(started_at=one.started_at, ended_at=one.ended_at, status=one.status, text=one.text)
 
 
 # --- what decided --------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from automation.model.records import AbortStarted, RunClosed
 from automation.recovery.objectives import Verdict
 from automation.recovery.report import ReportVerdict, ServiceResult, StepResult
 from automation.recovery.report_steps import RunLog
+from automation.recovery.report_words import listing
 
 WORST_FIRST: tuple[Verdict, ...] = ("missed", "not-measured", "met")
 _FENCING = (PowerOffServer, BlockServer, ProveRefused)
@@ -57,12 +58,12 @@ def _not_over(log: RunLog, steps: Sequence[StepResult]) -> str | None:
     done = sum(step.status == "succeeded" for step in steps)
     if log.closed is None:
         begun = [step.id for step in steps if step.status == "unfinished"]
-        open_ = f"; {', '.join(begun[:3])} began and has no end yet" if begun else ""
+        open_ = f"; begun and without an end: {listing(begun)}" if begun else ""
         return f"This run is not closed: {done} of {len(steps)} steps are done{open_}."
     failed = [step for step in steps if step.status in ("failed", "unfinished")]
     if log.closed.gates and not failed:
-        gates = ", ".join(log.closed.gates[:3])
-        return f"This run waits for a person's answer ({gates}); {done} of {len(steps)} steps are done."
+        progress = f"{done} of {len(steps)} steps are done"
+        return f"This run waits for a person's answer ({listing(log.closed.gates)}); {progress}."
     if log.closed.status == "paused" and not failed and not done:
         return "This run has not begun: it was not approved, or not admitted. Nothing was changed."
     return None
@@ -92,10 +93,10 @@ def judge(
     """The worst of run, checks and objectives, with one sentence for people."""
     if bad := [step.id for step in steps if step.status in ("failed", "unfinished")]:
         if closed is not None and closed.status == "succeeded":
-            return "failed", f"It ran to its end, but {', '.join(bad)} did not succeed."
+            return "failed", f"It ran to its end, but {listing(bad)} did not succeed."
         waiting = sum(step.status == "not-started" for step in steps)
         behind = f"; {waiting} steps were not started" if waiting else ""
-        return "failed", f"The run stopped: {', '.join(bad)} did not succeed{behind}."
+        return "failed", f"The run stopped: {listing(bad)} did not succeed{behind}."
     if closed is None or closed.status != "succeeded":
         return "failed", f"The run is {closed.status if closed else 'not closed'}."
     if checks is not None and checks.failed:
@@ -103,11 +104,14 @@ def judge(
     verdict: Verdict = next((word for word in WORST_FIRST if any(row.verdict == word for row in rows)), "met")
     said = {
         "met": "Every objective was met",
-        "missed": f"Missed: {', '.join(row.service for row in rows if row.verdict == 'missed')}",
-        "not-measured": "Not measured in part: "
-        + ", ".join(row.service for row in rows if row.verdict == "not-measured"),
+        "missed": f"Missed: {_named(rows, 'missed')}",
+        "not-measured": f"Not measured in part: {_named(rows, 'not-measured')}",
     }
     return verdict, f"{said[verdict]}. {_summary(rows)}"
+
+
+def _named(rows: Sequence[ServiceResult], verdict: Verdict) -> str:
+    return listing([row.service for row in rows if row.verdict == verdict])
 
 
 def _summary(rows: Sequence[ServiceResult]) -> str:
