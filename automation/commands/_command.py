@@ -8,6 +8,7 @@ A parameter without a default is a flag that must be given; nothing is positiona
 
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -83,7 +84,16 @@ def print_json(result: "Model") -> None:
 def _run(body: Body, context: object, flags: Mapping[str, Any], *, leaves: str | None) -> int:
     try:
         _require_flags(body, flags)
-        return body(context, **flags) or 0
+        code = body(context, **flags) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _discard_output()
+        return 0
+    except SystemExit as exc:  # rich has met the same and thrown the rest away
+        if not isinstance(exc.__context__, BrokenPipeError):
+            raise
+        return 0
     except AutomationError as exc:
         return report(exc)
     except KeyboardInterrupt as exc:
@@ -95,6 +105,13 @@ def _run(body: Body, context: object, flags: Mapping[str, Any], *, leaves: str |
         logging.getLogger("automation").exception("a defect in Mainstay stopped %s", body.__name__)
         message = f"{body.__name__} was stopped by a defect in Mainstay; {_after_defect(leaves)}"
         return report(AutomationError(message, hint="report it with the traceback above"))
+
+
+def _discard_output() -> None:
+    """Whoever read the output has seen enough, as `head` does; the command is not at fault."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _left_behind(interrupt: KeyboardInterrupt, leaves: str | None) -> str:

@@ -15,7 +15,8 @@ from automation.engine.journal import read_journal
 from automation.engine.lock import is_held
 from automation.model.records import StepStarted
 
-PROGRAM = Path(__file__).resolve().parents[1] / "engine" / "one_run.py"
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "tests" / "engine" / "one_run.py"
 BACKUP = """
 import sys
 from pathlib import Path
@@ -159,3 +160,15 @@ def test_a_killed_run_is_resumed_and_holds_its_locks_again(tmp_path: Path) -> No
     assert not is_held(tmp_path / "locks/service:erp")
     assert ended(tmp_path, "r1", service="resume")[0] == 0
     assert "second" in (tmp_path / "locks/service:erp").read_text()
+
+
+def test_a_reader_that_leaves_early_is_no_fault() -> None:
+    words = [sys.executable, "-c", "from automation.commands._program import main; main()"]
+    words += ["dr.runbook", "--env", "example-city", "--plan", "everything", "--site", "civic-centre"]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
