@@ -136,6 +136,7 @@ def run_under_watch(
 
 _WANTED = {
     "handover": Once(promotions=1, requests=1),
+    "exchange": Once(promotions=1, requests=1),
     "no-promotion": Once(),
     "copy": Once(copies=1),
 }
@@ -143,7 +144,7 @@ _WANTED = {
 
 def find_faults(row: CheckedRow, scenario: Scenario, seen: Writability) -> tuple[str, ...]:
     """Say all that must not be: an overlap, a return, work done twice, a watch that was none."""
-    handover, wanted = scenario.expect == "handover", _WANTED[scenario.expect]
+    handover, wanted = scenario.hands_over, _WANTED[scenario.expect]
     blind = [host for host, commits in row.before_fault.items() if not commits]
     found = {
         f"both nodes took writes: {_names(seen)}": bool(seen.overlaps),
@@ -157,17 +158,18 @@ def find_faults(row: CheckedRow, scenario: Scenario, seen: Writability) -> tuple
         f"was done: {row.once}, expected: {wanted}": row.once != wanted,
         "the checkers' clocks are not one clock": not row.one_clock,
         f"its verdict is {row.verdict}, expected: {scenario.verdict}": row.verdict != scenario.verdict,
-        **_after_healing_faults(row, handover),
+        **_after_healing_faults(row, scenario),
     }
     return tuple(text for text, true in found.items() if true)
 
 
-def _after_healing_faults(row: CheckedRow, handover: bool) -> dict[str, bool]:
+def _after_healing_faults(row: CheckedRow, scenario: Scenario) -> dict[str, bool]:
+    handover = scenario.hands_over
     enough = TRIED_SHARE * BEATS_A_SECOND * row.watched_after_healing_s
     seldom = [host for host, one in row.after_healing.items() if one.tried < enough]
     entered = [host for host, one in row.after_healing.items() if one.committed]
     shut = [host for host, one in row.after_healing.items() if not one.committed]
-    off = (row.old_primary,) if handover else ()
+    off = (row.old_primary,) if scenario.expect == "handover" else ()
     return {
         f"not enough was tried from {', '.join(seldom)} after healing": bool(seldom),
         f"the old primary took writes from {', '.join(entered)} after healing": handover and bool(entered),

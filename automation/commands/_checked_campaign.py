@@ -100,7 +100,7 @@ def plan_kill(scenario: Scenario, number: int, again: int, seed: int) -> Killing
     chance = Random(f"{seed}/{scenario.name}/{number}/{again}")
     if scenario.expect == "copy":
         return Killing(chance, aim="/clone", within_s=COPY_S)
-    if scenario.expect == "handover" and number % AIM_EVERY == 0:
+    if scenario.hands_over and number % AIM_EVERY == 0:
         return Killing(chance, aim="/promote", within_s=PROMOTION_S)
     return Killing(chance, within_s=AFTER_START_S)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from automation.commands._command import ROOT
 from automation.commands._controller import Command, Ended, Killing, run_to_the_end
 from automation.commands._drill import Prepared, declare_site, report_drill
+from automation.commands._healing import look_at_lab, plan_heal
 from automation.commands._readiness import look, raise_unless_ready
 from automation.commands._scenarios import Scenario
 from automation.commands._session import Session
@@ -21,11 +22,8 @@ from automation.model.actions import (
     CutLink,
     DarkenSite,
     FailSite,
-    HealLink,
-    HealSite,
     PartitionSite,
     Promote,
-    RejoinSite,
 )
 from automation.model.catalog import load_catalog
 from automation.model.errors import PreflightError
@@ -64,7 +62,8 @@ def drive(
     if scenario.kind == "failover":
         raise_unless_ready(look(session, PLAN, databases.site))
         fault_at = datetime.now(UTC)
-        act(session, "fault", _steps("fault", (_break(fault) for fault in scenario.faults)))
+        for fault in scenario.faults:
+            act(session, "fault", [Step(id="fault", run=_break(fault), why="what the scenario begins with")])
         declare_site(session, databases.site, f"{scenario.name}, under the checker", exercise=False)
         first = Command(("dr.failover", "--env", env, "--site", databases.site, "--plan", PLAN))
     elif scenario.kind == "copy":
@@ -79,8 +78,10 @@ def drive(
 
 
 def heal(session: Session, faults: Iterable[DrillFault]) -> None:
-    """Take every fault back; fences stay."""
-    act(session, "heal", _steps("heal", (_mend(fault) for fault in faults)))
+    """Take every fault back, as ./inv lab.heal does; fences stay."""
+    for fault in faults:
+        sites = fault.between if isinstance(fault, LinkCut) else (fault.site,)
+        act(session, "heal", plan_heal(fault.fault, sites, look_at_lab(session)))
 
 
 def act(session: Session, name: str, steps: Iterable[Step], *, may_fail: bool = False) -> tuple[str, ...]:
@@ -181,25 +182,9 @@ def _judge_drill(session: Session, scenario: Scenario, ended: Ended) -> Driven:
     return Driven(ended, report.marks.fault_at, report.verdict)
 
 
-def _steps(
-    name: str,
-    actions: Iterable[FailSite | PartitionSite | DarkenSite | CutLink | HealSite | RejoinSite | HealLink],
-) -> list[Step]:
-    return [
-        Step(id=f"{name}/{number}", run=action, why="the scenario under the checker")
-        for number, action in enumerate(actions, start=1)
-    ]
-
-
 def _break(fault: DrillFault) -> FailSite | PartitionSite | DarkenSite | CutLink:
     if isinstance(fault, LinkCut):
         return CutLink(sites=fault.between)
     if isinstance(fault, PowerLoss):
         return FailSite(site=fault.site)
     return PartitionSite(site=fault.site) if isinstance(fault, WanPartition) else DarkenSite(site=fault.site)
-
-
-def _mend(fault: DrillFault) -> HealSite | RejoinSite | HealLink:
-    if isinstance(fault, LinkCut):
-        return HealLink(sites=fault.between)
-    return HealSite(site=fault.site) if isinstance(fault, PowerLoss) else RejoinSite(site=fault.site)

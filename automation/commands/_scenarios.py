@@ -21,13 +21,14 @@ _FAULTS: dict[str, type[PowerLoss | WanPartition | DarkSite]] = {
 class Scenario(Model):
     """One thing to run under the checker, the faults it leaves, and how it must end.
 
-    `expect`: `handover`, the standby takes over; `no-promotion`, the primary cannot be fenced and stays the
-    one that is written to; `copy`, the same, and its standby is made anew.
+    `expect`: `handover`, the standby takes over and the primary is off; `exchange`, both run and the primary
+    is the standby; `no-promotion`, the primary cannot be fenced and stays the one that is written to; `copy`,
+    the same, and its standby is made anew.
     """
 
     name: str
-    kind: Literal["drill", "failover", "copy"]
-    expect: Literal["handover", "no-promotion", "copy"]
+    kind: Literal["drill", "migration", "failover", "copy"]
+    expect: Literal["handover", "exchange", "no-promotion", "copy"]
     faults: tuple[DrillFault, ...] = ()
     synchronous: bool = False
 
@@ -42,7 +43,12 @@ class Scenario(Model):
         """What its run's own record must say."""
         if self.kind == "drill":
             return "met"
-        return {"handover": "recovered", "no-promotion": "not promoted", "copy": "copied"}[self.expect]
+        return {"no-promotion": "not promoted", "copy": "copied"}.get(self.expect, "recovered")
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether the standby takes over."""
+        return self.expect in ("handover", "exchange")
 
 
 def choose_scenarios(words: str, *, site: str) -> tuple[Scenario, ...]:
@@ -79,9 +85,9 @@ def find_scenario(name: str, site: str) -> Scenario:
 
 
 def list_names() -> list[str]:
-    """Name everything that can be run: the drills that lose a site, the failovers, the copy."""
+    """Name everything that can be run: drills that begin in a city that is well, failovers, the copy."""
     files = sorted((ROOT / "drtests/drills").glob("*.yml"))
-    drills = [file.stem for file in files if load_drill(ROOT, file.stem).mode == "failover"]
+    drills = [file.stem for file in files if load_drill(ROOT, file.stem).mode != "failback"]
     return [*drills, *(f"{_FAILOVER}{fault}" for fault in _FAULTS), COPY]
 
 
@@ -90,6 +96,12 @@ def _of_drill(name: str) -> Scenario:
         drill = load_drill(ROOT, name)
     except ConfigError as exc:
         raise ConfigError(str(exc), hint=_known()) from exc
+    if drill.mode == "failback":
+        raise ConfigError(
+            f"drill {name} begins in a city that has failed over; nothing was run", hint="--drill round-trip"
+        )
+    if drill.mode == "planned-migration":
+        return Scenario(name=name, kind="migration", expect="exchange")
     return Scenario(
         name=name,
         kind="drill",

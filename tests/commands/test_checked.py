@@ -172,6 +172,17 @@ def test_a_failover_that_stops_ends_with_the_code_of_a_stop() -> None:
     assert "ended with (0,)" in fault
 
 
+def test_after_an_exchange_both_run_and_one_takes_writes() -> None:
+    exchange = Scenario(name="planned-migration", kind="migration", expect="exchange")
+    exchanged = GOOD.model_copy(update={"verdict": "recovered", "left_off": ()})
+    assert faults(exchanged, exchange) == ()
+    (fault,) = faults(exchanged.model_copy(update={"left_off": ("pg-a",)}), exchange)
+    assert "left off by their fences: ('pg-a',), expected: none" in fault
+    entered = {"client-1": ENOUGH, "app-a": SERVED}
+    (fault,) = faults(exchanged.model_copy(update={"after_healing": entered}), exchange)
+    assert "the old primary took writes from app-a" in fault
+
+
 def test_a_copy_must_happen_once_and_its_host_take_no_write() -> None:
     copy = Scenario(name="standby-copy", kind="copy", expect="copy")
     copied = STOPPED.model_copy(update={"verdict": "copied", "once": Once(copies=1)})

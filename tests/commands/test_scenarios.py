@@ -6,7 +6,10 @@ from automation.commands._scenarios import choose_scenarios, find_scenario, list
 from automation.model.errors import ConfigError
 from automation.recovery.spec import DarkSite, WanPartition
 
-DRILLS = {"site-loss", "site-loss-synchronous", "wan-partition", "dark-site", "rolling-disaster"}
+DRILLS = {
+    *("site-loss", "site-loss-synchronous", "wan-partition", "dark-site", "rolling-disaster"),
+    "planned-migration",
+}
 FAILOVERS = {"failover-power-loss", "failover-wan-partition", "failover-dark-site"}
 
 
@@ -33,6 +36,7 @@ def test_what_does_not_exist_is_refused_with_what_does(words: str) -> None:
     [
         ("site-loss", "handover", 0, "met"),
         ("dark-site", "no-promotion", 0, "met"),
+        ("planned-migration", "exchange", 0, "recovered"),
         ("failover-wan-partition", "handover", 0, "recovered"),
         ("failover-dark-site", "no-promotion", 5, "not promoted"),
         ("standby-copy", "copy", 0, "copied"),
@@ -55,3 +59,9 @@ def test_a_failover_loses_the_site_of_the_primary(name: str, fault: type) -> Non
 def test_a_drill_that_may_lose_nothing_is_run_with_synchronous_replication() -> None:
     assert find_scenario("site-loss-synchronous", "city-hall").synchronous
     assert not find_scenario("site-loss", "city-hall").synchronous
+
+
+def test_a_drill_that_begins_after_a_failover_is_refused_with_what_runs_it() -> None:
+    with pytest.raises(ConfigError, match="has failed over") as refused:
+        find_scenario("failback", "city-hall")
+    assert refused.value.hint == "--drill round-trip"
