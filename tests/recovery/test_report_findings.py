@@ -1,0 +1,138 @@
+"""Findings: derived by rule, the same every time, and what people said of them since."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from automation.model.evidence import ChecksRun
+from automation.recovery.planner import City
+from automation.recovery.report import Report, StepResult
+from automation.recovery.report_findings import APART, apply, find
+from automation.recovery.report_fold import fold_report
+from automation.recovery.report_review import FindingUpdate
+from tests.recovery.drill_story import Story, tell
+
+DAY = date(2026, 11, 21)
+LATER = datetime(2026, 12, 1, 9, 0, tzinfo=UTC)
+
+
+def told(city: City, **story: object) -> Report:
+    return fold_report(tell(city, Story(**story)))  # type: ignore[arg-type]
+
+
+def ids(report: Report) -> list[str]:
+    return [one.id for one in report.review.findings]
+
+
+STORIES = {
+    "good": ({}, {"names-dns-a", "review", "unsealed"}),
+    "lost": ({"lost": 20}, {"lost-payments-db", "names-dns-a", "review", "unsealed"}),
+    "never-back": (
+        {"back_ms": None},
+        {"rto-payments-db", "rto-payments", "names-dns-a", "review", "unsealed"},
+    ),
+    "unwatched": ({"witness": False}, {"not-measured", "names-dns-a", "review", "unsealed"}),
+    "stopped": (
+        {"fails": "payments-db/fence-proof", "back_ms": None},
+        {"run-halted", "step-payments-db/fence-proof", "not-measured", "review", "unsealed"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("story", "wanted"), STORIES.values(), ids=STORIES)
+def test_a_run_has_the_findings_that_follow_from_it(
+    city: City, story: dict[str, object], wanted: set[str]
+) -> None:
+    assert set(ids(told(city, **story))) == wanted
+
+
+def test_an_objective_is_its_services_owners_matter_and_all_else_the_coordinators(city: City) -> None:
+    owners = {one.id: one.owner for one in told(city, back_ms=None).review.findings}
+    assert owners["rto-payments"] == "finance-systems"
+    assert owners["review"] == "dr-coordinator"
+
+
+def test_the_graver_the_sooner_and_the_grave_ones_first(city: City) -> None:
+    found = told(city, lost=20).review.findings
+    assert [one.severity for one in found] == ["high", "medium", "medium", "medium"]
+    due = {one.severity: one.due for one in found[:-1]}
+    assert due == {"high": DAY + timedelta(days=30), "medium": DAY + timedelta(days=90)}
+    assert found[-1].due == DAY + timedelta(days=30), "the review"
+
+
+def test_lost_writes_that_two_services_answer_for_are_one_finding_with_the_place_of_the_list(
+    city: City,
+) -> None:
+    (lost,) = (one for one in told(city, lost=20).review.findings if one.id.startswith("lost-"))
+    assert "20" in lost.observation
+    assert "artifacts/writes-payments-lost-primary.txt" in lost.observation
+
+
+def test_many_failed_steps_are_one_finding(city: City) -> None:
+    report = told(city)
+    bad = tuple(
+        StepResult(id=f"s{n}", service=None, why="", status="failed", text="no") for n in range(APART + 1)
+    )
+    found = find(report.model_copy(update={"steps": bad, "verdict": "failed"}))
+    (steps,) = (one for one in found if one.id.startswith("step"))
+    assert steps.id == "steps"
+    assert steps.observation.startswith(f"{APART + 1} steps did not succeed: s0, s1, s2, s3 and 2 more")
+
+
+def test_failed_and_skipped_checks_are_found(city: City) -> None:
+    checks = ChecksRun(passed=1, failed=2, skipped=3, failures=("a", "b"))
+    found = {one.id: one for one in find(told(city).model_copy(update={"checks": checks}))}
+    assert "2 checks of the recovered services failed: a, b" in found["checks"].observation
+    assert "checks-skipped" in found
+
+
+# --- what people say of them ---------------------------------------------------------------------
+
+
+def update(name: str, **words: object) -> FindingUpdate:
+    return FindingUpdate.model_validate({"at": LATER, "by": "alex", "id": name, **words})
+
+
+def test_the_last_word_of_a_person_counts_and_what_they_did_not_say_stays(city: City) -> None:
+    found = told(city).review.findings
+    said = (
+        update("names-dns-a", owner="network", status="in-progress"),
+        update("names-dns-a", status="done", note="reconciled by hand"),
+    )
+    one = next(one for one in apply(found, said) if one.id == "names-dns-a")
+    assert (one.owner, one.status, one.note) == ("network", "done", "reconciled by hand")
+    assert (one.changed_by, one.changed_at, one.due) == ("alex", LATER, DAY + timedelta(days=90))
+
+
+def test_a_person_can_add_what_no_rule_saw(city: City) -> None:
+    said = (update("slow-door", observation="nobody had the key", act="a key box", owner="facilities"),)
+    one = apply(told(city).review.findings, said)[-1]
+    assert (one.id, one.observation, one.owner, one.status) == (
+        "slow-door",
+        "nobody had the key",
+        "facilities",
+        "open",
+    )
+
+
+def test_a_closed_review_names_the_reviewer_and_open_findings_are_counted_anew(city: City) -> None:
+    facts = tell(city, Story())._replace(
+        updates=(update("review", status="done"), update("unsealed", status="accepted"))
+    )
+    report = fold_report(facts)
+    assert (report.review.reviewed_by, report.review.reviewed_at) == ("alex", LATER)
+    assert report.answers[-1].text == "1 finding open, 0 of high severity."
+    shown = {row.asks: row.shown for row in report.review.controls}
+    assert (shown["review the results"], shown["initiate corrective actions, if needed"]) == (
+        "shown",
+        "in part",
+    )
+
+
+def test_the_next_exercise_is_due_by_the_plans_cadence(city: City) -> None:
+    facts = tell(city, Story())
+    review = fold_report(facts).review
+    assert (review.next_due, review.next_level) == (DAY + timedelta(days=365), "failover")
+    cadence = facts.subject.cadence.model_copy(update={"failover_s": 30 * 86400.0})
+    sooner = facts._replace(subject=facts.subject.model_copy(update={"cadence": cadence}))
+    assert fold_report(sooner).review.next_due == DAY + timedelta(days=30)
