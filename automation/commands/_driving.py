@@ -1,5 +1,6 @@
 """Driving a scenario to its end by the commands that people type, in controllers that may be killed."""
 
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from automation.model.actions import (
     Promote,
 )
 from automation.model.catalog import load_catalog
-from automation.model.errors import PreflightError
+from automation.model.errors import NotMet, PreflightError
 from automation.model.plan import Plan, Step
 from automation.model.records import Remote
 from automation.recovery.planner import affected_services
@@ -37,6 +38,7 @@ PLAN = "city"
 # A copy lasts some seconds, so that a kill comes into its middle.
 COPY_KIB_S = 4096
 COPY_WITHIN_S = 300.0
+WELL_WITHIN_S = 60.0
 LAG_BYTES = 16 * 2**20
 
 
@@ -59,8 +61,9 @@ def drive(
     env = session.environment.name
     standby = session.remote(databases.standby)
     fault_at = datetime.now(UTC)
+    if scenario.kind != "drill":
+        await_well(session, databases.site)
     if scenario.kind == "failover":
-        raise_unless_ready(look(session, PLAN, databases.site))
         fault_at = datetime.now(UTC)
         for fault in scenario.faults:
             act(session, "fault", [Step(id="fault", run=_break(fault), why="what the scenario begins with")])
@@ -75,6 +78,23 @@ def drive(
     if scenario.kind == "drill":
         return _judge_drill(session, scenario, ended)
     return Driven(ended, fault_at, judge_run(session.state / "runs" / ended.run_id))
+
+
+def await_well(session: Session, site: str) -> None:
+    """Wait until a failover of a site could begin: after a boot, a name server may need some seconds.
+
+    Raises:
+        NotMet: it could not within a minute; says what is not ready.
+    """
+    until = time.monotonic() + WELL_WITHIN_S
+    while True:
+        try:
+            raise_unless_ready(look(session, PLAN, site))
+            break
+        except NotMet:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1.0)
 
 
 def heal(session: Session, faults: Iterable[DrillFault]) -> None:
