@@ -104,11 +104,13 @@ def _bare(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> Report:
 def _of_run(facts: Facts, log: RunLog) -> dict[str, object]:
     """Which run it is, where and when it ran, and what vouches for the record."""
     subject, opened, sources = facts.subject, log.opened, _sources(log)
+    declaration = next(iter(all_of(log, Declaration)), None)
+    said = f"{', '.join(declaration.sites)} lost: {declaration.reason}" if declaration else ""
     today = () if subject.kept else (TODAYS_TARGETS,)
     return {
         "name": subject.name or opened.plan_name,
-        "title": subject.title or opened.plan_name,
-        "kind": _kind(opened.mode, next(iter(all_of(log, Declaration)), None)),
+        "title": subject.title or said or opened.plan_name,
+        "kind": _kind(opened.mode, declaration),
         "environment": opened.environment,
         "mode": opened.mode,
         "site": subject.site,
@@ -137,7 +139,9 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
     stops = facts.subject.expect != "recovered"
     since = marks.declared_at
     served_s = (again_at - since).total_seconds() if again_at and since else None
-    verdict, headline = judge_run(plan, log, steps, rows, checks, stops=stops, served_s=served_s)
+    safety = judge_safety(plan, log, fences)
+    borne = safety.verdict == "borne"
+    verdict, headline = judge_run(plan, log, steps, rows, checks, stops=stops, served_s=served_s, borne=borne)
     return {
         "verdict": verdict,
         "headline": headline,
@@ -150,7 +154,7 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
         "fences": fences,
         "proofs": all_of(log, FenceProof),
         "promotions": all_of(log, Promotion),
-        "safety": judge_safety(plan, log, fences),
+        "safety": safety,
         "dns": all_of(log, DnsChange),
         "exported": all_of(log, WritesExported),
         "checks": checks,

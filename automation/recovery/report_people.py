@@ -9,6 +9,7 @@ from automation.model.plan import Plan
 from automation.model.records import (
     AbortStarted,
     ApprovalRecorded,
+    AuthorisationRecorded,
     Event,
     GateAnswered,
     OverrideRecorded,
@@ -46,6 +47,8 @@ def signatures(plan: Plan, log: RunLog, signed: Mapping[str, Signed]) -> tuple[S
             found.append(_approval(event.at, body, signed))
         elif isinstance(body, OverrideRecorded):
             found += _override(event.at, body, signed)
+        elif isinstance(body, AuthorisationRecorded):
+            found.append(_authorisation(event.at, body))
         elif isinstance(body, GateAnswered):
             approval = _last_approval(found, log, event, body)
             if approval is not None:
@@ -81,6 +84,21 @@ def _override(at: datetime, body: OverrideRecorded, signed: Mapping[str, Signed]
             observed=body.observed,
             reason=body.reason,
         )
+
+
+def _authorisation(at: datetime, body: AuthorisationRecorded) -> Signature:
+    """A standing permission, under which nobody watched."""
+    amounts = ", ".join(f"{name} {amount:g}" for name, amount in sorted(body.amounts.items()))
+    return Signature(
+        kind="authorisation",
+        person=body.principal,
+        roles=(body.role,),
+        fingerprint=body.fingerprint,
+        at=at,
+        expires_at=body.expires_at,
+        observed=amounts,
+        reason=f"{body.name}: {body.command} of {body.resource}",
+    )
 
 
 def _question(plan: Plan, step: str) -> str:

@@ -25,12 +25,14 @@ def judge_run(
     *,
     stops: bool,
     served_s: float | None = None,
+    borne: bool = False,
 ) -> tuple[ReportVerdict, str]:
     """Judge any run: one that is not over is `open`, one that recovers nothing is `done` or failed.
 
     Args:
         stops: it is a drill that must stop before promotion.
         served_s: from the declaration until the run saw clients served.
+        borne: it promoted without proof of a fence, which two people signed for.
     """
     if (waiting := _not_over(log, steps)) is not None:
         return "open", waiting
@@ -40,12 +42,17 @@ def judge_run(
         return "failed", f"Given up by {given_up.actor}: {given_up.reason}.{taken}"
     if stops:
         return judge_stop(plan, steps)
+    since = f"{format_duration(served_s)} after the declaration clients were served again" if served_s else ""
+    if borne and log.closed is not None and log.closed.status == "succeeded":
+        told = (
+            f"It ran to its end{': ' + since if since else ''}. But the old primary may still take writes: "
+        )
+        return "failed", f"{told}that risk was signed for, and stays until a person has looked."
     verdict, headline = judge(rows, steps, checks, log.closed)
     if verdict == "met" and not rows:
         changed = sum(step.effect != "read" for step in steps)
         return "done", f"Done: {len(steps)} steps succeeded, {changed} of them made to change something."
-    if verdict == "not-measured" and served_s is not None and all(row.verdict == verdict for row in rows):
-        since = f"{format_duration(served_s)} after the declaration clients were served again"
+    if verdict == "not-measured" and since and all(row.verdict == verdict for row in rows):
         return (
             verdict,
             f"The run succeeded: {since}. Not measured: how long they were out, and what was lost.",
