@@ -84,7 +84,7 @@ def begin(move: Move, needs: tuple[str, ...] = ()) -> tuple[Step, Step]:
         ),
         why="only a client's view from outside both sites measures a pause",
         needs=needs,
-        timeout_s=30,
+        timeout_s=60,
         on_failure="halt",
     )
     well = Step(

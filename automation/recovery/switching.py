@@ -42,6 +42,10 @@ from automation.recovery.turning import databases, dependants, slot_of, turn
 from automation.recovery.writes import count_writes
 
 
+# Half of the announced pause is for the replay, and no less than this.
+LEAST_REPLAY_S = 5.0
+
+
 class Move(NamedTuple):
     """What a switch is compiled from.
 
@@ -278,7 +282,7 @@ def _put_down(
         ),
         why=f"nothing is lost once {new} has replayed the last record of {old}",
         needs=(demote.id,),
-        timeout_s=30,
+        timeout_s=max(LEAST_REPLAY_S, move.switch.pause_s / 2),
         on_failure="halt",
     )
     return demote, replayed
