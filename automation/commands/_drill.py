@@ -1,14 +1,15 @@
 """Preparing, running and judging a drill: shared by dr, demo and the campaign."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from automation.commands._command import ROOT, print_json, progress
+from automation.commands._command import ROOT, print_json
 from automation.commands._foretold import foretell, keep
 from automation.commands._observations import forget_positions, keep_position
+from automation.commands._onlooker import Story
 from automation.commands._report import make_report, write_report
 from automation.commands._session import Session, actor
 from automation.engine.finished import Finished
@@ -129,8 +130,13 @@ def _keep_position(session: Session, service: Service, strategy: PostgresqlStand
         keep_position(session.state, postgresql.observe_primary(host, strategy.cluster, session.remote(host)))
 
 
-def run_drill(session: Session, name: str, *, json: bool = False) -> Report:
+def run_drill(
+    session: Session, name: str, *, json: bool = False, story: Callable[[Plan], Story] | None = None
+) -> Report:
     """Run a drill, write its report beside its journal, print the result.
+
+    Args:
+        story: makes what is told, instead of a line a step, of the drill's plan.
 
     Raises:
         NotMet: an objective or a check was not met.
@@ -138,7 +144,8 @@ def run_drill(session: Session, name: str, *, json: bool = False) -> Report:
     """
     prepared = prepare_drill(session, name)
     expected = foretell(session, prepared.drill, prepared.services, prepared.plan)
-    finished = session.run(prepared.plan, subject=keep(about(prepared), expected))
+    told = story(prepared.plan) if story else None
+    finished = session.run(prepared.plan, subject=keep(about(prepared), expected), story=told)
     return finish_drill(session, prepared, finished, json=json)
 
 
@@ -172,7 +179,7 @@ def leave_report(
         print_json(report)
     else:
         print_result(report)
-    progress(f"report: {page}")
+    session.say(f"report: {page}")
     return report
 
 

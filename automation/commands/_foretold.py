@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from automation.commands._command import progress
 from automation.commands._past import read_past
 from automation.commands._session import Session
 from automation.model.catalog import Service
@@ -29,7 +28,7 @@ def foretell(
     """Predict a drill or a failover, and say it before it starts."""
     prediction = foresee(session, spec, services, plan)
     for line in spoken(prediction):
-        progress(line)
+        session.say(line)
     return prediction
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,26 @@ if TYPE_CHECKING:
 Ask = Callable[[Step], GateAnswered | None]
 
 
+# Of a run that is drawn or told as a story, these lines are told as well.
+TROUBLE = frozenset({"FAIL", "look", "wait", "undo"})
+
+
+class Story(NamedTuple):
+    """What a run is told as: lines for those of its events that mean something to a newcomer."""
+
+    tell: Callable[[Event], Sequence[str]]
+    view_stays: bool = True
+
+    def by(self, say: Callable[[str], None]) -> Callable[[Event], None]:
+        """Give what tells each event's lines by `say`."""
+
+        def tell(event: Event) -> None:
+            for line in self.tell(event):
+                say(line)
+
+        return tell
+
+
 class Onlooker(NamedTuple):
     """What a run calls: with each event, and with a gate's question if there is somebody to ask."""
 
@@ -53,12 +73,14 @@ def looking_on(
     remote: Callable[[str], Remote],
     ask: Ask | None,
     narrate: Callable[[Event], None] | None = None,
+    story: Story | None = None,
 ) -> Iterator[Onlooker]:
     """Show a run until the block ends.
 
     Args:
         ask: puts a gate's question on the terminal; None when nobody sits there.
         narrate: takes the place of what is shown.
+        story: takes the place of the lines that are told.
     """
     from automation.adapters.witness import follow
 
@@ -66,13 +88,19 @@ def looking_on(
     past = _past(folder)
     feed.catch_up(fold(past))
     try:
-        if narrate is not None or len(plan.steps) < 2 or not on_a_terminal():
-            yield Onlooker(_each(narrate or Narrator(), feed.on_event), ask)
+        if narrate is not None or not on_a_terminal() or (story is None and len(plan.steps) < 2):
+            tells = [narrate] if narrate else _told(progress, story) if story else [Narrator()]
+            yield Onlooker(_each(*tells, feed.on_event), ask)
         else:
-            with _live(plan, folder, environment, past, feed, ask) as onlooker:
+            with _live(plan, folder, environment, past, feed, ask, story) as onlooker:
                 yield onlooker
     finally:
         feed.stop()
+
+
+def _told(say: Callable[[str], None], story: Story | None) -> list[Callable[[Event], None]]:
+    """What is told beside a view: trouble, and a story if there is one."""
+    return [Narrator(say, marks=TROUBLE), *([story.by(say)] if story else [])]
 
 
 def _each(*callees: Callable[[Event], None]) -> Callable[[Event], None]:
@@ -85,7 +113,13 @@ def _each(*callees: Callable[[Event], None]) -> Callable[[Event], None]:
 
 @contextmanager
 def _live(
-    plan: Plan, folder: Path, environment: Environment, past: list[Event], feed: ProbeFeed, ask: Ask | None
+    plan: Plan,
+    folder: Path,
+    environment: Environment,
+    past: list[Event],
+    feed: ProbeFeed,
+    ask: Ask | None,
+    story: Story | None,
 ) -> Iterator[Onlooker]:
     from automation.commands._render_live import LiveScreen
 
@@ -93,9 +127,9 @@ def _live(
     for event in past:
         live.add(event)
     words = _words(plan, environment, folder, "Ctrl-C: what runs ends, nothing new starts; goes on: {resume}")
-    screen = LiveScreen(live, words)
+    screen = LiveScreen(live, words, stays=story is None or story.view_stays)
     screen.before = lambda: live.see(reader.new())
-    tell = Narrator(screen.say, marks={"FAIL", "look", "wait", "undo"})
+    tell = _each(*_told(screen.say, story))
 
     def on_event(event: Event) -> None:
         screen.feed(partial(Live.add, event=event))
@@ -127,7 +161,7 @@ def watch_live(env: str, run_id: str) -> None:
     words = _words(plan, environment, folder, "Ctrl-C ends the watching; the run goes on.")
     screen = LiveScreen(live, words)
     screen.before = lambda: live.see(reader.new())
-    tell = Narrator(screen.say, marks={"FAIL", "look", "wait", "undo"})
+    tell = Narrator(screen.say, marks=TROUBLE)
     with screen.shown():
         for event in follow(env, run_id):
             screen.feed(partial(Live.add, event=event))

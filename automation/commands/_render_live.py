@@ -57,8 +57,11 @@ class Words(NamedTuple):
 class LiveScreen:
     """Draws a run until the block ends; quiet while a person is asked something."""
 
-    def __init__(self, live: Live, words: Words, *, console: Console | None = None) -> None:
-        self.live, self.words = live, words
+    def __init__(
+        self, live: Live, words: Words, *, console: Console | None = None, stays: bool = True
+    ) -> None:
+        """`stays`: the last view is left on the screen."""
+        self.live, self.words, self.stays = live, words, stays
         self.console = console or Console(stderr=True, highlight=False)
         self.before: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
@@ -69,7 +72,7 @@ class LiveScreen:
             console=self.console,
             get_renderable=self._drawn,
             refresh_per_second=REFRESH_PER_S,
-            transient=False,
+            transient=not self.stays,
         )
 
     def _drawn(self) -> Group:
@@ -91,7 +94,7 @@ class LiveScreen:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Draw until the block ends; the last view stays on the screen."""
+        """Draw until the block ends."""
         self._screen.start(refresh=True)
         try:
             yield

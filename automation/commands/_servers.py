@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from automation.commands._authorisations import JobFlags, unattended
 from automation.commands._command import print_json, progress
+from automation.commands._onlooker import Story
 from automation.commands._session import Session
 from automation.engine.journal import read_journal
 from automation.model.actions import BuildImage, CreateServer, RunPlaybook, StartServer
@@ -28,7 +29,9 @@ def plan_provisioning(session: Session) -> Provisioning:
     return plan_servers(session.environment, session.inventory, seen)
 
 
-def bring_up(session: Session, *, json: bool = False, job: JobFlags | None = None) -> int:
+def bring_up(
+    session: Session, *, json: bool = False, job: JobFlags | None = None, story: Story | None = None
+) -> int:
     """Make every declared server run; give the exit code.
 
     Args:
@@ -49,8 +52,8 @@ def bring_up(session: Session, *, json: bool = False, job: JobFlags | None = Non
         )
     else:
         granted = unattended(session, wanted.plan, job, _amounts(wanted.plan)) if job else None
-        session.run(wanted.plan, granted=granted).raise_for_status()
-        progress(f"{session.environment.name}: {count - len(wanted.left_alone)} of {count} servers run")
+        session.run(wanted.plan, granted=granted, story=story).raise_for_status()
+        session.say(f"{session.environment.name}: {count - len(wanted.left_alone)} of {count} servers run")
     if json:
         print_json(wanted.plan)
     return EXIT_PARTIAL if wanted.left_alone else 0
@@ -118,15 +121,16 @@ def converge_servers(
     check: bool = False,
     variables: dict[str, str | int | bool] | None = None,
     job: JobFlags | None = None,
+    story: Story | None = None,
 ) -> bool:
     """Configure the servers; tell whether anything changed."""
     plan = plan_converge(session, limit=limit, check=check, variables=variables or {})
     amounts = {"hosts": float(len(session.inventory.covered(limit)))}
     granted = unattended(session, plan, job, amounts) if job and not check else None
-    finished = session.run(plan, granted=granted)
+    finished = session.run(plan, granted=granted, story=story)
     finished.raise_for_status()
     events = read_journal(finished.folder / "journal.jsonl")
-    progress(f"{session.environment.name}: {converged_in_words(events, check=check)}")
+    session.say(f"{session.environment.name}: {converged_in_words(events, check=check)}")
     return bool(finished.changed)
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from automation.commands._command import ROOT, progress
-from automation.commands._onlooker import looking_on
+from automation.commands._onlooker import Story, looking_on
 from automation.commands._subject import describe, leave_subject
 from automation.commands._table import ask_table
 from automation.engine.admission import changes, guarded
@@ -60,6 +60,7 @@ class Session:
     images: Path
     remote: Callable[[str], Remote]
     context: Callable[[str], RunContext]
+    say: Callable[[str], None] = progress
 
     def run(
         self,
@@ -69,6 +70,7 @@ class Session:
         look: Callable[[], None] = lambda: None,
         granted: Granted | None = None,
         subject: Subject | None = None,
+        story: Story | None = None,
     ) -> Finished:
         """Run a plan in a new run folder; says which.
 
@@ -76,6 +78,7 @@ class Session:
             look: called under the run's locks before its first step; what it raises leaves all as it was.
             granted: the standing authorisation of a job that nobody watches.
             subject: what a drill or a failover is about, for its report.
+            story: told instead of a line a step.
         """
         refuse_unsafe(plan, lab=self.environment.kind == "lab")
         if changes(plan):
@@ -85,9 +88,9 @@ class Session:
         run_id = new_run_id(datetime.now(UTC))
         folder = make_run_folder(self.state, run_id)
         leave_subject(folder, describe(self.environment, self.inventory, plan, subject))
-        progress(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
+        self.say(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
         ctx = self.context(run_id)
-        with self.hooks(ctx, plan, narrate) as hooks:
+        with self.hooks(ctx, plan, narrate, story) as hooks:
 
             def admit(plan: Plan, folded: Folded) -> Sequence[Body]:
                 look()
@@ -132,7 +135,11 @@ class Session:
 
     @contextmanager
     def hooks(
-        self, ctx: RunContext, plan: Plan, narrate: Callable[[Event], None] | None = None
+        self,
+        ctx: RunContext,
+        plan: Plan,
+        narrate: Callable[[Event], None] | None = None,
+        story: Story | None = None,
     ) -> Iterator[Hooks]:
         """Give what every run of this environment has beside its steps, and show it while it goes."""
         from automation.adapters import keys
@@ -141,14 +148,17 @@ class Session:
         ask = ask_person if sys.stdin.isatty() else None
         folder = ctx.artifacts.parent
         with looking_on(
-            plan, folder, self.environment, remote=self.remote, ask=ask, narrate=narrate
+            plan, folder, self.environment, remote=self.remote, ask=ask, narrate=narrate, story=story
         ) as onlooker:
             yield guarded(Hooks(on_event=onlooker.on_event, ask=onlooker.ask), ctx, override_requests)
 
 
 @contextmanager
-def open_session(name: str) -> Iterator[Session]:
+def open_session(name: str, *, say: Callable[[str], None] = progress) -> Iterator[Session]:
     """Load an environment and keep its connections until the block ends.
+
+    Args:
+        say: told what runs and what their steps say between their starts and ends.
 
     Raises:
         ConfigError: the environment or its inventory has faults.
@@ -175,12 +185,12 @@ def open_session(name: str) -> Iterator[Session]:
             images=images,
             artifacts=state / "runs" / run_id / "artifacts",
             connections=connections,
-            progress=lambda step, text: progress(f"         {step}: {text}" if step else text),
+            progress=lambda step, text: say(f"         {step}: {text}" if step else text),
             consoles=_consoles(environment, state),
         )
 
     try:
-        yield Session(environment, inventory, state, images, connections.remote, context)
+        yield Session(environment, inventory, state, images, connections.remote, context, say)
     finally:
         connections.close()
 

@@ -1,19 +1,28 @@
 """The whole story in one command: a city loses its data centre and comes back, measured."""
 
+import os
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from automation.commands._command import command, progress
+from automation.commands._command import ROOT, command, progress
 
 if TYPE_CHECKING:
     from automation.commands._session import Session
+    from automation.commands._story import Said, Scene
+    from automation.model.plan import Plan
+    from automation.model.records import Event
+    from automation.recovery.report import Report
 
 ENVIRONMENT = "lab"
 DRILL = "site-loss"
+PLAIN_WIDTH = 100
+# Longer lines are hard to read, however wide the terminal is.
+WIDEST = 110
 
 
 @command(
@@ -26,6 +35,7 @@ DRILL = "site-loss"
 def demo(context: Context, keep: bool = False, json: bool = False) -> None:
     """Build a small city on this machine, lose its data centre, recover, report, and remove it.
 
+    Told as a story on stderr; the result is on stdout.
     Exit codes: 0 objectives met, 4 refused (not root, a lab is up already, or this machine lacks
     something), 5 stopped part-way, 6 objectives or checks not met, 7 another makes or removes the lab.
     """
@@ -34,36 +44,113 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
     from automation.commands.lab import hold_lab, take_down
 
     took: dict[str, float] = {}
-    with open_session(ENVIRONMENT) as session, hold_lab(session.state, "demo"):
+    wings = _Wings()
+    with open_session(ENVIRONMENT, say=wings.hear) as session, hold_lab(session.state, "demo"):
         refuse_running_lab(session)
-        progress("1 of 4: an operating system image for the hosts (built once, then kept)")
+        scene = _set_scene(session)
         with _timed(took, "image"):
             build_images(session)
         try:  # whatever lab is there from here on is this demo's own
-            _tell_story(session, took, json=json)
+            report = _play(session, scene, took, json=json)
         finally:
             if not keep:
                 with _timed(took, "removal"):
                     take_down(ENVIRONMENT)
-    outage = took.pop("outage")
-    words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
-    progress(f"took: {words}; {sum(took.values()):.1f} s in all; clients were out for {outage:.1f} s")
+        _end(session, scene, report, took, kept=keep)
 
 
-def _tell_story(session: "Session", took: dict[str, float], *, json: bool) -> None:
+class _Wings:
+    """Hears what runs say between their events; tells which play of a playbook is on, and what it costs to
+    wait for: an image is built once."""
+
+    def __init__(self) -> None:
+        self._play = ""
+
+    def hear(self, text: str) -> None:
+        step, _, rest = text.strip().partition(": ")
+        play, _, task = rest.partition(": ")
+        if step.startswith("image"):
+            progress(text)
+        elif step == "converge" and task and play != self._play:
+            self._play = play
+            progress(f"{'':13}{play} ...")
+
+
+def _set_scene(session: "Session") -> "Scene":
+    from automation.commands._story import Scene, opening
+    from automation.model.catalog import load_catalog
+    from automation.recovery.spec import load_drill
+
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    scene = Scene(session.environment, session.inventory, catalog, load_drill(ROOT, DRILL))
+    _head("Mainstay: a city loses its data centre")
+    _tell(opening(scene))
+    return scene
+
+
+def _play(session: "Session", scene: "Scene", took: dict[str, float], *, json: bool) -> "Report":
     from automation.commands._drill import run_drill
+    from automation.commands._onlooker import Story
     from automation.commands._servers import bring_up, converge_servers
+    from automation.commands._story import Teller, set_lines
 
-    progress("2 of 4: two sites and a client network, seven hosts with systemd and sshd")
+    quietly = Story(tell=lambda event: (), view_stays=False)
+
+    def story(plan: "Plan") -> Story:
+        teller = Teller(plan, scene)
+
+        def tell(event: "Event") -> Sequence[str]:
+            said = teller(event)
+            return set_lines(said, _width()) if said else ()
+
+        return Story(tell)
+
+    _head("1 of 3: the city is built, as containers with a system of their own")
     with _timed(took, "boot"):
-        bring_up(session)
-    progress("3 of 4: DNS, PostgreSQL with a standby at the other site, a payments service, by Ansible")
+        bring_up(session, story=quietly)
+    _head("2 of 3: its servers get their roles, by Ansible")
     with _timed(took, "converge"):
-        converge_servers(session)
-    progress("4 of 4: the primary site loses power while clients pay and read receipts")
+        converge_servers(session, story=quietly)
+    _head(f"3 of 3: {scene.drill.title}")
     with _timed(took, "drill"):
-        report = run_drill(session, DRILL, json=json)
-    took["outage"] = max(row.outage.rta_s or 0.0 for row in report.services)
+        return run_drill(session, DRILL, json=json, story=story)
+
+
+def _end(session: "Session", scene: "Scene", report: "Report", took: dict[str, float], *, kept: bool) -> None:
+    from automation.commands._story import meaning, next_acts
+
+    _head(f"What it means: {report.verdict}")
+    _tell(meaning(report))
+    _head("Go on")
+    page = session.state / "runs" / report.run_id / "report.html"
+    acts = next_acts(ENVIRONMENT, report.run_id, scene, kept=kept)
+    for act, gives in [
+        (str(page), "the report: one page, for a browser, that asks nothing of a network"),
+        *acts,
+    ]:
+        progress(f"  {act}\n      {gives}")
+    words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
+    progress(f"\ntook {sum(took.values()):.1f} s: {words}")
+
+
+def _head(text: str) -> None:
+    bold, plain = ("\033[1m", "\033[0m") if sys.stderr.isatty() else ("", "")
+    progress(f"\n{bold}{text}{plain}")
+
+
+def _tell(told: Sequence["Said"]) -> None:
+    from automation.commands._story import set_lines
+
+    for said in told:
+        for line in set_lines(said, _width()):
+            progress(line)
+
+
+def _width() -> int:
+    try:
+        return min(WIDEST, os.get_terminal_size(sys.stderr.fileno()).columns)
+    except OSError:
+        return PLAIN_WIDTH
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""A drill told as a story: every word follows from the declarations and from what happened."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+
+import pytest
+
+from automation.commands._story import Said, Scene, Teller, meaning, next_acts, opening, set_lines
+from automation.recovery.report_fold import Facts, fold_report
+from automation.recovery.spec import load_drill
+from tasks import namespace
+from tests.conftest import ROOT
+from tests.recovery.conftest import make_city
+from tests.recovery.drill_story import Story, tell
+
+
+@cache
+def told(story: Story = Story()) -> Facts:
+    return tell(make_city(), story)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    city = make_city()
+    return Scene(city.environment, city.inventory, city.catalog, load_drill(ROOT, "site-loss"))
+
+
+def lines(scene: Scene, facts: Facts) -> list[Said]:
+    teller = Teller(facts.plan, scene)
+    return [said for event in facts.events if (said := teller(event))]
+
+
+def place(said: Sequence[Said], word: str) -> int:
+    return next(number for number, one in enumerate(said) if word in one.text)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_line_is_wider_than_its_terminal(scene: Scene, width: int) -> None:
+    said = [*opening(scene), *lines(scene, told()), *meaning(fold_report(told()))]
+    assert max(len(line) for one in said for line in set_lines(one, width)) <= width
+
+
+def test_nothing_is_cut_off_when_lines_are_broken(scene: Scene) -> None:
+    for one in opening(scene):
+        assert " ".join("".join(line[11:]).strip() for line in set_lines(one, 80)) == one.text
+
+
+def test_what_is_promised_is_what_the_catalog_says(scene: Scene) -> None:
+    promised = next(one.text for one in opening(scene) if one.label == "Promised")
+    for service in scene.lost.values():
+        assert service.title in promised
+    assert promised.count("(RTO)") == promised.count("(RPO)") == len(scene.lost)
+
+
+def test_both_fences_and_their_proof_are_told_before_the_promotion(scene: Scene) -> None:
+    said = lines(scene, told())
+    promoted = place(said, "Only now")
+    assert max(place(said, "switched off for good"), place(said, "network as well")) < place(said, "refused")
+    assert place(said, "refused") < promoted < place(said, "leads there now")
+
+
+def test_moments_count_from_the_loss_of_the_site(scene: Scene) -> None:
+    said = lines(scene, told())
+    loss = place(said, "without power")
+    assert {one.label for one in said[:loss]} == {"before"}
+    assert said[loss].label == "+0.0 s"
+    moments = [float(one.label.strip("+ s")) for one in said[loss:]]
+    assert moments == sorted(moments)
+
+
+def test_what_failed_is_not_told_as_done(scene: Scene) -> None:
+    said = lines(scene, told(Story(fails="payments-db/promote")))
+    assert not any("becomes the database" in one.text for one in said)
+
+
+def test_the_end_says_what_the_report_says(scene: Scene) -> None:
+    report = fold_report(told(Story(lost=3)))
+    lost = next(one.text for one in meaning(report) if one.label == "Lost")
+    assert lost.startswith(next(a.text for a in report.answers if a.question == "What was lost?"))
+    assert "may be lost (RPO)" in lost
+
+
+def test_what_was_not_measured_is_not_told_as_a_time() -> None:
+    assert not any(one.label == "Measured" for one in meaning(fold_report(told(Story(witness=False)))))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_commands_to_go_on_with_exist(scene: Scene, kept: bool) -> None:
+    acts = next_acts("lab", "20261121-031355-0b1e", scene, kept=kept)
+    named = re.findall(r"\./inv ([a-z.-]+)", " ".join(f"{one.command} {one.gives}" for one in acts))
+    assert len(acts) >= 3
+    assert set(named) <= set(namespace.task_names)
