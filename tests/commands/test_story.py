@@ -15,8 +15,11 @@ from tests.recovery.conftest import make_city
 from tests.recovery.drill_story import Story, tell
 
 
+WELL = Story()
+
+
 @cache
-def told(story: Story = Story()) -> Facts:
+def told(story: Story = WELL) -> Facts:
     return tell(make_city(), story)
 
 
