@@ -1,0 +1,1 @@
+"""Backups: which recovery points stay, which may go, and what forbids it. Pure."""
