@@ -37,9 +37,7 @@ def bring_up(
     Args:
         job: how the command was asked for, where it may run with nobody watching.
     """
-    from automation.adapters import nspawn
-
-    nspawn.preflight(session.state, session.environment, progress, servers=len(session.inventory.servers))
+    require_machine(session)
     wanted = plan_provisioning(session)
     for server, reason in wanted.left_alone.items():
         print(f"left alone: {server} ({reason})", file=sys.stderr)
@@ -69,15 +67,24 @@ def _amounts(plan: Plan) -> dict[str, float]:
 
 def build_images(session: Session) -> None:
     """Build the images that the servers need and the state folder lacks."""
-    from automation.adapters import nspawn
-
-    nspawn.preflight(session.state, session.environment, progress, servers=len(session.inventory.servers))
+    require_machine(session)
     plan = plan_provisioning(session).plan
     steps = tuple(step for step in plan.steps if isinstance(step.run, BuildImage))
     if steps:
         session.run(
             Plan(name="images", environment=plan.environment, mode="apply", steps=steps)
         ).raise_for_status()
+
+
+def require_machine(session: Session) -> None:
+    """See that this machine can hold the servers; installs programs that it lacks.
+
+    Raises:
+        PreflightError: it cannot.
+    """
+    from automation.adapters import nspawn
+
+    nspawn.preflight(session.state, session.environment, progress, servers=len(session.inventory.servers))
 
 
 def refuse_running_lab(session: Session) -> None:

@@ -77,7 +77,7 @@ def opening(scene: Scene) -> list[Said]:
     lab, beat_s = scene.environment.require_lab(), scene.environment.witness.beat_s
     hosts = len(scene.inventory.servers)
     promises = [
-        f"{one.title} is back within {format_target(one.rto_s)} (RTO), with all but the last "
+        f"{one.title}: back within {format_target(one.rto_s)} (RTO), with all but the last "
         f"{format_target(one.rpo_s)} of what came in (RPO)"
         for one in services
     ]

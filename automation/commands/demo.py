@@ -39,7 +39,7 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
     Exit codes: 0 objectives met, 4 refused (not root, a lab is up already, or this machine lacks
     something), 5 stopped part-way, 6 objectives or checks not met, 7 another makes or removes the lab.
     """
-    from automation.commands._servers import build_images, refuse_running_lab
+    from automation.commands._servers import build_images, refuse_running_lab, require_machine
     from automation.commands._session import open_session
     from automation.commands.lab import hold_lab, take_down
 
@@ -47,6 +47,7 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
     wings = _Wings()
     with open_session(ENVIRONMENT, say=wings.hear) as session, hold_lab(session.state, "demo"):
         refuse_running_lab(session)
+        require_machine(session)
         scene = _set_scene(session)
         with _timed(took, "image"):
             build_images(session)

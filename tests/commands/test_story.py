@@ -14,7 +14,6 @@ from tests.conftest import ROOT
 from tests.recovery.conftest import make_city
 from tests.recovery.drill_story import Story, tell
 
-
 WELL = Story()
 
 
