@@ -139,7 +139,9 @@ def _raise_stopped(ending: Ending) -> None:
     try:
         ending.finished.raise_for_status()
     except KeyboardInterrupt as exc:
-        exc.add_note(side)
+        env, run_id = ending.plan.environment, ending.finished.folder.name
+        back = f"; ./inv run.abort --env {env} --run {run_id} --undo --reason '...' takes it back"
+        exc.add_note(f"({side}{'' if ending.promoted or ending.perhaps_promoted else back})")
         raise
     except OutcomeUnknown as exc:
         raise OutcomeUnknown(f"{ending.word}: {side}: {exc}", hint=exc.hint) from exc

@@ -4,6 +4,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -22,7 +23,7 @@ from automation.engine.fold import fold
 from automation.engine.journal import read_journal
 from automation.model.base import Model, format_duration
 from automation.model.catalog import Catalog, load_catalog
-from automation.model.errors import NotMet
+from automation.model.errors import AdapterError, NotMet
 from automation.model.evidence import WritesExported
 from automation.model.records import StepEnded
 from automation.recovery.history import read_history
@@ -231,7 +232,9 @@ def _fail_back(session: Session, databases: Databases, folder: Path, chance: Ran
     env = session.environment.name
 
     def units(run: str) -> tuple[str, ...]:
-        return list_units(session.remote(databases.standby), run)
+        with suppress(AdapterError):  # it is cut off while the other one takes over
+            return list_units(session.remote(databases.standby), run)
+        return ()
 
     ask = Command(("dr.failback", "--env", env, "--site", databases.site))
     asked = run_to_the_end(session, ask, _made(folder / "asked"), None, units)

@@ -144,13 +144,6 @@ def _bring_home(one: Coming, before: tuple[str, ...]) -> tuple[Step, ...]:
     held = _hold(one, before)
     kept = (_keep(one, held[-1].id),) if _rewinds(one) else ()
     exported = tuple(_export(one, (*held, *kept)[-1].id))
-    slot = one.step(
-        "slot",
-        MakeSlot(host=one.away, cluster=one.strategy.cluster, slot=one.slot),
-        f"{one.away} keeps what {one.home} will read",
-        before,
-        undo=DropSlot(host=one.away, cluster=one.strategy.cluster, slot=one.slot),
-    )
     done = (*held, *kept, *exported)
     unblock = one.step(
         "unblock",
@@ -160,8 +153,16 @@ def _bring_home(one: Coming, before: tuple[str, ...]) -> tuple[Step, ...]:
         undo=BlockServer(host=one.home),
         gate=_gate(one),
     )
+    # Not before the question: a slot that nobody reads for hours may keep more than its primary allows.
+    slot = one.step(
+        "slot",
+        MakeSlot(host=one.away, cluster=one.strategy.cluster, slot=one.slot),
+        f"{one.away} keeps what {one.home} will read",
+        (unblock.id,),
+        undo=DropSlot(host=one.away, cluster=one.strategy.cluster, slot=one.slot),
+    )
     rebuild = _rebuild(one, (unblock.id, slot.id))
-    return (*done, slot, unblock, rebuild, *_follow(one, rebuild.id, starts=_rewinds(one)))
+    return (*done, unblock, slot, rebuild, *_follow(one, rebuild.id, starts=_rewinds(one)))
 
 
 def _hold(one: Coming, before: tuple[str, ...]) -> tuple[Step, Step]:

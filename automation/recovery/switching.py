@@ -41,7 +41,6 @@ from automation.recovery.strategies.scope import Scope, cutover_ids
 from automation.recovery.turning import databases, dependants, slot_of, turn
 from automation.recovery.writes import count_writes
 
-
 # Half of the announced pause is for the replay, and no less than this.
 LEAST_REPLAY_S = 5.0
 
