@@ -23,6 +23,7 @@ from automation.recovery.report_words import (
     seen_beside,
     utc,
 )
+from automation.recovery.tabletop import clock
 from automation.recovery.timeline import draw_clients, draw_frame, find_axis
 
 TEMPLATES = ROOT / "templates"
@@ -87,6 +88,7 @@ def _words(report: Report) -> dict[str, object]:
         "notes": notes,
         "seen_beside": seen_beside,
         "name_fault": name_fault,
+        "clock": clock,
         "utc": utc,
         "local": local,
         "rating_words": "; ".join(f"{letter}, {words}" for letter, words in RATINGS.items()) + ".",

@@ -23,6 +23,7 @@ from automation.model.evidence import (
 )
 from automation.recovery.objectives import Loss, Milestones, Outage, Verdict
 from automation.recovery.report_review import Review
+from automation.recovery.tabletop import TabletopRecord
 
 REPORT_FORMAT = 2
 
@@ -239,6 +240,7 @@ class Report(Model):
     exported: tuple[WritesExported, ...]
     checks: ChecksRun | None
     signatures: tuple[Signature, ...]
+    table: TabletopRecord | None = Field(default=None, description="what was said, of a tabletop")
     deviations: tuple[Deviation, ...]
     standstills: tuple[Standstill, ...]
     measurement: Measurement

@@ -1,17 +1,20 @@
 """What everybody asks first, answered from a report: broken, out, lost, safe, to be done. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from automation.model.base import format_duration
 from automation.recovery.report import Answer, Report, ServiceResult
 from automation.recovery.report_review import Finding
 from automation.recovery.report_words import count, format_target, listing, name_fault, reasons, utc
+from automation.recovery.tabletop import TabletopRecord, clock
 
 SHOWN = 3
 
 
 def answer(report: Report, findings: Sequence[Finding]) -> tuple[Answer, ...]:
     """Answer the questions of a recovery; a run that recovers nothing has fewer."""
+    if report.table is not None:
+        return (*_of_table(report.table), _to_be_done(report, findings))
     if not report.services and not report.faults and report.declaration is None and not report.promotions:
         return (_what_it_did(report), _to_be_done(report, findings))
     return (
@@ -21,6 +24,18 @@ def answer(report: Report, findings: Sequence[Finding]) -> tuple[Answer, ...]:
         Answer(question="Was it safe?", text=report.safety.text, more=_fenced(report)),
         _to_be_done(report, findings),
     )
+
+
+def _of_table(table: TabletopRecord) -> Iterator[Answer]:
+    played = f"{count(len(table.injects), 'inject')} about {table.exercised}."
+    present = (f"At the table: {'; '.join(table.present.splitlines())}.",) if table.present else ()
+    yield Answer(question="What was played?", text=played, more=present)
+    wrong = [one for one in table.injects if one.handled is False]
+    lines = tuple(f"{one.to}, {clock(one.at_s)}: {one.event} Said: {one.said or 'nothing'}" for one in wrong)
+    text = (
+        f"{count(len(wrong), 'inject')}." if wrong else "Nothing: every inject that was played was handled."
+    )
+    yield Answer(question="What was not done as expected?", text=text, more=lines[:SHOWN])
 
 
 def stopped_as_it_must(report: Report) -> bool:

@@ -72,6 +72,8 @@ def _scope(report: Report, subject: Subject) -> str:
 
 def _participants(report: Report) -> Iterator[Participant]:
     parts: dict[str, list[str]] = {report.actor: ["started the run"]}
+    for line in report.table.present.splitlines() if report.table else ():
+        parts.setdefault(line, []).append("was at the table")
     if report.declaration:
         parts.setdefault(report.declaration.declared_by, []).append("declared the loss")
     for signed in report.signatures:

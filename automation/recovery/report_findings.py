@@ -12,6 +12,7 @@ from automation.model.base import format_duration
 from automation.recovery.report import Report, ServiceResult, StepResult
 from automation.recovery.report_review import Element, Finding, FindingUpdate
 from automation.recovery.report_words import count, format_rpa, format_rta, format_target, listing, reasons
+from automation.recovery.tabletop import TabletopRecord
 
 COORDINATOR = "dr-coordinator"
 DUE_DAYS = {"high": 30, "medium": 90, "low": 180}
@@ -24,6 +25,8 @@ REVIEW = "review"
 def find(report: Report) -> tuple[Finding, ...]:
     """Derive every finding of a report; the review of the report itself comes last."""
     day = (report.ended_at or report.started_at).date()
+    if report.table is not None:
+        return (*_of_table(report.table, day), *_of_evidence(report, day), _review(day))
     found = [
         *_of_run(report, day),
         *_of_safety(report, day),
@@ -39,6 +42,17 @@ def find(report: Report) -> tuple[Finding, ...]:
     order = {"high": 0, "medium": 1, "low": 2}
     reviewed = (_review(day),) if report.mode != "apply" else ()
     return (*sorted(found, key=lambda one: order[one.severity]), *reviewed)
+
+
+def _of_table(table: TabletopRecord, day: date) -> Iterator[Finding]:
+    """What players did not do as expected is theirs to practise; what is open is the coordinator's."""
+    for one in table.injects:
+        if one.handled is False:
+            was = f"{one.event} Expected: {one.expect} Said: {one.said or 'nothing'}"
+            act = "Practise it, or change the plan."
+            yield _make(day, f"table-{one.step}", "medium", (was, act), owner=one.to, element="training")
+    for number, question in enumerate(table.open_questions, start=1):
+        yield _make(day, f"question-{number}", "medium", (question, "Answer it in the plan."))
 
 
 def apply(findings: Sequence[Finding], updates: Iterable[FindingUpdate]) -> tuple[Finding, ...]:

@@ -43,7 +43,8 @@ from automation.recovery.report_review import FindingUpdate, Review
 from automation.recovery.report_safety import judge_safety
 from automation.recovery.report_steps import RunLog, step_results
 from automation.recovery.report_subject import Subject
-from automation.recovery.verdicts import judge_run
+from automation.recovery.tabletop import fold_tabletop
+from automation.recovery.verdicts import judge_run, judge_table
 
 SHARED_KERNEL = (
     "shared-kernel: the lab's hosts share one kernel and one clock; this says nothing about "
@@ -52,6 +53,9 @@ SHARED_KERNEL = (
 TODAYS_TARGETS = (
     "targets: this run kept none, so those of today's files are shown; they may have been others on its day"
 )
+
+
+OF_THE_RUN = ("stopped", "resumed", "given-up")
 
 
 class SealSeen(NamedTuple):
@@ -142,6 +146,8 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
     safety = judge_safety(plan, log, fences)
     borne = safety.verdict == "borne"
     verdict, headline = judge_run(plan, log, steps, rows, checks, stops=stops, served_s=served_s, borne=borne)
+    if plan.mode == "tabletop" and log.closed is not None:
+        verdict, headline = judge_table(fold_tabletop(plan, facts.events))
     return {
         "verdict": verdict,
         "headline": headline,
@@ -165,9 +171,13 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
 
 def _of_people(facts: Facts, log: RunLog) -> dict[str, object]:
     """Who agreed to what, and all that went another way than planned."""
+    table = facts.plan.mode == "tabletop"
+    told = deviations(log)
     return {
-        "signatures": signatures(facts.plan, log, facts.signed),
-        "deviations": deviations(log),
+        "signatures": () if table else signatures(facts.plan, log, facts.signed),
+        "table": fold_tabletop(facts.plan, facts.events) if table else None,
+        # At a table, answers are the exercise itself.
+        "deviations": tuple(one for one in told if one.kind in OF_THE_RUN) if table else told,
         "standstills": log.standstills(),
     }
 

@@ -11,6 +11,7 @@ from automation.recovery.objectives import Verdict
 from automation.recovery.report import ReportVerdict, ServiceResult, StepResult
 from automation.recovery.report_steps import RunLog
 from automation.recovery.report_words import listing
+from automation.recovery.tabletop import TabletopRecord
 
 WORST_FIRST: tuple[Verdict, ...] = ("missed", "not-measured", "met")
 _FENCING = (PowerOffServer, BlockServer, ProveRefused)
@@ -58,6 +59,18 @@ def judge_run(
             f"The run succeeded: {since}. Not measured: how long they were out, and what was lost.",
         )
     return verdict, headline
+
+
+def judge_table(record: TabletopRecord) -> tuple[ReportVerdict, str]:
+    """Judge a tabletop by what its players did: missed, where they did not do what was expected."""
+    asked = [one for one in record.injects if one.handled is not None]
+    good = sum(one.handled is True for one in asked)
+    if not record.finished:
+        return "open", f"Broken off: {len(asked)} of {len(record.injects)} injects were played."
+    told = f"{good} of {len(asked)} injects were handled as expected"
+    return (
+        "done" if good == len(asked) else "missed"
+    ), f"{told}; open questions: {len(record.open_questions)}."
 
 
 def _not_over(log: RunLog, steps: Sequence[StepResult]) -> str | None:

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from automation.commands._report_page import render_html, render_markdown
+from automation.engine.journal import read_journal
 from automation.model.actions import BlockServer, Wait
 from automation.model.plan import Plan, Step
 from automation.model.records import Outcome, RunClosed, RunOpened, StepEnded, StepStarted
+from automation.recovery.failover import compile_walkthrough
 from automation.recovery.planner import City
 from automation.recovery.report import Report
 from automation.recovery.report_fold import TODAYS_TARGETS, Facts, fold_report
 from automation.recovery.report_people import Signed
 from automation.recovery.report_subject import Subject
+from automation.recovery.spec import load_plan
+from automation.recovery.tabletop import Tabletop, compile_tabletop
+from tests.recovery.conftest import REPOSITORY
 from tests.recovery.drill_story import Story, tell
 from tests.recovery.run_stories import (
     FENCE,
@@ -27,6 +33,7 @@ from tests.recovery.run_stories import (
     tried_again,
     waiting_at_a_gate,
 )
+from tests.recovery.test_tabletop import STORY, played, with_opening
 
 CHANGED: dict[str, Callable[[Facts], Facts]] = {
     "aborted": aborted,
@@ -224,3 +231,26 @@ def test_a_change_of_servers_has_a_short_report(city: City) -> None:
     page = render_html(report)
     assert 'id="objectives"' not in page
     assert [step.id for step in report.steps if step.critical] == ["block", "wait"]
+
+
+# --- at a table ----------------------------------------------------------------------------------
+
+
+def test_a_tabletop_is_judged_by_what_its_players_did(tmp_path: Path, city: City) -> None:
+    walkthrough = compile_walkthrough("city", load_plan(REPOSITORY, "city"), city, "city-hall")
+    plan = compile_tabletop(Tabletop.model_validate(STORY), walkthrough)
+    with_opening(plan, tmp_path)
+    done, not_done = ("I declare", "", "yes"), ("we say nothing", "", "no")
+    played(plan, tmp_path, "Alex (dr-coordinator)", "", *done, *not_done, "Who calls Monday?", "")
+    events = tuple(read_journal(tmp_path / "journal.jsonl"))
+    report = fold_report(Facts(Subject(title="Fire"), plan, events, lambda name: None))
+    assert (report.kind, report.verdict) == ("Tabletop exercise", "missed")
+    assert report.headline == "1 of 2 injects were handled as expected; open questions: 1."
+    owners = {one.id: one.owner for one in report.review.findings}
+    assert owners["table-inject/2"] == "communications"
+    assert "Who calls Monday?" in finding(report, "question-1")
+    assert {one.kind for one in report.deviations} == {"resumed"}, "answers are the exercise itself"
+    assert "Alex (dr-coordinator)" in {one.person for one in report.review.participants}
+    for text in (render_html(report), render_markdown(report)):
+        assert "The press calls." in text
+        assert "Who calls Monday?" in text
