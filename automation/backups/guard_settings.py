@@ -65,7 +65,7 @@ LevelWord = Annotated[
 
 
 class MaxDelete(Model):
-    """The most points that one run deletes of one resource in one copy; the smaller counts, but always one."""
+    """The most points that one run deletes of one copy; the smaller number counts, but never below one."""
 
     percent: float = Field(default=20, gt=0, le=50, description="of the points there are")
     count: int = Field(default=50, ge=1, le=10_000, strict=True, description="points")

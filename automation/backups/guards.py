@@ -321,7 +321,8 @@ def _oddities(signals: Signals, settings: GuardSettings) -> Iterable[str]:
     if signals.usual_stored_ratio and (
         signals.stored_ratio > signals.usual_stored_ratio * limits.stored_ratio_jump
     ):
-        yield f"files hardly shrink any more: {signals.stored_ratio:.2f}, usual {signals.usual_stored_ratio:.2f}"
+        now, usual = signals.stored_ratio, signals.usual_stored_ratio
+        yield f"files hardly shrink: to {now:.2f}, usually to {usual:.2f}"
 
 
 def _alarms(case: Case, rulings: Sequence[Ruling]) -> Iterable[str]:

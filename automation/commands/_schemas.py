@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from automation.backups.spec import Backups
 from automation.model.base import Model
 from automation.model.catalog import Catalog
 from automation.model.environment import Environment
@@ -24,6 +25,7 @@ class Written(NamedTuple):
 FILES: Mapping[str, Written] = {
     "environment": Written(Environment, ("name", "folder")),
     "services": Written(Catalog),
+    "backups": Written(Backups),
     "plan": Written(RecoveryPlan),
     "drill": Written(Drill, ("name",)),
     "tabletop": Written(Tabletop, ("name",)),

@@ -1,0 +1,215 @@
+"""What is saved, when, to which stores, and how it is proven."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from automation.backups.durations import CalendarSpan
+from automation.backups.guard_settings import LevelWord, Share
+from automation.backups.rules import Tag
+from automation.model.base import DurationS, Model
+from automation.model.recovery_points import Level
+from automation.model.strategy import HostName, Name, Role, SizeBytes
+
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+AbsolutePath = Annotated[str, Field(pattern=r"^/\S.*$|^/$")]
+WhenDue = Annotated[
+    str,
+    Field(
+        pattern=rf"^(daily|((mon|tue|wed|thu|fri|sat|sun)(,(mon|tue|wed|thu|fri|sat|sun))*)) {_CLOCK}$",
+        examples=["daily 01:00", "sun 01:00", "mon,thu 23:30"],
+    ),
+]
+
+
+class Files(Model):
+    """Files and folders of one host."""
+
+    kind: Literal["files"] = Field(description="files and folders, by restic")
+    host: HostName = Field(description="where they lie")
+    paths: tuple[AbsolutePath, ...] = Field(min_length=1, description="what is saved")
+    exclude: tuple[str, ...] = Field(default=(), description="patterns that are left out")
+    must_exist: tuple[AbsolutePath, ...] = Field(
+        min_length=1, description="files that show that every path is mounted; one missing is a failure"
+    )
+
+
+class Postgresql(Model):
+    """A whole PostgreSQL cluster with its WAL, for any moment of a window."""
+
+    kind: Literal["postgresql"] = Field(description="a whole cluster with its WAL, by pgBackRest")
+    host: HostName = Field(description="where the primary is")
+    cluster: str = Field(pattern=r"^\d+/[a-z0-9_-]+$", description="version/name, as Debian names clusters")
+
+
+class PostgresqlDump(Model):
+    """One small database, dumped to a file that is checked before it is saved."""
+
+    kind: Literal["postgresql-dump"] = Field(description="one database, by pg_dump to a file")
+    host: HostName = Field(description="where the primary is")
+    cluster: str = Field(pattern=r"^\d+/[a-z0-9_-]+$", description="version/name, as Debian names clusters")
+    database: str = Field(min_length=1, max_length=63, description="its name")
+
+
+class DeviceConfig(Model):
+    """The running configuration of network devices."""
+
+    kind: Literal["device-config"] = Field(description="running configurations, read by SSH")
+    devices: tuple[HostName, ...] = Field(default=(), description="devices by name")
+    group: str = Field(default="", description="devices of a group of the inventory")
+    vendor: Literal["frr", "cisco-ios", "junos"] = Field(description="whose prompts and commands")
+    split_secrets: bool = Field(default=True, description="keep passwords and keys in a file of their own")
+
+    @model_validator(mode="after")
+    def _names_some(self) -> "DeviceConfig":
+        if bool(self.devices) == bool(self.group):
+            raise ValueError("give devices or a group of the inventory, one of both")
+        return self
+
+
+Source = Annotated[Files | Postgresql | PostgresqlDump | DeviceConfig, Field(discriminator="kind")]
+
+
+class Take(Model):
+    """When a backup is taken; times are of the file's `tz`."""
+
+    every: CalendarSpan | None = Field(default=None, description="again and again: 4 hours")
+    at: WhenDue | None = Field(default=None, description="days and time: daily 01:00")
+    full: WhenDue | None = Field(default=None, description="postgresql: all of it: sun 01:00")
+    diff: WhenDue | None = Field(default=None, description="postgresql: what changed since: daily 01:00")
+    wal: Literal["continuous"] | None = Field(default=None, description="postgresql: every change, at once")
+    on_change: bool = Field(default=False, description="device-config: when a device says it was changed")
+
+    @model_validator(mode="after")
+    def _is_due(self) -> "Take":
+        if not any((self.every, self.at, self.full)):
+            raise ValueError("is never due; give every, at, or full")
+        if self.diff and not self.full:
+            raise ValueError("diff needs a full backup before it; give full")
+        return self
+
+
+_PART = re.compile(r"1/([1-9][0-9]{0,2})")
+
+
+def _parse_part(value: object) -> object:
+    match = _PART.fullmatch(value.strip()) if isinstance(value, str) else None
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 999:
+        return value
+    if match is None:
+        raise ValueError(f"{str(value)[:40]!r} is no part; write for example 1/30")
+    return int(match[1])
+
+
+Part = Annotated[
+    int,
+    BeforeValidator(_parse_part),
+    PlainSerializer(lambda parts: f"1/{parts}", return_type=str),
+    WithJsonSchema({"type": "string", "pattern": rf"^{_PART.pattern}$", "examples": ["1/30"]}),
+]
+
+
+class Sample(Model):
+    """Which files are restored and compared."""
+
+    files: int = Field(default=200, ge=1, strict=True, description="so many at most")
+    max_bytes: SizeBytes = Field(default=5 * 2**30, alias="bytes", description="so much at most: 5 GiB")
+    newest: Share = Field(default=0.5, description="share of them that is newest: 50%")
+    model_config = Model.model_config | {"populate_by_name": True}
+
+
+class Pick(Model):
+    """Which recovery point is looked at, and for a database which moment."""
+
+    point: Literal["latest", "random", "oldest"] = Field(default="latest", description="which point")
+    within: CalendarSpan | None = Field(default=None, description="of a random one: how old at most")
+    moment: Literal["end", "random"] = Field(default="end", description="postgresql: to which moment")
+
+
+class Assertion(Model):
+    """What the application must show after the restore; one of the checks."""
+
+    sql: str | None = Field(default=None, min_length=1, description="a query that gives one value")
+    minimum: float | None = Field(default=None, description="sql: at least this")
+    share_of_source: Share | None = Field(default=None, description="sql: of the source's value: 99.9%")
+    not_older_s: DurationS | None = Field(
+        default=None, alias="not_older_than", gt=0, description="sql: a time, so long before the target"
+    )
+    amcheck: Literal["all"] | None = Field(default=None, description="every index and heap is checked")
+    file: AbsolutePath | None = Field(default=None, description="a file that must be there")
+    parse: Literal["vendor"] | None = Field(default=None, description="the vendor's own checker reads it")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Assertion":
+        if sum(part is not None for part in (self.sql, self.amcheck, self.file, self.parse)) != 1:
+            raise ValueError("give one of sql, amcheck, file, parse")
+        judged = [part for part in (self.minimum, self.share_of_source, self.not_older_s) if part is not None]
+        if len(judged) != (self.sql is not None):
+            raise ValueError("a query needs one of minimum, share_of_source, not_older_than; others none")
+        return self
+
+
+class Verify(Model):
+    """How far, how often, and on what a resource's points are proven."""
+
+    level: LevelWord = Field(
+        description="L1 structure, L2 bytes read, L3 restored, L4 the application opens it"
+    )
+    every: CalendarSpan = Field(description="how often: 1 week")
+    part: Part | None = Field(default=None, description="L2: so much of the repository each time: 1/30")
+    sample: Literal["all"] | Sample | None = Field(default=None, description="L3: which files; none: all")
+    pick: tuple[Pick, ...] = Field(default=(), description="which points; none: the latest")
+    asserts: tuple[Assertion, ...] = Field(
+        default=(), alias="assert", description="L4: what the application must show"
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_level(self) -> "Verify":
+        if self.level is Level.L5:
+            raise ValueError("L5 is what a drill proves; write L1 to L4")
+        if self.level is Level.L4 and not self.asserts:
+            raise ValueError("L4 needs assert: what the application must show")
+        return self
+
+
+class HoldRule(Model):
+    """Points that a person keeps whatever the rules say."""
+
+    tag: Tag = Field(description="points that bear it")
+    owner: Role = Field(description="role that can release them")
+    reason: str = Field(min_length=1, description="why they stay")
+    until: str = Field(
+        default="released", pattern=r"^released$|^\d{4}-\d{2}-\d{2}$", description="2027-06-30, or released"
+    )
+
+
+class Keep(Model):
+    """How long points stay, in every copy or in some of them otherwise."""
+
+    profile: Name = Field(description="a profile of `retention`")
+    copies: Mapping[Name, Name] = Field(default_factory=dict, description="store to another profile")
+    pitr_window: CalendarSpan | None = Field(
+        default=None, description="postgresql: every moment so far back: 35 days"
+    )
+    holds: tuple[HoldRule, ...] = Field(default=(), description="what a person keeps")
+
+
+class Resource(Model):
+    """One thing that is saved and rotated by itself, under its name, whatever its paths are."""
+
+    service: Name | None = Field(default=None, description="the service of the catalog that it belongs to")
+    source: Source = Field(description="what is saved, and from where")
+    rpo_s: DurationS | None = Field(
+        default=None, alias="rpo", gt=0, description="what may be lost; none: the service's: 4 h"
+    )
+    take: Take = Field(description="when")
+    to: tuple[Name, ...] = Field(min_length=1, description="stores: the first takes it, others copy")
+    keep: Keep = Field(description="how long")
+    verify: tuple[Verify, ...] = Field(min_length=1, description="how it is proven")
+
+    @property
+    def proven_to(self) -> Level:
+        """The highest level at which it is ever proven."""
+        return max(one.level for one in self.verify)

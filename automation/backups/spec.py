@@ -1,0 +1,174 @@
+"""`backups.yml`: stores, retention profiles, resources, guards, and the rule that the copies follow."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from automation.backups.durations import CalendarSpan
+from automation.backups.guard_settings import GuardSettings
+from automation.backups.resources import Resource
+from automation.backups.rules import RetentionPolicy, RetentionRules, Zone
+from automation.model.base import Model
+from automation.model.environment import SecretRef
+from automation.model.loading import raise_problems, read_document, validation_problems
+from automation.model.refusals import Where, near
+from automation.model.strategy import Name
+
+Medium = Literal["disk", "object-store", "tape"]
+
+
+class Lock(Model):
+    """How long the store itself refuses to delete a point."""
+
+    mode: Literal["governance", "compliance"] = Field(description="compliance: nobody can lift it")
+    span: CalendarSpan = Field(alias="for", description="from the day it is written: 35 days")
+
+
+class ResticStore(Model):
+    """A restic repository."""
+
+    type: Literal["restic"] = Field(description="a restic repository")
+    repository: str = Field(min_length=1, description="as restic names it: sftp:backup@nas1:/srv/main")
+    site: Name = Field(description="where it stands")
+    medium: Medium = Field(default="disk", description="what it is written on")
+    repository_password: SecretRef | None = Field(default=None, description="where its password stands")
+    login: SecretRef | None = Field(default=None, description="where what the store asks for stands")
+    append_only: bool = Field(default=False, description="hosts that save cannot delete")
+    lock: Lock | None = Field(default=None, description="what the store itself keeps undeleted")
+    copy_of: Name | None = Field(default=None, description="the store whose points it takes over")
+
+
+class PgbackrestStore(Model):
+    """A repository of pgBackRest."""
+
+    type: Literal["pgbackrest"] = Field(description="a repository of pgBackRest")
+    stanza: Name = Field(description="its stanza")
+    repo: int = Field(ge=1, le=256, strict=True, description="the number of the repository in its settings")
+    site: Name = Field(description="where it stands")
+    medium: Medium = Field(default="disk", description="what it is written on")
+    lock: Lock | None = Field(default=None, description="what the store itself keeps undeleted")
+
+
+Store = Annotated[ResticStore | PgbackrestStore, Field(discriminator="type")]
+
+
+class CopyRule(Model):
+    """3-2-1-1-0: copies with the original, media, offsite, immutable, unverified."""
+
+    copies: int = Field(default=3, ge=1, le=20, strict=True, description="with the original")
+    media: int = Field(default=2, ge=1, le=3, strict=True, description="kinds of medium, with the original's")
+    offsite: int = Field(default=1, ge=0, le=20, strict=True, description="copies at another site")
+    immutable: int = Field(default=1, ge=0, le=20, strict=True, description="copies that nobody can delete")
+    unverified: Literal[0] = Field(default=0, description="resources that nobody ever restores")
+
+
+class Backups(Model):
+    """`backups.yml` of an environment."""
+
+    version: Literal[1] = Field(description="of this form of file: 1")
+    tz: Zone
+    stores: Mapping[Name, Store] = Field(min_length=1, description="where points are kept, by name")
+    rule: CopyRule = Field(default=CopyRule(), description="how many copies, where, and how safe")
+    guards: GuardSettings = Field(default=GuardSettings(), description="what forbids a deletion")
+    retention: Mapping[Name, RetentionRules] = Field(min_length=1, description="profiles, by name")
+    resources: Mapping[Name, Resource] = Field(min_length=1, description="what is saved, by name")
+
+    def policy(self, resource: str, store: str) -> RetentionPolicy:
+        """Give the retention policy of one resource in one store."""
+        keep = self.resources[resource].keep
+        profile = self.retention[keep.copies.get(store, keep.profile)]
+        return RetentionPolicy(tz=self.tz, keep=profile, max_skew=self.guards.time_trust.max_skew)
+
+
+class Finding(NamedTuple):
+    """One fault between parts of the file: the path of its key, and what to do."""
+
+    where: Where
+    message: str
+
+
+def load_backups(path: Path) -> Backups:
+    """Read `backups.yml`.
+
+    Raises:
+        ConfigError: every fault of the file, each with its line and key.
+    """
+    document = read_document(path)
+    tree = document.require()
+    try:
+        backups = Backups.model_validate(tree)
+    except ValidationError as exc:
+        raise_problems(path.name, validation_problems(document, Backups, exc), exc)
+    if found := tuple(check_backups(backups)):
+        raise_problems(path.name, [document.problem(one.where, one.message) for one in found])
+    return backups
+
+
+def check_backups(backups: Backups) -> Iterator[Finding]:
+    """Find names that are not declared, engines that do not fit, and resources that break the rule."""
+    for name, store in backups.stores.items():
+        if isinstance(store, ResticStore) and store.copy_of is not None:
+            where = ("stores", name, "copy_of")
+            if store.copy_of == name or store.copy_of not in backups.stores:
+                others = [other for other in backups.stores if other != name]
+                yield Finding(where, f"{store.copy_of} is no other store; {near(store.copy_of, others)}")
+    for name, resource in backups.resources.items():
+        unknown = tuple(_unknown_names(name, resource, backups))
+        yield from unknown
+        if not unknown:
+            yield from _misfits(name, resource, backups)
+
+
+def _unknown_names(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
+    here = ("resources", name)
+    for place, store in enumerate(resource.to):
+        if store not in backups.stores:
+            yield Finding((*here, "to", place), f"no store {store}; {near(store, tuple(backups.stores))}")
+        elif store in resource.to[:place]:
+            yield Finding((*here, "to", place), f"{store} stands twice; delete one")
+    profiles = tuple(backups.retention)
+    if resource.keep.profile not in profiles:
+        message = f"no profile {resource.keep.profile}; {near(resource.keep.profile, profiles)}"
+        yield Finding((*here, "keep", "profile"), message)
+    for store, profile in resource.keep.copies.items():
+        if store not in resource.to:
+            yield Finding((*here, "keep", "copies", store), f"not in `to`; {near(store, resource.to)}")
+        elif profile not in profiles:
+            yield Finding(
+                (*here, "keep", "copies", store), f"no profile {profile}; {near(profile, profiles)}"
+            )
+
+
+def _misfits(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
+    here = ("resources", name)
+    engine = "pgbackrest" if resource.source.kind == "postgresql" else "restic"
+    for place, store in enumerate(resource.to):
+        if backups.stores[store].type != engine:
+            message = f"{store} is {backups.stores[store].type}; {resource.source.kind} needs {engine}"
+            yield Finding((*here, "to", place), message)
+    if engine != "pgbackrest" and (resource.keep.pitr_window or resource.take.wal or resource.take.full):
+        yield Finding(here, "pitr_window, wal and full are of postgresql alone")
+    needed = backups.guards.never_drop_last_verified
+    if resource.proven_to < needed:
+        message = f"never proven at {needed.name}, without which nothing would ever be deleted; verify so far"
+        yield Finding((*here, "verify"), message)
+    if resource.service is None and resource.rpo_s is None:
+        yield Finding(here, "has neither service nor rpo; give what may be lost: rpo: 24 h")
+    yield from _breaks(name, resource, backups)
+
+
+def _breaks(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
+    """Hold the copies to the rule; the original is a copy on disk, at the first store's site."""
+    stores, rule = [backups.stores[store] for store in resource.to], backups.rule
+    counts = {
+        "copies": (1 + len(stores), rule.copies),
+        "media": (len({"disk", *(store.medium for store in stores)}), rule.media),
+        "offsite": (sum(store.site != stores[0].site for store in stores), rule.offsite),
+        "immutable": (sum(store.lock is not None for store in stores), rule.immutable),
+    }
+    for word, (there, wanted) in counts.items():
+        if there < wanted:
+            message = f"{word}: {there} instead of {wanted} that `rule` wants; add a store or change the rule"
+            yield Finding(("resources", name, "to"), message)

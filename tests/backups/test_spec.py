@@ -1,0 +1,137 @@
+"""What a city writes about its backups: words are exact, and every fault has its line."""
+
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from automation.backups.durations import parse_span
+from automation.backups.rules import RetentionPolicy
+from automation.backups.spec import Backups, load_backups
+from automation.model.errors import ConfigError
+from automation.model.loading import load_model
+from automation.model.recovery_points import Level
+
+WHOLE = """\
+version: 1
+tz: America/New_York
+stores:
+  nas: {type: restic, repository: "sftp:b@nas:/main", site: hall}
+  vault:
+    type: restic
+    repository: s3:s3.example/b
+    site: cloud
+    medium: object-store
+    lock: {mode: compliance, for: 35 days}
+    copy_of: nas
+retention:
+  standard:
+    last: 3
+    daily: 14
+resources:
+  shares:
+    source: {kind: files, host: a, paths: [/srv], must_exist: [/srv/.here]}
+    rpo: 4 h
+    take: {every: 4 hours}
+    to: [nas, vault]
+    keep: {profile: standard}
+    verify: [{level: L3, every: 1 week}]
+"""
+
+
+def load(folder: Path, text: str) -> Backups:
+    path = folder / "backups.yml"
+    path.write_text(text)
+    return load_backups(path)
+
+
+def faults(folder: Path, text: str) -> list[tuple[int, str]]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    assert all(problem.file.endswith("backups.yml") for problem in caught.value.problems)
+    return [(problem.line, f"{problem.key}: {problem.message}") for problem in caught.value.problems]
+
+
+def test_the_example_citys_backups_are_right(root: Path) -> None:
+    backups = load_backups(root / "inventories/example-city/backups.yml")
+    assert backups.policy("clerk-and-police-shares", "vault").keep == backups.retention["records"]
+    assert backups.policy("clerk-and-police-shares", "cc-nas").keep == backups.retention["standard"]
+    assert backups.resources["finance-db"].proven_to is Level.L4
+
+
+@pytest.mark.parametrize(
+    ("was", "is_", "line", "words"),
+    [
+        pytest.param("    last: 3", "    last: 0", 14, "cannot be kept", id="zero"),
+        pytest.param("    last: 3", "    last: -1", 14, "cannot be kept", id="minus one"),
+        pytest.param("    last: 3", "    last: 99999999999", 14, "cannot be kept", id="overflow"),
+        pytest.param("    last: 3", "    last: 3.5", 14, "no count", id="fraction"),
+        pytest.param("    last: 3", "    last: yes", 14, "no count", id="truth value"),
+        pytest.param("    last: 3", "    lats: 3", 14, "did you mean last", id="misspelt rule"),
+        pytest.param("    last: 3", "    all_for: 7d", 14, "no length of time", id="single letter"),
+        pytest.param("    last: 3", "    all_for: 5 m", 14, "no length of time", id="letter for months"),
+        pytest.param("    last: 3", "    all_for: 30 days 5 days", 14, "no length of time", id="two spans"),
+        pytest.param("    last: 3", "    all_for: -1 days", 14, "no length of time", id="negative span"),
+        pytest.param("    last: 3", "    all_for: 0 days", 14, "no time at all", id="zero span"),
+        pytest.param("    last: 3", "    all_for: 2600000 hours", 14, "200 years", id="span overflows"),
+        pytest.param("    last: 3", "    all_for: 90", 14, "no length of time", id="span without unit"),
+        pytest.param("tz: America/New_York\n", "", 1, "tz: is missing", id="no zone"),
+        pytest.param("tz: America/New_York", "tz: New York", 2, "not a time zone", id="no such zone"),
+        pytest.param("    last: 3\n    daily: 14", "    keep_oldest: true", 13, "keeps no point", id="empty"),
+        pytest.param("    last: 3\n    daily: 14", "    tagged: [gold]", 13, "misspelt", id="tags alone"),
+        pytest.param("[nas, vault]", "[nas, vualt]", 21, "did you mean vault", id="unknown store"),
+        pytest.param("[nas, vault]", "[vault, vault]", 21, "stands twice", id="a store twice"),
+        pytest.param(
+            "profile: standard", "profile: standart", 22, "did you mean standard", id="unknown profile"
+        ),
+        pytest.param("copy_of: nas", "copy_of: naas", 11, "did you mean nas", id="copy of nothing"),
+        pytest.param("copy_of: nas", "copy_of: vault", 11, "no other store", id="copy of itself"),
+        pytest.param("[nas, vault]", "[nas]", 21, "copies: 2 instead of 3", id="breaks 3-2-1-1-0"),
+        pytest.param("level: L3", "level: L2", 23, "never proven at L3", id="never proven far enough"),
+        pytest.param("level: L3", "level: L4", 23, "what the application must show", id="L4 asserts nothing"),
+        pytest.param("level: L3", "level: L5", 23, "what a drill proves", id="L5 is a drill's"),
+        pytest.param("{every: 4 hours}", "{on_change: true}", 20, "never due", id="never taken"),
+        pytest.param(", must_exist: [/srv/.here]", "", 18, "must_exist: is missing", id="no sign of a mount"),
+        pytest.param("kind: files", "kind: tape", 18, "known: device-config", id="unknown kind"),
+        pytest.param("    rpo: 4 h\n", "", 17, "neither service nor rpo", id="no RPO"),
+        pytest.param(
+            "{profile: standard}", "{profile: standard, pitr_window: 3 days}", 17, "postgresql", id="PITR"
+        ),
+        pytest.param(
+            "sftp:b@nas:/main", "sftp://b:secret@nas/main", 4, "URL with a password", id="a password"
+        ),
+    ],
+)
+def test_a_fault_has_its_line_and_what_to_do(
+    tmp_path: Path, was: str, is_: str, line: int, words: str
+) -> None:
+    assert was in WHOLE
+    found = faults(tmp_path, WHOLE.replace(was, is_, 1))
+    assert any(at == line and words in said for at, said in found), found
+
+
+def test_a_policy_alone_needs_a_zone_and_rules(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yml"
+    path.write_text("keep: {daily: 7}\n")
+    with pytest.raises(ConfigError, match=r"policy\.yml:1: tz: is missing"):
+        load_model(path, RetentionPolicy)
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "before"),
+    [
+        ("1 month", "2026-03-31T12:00-04:00", "2026-02-28T12:00-05:00"),
+        ("1 year", "2024-02-29T12:00-05:00", "2023-02-28T12:00-05:00"),
+        ("2 days", "2026-03-09T12:00-04:00", "2026-03-07T12:00-05:00"),
+        ("48 hours", "2026-03-09T12:00-04:00", "2026-03-07T11:00-05:00"),
+        ("1 quarter", "2026-05-31T00:00-04:00", "2026-02-28T00:00-05:00"),
+        ("5 weeks", "2026-11-22T00:00-05:00", "2026-10-18T00:00-04:00"),
+        ("200 years", "2026-11-22T00:00-05:00", "1826-11-22T00:00-04:56"),
+    ],
+)
+def test_months_end_at_their_last_day_and_days_are_of_the_wall_clock(
+    words: str, at: str, before: str
+) -> None:
+    found = parse_span(words).before(datetime.fromisoformat(at), ZoneInfo("America/New_York"))
+    assert abs((found - datetime.fromisoformat(before)).total_seconds()) < 120
