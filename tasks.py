@@ -12,5 +12,5 @@ namespace = Collection(
     Collection.from_module(provision),
     Collection.from_module(dr),
     Collection.from_module(run),
-    Collection("dev", dev.lint, dev.schemas, dev.campaign, dev.bundle, dev.completion),
+    Collection("dev", dev.lint, dev.schemas, dev.campaign, dev.bundle, dev.pictures, dev.completion),
 )

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 Ask = Callable[[Step], GateAnswered | None]
 
 
+RUNNING = "Ctrl-C: what runs ends, nothing new starts; goes on: {resume}"
+WATCHING = "Ctrl-C ends the watching; the run goes on."
 # Of a run that is drawn or told as a story, these lines are told as well.
 TROUBLE = frozenset({"FAIL", "look", "wait", "undo"})
 
@@ -126,7 +128,7 @@ def _live(
     live, reader = live_of(plan, environment), ProbeReader(folder)
     for event in past:
         live.add(event)
-    words = _words(plan, environment, folder, "Ctrl-C: what runs ends, nothing new starts; goes on: {resume}")
+    words = words_of(plan, environment, folder)
     screen = LiveScreen(live, words, stays=story is None or story.view_stays)
     screen.before = lambda: live.see(reader.new())
     tell = _each(*_told(screen.say, story))
@@ -158,7 +160,7 @@ def watch_live(env: str, run_id: str) -> None:
     folder, environment = run_folder(env, run_id), load_environment(ROOT, env)
     plan = read_plan(folder)
     live, reader = live_of(plan, environment), ProbeReader(folder)
-    words = _words(plan, environment, folder, "Ctrl-C ends the watching; the run goes on.")
+    words = words_of(plan, environment, folder, WATCHING)
     screen = LiveScreen(live, words)
     screen.before = lambda: live.see(reader.new())
     tell = Narrator(screen.say, marks=TROUBLE)
@@ -168,7 +170,8 @@ def watch_live(env: str, run_id: str) -> None:
             tell(event)
 
 
-def _words(plan: Plan, environment: Environment, folder: Path, keys: str) -> "Words":
+def words_of(plan: Plan, environment: Environment, folder: Path, keys: str = RUNNING) -> "Words":
+    """Give what is said around the view of a run."""
     from automation.commands._render_live import Words
 
     env, run = environment.name, folder.name

@@ -150,6 +150,28 @@ def bundle(context: Context, to: str) -> None:
     print(f"{to}: commit {made.commit[:12]}, {made.wheels} wheels, {size}, sha256 {made.sha256}")
 
 
+@command(
+    help={
+        "env": ENV_HELP,
+        "to": "The folder to write to, for example docs/pictures; pictures that are there are replaced.",
+        "run": "A drill that recovered; without it, the newest.",
+    },
+    leaves="perhaps some pictures of an older run",
+)
+def pictures(context: Context, env: str, to: str, run: str = "") -> None:
+    """Make the README's pictures from a real drill: its live view, its report, and a city's plan.
+
+    The report is drawn by Chromium without a window.
+    Exit codes: 0 written, 1 the browser failed, 2 no such drill, 4 no browser is here: nothing was written.
+    """
+    from automation.commands._pictures import make_pictures
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        for path in make_pictures(session, run, Path(to)):
+            print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
 @command(help={})
 def completion(context: Context) -> None:
     """Print the completion of commands, flags, environments, drills and runs for bash and zsh.
