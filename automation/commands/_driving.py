@@ -36,7 +36,7 @@ from automation.recovery.spec import DrillFault, LinkCut, PowerLoss, WanPartitio
 # What ./inv dr.failover carries out when nobody names another.
 PLAN = "city"
 # A copy lasts some seconds, so that a kill comes into its middle.
-COPY_KIB_S = 4096
+COPY_KIB_S = 6144
 COPY_WITHIN_S = 300.0
 WELL_WITHIN_S = 60.0
 LAG_BYTES = 16 * 2**20

@@ -183,6 +183,7 @@ class SuiteWatch:
         self._thread = Thread(target=self._carry, daemon=True)
         self.processes = ProcessWatch()
         self.labs: dict[Path, Secrets] = {}
+        self.booted: set[Path] = set()
         self.in_files: dict[str, set[str]] = {}
         self.in_journals: dict[str, set[str]] = {}
         self.files = self.journal_lines = 0
@@ -209,6 +210,7 @@ class SuiteWatch:
                 for path in list_files(state):
                     self._search(path, f"{state.name}/{path.relative_to(state)}", secrets)
                 for host, said in read_journals(state).items():
+                    self.booted.add(state)
                     self.journal_lines += said.count(b"\n")
                     if names := secrets.within(said):
                         self.in_journals.setdefault(f"{state.name}/{host}", set()).update(names)

@@ -14,6 +14,7 @@ import pytest
 from automation.adapters import nspawn
 from automation.commands._campaign import FreshLab
 from automation.commands._checked import CheckedRow, Once, run_under_watch
+from automation.commands._checked_campaign import COPY_S
 from automation.commands._controller import Killing
 from automation.commands._scenarios import find_scenario
 from automation.commands._servers import refuse_running_lab
@@ -24,7 +25,7 @@ from automation.model.actions import CutLink, HealLink
 
 ENV = os.environ.get("MAINSTAY_LAB", "lab")
 SITE = "city-hall"
-WATCH_S, GLANCE_S = 10, 3
+WATCH_S, GLANCE_S = 6, 3
 LINK = (SITE, "eoc")
 ONCE = Once(promotions=1, requests=1)
 # Chances: 0.6 of the time that a kill may come within, and 0.3 and once more in the run that is resumed.
@@ -110,7 +111,7 @@ def test_a_real_failover_whose_controller_dies_makes_one_primary(checked: Runner
 
 
 def test_a_standby_is_copied_once_and_takes_no_write_though_its_controller_dies(checked: Runner) -> None:
-    row = checked("standby-copy", killing=in_the("/clone", ONE_KILL, within_s=4.0))
+    row = checked("standby-copy", killing=in_the("/clone", ONE_KILL, within_s=COPY_S))
     assert row.once == Once(copies=1)
     assert row.kills[0].under_way == ("payments-db/clone",)
     assert row.kills[0].units_left, "the copy went on without its controller"

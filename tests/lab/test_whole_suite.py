@@ -8,9 +8,9 @@ from tests.lab.secrecy import Secrets, SuiteWatch, search
 
 @pytest.fixture
 def watch(suite_watch: SuiteWatch) -> SuiteWatch:
-    """The watch, if there was anything to see."""
-    if not suite_watch.labs:
-        pytest.skip("no lab was made before: these tests judge a suite that has been run")
+    """The watch, if a host of a lab ran before."""
+    if not suite_watch.booted:
+        pytest.skip("no host of a lab ran before: these tests judge a suite that has been run")
     return suite_watch
 
 
@@ -21,7 +21,7 @@ def test_no_file_of_any_lab_held_a_secret(watch: SuiteWatch) -> None:
 
 
 def test_no_host_of_any_lab_logged_a_secret(watch: SuiteWatch) -> None:
-    assert watch.journal_lines > 50, "no journal was read"
+    assert watch.journal_lines > 50 * len(watch.booted), "hardly a journal was read"
     assert watch.in_journals == {}
 
 
