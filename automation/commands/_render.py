@@ -93,7 +93,7 @@ def print_runs(runs: Sequence["RunRow"]) -> None:
     for run in runs:
         began = f"{run.started_at:%Y-%m-%d %H:%M:%S}"
         table.add_row(run.run_id, run.plan, run.mode, run.actor, began, _took(run.seconds), _word(run.status))
-    _console().print(table if runs else Text("no runs yet"))
+    _console().print(table if runs else Text("no runs"))
 
 
 def print_run(run: "RunRow") -> None:

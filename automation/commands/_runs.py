@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple, get_args
 
 from automation.commands._command import ROOT
 from automation.commands._words import Line, line_of, log_lines
@@ -13,6 +14,7 @@ from automation.engine.lock import is_held
 from automation.model.base import Model
 from automation.model.environment import load_environment, state_root
 from automation.model.errors import AutomationError, ConfigError, StepFailed
+from automation.model.plan import Mode
 from automation.model.records import Event, RunClosed, RunOpened, RunResumed, StepEnded, StepStarted
 
 
@@ -39,16 +41,42 @@ class RunRow(Model):
     steps: tuple[StepRow, ...]
 
 
-def list_runs(env: str) -> list[RunRow]:
-    """Give every run of an environment that has a journal, newest first."""
-    folders = sorted(_runs_folder(env).glob("*/journal.jsonl"), reverse=True)
-    rows = []
-    for path in folders:
+class Wanted(NamedTuple):
+    """Which runs are asked for; all of them, if nothing is said."""
+
+    limit: int = 0
+    since: datetime | None = None
+    mode: str = ""
+
+    def takes(self, row: RunRow) -> bool:
+        """Whether a run is one of those; a damaged one, of which nothing is known, always is."""
+        if row.status == "damaged":
+            return True
+        return (self.since is None or row.started_at >= self.since) and self.mode in ("", row.mode)
+
+
+ALL = Wanted()
+
+
+def list_runs(env: str, wanted: Wanted = ALL) -> list[RunRow]:
+    """Give the runs of an environment that have a journal, newest first; reads no more than are asked for.
+
+    Raises:
+        ConfigError: there is no such mode.
+    """
+    if wanted.mode not in ("", *get_args(Mode)):
+        known = ", ".join(get_args(Mode))
+        raise ConfigError(f"--mode {wanted.mode} is none; nothing was touched", hint=f"--mode is {known}")
+    found = (row for row in _read_rows(_runs_folder(env)) if wanted.takes(row))
+    return list(islice(found, wanted.limit or None))
+
+
+def _read_rows(runs: Path) -> Iterator[RunRow]:
+    for path in sorted(runs.glob("*/journal.jsonl"), reverse=True):
         try:
-            rows.append(fold(read_journal(path)))
+            yield fold(read_journal(path))
         except AutomationError as exc:
-            rows.append(_damaged(path.parent.name, str(exc)))
-    return rows
+            yield _damaged(path.parent.name, str(exc))
 
 
 def read_run(env: str, run_id: str) -> RunRow:
@@ -73,14 +101,18 @@ def run_folder(env: str, run_id: str) -> Path:
     return folder
 
 
-def read_log(env: str, run_id: str) -> list[Line]:
+def read_log(env: str, run_id: str, since: datetime | None = None) -> list[Line]:
     """Give a run's events and progress in words, by time.
+
+    Args:
+        since: leave out what was earlier.
 
     Raises:
         AutomationError: its journal is damaged.
     """
     folder = run_folder(env, run_id)
-    return log_lines(read_journal(folder / "journal.jsonl"), folder)
+    lines = log_lines(read_journal(folder / "journal.jsonl"), folder)
+    return [line for line in lines if since is None or line.at >= since]
 
 
 def watch(env: str, run_id: str, *, beat_s: float = 0.2) -> Iterator[Line]:

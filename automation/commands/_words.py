@@ -1,5 +1,6 @@
 """A journal in words: one line an event, and the progress that adapters told between them."""
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,11 @@ class Line(NamedTuple):
     def __str__(self) -> str:
         at = self.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         return f"{at}Z  {self.step or 'run'}: {self.text}"
+
+    def as_json(self) -> str:
+        """Give it for programs; without a step it is about the run."""
+        at = self.at.astimezone(UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"at": at, "step": self.step or None, "text": self.text}, ensure_ascii=False)
 
 
 def log_lines(events: Iterable[Event], folder: Path) -> list[Line]:

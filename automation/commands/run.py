@@ -1,31 +1,53 @@
 """Commands that look at runs: what was done, and the evidence of it."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
+from automation.model.errors import ConfigError
 
+_SINCE_HELP = "Leave out what was earlier: 90min, 7d (ago), or 2026-11-01, 2026-11-01T08:30 (UTC)."
 _RUN_HELP = "The run's id; run.list shows them."
 _DONE_HELP = "A step whose effect is unknown: you looked, and it is done."
 _NOT_DONE_HELP = "A step whose effect is unknown: you looked, and it is not done."
 
 
-@command(name="list", help={"env": ENV_HELP, "json": JSON_HELP})
-def list_(context: Context, env: str, json: bool = False) -> None:
+@command(
+    name="list",
+    help={
+        "env": ENV_HELP,
+        "limit": "At most so many, the newest; 0: all.",
+        "since": _SINCE_HELP,
+        "mode": "Only runs of this mode: exercise, failover, failback, apply and others.",
+        "json": JSON_HELP,
+    },
+)
+def list_(
+    context: Context, env: str, limit: int = 0, since: str = "", mode: str = "", json: bool = False
+) -> None:
     """List the runs of an environment, newest first; changes nothing.
 
-    Exit codes: 0 shown, 2 faulty files.
+    Exit codes: 0 shown, 2 faulty files or flags.
     """
     from automation.commands._render import print_runs
-    from automation.commands._runs import list_runs
+    from automation.commands._runs import Wanted, list_runs
+    from automation.commands._since import parse_since
 
-    runs = list_runs(env)
+    wanted = Wanted(_limit(limit), parse_since(since, datetime.now(UTC)), mode)
+    runs = list_runs(env, wanted)
     if json:
         print("[" + ",\n".join(run.model_dump_json() for run in runs) + "]")
     else:
         print_runs(runs)
+
+
+def _limit(limit: int) -> int:
+    if limit < 0:
+        raise ConfigError(f"--limit {limit} is less than nothing; nothing was touched")
+    return limit
 
 
 @command(help={"env": ENV_HELP, "run": _RUN_HELP, "json": JSON_HELP})
@@ -44,32 +66,43 @@ def show(context: Context, env: str, run: str, json: bool = False) -> None:
         print_run(folded)
 
 
-@command(help={"env": ENV_HELP, "run": _RUN_HELP})
-def logs(context: Context, env: str, run: str) -> None:
+@command(
+    help={
+        "env": ENV_HELP,
+        "run": _RUN_HELP,
+        "since": _SINCE_HELP,
+        "limit": "At most so many lines, the last; 0: all.",
+        "json": "Print one JSON object a line: at, step, text.",
+    }
+)
+def logs(context: Context, env: str, run: str, since: str = "", limit: int = 0, json: bool = False) -> None:
     """Show all events and progress of one run in words; changes nothing.
 
-    Exit codes: 0 shown, 1 its journal is damaged, 2 no such run.
+    Exit codes: 0 shown, 1 its journal is damaged, 2 no such run, or a faulty flag.
     """
     from automation.commands._runs import read_log
+    from automation.commands._since import parse_since
 
-    for line in read_log(env, run):
-        print(line)
+    lines = read_log(env, run, parse_since(since, datetime.now(UTC)))
+    for line in lines[-_limit(limit) :]:
+        print(line.as_json() if json else line)
 
 
-@command(help={"env": ENV_HELP, "run": _RUN_HELP})
-def watch(context: Context, env: str, run: str) -> None:
+@command(help={"env": ENV_HELP, "run": _RUN_HELP, "json": "Print the journal's events, one a line."})
+def watch(context: Context, env: str, run: str, json: bool = False) -> None:
     """Follow a run until it closes: a live view on a terminal, else line by line; changes nothing.
 
     Exit codes: 0 it closed, 1 its journal is damaged, 2 no such run, 5 nobody runs it and it is not closed.
     """
     from automation.commands._onlooker import on_a_terminal, watch_live
-    from automation.commands._runs import watch as follow
+    from automation.commands._runs import follow
+    from automation.commands._words import line_of
 
-    if sys.stdout.isatty() and on_a_terminal():
+    if not json and sys.stdout.isatty() and on_a_terminal():
         watch_live(env, run)
         return
-    for line in follow(env, run):
-        print(line, flush=True)
+    for event in follow(env, run):
+        print(event.model_dump_json() if json else line_of(event), flush=True)
 
 
 @command(
