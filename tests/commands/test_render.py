@@ -95,7 +95,7 @@ def test_a_plan_fits_and_names_every_step(shown: Callable[..., list[str]], city:
 def test_runs_and_one_run_fit(shown: Callable[..., list[str]]) -> None:
     assert any("succeeded" in line for line in shown(_render.print_runs, [RUN]))
     assert any("timeline 4" in line for line in shown(_render.print_run, RUN))
-    assert shown(_render.print_runs, []) == ["no runs yet"]
+    assert shown(_render.print_runs, []) == ["no runs"]
 
 
 def test_a_lab_shows_what_is_off_and_what_is_absent(shown: Callable[..., list[str]]) -> None:
