@@ -14,6 +14,7 @@ from automation.model.evidence import (
     Fault,
     ProbesSeen,
     WitnessRecord,
+    WritesExported,
     WritesListed,
 )
 from automation.model.plan import Plan
@@ -180,11 +181,13 @@ def _old_lists(seen: Seen, name: str) -> list[str]:
 
 
 def _exports(seen: Seen, name: str) -> tuple[str, ...]:
-    """Artifacts that list the writes of a service: those kept, and those found on the lost primary."""
+    """Artifacts that list the writes of a service: those kept, exported, and found on the lost primary."""
     listed = {one.file for one in all_of(seen.log, WritesListed)}
     owners = sorted(set(_ledgers(seen.subject.services, name).values()))
     kept = [writes_artifact(owner) for owner in owners if writes_artifact(owner) in listed]
-    return (*kept, *_old_lists(seen, name))
+    exported = [one for one in all_of(seen.log, WritesExported) if one.service in owners and one.count]
+    rows = [one.export or one.references for one in exported]
+    return (*kept, *rows, *_old_lists(seen, name))
 
 
 # --- probes --------------------------------------------------------------------------------------
