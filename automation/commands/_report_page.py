@@ -89,6 +89,7 @@ def _words(report: Report) -> dict[str, object]:
         "seen_beside": seen_beside,
         "name_fault": name_fault,
         "clock": clock,
+        "count": count,
         "utc": utc,
         "local": local,
         "rating_words": "; ".join(f"{letter}, {words}" for letter, words in RATINGS.items()) + ".",

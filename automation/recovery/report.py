@@ -161,6 +161,11 @@ class ProbeView(Model):
     down_from: datetime | None = None
     down_until: datetime | None = None
 
+    @property
+    def failures(self) -> int:
+        """Probes that failed, in an outage that was measured or in none."""
+        return sum(one.probes for one in self.stretches if not one.good)
+
 
 class Measurement(Model):
     """How it was measured: without this, a time says nothing."""

@@ -27,7 +27,7 @@ def answer(report: Report, findings: Sequence[Finding]) -> tuple[Answer, ...]:
 
 
 def _of_table(table: TabletopRecord) -> Iterator[Answer]:
-    played = f"{count(len(table.injects), 'inject')} about {table.exercised}."
+    played = f"{count(len(table.injects), 'inject')} about {table.exercised.partition(', digest')[0]}."
     present = (f"At the table: {'; '.join(table.present.splitlines())}.",) if table.present else ()
     yield Answer(question="What was played?", text=played, more=present)
     wrong = [one for one in table.injects if one.handled is False]

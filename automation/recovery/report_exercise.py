@@ -14,18 +14,23 @@ from automation.recovery.report_review import (
 )
 from automation.recovery.report_subject import Subject
 from automation.recovery.report_words import format_rpa, format_rta, format_target, listing, name_fault
+from automation.recovery.tabletop import TabletopRecord
 
+_SP_800_53 = "NIST SP 800-53 Rev. 5"
 _CAPABILITY = "Infrastructure systems"
 _COORDINATION = "Operational coordination"
 _AGREED = {"approval": "approved", "override": "bore a risk", "gate": "answered a gate"}
 _SAFE: dict[str, Rating] = {"safe": "P", "borne": "M", "unsafe": "U", "not-known": "U"}
 _LEVELS = {
-    "exercise": ("functional exercise: a failover of real parts against a real fault", "failover"),
+    "exercise": (
+        "functional exercise: failover of real parts; SP 800-34 asks it of moderate impact",
+        "failover",
+    ),
     "failover": ("a real event, not an exercise", "failover"),
     "failback": ("a planned return to the first site", "failover"),
     "planned-migration": ("a planned move to the other site", "failover"),
     "test-failover": ("functional exercise on an isolated copy", "test-failover"),
-    "tabletop": ("tabletop exercise: talked through, nothing run", "tabletop"),
+    "tabletop": ("tabletop: talked through, nothing run; SP 800-34 asks it of low impact", "tabletop"),
     "walkthrough": ("walk-through: the steps were shown, nothing run", "tabletop"),
     "readiness": ("a look: everything that only reads", "readiness"),
 }
@@ -62,12 +67,18 @@ def _scenario(report: Report) -> str:
 
 
 def _scope(report: Report, subject: Subject) -> str:
+    if report.table is not None:
+        return f"{_exercised(report.table)}, environment {report.environment}."
     services = [row.title for row in report.services] or sorted(
         {s.service for s in report.steps if s.service}
     )
     plan = f" by recovery plan {subject.recovery_plan}" if subject.recovery_plan else ""
     site = f" of site {report.site}" if report.site else ""
     return f"{listing(services, 8) or 'no service'}{site}, environment {report.environment}{plan}."
+
+
+def _exercised(table: TabletopRecord) -> str:
+    return table.exercised.partition(", digest")[0]
 
 
 def _participants(report: Report) -> Iterator[Participant]:
@@ -196,9 +207,8 @@ def _sp_800_34(report: Report, recovered: bool) -> Iterator[ControlRow]:
         "shown" if seen else "not shown",
         "a client's host reached the services by name" if seen else "no client was seen served",
     )
-    yield _row(
-        source, "performance with the alternate equipment", "not shown", "only probes were sent, no load"
-    )
+    load = "only probes were sent, no load" if report.measurement.witness_host else "nothing was sent"
+    yield _row(source, "performance with the alternate equipment", "not shown", load)
     home = report.mode == "failback" and recovered
     yield _row(
         source,
@@ -209,13 +219,13 @@ def _sp_800_34(report: Report, recovered: bool) -> Iterator[ControlRow]:
 
 
 def _cp_4(report: Report, findings: Sequence[Finding], recovered: bool) -> Iterator[ControlRow]:
-    source = "NIST SP 800-53 Rev. 5 CP-4; CJIS Security Policy CP-4"
-    ended = report.run_status != "open"
+    source = f"{_SP_800_53} CP-4; CJIS Security Policy CP-4"
+    through = report.run_status == "succeeded" or report.verdict == "met"
     yield _row(
         f"{source} a",
         "test the plan, at least yearly",
-        "shown" if ended else "in part",
-        f"plan {report.plan_digest[:12]}, run {report.run_id}",
+        "shown" if through and report.mode != "readiness" else "in part",
+        f"plan {report.plan_digest[:12]}, run {report.run_id}{'' if through else ', not to its end'}",
     )
     reviewed = next((one for one in findings if one.id == REVIEW), None)
     done = reviewed is not None and reviewed.closed
@@ -234,15 +244,17 @@ def _cp_4(report: Report, findings: Sequence[Finding], recovered: bool) -> Itera
         f"{len(todo)} findings, {open_} of them open",
     )
     yield _row(
-        "NIST SP 800-53 Rev. 5 CP-4(2)",
+        f"{_SP_800_53} CP-4(2)",
         "test at the alternate processing site",
         "shown" if recovered else "not shown",
         "the other site served" if recovered else "it did not serve",
     )
-    yield _row("NIST SP 800-53 Rev. 5 CP-4(3)", "test by automated means", "shown", "this run and its record")
+    talk = report.mode in ("tabletop", "walkthrough")
+    how = "people talked, nothing was run" if talk else "this run and its record"
+    yield _row(f"{_SP_800_53} CP-4(3)", "test by automated means", "not shown" if talk else "shown", how)
     counted = any(row.loss.status == "measured" for row in report.services)
     yield _row(
-        "NIST SP 800-53 Rev. 5 CP-10(2)",
+        f"{_SP_800_53} CP-10(2)",
         "transaction recovery",
         "shown" if counted else "not shown",
         "every acknowledged write was counted" if counted else "writes were not counted",
