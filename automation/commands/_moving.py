@@ -12,7 +12,7 @@ from automation.commands._whereabouts import locate, observe_pairs, waiting_data
 from automation.model.base import parse_duration_s
 from automation.model.catalog import Catalog, Service, load_catalog
 from automation.model.errors import ConfigError, PreflightError
-from automation.model.plan import Plan
+from automation.model.plan import Mode, Plan
 from automation.recovery.failback import compile_failback
 from automation.recovery.freezes import refuse_frozen
 from automation.recovery.migration import compile_migration
@@ -156,9 +156,9 @@ def _target(switch: Switch, name: str) -> Target:
     return Target(rto_s=switch.pause_s if own.rto_s is None else own.rto_s, rpo_s=own.rpo_s or 0.0)
 
 
-def _load(session: Session, switch: Switch, mode: str) -> tuple[RecoveryPlan, Catalog]:
+def _load(session: Session, switch: Switch, mode: Mode) -> tuple[RecoveryPlan, Catalog]:
     recovery = plan_for(session, switch.plan)
-    refuse_frozen(recovery, "failback" if mode == "failback" else "planned-migration", datetime.now(UTC))
+    refuse_frozen(recovery, mode, datetime.now(UTC))
     catalog = load_catalog(session.environment.folder / "services.yml")
     check_hosts(catalog, session)
     return recovery, catalog
