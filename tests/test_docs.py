@@ -1,4 +1,4 @@
-"""The README and the help say what the commands do."""
+"""The README, the pages of docs/ and the help say what the commands do."""
 
 import ast
 import inspect
@@ -20,6 +20,10 @@ CODES = {c.exit_code for c in ERRORS.values()} | {
     errors.EXIT_PARTIAL,
     errors.EXIT_INTERRUPTED,
 }
+
+ENV_COMMANDS = {
+    name for name, task in COMMANDS.items() if "env" in inspect.signature(task.body).parameters
+} - {"test"}
 
 each_command = pytest.mark.parametrize("command", COMMANDS)
 
@@ -69,6 +73,61 @@ def test_the_readmes_exit_codes_are_those_of_the_error_tree(readme: str) -> None
     )
 
 
+# --- pages: what they name is there -----------------------------------------------------------------
+
+PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
+WRITTEN = {"setup"}  # the wrapper's own word
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+
+
+def typed(text: str) -> Iterator[tuple[str, str]]:
+    """Every command that a page shows, with what is typed after it: in code, and in a line's backquotes."""
+    shown = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    rest = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    lines = [line for block in shown for line in block.replace("\\\n", " ").splitlines()]
+    for line in [*lines, *(" ".join(one.split()) for one in re.findall(r"`([^`]+)`", rest))]:
+        for found in re.finditer(r"\./inv ([a-z]+(?:\.[a-z-]+)?)([^#)]*)", line):
+            yield found[1], found[2]
+
+
+def names(page: Path) -> list[str]:
+    """Headings of a page, as links name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@each_page
+def test_commands_and_flags_that_a_page_shows_exist(page: Path) -> None:
+    for command, words in typed(page.read_text(encoding="utf-8")):
+        assert command in COMMANDS.keys() | WRITTEN, f"{page.name}: there is no ./inv {command}"
+        flags = {flag.replace("-", "_") for flag in re.findall(r"(?<!\S)--([a-z-]+)", words)}
+        known = set(inspect.signature(COMMANDS[command].body).parameters) if command in COMMANDS else set()
+        assert flags <= known, f"{page.name}: ./inv {command} has no {flags - known}"
+
+
+@each_page
+def test_a_command_in_a_block_of_code_can_be_typed_as_it_stands(page: Path) -> None:
+    for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for command, words in typed(f"```sh\n{block}```"):
+            assert command not in ENV_COMMANDS or "--env " in words, f"{page.name}: ./inv {command}{words}"
+
+
+@each_page
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", text):
+        path, _, heading = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), f"{page.name} links to {target}"
+        assert not heading or heading in names(there), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("picture", sorted(ROOT.glob("docs/pictures/*")), ids=lambda path: path.name)
+def test_a_picture_is_small_and_shown(picture: Path) -> None:
+    assert picture.stat().st_size < 300_000
+    assert any(picture.name in page.read_text(encoding="utf-8") for page in PAGES)
+
+
 def test_the_drawn_error_tree_is_the_real_one() -> None:
     drawn = dict(re.findall(r"(\w+) (\d+)  ", errors.__doc__ or ""))
     assert {k: int(v) for k, v in drawn.items()} == {
@@ -80,9 +139,6 @@ def test_the_drawn_error_tree_is_the_real_one() -> None:
 # --- the next act that a message names -------------------------------------------------------------
 
 SOURCES = sorted((ROOT / "automation").rglob("*.py"))
-ENV_COMMANDS = {
-    name for name, task in COMMANDS.items() if "env" in inspect.signature(task.body).parameters
-} - {"test"}
 
 
 def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:

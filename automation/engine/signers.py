@@ -101,7 +101,7 @@ def load_signers(path: Path, *, checkout: Path, trusted_uid: int = 0) -> Signers
     if allowed is None:
         raise PreflightError(
             f"there is no {path}, so nobody can approve; nothing was changed",
-            hint="README.md, section Approvals, says what belongs into it",
+            hint="docs/safety-model.md, Approvals, says what belongs into it",
         )
     return Signers(path, allowed, _read_trusted(real.with_name(REVOKED), trusted_uid))
 

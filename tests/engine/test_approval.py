@@ -203,15 +203,15 @@ def test_a_key_whose_line_has_run_out_is_refused(people: People, used: UsedNonce
 
 
 def test_ssh_keygen_by_hand_confirms_a_good_approval(people: People, tmp_path: Path) -> None:
-    """The very commands of the README, in a folder as run.export makes it."""
+    """The very commands of the safety model, in a folder as run.export makes it."""
     path = keep(tmp_path, good(people))
     (tmp_path / "allowed_signers").write_bytes(people.path.read_bytes())
-    readme = (ROOT / "README.md").read_text()
+    shown = (ROOT / "docs/safety-model.md").read_text()
     command = (
         "ssh-keygen -Y verify -f allowed_signers -n mainstay-approval -I PERSON -s approvals/NONCE.json.sig"
         " < approvals/NONCE.json"
     )
-    assert command in readme
+    assert command in shown
     by_hand = command.replace("PERSON", "coordinator").replace("NONCE", path.stem)
     done = subprocess.run(["sh", "-c", by_hand], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.startswith('Good "mainstay-approval" signature for coordinator'), done.stderr

@@ -451,14 +451,14 @@ def test_every_command_of_the_exported_readme_works_by_hand(done: Session, tmp_p
     assert answers[5].split()[0] == words["signers_digest"]
 
 
-def test_the_readme_of_the_repository_shows_the_same_commands(done: Session, tmp_path: Path) -> None:
+def test_the_safety_model_shows_the_same_commands(done: Session, tmp_path: Path) -> None:
     export_run(done, RUN, tmp_path / "run.tar.gz", redact=False)
     folder = unpacked(tmp_path / "run.tar.gz", tmp_path / "there")
-    readme = (ROOT / "README.md").read_text()
+    shown = (ROOT / "docs/safety-model.md").read_text()
     (nonce,) = [p.stem for p in folder.glob("approvals/*.json") if "request" not in p.name]
     for line in (folder / "README.txt").read_text().splitlines():
         if "ssh-keygen" in line and line.startswith("     "):
-            assert line.strip().replace(nonce, "NONCE").replace("coordinator", "PERSON") in readme
+            assert line.strip().replace(nonce, "NONCE").replace("coordinator", "PERSON") in shown
 
 
 def test_an_edit_in_the_archive_is_found_by_hand(done: Session, tmp_path: Path) -> None:
