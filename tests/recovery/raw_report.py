@@ -323,17 +323,22 @@ class Raw:
             return found
         kept = set(self.lists["writes-payments.txt"].split())
         lost_at = max(when(one["at"]) for one in self.evidence("fault"))
-        written = [line for line in self.witness if "reference" in line]
-        ended = {
-            line["seq"]: end
-            for line, (_, _, end, _) in zip(written, self.probes()["payments/pay"], strict=True)
-        }
-        good = {line["reference"]: ended[line["seq"]] for line in written if line["write"] == "acknowledged"}
-        missing = sorted((at, ref) for ref, at in good.items() if ref not in kept)
+        written = [line for line in self.witness if line["record"] == "probe" and "reference" in line]
+        sent = {line["reference"]: "in_doubt" for line in self.witness if line["record"] == "sending"}
+        fates = sent | {line["reference"]: line["write"] for line in written}
+        ended = {seq: end for seq, _, end, _ in self.probes()["payments/pay"]}
+        at = {line["reference"]: ended[line["seq"]] for line in written}
+        good = [ref for ref, fate in fates.items() if fate == "acknowledged"]
+        missing = sorted((at[ref], ref) for ref in good if ref not in kept)
         found[f"{path}.loss.acknowledged"] = len(good)
-        found[f"{path}.loss.refused_absent"] = sum(
-            line["write"] == "refused" and line["reference"] not in kept for line in written
-        )
+        for name, fate, there in (
+            ("refused_absent", "refused", False),
+            ("in_doubt_present", "in_doubt", True),
+            ("in_doubt_absent", "in_doubt", False),
+        ):
+            found[f"{path}.loss.{name}"] = sum(
+                one == fate and (ref in kept) == there for ref, one in fates.items()
+            )
         oldest = max(0.0, (lost_at - missing[0][0]).total_seconds()) if missing else 0.0
         found[f"{path}.loss.rpa_s"] = oldest
         if missing:
