@@ -96,8 +96,8 @@ def opening(scene: Scene) -> list[Said]:
         Said("Promised", f"{'. '.join(promises)}."),
         Said(
             "Today",
-            f"{here} loses power while people pay. Mainstay brings them back at {there}, and there are never "
-            f"two databases that take payments. A client that pays and reads every {_ms(beat_s)} measures "
+            f"{here} loses power while people pay. Mainstay brings them back at {there}, and sees to it that "
+            f"never two databases take payments. A client that pays and reads every {_ms(beat_s)} measures "
             "how long people are out, and whether a payment that they were told is done is lost.",
         ),
     ]

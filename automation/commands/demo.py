@@ -61,8 +61,7 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
 
 
 class _Wings:
-    """Hears what runs say between their events; tells which play of a playbook is on, and what it costs to
-    wait for: an image is built once."""
+    """Hears what runs say between their events; tells how an image is built, and which play is on."""
 
     def __init__(self) -> None:
         self._play = ""
