@@ -3,10 +3,15 @@
 import re
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from automation.commands._onlooker import Story as Telling
+from automation.commands._onlooker import looking_on
 from automation.commands._story import Said, Scene, Teller, meaning, next_acts, opening, set_lines
+from automation.model.errors import AdapterError
+from automation.model.records import Remote
 from automation.recovery.report_fold import Facts, fold_report
 from automation.recovery.spec import load_drill
 from tasks import namespace
@@ -93,3 +98,28 @@ def test_the_commands_to_go_on_with_exist(scene: Scene, kept: bool) -> None:
     named = re.findall(r"\./inv ([a-z.-]+)", " ".join(f"{one.command} {one.gives}" for one in acts))
     assert len(acts) >= 3
     assert set(named) <= set(namespace.task_names)
+
+
+# --- where it is told -------------------------------------------------------------------------------
+
+
+def test_without_a_terminal_the_story_and_what_failed_are_told_and_no_other_step(
+    scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = told(Story(fails="payments-db/promote"))
+    teller = Teller(facts.plan, scene)
+    story = Telling(lambda event: [said.text] if (said := teller(event)) else [])
+    with looking_on(
+        facts.plan, tmp_path, scene.environment, remote=refuse, ask=None, story=story
+    ) as onlooker:
+        for event in facts.events:
+            onlooker.on_event(event)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Nobody can pay." in shown.err
+    assert re.search(r"FAIL +payments-db/promote", shown.err)
+    assert " ok " not in shown.err
+
+
+def refuse(host: str) -> Remote:
+    raise AdapterError(f"{host} is not there")
