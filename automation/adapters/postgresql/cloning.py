@@ -40,6 +40,7 @@ set -- --dbname="$login" --pgdata="$incoming" --slot="$slot" --wal-method=stream
 as_postgres "/usr/lib/postgresql/$version/bin/pg_basebackup" "$@" --write-recovery-conf
 [ ! -e "$data" ] || mv -T -- "$data" "$kept"
 mv -T -- "$incoming" "$data"
+rm -f -- "$data.rewinding"  # what a rewind left that was cut off is moved aside
 sync -f "$data"
 trap - EXIT
 systemctl unmask --quiet "$unit"  # one that was held down can only be a standby now

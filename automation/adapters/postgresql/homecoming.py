@@ -4,6 +4,9 @@ Invariant: from `hold_down` until `follow` the unit of its cluster is masked and
 return of power or network makes a primary of it.
 """
 
+import os
+from pathlib import Path
+
 from automation.adapters.postgresql.door import psql
 from automation.adapters.postgresql.kept import note_kept
 from automation.adapters.postgresql.script import progress_of, run_script
@@ -36,7 +39,11 @@ _KEEP = (
     _EXPECT_HELD
     + """
 kept=$data.$2
+[ ! -e "$data.rewinding" ] || refuse "a rewind of it was cut off; it is rebuilt by basebackup alone"
 if [ ! -e "$kept" ]; then
+  beyond=$(find "$data" -type l)
+  [ -z "$beyond" ] || refuse "some of its data lies elsewhere, a copy of the folder would miss it: $beyond"
+  trap 'rm -rf -- "$data.keeping"' EXIT
   rm -rf -- "$data.keeping"
   needed=$(du -s -B1 -- "$data" | cut -f1)
   free=$(df --output=avail -B1 -- "$data" | tail -n 1)
@@ -51,11 +58,14 @@ du -s -B1 -- "$kept"
 )
 
 # $2 database, $3 the query of references, $4 the statement that gives rows (empty: none); stdin: what the new
-# primary holds. The cluster runs as a standby that follows nobody, on a socket in a folder of its own.
+# primary holds. The cluster runs as a standby that follows nobody, on a socket in a folder of its own. Where a
+# rewind was cut off, the copy that it kept is asked: what only the old primary held may be gone from its data.
 _EXPORT = (
     _EXPECT_HELD
     + """
+[ ! -e "$data.rewinding" ] || data=$data.$(cat "$data.rewinding")
 [ -e "$data/standby.signal" ] || refuse "it would open as a primary"
+export PGCLIENTENCODING=UTF8
 place=$(mktemp -d)
 trap 'as_postgres "$bin/pg_ctl" -s -m fast -D "$data" stop >&2 || :; rm -rf -- "$place"' EXIT
 sort -u >"$place/there"
@@ -63,16 +73,25 @@ printf 'local all all trust\\n' >"$place/hba.conf"
 chown -R postgres: "$place"
 as_postgres "$bin/pg_ctl" -s -w -t 300 -D "$data" -l "$place/log" -o "-c config_file=$config/postgresql.conf \
 -c hba_file=$place/hba.conf -c listen_addresses= -c unix_socket_directories=$place -c port=5432 \
--c primary_conninfo= -c primary_slot_name= -c archive_mode=off -c external_pid_file=" start >&2 ||
+-c data_directory=$data -c hot_standby=on -c primary_conninfo= -c primary_slot_name= -c restore_command= \
+-c archive_cleanup_command= -c archive_mode=off -c external_pid_file=" start >&2 ||
   { tail -n 5 "$place/log" >&2; exit 1; }
 there() { as_postgres psql -h "$place" -XqAt -v ON_ERROR_STOP=1 -d "$1" -f -; }
 standby=$(echo 'SELECT pg_is_in_recovery()' | there postgres)
 [ "$standby" = t ] || { echo "it opened as a primary" >&2; exit 1; }
-printf '%s;\\n' "$3" | there "$2" >"$place/here"
-sort -u "$place/here" | comm -23 - "$place/there" >"$place/only"
-wc -l <"$place/only"
+printf '%s;\\n\\\\echo == all of them\\n' "$3" | there "$2" >"$place/told"
+[ "$(tail -n 1 "$place/told")" = "== all of them" ] || { echo "the list was cut off" >&2; exit 1; }
+sed '$d' "$place/told" >"$place/here"
+sort -u -o "$place/here" "$place/here"
+comm -23 "$place/here" "$place/there" >"$place/only"
+count=$(wc -l <"$place/only")
+echo "$count"
 cat "$place/only"
 if [ -n "$4" ]; then
+  rows=$(printf '\\\\set refs `cat %s`\\nSELECT count(*) FROM (%s) given;\\n' "$place/only" "$4" | there "$2")
+  [ "$rows" -ge "$count" ] || {
+    echo "the probe's query of rows gives $rows rows for $count writes" >&2; exit 1
+  }
   printf '\\\\set refs `cat %s`\\nCOPY (%s) TO STDOUT WITH (FORMAT csv, HEADER);\\n' "$place/only" "$4" |
     there "$2"
 fi
@@ -87,10 +106,17 @@ _REWIND = (
 login=$(login_of "$2" "$3")
 expect_identifier "$4"
 expect_primary "$login" "$4"
+[ ! -e "$data.rewinding" ] || refuse "a rewind of it was cut off; it is rebuilt by basebackup alone"
+echo "$6" >"$data.rewinding.new"
+mv -T -- "$data.rewinding.new" "$data.rewinding"
+sync "$data.rewinding" "${data%/*}"
+# It removes what the primary does not have, the signal too, and writes it anew at its end.
+trap 'as_postgres touch "$data/standby.signal"; sync "$data/standby.signal" "$data"' EXIT
 as_postgres "$bin/pg_rewind" --target-pgdata="$data" --source-server="$login dbname=postgres" \
   --config-file="$config/postgresql.conf" --write-recovery-conf
 only_as_standby_of "$login" "$5"
 sync -f "$data"
+rm -- "$data.rewinding"
 """
 )
 
@@ -139,7 +165,8 @@ def verify_keep_data(action: KeepData, ctx: Context) -> Progress:
 def export_writes(action: ExportWrites, ctx: Context) -> Outcome:
     """Compare the references of both databases; write those that only the old one holds, and their rows."""
     new = ctx.remote(action.primary)
-    there = psql(new, action.primary, action.cluster, action.database, f"{action.query};", ctx.timeout_s)
+    asked = f"SET client_encoding TO 'UTF8';\n{action.query};"
+    there = psql(new, action.primary, action.cluster, action.database, asked, ctx.timeout_s)
     rows = (action.rows or "").replace(":refs", "string_to_array(:'refs', E'\\n')")
     words = [action.cluster, action.database, action.query, rows]
     done = run_script(ctx, action.host, _EXPORT, words, stdin=there, console=True)
@@ -149,21 +176,38 @@ def export_writes(action: ExportWrites, ctx: Context) -> Outcome:
             f"{done.stderr.strip()}; nothing was rebuilt",
             hint="resume the run once it is mended; the old data is kept",
         )
-    first, _, rest = done.stdout.partition("\n")
-    lines = rest.splitlines(keepends=True)
-    (ctx.artifacts / action.references).write_text("".join(lines[: int(first)]))
+    count, references, exported = split_export(done.stdout)
+    _make_last(ctx.artifacts / action.references, references)
     if action.rows:
-        (ctx.artifacts / action.export).write_text("".join(lines[int(first) :]))
+        _make_last(ctx.artifacts / action.export, exported)
     evidence = WritesExported(
         service=action.service,
         server=action.host,
         references=action.references,
-        count=int(first),
+        count=count,
         export=action.export if action.rows else None,
     )
     where = f"exported to {action.export}" if action.rows else "no query gives their rows (probe: rows)"
     summary = f"only {action.host} holds {evidence.count} writes of {action.service}; {where}"
     return Outcome(changed=False, summary=summary, evidence=evidence)
+
+
+def split_export(said: str) -> tuple[int, str, str]:
+    """Give the number of references, their lines, and the rows; only a line feed ends a line."""
+    first, _, rest = said.partition("\n")
+    lines = rest.split("\n")
+    count = int(first)
+    return count, "".join(f"{line}\n" for line in lines[:count]), "\n".join(lines[count:])
+
+
+def _make_last(path: Path, content: str) -> None:
+    """Write a file whole and onto the disk: what it tells of may be rebuilt next."""
+    partial = path.with_name(f"{path.name}.part")
+    with partial.open("w", newline="") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def verify_export_writes(action: ExportWrites, ctx: Context) -> Progress:
