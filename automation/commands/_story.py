@@ -113,6 +113,7 @@ class Teller:
     def __init__(self, plan: Plan, scene: Scene) -> None:
         self.plan, self.scene = plan, scene
         self.broken_at: datetime | None = None
+        self.fences = 0
 
     def __call__(self, event: Event) -> Said | None:
         """Give what is to be told of an event, if anything."""
@@ -163,9 +164,9 @@ class Teller:
         """What a step changes."""
         match step.run:
             case PowerOffServer():
-                return "The old database server is switched off for good: it stays off when power returns."
+                return self._fence("switched off, and stays off when power returns")
             case BlockServer():
-                return "It is cut off the network as well. One fence may fail, so there are two."
+                return self._fence("cut off the network, and stays so when the site is back")
             case ProveRefused():
                 return (
                     "The client tries to reach the old database, and is refused. Now it is proved shut out."
@@ -178,6 +179,12 @@ class Teller:
                 return f"The name {name} leads there now."
             case _:
                 return ""
+
+    def _fence(self, how: str) -> str:
+        """One of two fences, whichever is made first."""
+        self.fences += 1
+        again = " as well: one fence may fail, so there are two" if self.fences == 2 else ""
+        return f"The old database server is {how}{again}."
 
 
 def _proof(step: Step, summary: str) -> str:
@@ -196,7 +203,7 @@ def meaning(report: Report) -> list[Said]:
     found = []
     for row in report.services:
         if row.outage.rta_s is not None:
-            out = f"out for {format_duration(row.outage.rta_s)}; {format_target(row.rto_s)} were promised"
+            out = f"out for {format_duration(row.outage.rta_s)}; promised: {format_target(row.rto_s)}"
             found.append(Said("Measured", f"{row.title}: {out}."))
     wanted = {"What was lost?": "Lost", "Was it safe?": "Safe?"}
     for one in report.answers:

@@ -63,7 +63,8 @@ def test_what_is_promised_is_what_the_catalog_says(scene: Scene) -> None:
 def test_both_fences_and_their_proof_are_told_before_the_promotion(scene: Scene) -> None:
     said = lines(scene, told())
     promoted = place(said, "Only now")
-    assert max(place(said, "switched off for good"), place(said, "network as well")) < place(said, "refused")
+    assert max(place(said, "is switched off"), place(said, "cut off the network")) < place(said, "refused")
+    assert sum("one fence may fail" in one.text for one in said) == 1
     assert place(said, "refused") < promoted < place(said, "leads there now")
 
 
