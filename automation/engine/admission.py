@@ -45,9 +45,11 @@ def guarded(hooks: Hooks, ctx: RunContext, overrides: Overrides) -> Hooks:
         return admit(plan, folded, ctx, overrides(plan, ctx.run_id, requester))
 
     def on_event(event: Event) -> None:
-        hooks.on_event(event)
-        if isinstance(event.body, RunSealed):
-            heads.leave_last(event)
+        try:
+            hooks.on_event(event)
+        finally:  # also of a run whose terminal is gone
+            if isinstance(event.body, RunSealed):
+                heads.leave_last(event)
 
     folder = ctx.artifacts.parent
     return replace(

@@ -143,7 +143,7 @@ class _Execution:
     def _append(self, body: Body) -> None:
         event = self.journal.append(body)
         self.folded.add(event)
-        with suppress(OSError):  # a terminal that is gone stops no run
+        with suppress(Exception):  # a terminal that is gone, or a view with a fault, stops no run
             self.hooks.on_event(event)
 
     def _status(self) -> RunStatus:

@@ -12,7 +12,7 @@ from automation.model.records import Body, Event, GateAnswered, RunSealed
 class Hooks:
     """Seams of a run, all called in the process that runs it.
 
-    on_event: after each event is on the disk.
+    on_event: after each event is on the disk; what it raises stops nothing.
     admit: under the locks, before the first step of a run and of each resume; gives what is to be written
         down (approvals, overrides, answers of gates) or raises PreflightError, which leaves the run paused.
     ask: puts a gate's question to a person, in a thread of its own; None when there is nobody to ask.

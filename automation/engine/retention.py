@@ -1,7 +1,8 @@
 """Which run folders are let go: ended long ago, or too many for the disk; never the last proof of a kind.
 
 A run that has not come to its end, that somebody holds, or that cannot be read is kept; so are the newest
-run and the newest that succeeded of each kind, whatever their age. What is removed leaves a line in
+run and the newest that succeeded of each kind, and one whose folder has writes that a failback exported,
+whatever their age: nothing else may have them any more. What is removed leaves a line in
 `runs-removed.jsonl`: which run it was, how it ended, the hash of its last event, and why it went.
 """
 
@@ -33,6 +34,7 @@ class KeptRun(NamedTuple):
     ended_at: datetime
     size_bytes: int
     head: str = ""
+    holds_writes: bool = False
 
 
 class Removed(Model):
@@ -59,7 +61,8 @@ def decide(
         keep: runs that something else still stands on.
     """
     kept = {*keep, *_newest(runs)}
-    free = [run for run in sorted(runs) if run.run_id not in kept and run.status in ENDED]
+    ended = [run for run in sorted(runs) if run.status in ENDED and not run.holds_writes]
+    free = [run for run in ended if run.run_id not in kept]
     left_bytes, chosen = sum(run.size_bytes for run in runs), []
     for run in free:
         too_old = now - run.ended_at > timedelta(seconds=rule.keep_s)
@@ -129,9 +132,16 @@ def _read(folder: Path) -> KeptRun | None:
             ended_at=datetime.fromisoformat(last["at"]),
             size_bytes=sum(path.lstat().st_blocks * 512 for path in folder.rglob("*")),
             head=last["hash"],
+            holds_writes=any(_has_writes(line) for line in lines if b'"writes-exported"' in line),
         )
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
+
+
+def _has_writes(line: bytes) -> bool:
+    outcome = json.loads(line)["body"].get("outcome") or {}
+    evidence = outcome.get("evidence") or {}
+    return bool(evidence.get("kind") == "writes-exported" and evidence["count"])
 
 
 def _remove(state: Path, record: Removed) -> None:

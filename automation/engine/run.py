@@ -227,7 +227,7 @@ class _Run(NamedTuple):
     def append(self, body: Body) -> None:
         event = self.journal.append(body)
         self.folded.add(event)
-        with suppress(OSError):
+        with suppress(Exception):  # as in the executor
             self.hooks.on_event(event)
 
     def end(self) -> Finished:

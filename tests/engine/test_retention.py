@@ -18,6 +18,7 @@ from automation.engine.run import make_run_folder, run_plan
 from automation.model.actions import Wait
 from automation.model.environment import RunRetention
 from automation.model.errors import AdapterError
+from automation.model.evidence import WritesExported
 from automation.model.plan import Plan, Step
 from automation.model.records import Outcome
 from tests.engine.conftest import in_folder
@@ -95,14 +96,16 @@ def test_whatever_there_is_proofs_and_open_runs_stay_and_none_goes_twice(
 # --- on the disk -----------------------------------------------------------------------------------
 
 
-def make(context: RunContext, run_id: str, *, fails: bool = False) -> Path:
+def make(
+    context: RunContext, run_id: str, *, fails: bool = False, evidence: WritesExported | None = None
+) -> Path:
     ctx = in_folder(replace(context, state=context.state / "lab"), run_id)
     folder = make_run_folder(ctx.state, run_id)
 
     def perform(step: Step, ctx: RunContext) -> Outcome:
         if fails:
             raise AdapterError("no more paper")
-        return Outcome(changed=False, summary="nothing")
+        return Outcome(changed=False, summary="nothing", evidence=evidence)
 
     step = Step(id="a", run=Wait(seconds=0), why="test")
     plan = Plan(name="converge", environment="lab", mode="apply", steps=(step,))
@@ -155,3 +158,15 @@ def test_what_a_removal_that_was_cut_off_left_is_removed_next_time(context: RunC
     (state / GOING / "r0").mkdir(parents=True)
     later(state)
     assert not (state / GOING).exists()
+
+
+@pytest.mark.parametrize(("count", "gone"), [(0, ["r1"]), (2, [])])
+def test_writes_that_a_failback_exported_are_never_removed(
+    context: RunContext, count: int, gone: list[str]
+) -> None:
+    evidence = WritesExported(
+        service="payments", server="pg-a", references="only.txt", count=count, export="only.csv"
+    )
+    make(context, "r1", evidence=evidence)
+    make(context, "r2")
+    assert later(context.state / "lab")[0] == gone

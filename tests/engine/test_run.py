@@ -23,6 +23,7 @@ from automation.model.errors import AdapterError, OutcomeUnknown, PreflightError
 from automation.model.plan import PLAN_FORMAT, Gate, Plan, Step
 from automation.model.records import (
     Body,
+    Event,
     GateAnswered,
     Outcome,
     Progress,
@@ -83,6 +84,13 @@ def run(plan: Plan, ctx: RunContext, work: Work | None = None, **hooks: object) 
 
 def resume(ctx: RunContext, *decisions: Decision, work: Work | None = None) -> Finished:
     return resume_run(ctx, actor="second", decisions=decisions, work=work or Counting().work)
+
+
+def test_a_view_with_a_fault_stops_no_run(ctx: RunContext) -> None:
+    def draw(event: Event) -> None:
+        raise ValueError("I/O operation on closed file")
+
+    assert run(make_plan(step("a"), step("b", "a")), ctx, on_event=draw).closed.status == "succeeded"
 
 
 # --- gates ----------------------------------------------------------------------------------------
