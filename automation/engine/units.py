@@ -19,6 +19,8 @@ RECONNECT_S = 0.5
 # How much longer than the unit the connection is waited for.
 _ANSWER_S = 3.0
 _NOT_STARTED, _STILL_RUNS, _LOST = 74, 75, 76
+# Of whoever waits on the host: its power was cut, or its console gave up. The unit may have begun.
+_TIMED_OUT, _BY_A_SIGNAL = 124, 128
 
 # In the unit, as root: $1 its folder, $2 the process that started it, which has files of its own. Who waits
 # is told through the pipe; opened for both directions it never blocks. Only then the answer is made to last
@@ -107,6 +109,7 @@ class Unit(NamedTuple):
             OutcomeUnknown: it did not end in time, or it began and left no result.
         """
         deadline = time.monotonic() + timeout_s
+        lost = False
         while True:
             left = max(1.0, deadline - time.monotonic())
             size = str(len((stdin or "").encode()))
@@ -118,8 +121,14 @@ class Unit(NamedTuple):
                     timeout_s=left + _ANSWER_S,
                 )
             except AdapterError as exc:
+                if lost and not exc.transient:
+                    raise OutcomeUnknown(
+                        f"unit {self.name} on {self.host}: {exc}; it may have begun before; state unknown",
+                        hint="resume the run: it looks first how far the step came",
+                    ) from exc
                 if not exc.transient or time.monotonic() + RECONNECT_S > deadline:
                     raise
+                lost = True
                 time.sleep(RECONNECT_S)
                 continue
             return self._told(done, timeout_s)
@@ -137,6 +146,12 @@ class Unit(NamedTuple):
             raise OutcomeUnknown(
                 f"unit {self.name} on {self.host}: it began and left no result; state unknown",
                 hint=f"journalctl -u {self.name} on {self.host}; its output is in {FOLDER}/{self.name}",
+            )
+        if done.exit_code < 0 or done.exit_code > _BY_A_SIGNAL or done.exit_code == _TIMED_OUT:
+            raise OutcomeUnknown(
+                f"unit {self.name} on {self.host}: who waited for it was ended ({done.exit_code}); "
+                "state unknown",
+                hint="resume the run: it looks first how far the step came",
             )
         raise AdapterError(
             f"unit {self.name} on {self.host}: not started ({done.stderr.strip()}); nothing was changed"

@@ -128,9 +128,10 @@ def restore_primary(action: RestorePrimary, ctx: Context) -> Outcome:
     except AdapterError as exc:
         said = f"does not answer ({exc}), and this run did not promote it"
     else:
-        if not other.in_recovery or other.timeline != action.expect_timeline:
+        same = other.system_identifier == action.expect_system_identifier
+        if not (same and other.in_recovery and other.timeline == action.expect_timeline):
             raise AdapterError(
-                f"{action.standby} is no standby on timeline {action.expect_timeline} any more: "
+                f"{action.standby} is not, or no more, a standby of it on timeline {action.expect_timeline}: "
                 f"{action.host} stays demoted, or there would be two primaries; nothing was changed"
             )
     words = [action.cluster, action.expect_system_identifier, ctx.run_id]

@@ -58,8 +58,8 @@ du -s -B1 -- "$kept"
 )
 
 # $2 database, $3 the query of references, $4 the statement that gives rows (empty: none); stdin: what the new
-# primary holds. The cluster runs as a standby that follows nobody, on a socket in a folder of its own. Where a
-# rewind was cut off, the copy that it kept is asked: what only the old primary held may be gone from its data.
+# primary holds. The cluster runs as a standby that follows nobody, on a socket in a folder of its own. Where
+# a rewind was cut off, its kept copy is asked: what only the old primary held may be gone from its data.
 _EXPORT = (
     _EXPECT_HELD
     + """

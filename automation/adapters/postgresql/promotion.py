@@ -21,7 +21,7 @@ def promote(action: Promote, ctx: Context) -> Outcome:
     done = ctx.run_unit(action.host, ["runuser", "-u", "postgres", "--", *words], stdin=_PROMOTE)
     if done.exit_code:
         raise _failed(action, ctx, done)
-    seen = json.loads(done.stdout)
+    seen = json.loads(done.stdout.removeprefix(f"{_ASKED}\n"))
     problem = _unexpected(action, seen)
     if problem:
         raise AdapterError(f"{action.host} was not promoted: {problem}; nothing was changed")
@@ -77,6 +77,11 @@ def _failed(action: Promote, ctx: Context, done: Completed) -> AdapterError | Ou
         now = observe(action.host, action.cluster, ctx.remote(action.host))
     except AdapterError as exc:
         return OutcomeUnknown(f"promoting {action.host}: {said}; then {exc}; state unknown")
+    if now.in_recovery and _ASKED in done.stdout:
+        return OutcomeUnknown(
+            f"promoting {action.host}: {said}; it was told to, and is still in recovery; state unknown",
+            hint=f"look at the PostgreSQL log of {action.host}, then resume the run",
+        )
     if now.in_recovery:
         return AdapterError(f"{action.host} was not promoted: {said}; nothing was changed")
     return OutcomeUnknown(f"promoting {action.host}: {said}; it is a primary on timeline {now.timeline}")
@@ -97,6 +102,8 @@ def _look_again(action: Promote, ctx: Context, seen: dict[str, Any]) -> dict[str
     return {**seen, "promoted": True, "timeline_after": now.timeline}
 
 
+_ASKED = "asked to promote"  # said before it is: from then on it may happen, whatever becomes of the session
+
 # Compare and set in one session: nothing is promoted unless every value is the expected one. A new primary
 # that waits for a dead standby would block every commit, so synchronous_standby_names is emptied.
 _PROMOTE = r"""
@@ -107,6 +114,7 @@ SELECT pg_is_in_recovery() AS in_recovery, coalesce(pg_last_wal_replay_lsn()::te
 SELECT :'in_recovery'::bool AND :'identifier' = :'wanted_identifier' AND :timeline = :wanted_timeline AS go
 \gset
 \if :go
+\echo $ASKED
 SELECT pg_promote(true, :wait_s) AS promoted \gset
 SELECT current_setting('synchronous_standby_names') <> '' AS waits \gset
 \if :waits
@@ -121,7 +129,7 @@ SELECT json_build_object('promoted', :'promoted'::bool, 'system_identifier', :'i
   'in_recovery_after', pg_is_in_recovery(),
   'timeline_after', CASE WHEN pg_is_in_recovery() THEN :timeline
     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int END);
-""".replace("$STANDBY_TIMELINE", STANDBY_TIMELINE)
+""".replace("$STANDBY_TIMELINE", STANDBY_TIMELINE).replace("$ASKED", _ASKED)
 
 
 def _promotion_variables(action: Promote, timeout_s: float) -> dict[str, str]:
