@@ -3,9 +3,10 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
-from operator import itemgetter
+from itertools import compress
+from operator import attrgetter, gt
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -23,10 +24,6 @@ OF_KIND = {
     "quarterly": "quarter",
     "yearly": "year",
 }
-
-
-Listed = tuple[float, RecoveryPoint]  # seconds since 1970, and the point
-_at = itemgetter(0)
 
 
 class PolicyError(ConfigError):
@@ -130,12 +127,13 @@ def decide(points: Sequence[RecoveryPoint], policy: RetentionPolicy, *, now: dat
     Source: period rule of restic's forget since 0.16 (its manual, "Removing snapshots"), but for time
     zones, the hour of the clock change, ties and points of the future; weeks are ISO 8601.
     """
-    _check(points)
-    listed = _newest_first(points)
-    uncounted = _uncounted(listed, policy, now)
-    places = [place for place in range(len(listed)) if place not in uncounted]
-    counted = tuple([listed[place][1] for place in places])
-    times = [-listed[place][0] for place in places]
+    columns = _newest_first(points)
+    _check(columns)
+    listed, stamps = columns.points, columns.stamps
+    uncounted = _uncounted(columns, policy, now)
+    places = [n for n in range(len(listed)) if n not in uncounted] if uncounted else range(len(listed))
+    counted = tuple([listed[place] for place in places]) if uncounted else tuple(listed)
+    times = [-stamps[place] for place in places]
     zone = ZoneInfo(policy.tz)
     uses = tuple([_apply(rule, times, counted, policy, zone) for rule in policy.keep.counted()])
     reasons = _reasons(uses, counted, policy)
@@ -144,15 +142,15 @@ def decide(points: Sequence[RecoveryPoint], policy: RetentionPolicy, *, now: dat
         reasons = {place: why for place, why in reasons.items() if times[place] < -deadline}
     stay = {places[place]: tuple(why) for place, why in reasons.items()}
     for place in uncounted:
-        if why := _stays(listed[place][1], counted, policy, now):
+        if why := _stays(listed[place], counted, policy, now):
             stay[place] = (Reason("not counted", words=why),)
     return Retention(
         policy=policy,
         now=now,
         counted=counted,
         uses=uses,
-        kept=tuple([Kept(listed[place][1], stay[place]) for place in sorted(stay)]),
-        expired=tuple([one[1] for place, one in enumerate(listed) if place not in stay]),
+        kept=tuple([Kept(listed[place], stay[place]) for place in sorted(stay)]),
+        expired=tuple(compress(listed, [place not in stay for place in range(len(listed))])),
     )
 
 
@@ -163,7 +161,7 @@ def distrust(point: RecoveryPoint, policy: RetentionPolicy, now: datetime) -> st
     if point.claimed_at.timestamp() < 0:
         return "its time is before 1970"
     if point.observed_at is not None:
-        skew = abs(point.observed_at.timestamp() - point.claimed_at.timestamp())
+        skew = abs((point.observed_at - point.claimed_at).total_seconds())
         if skew > policy.max_skew.about_s:
             seen = point.observed_at.astimezone(ZoneInfo(policy.tz)).strftime("%Y-%m-%d %H:%M")
             return f"it was first seen {seen}, more than {policy.max_skew.words} from the time it claims"
@@ -177,34 +175,60 @@ def legal_deadline(policy: RetentionPolicy, now: datetime) -> float | None:
     return policy.keep.delete_after.age.before(now, ZoneInfo(policy.tz)).timestamp()
 
 
-def _check(points: Sequence[RecoveryPoint]) -> None:
-    if len({point.id for point in points}) != len(points):
+class _Columns(NamedTuple):
+    """Points, newest first, and what is read of them, read in one pass: memory is what takes the time."""
+
+    points: Sequence[RecoveryPoint]
+    stamps: list[float]
+    ids: Sequence[str] = ()
+    resources: Sequence[str] = ()
+    copies: Sequence[str] = ()
+    statuses: Sequence[str] = ()
+    claimed: Sequence[datetime] = ()
+    seen: Sequence[datetime | None] = ()
+
+
+_read = attrgetter("id", "resource", "copy_name", "status", "claimed_at", "observed_at")
+
+
+def _newest_first(points: Sequence[RecoveryPoint]) -> _Columns:
+    """Put points in order; a store mostly lists them in it already, or just the other way round."""
+    if not points:
+        return _Columns((), [])
+    columns = tuple(zip(*map(_read, points), strict=True))
+    stamps = [at.timestamp() for at in columns[4]]
+    if all(map(gt, stamps, stamps[1:])):
+        return _Columns(points, stamps, *columns)
+    pairs = sorted(zip(stamps, columns[0], range(len(points)), strict=True), reverse=True)
+    places = [place for _, _, place in pairs]
+    moved = ([column[place] for place in places] for column in columns)
+    return _Columns([points[place] for place in places], [at for at, _, _ in pairs], *moved)
+
+
+def _check(columns: _Columns) -> None:
+    if len(set(columns.ids)) != len(columns.points):
         raise PolicyError("a recovery point stands twice in what was listed; nothing was decided")
-    owners = {point.resource for point in points}, {point.copy_name for point in points}
+    owners = set(columns.resources), set(columns.copies)
     if any(len(names) > 1 for names in owners):
         named = ", ".join(name for names in owners for name in sorted(names)[:3])
         raise PolicyError(f"points of several resources or copies ({named}) cannot be decided on together")
 
 
-def _newest_first(points: Sequence[RecoveryPoint]) -> list[Listed]:
-    listed = [(point.claimed_at.timestamp(), point) for point in points]
-    if len({at for at, _ in listed}) == len(listed):
-        listed.sort(key=_at, reverse=True)
-    else:
-        listed.sort(key=lambda one: (one[0], one[1].id), reverse=True)
-    return listed
-
-
-def _uncounted(listed: Sequence[Listed], policy: RetentionPolicy, now: datetime) -> set[int]:
+def _uncounted(columns: _Columns, policy: RetentionPolicy, now: datetime) -> set[int]:
     """Give the places of the points that fill no period: not whole, or of a time that is not believed."""
-    limit, skew = now.timestamp(), policy.max_skew.about_s
-    return {
+    stamps, limit = columns.stamps, now.timestamp()
+    most = timedelta(seconds=policy.max_skew.about_s)
+    least = -most
+    found = {
         place
-        for place, (at, point) in enumerate(listed)
-        if point.status != "ok"
-        or not 0 <= at <= limit
-        or ((seen := point.observed_at) is not None and abs(seen.timestamp() - at) > skew)
+        for place, (seen, claimed) in enumerate(zip(columns.seen, columns.claimed, strict=True))
+        if seen is not None and not least <= seen - claimed <= most
     }
+    if stamps and (stamps[0] > limit or stamps[-1] < 0):
+        found |= {place for place, at in enumerate(stamps) if not 0 <= at <= limit}
+    if set(columns.statuses) - {"ok"}:
+        found |= {place for place, status in enumerate(columns.statuses) if status != "ok"}
+    return found
 
 
 def _stays(
