@@ -83,6 +83,8 @@ class _Weaving:
         own = [step for step in recovery.steps if not step.modes or mode in step.modes]
         if twice := {step.id for step in own if step.id in self.steps}:
             raise self._wrong(f"step {min(twice)!r} stands in the plan already", "give it another id")
+        if taken := {step.id for step in own if step.id in KINDS or step.id.startswith("gate/")}:
+            raise self._wrong(f"step {min(taken)!r} has an id that gates use", "give it another id")
         ids = {*self.steps, *(step.id for step in own)}
         self.steps |= {step.id: self._own(step, ids) for step in own}
         for step in own:
@@ -151,13 +153,13 @@ class _Weaving:
 
     def _targets(self, before: str, whose: str) -> tuple[str, ...]:
         """The steps that something of the plan stands before; none for a service that is not recovered."""
+        if before in KINDS:  # first: a service that is called so takes no gate away
+            return tuple(step.id for step in self.steps.values() if kind_of(step) == before)
         if before in self.steps:
             return (before,)
         if before in self.draft.services:
             own = [name for name in self.steps if name.startswith(f"{before}/")]
             return tuple(name for name in own if not {*own} & {*self.steps[name].needs})
-        if before in KINDS:
-            return tuple(step.id for step in self.steps.values() if kind_of(step) == before)
         if before in self.known:
             return ()
         raise self._wrong(

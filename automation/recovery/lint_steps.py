@@ -28,10 +28,13 @@ from automation.model.actions import (
     ReleaseServer,
     Rewind,
     RunPlaybook,
+    StartFenced,
+    StartServer,
     StartUnit,
     StartWitness,
     SuspectSplitBrain,
     SwapAddress,
+    UnblockServer,
 )
 from automation.model.base import Model
 from automation.model.errors import PreflightError
@@ -42,6 +45,8 @@ Severity = Literal["error", "warning"]
 
 RUN_MODES: Collection[Mode] = ("exercise", "test-failover", "planned-migration", "failover", "failback")
 AGREED_MODES: Collection[Mode] = ("exercise", "planned-migration", "failover", "failback")
+
+LIFTS = ReleaseServer | StartFenced | StartServer | UnblockServer
 
 # Steps before a point of no return that stay as they are when a run is given up, and why.
 LASTING: Mapping[type, str] = {
@@ -91,6 +96,7 @@ def lint_steps(
             _promotions(plan),
             _moves(plan),
             _declared(plan),
+            _lifted(plan),
             _faults(plan),
             _agreed(plan, lab),
             _undone(plan, excused),
@@ -114,12 +120,13 @@ def refuse_unsafe(plan: Plan, *, lab: bool) -> None:
         )
     if plan.mode not in RUN_MODES:
         return
-    faults = [one for found in (_promotions(plan), _declared(plan), _faults(plan)) for one in found]
+    told = (_promotions(plan), _declared(plan), _lifted(plan), _faults(plan))
+    faults = [one for found in told for one in found]
     faults += [one for one in (*_moves(plan), *_agreed(plan, lab)) if one.severity == "error"]
     if faults:
-        told = "\n".join(f"  {one.subject}: {one.message}" for one in faults)
+        lines = "\n".join(f"  {one.subject}: {one.message}" for one in faults)
         raise PreflightError(
-            f"{plan.name} is not safe; nothing was changed\n{told}", hint=faults[0].act or None
+            f"{plan.name} is not safe; nothing was changed\n{lines}", hint=faults[0].act or None
         )
 
 
@@ -132,8 +139,9 @@ def _promotions(plan: Plan) -> Iterator[LintFinding]:
         if not isinstance(step.run, Promote):
             continue
         own = services.get(step.service or "", [])
-        near = _unproven(step, step.run, _near(plan, step), own)
-        yield from near and _unproven(step, step.run, _above(plan, step), own)
+        by_hand = plan.mode == "walkthrough"
+        near = _unproven(step, step.run, _near(plan, step), own, by_hand)
+        yield from near and _unproven(step, step.run, _above(plan, step), own, by_hand)
         if step.on_failure == "continue":
             yield _error("promotion-may-fail", step, "goes on when it fails", "on_failure: halt")
         if plan.mode != "walkthrough" and not step.run.expect_system_identifier.isdigit():
@@ -146,18 +154,18 @@ def _promotions(plan: Plan) -> Iterator[LintFinding]:
 
 
 def _unproven(
-    step: Step, promote: Promote, above: Mapping[str, Step], own: Collection[Step]
+    step: Step, promote: Promote, above: Mapping[str, Step], own: Collection[Step], by_hand: bool
 ) -> list[LintFinding]:
+    if by_hand and any(_is_by_hand(step, above)):
+        return [*_risks(step, above, own), *_led(step, above, own)]
     return [*_fenced(step, promote, above), *_risks(step, above, own), *_led(step, above, own)]
 
 
 def _fenced(step: Step, promote: Promote, above: Mapping[str, Step]) -> Iterator[LintFinding]:
     """Every path to a promotion leads over a proven fence, a clean handover, or a risk that people bear."""
-    if any(_is_handover(promote, above)) or any(_is_by_hand(step, above)):
+    if any(_is_handover(promote, above)):
         return
-    proofs = [
-        one for one in above.values() if isinstance(one.run, ProveRefused) and one.run.server != promote.host
-    ]
+    proofs = [one for one in above.values() if _proves(one, promote)]
     if not proofs:
         yield _error(
             "fence-before-promote",
@@ -195,6 +203,12 @@ def _proven(step: Step, promote: Promote, proof: Step, above: Mapping[str, Step]
             f"{passable[0].id} may fail and nobody bears that {proof.run.server} may still take writes",
             "on_failure: halt, or a suspicion that two roles sign, before the promotion",
         )
+
+
+def _proves(step: Step, promote: Promote) -> bool:
+    """A proof of this standby's old primary: that of another database says nothing of it."""
+    run = step.run
+    return isinstance(run, ProveRefused) and run.server != promote.host and promote.host in run.else_from
 
 
 def _is_handover(promote: Promote, above: Mapping[str, Step]) -> Iterator[bool]:
@@ -310,6 +324,22 @@ def _declared(plan: Plan) -> Iterator[LintFinding]:
 
 def _recovers(step: Step) -> bool:
     return not isinstance(step.run, Declare | StartWitness | CollectWitness)
+
+
+def _lifted(plan: Plan) -> Iterator[LintFinding]:
+    """A fence of a lost site is lifted by failback alone: a proof must hold until the promotion and after."""
+    if plan.mode not in ("exercise", "failover", "walkthrough"):
+        return
+    fenced = {step.run.host for step in plan.steps if isinstance(step.run, PowerOffServer | BlockServer)}
+    for step in plan.steps:
+        for action in (step.run, step.undo):
+            if isinstance(action, LIFTS) and action.host in fenced:
+                yield _error(
+                    "fence-lasts",
+                    step,
+                    f"{action.do} would lift the fence of {action.host}",
+                    "leave it out: dr.failback lifts fences, when its old primary can serve no more",
+                )
 
 
 def _faults(plan: Plan) -> Iterator[LintFinding]:

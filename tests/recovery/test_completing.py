@@ -77,6 +77,12 @@ def test_a_gate_before_promotions_is_asked_when_every_fence_is_proven(city: City
     assert "gate/1-promote" in plan.step("payments-db/promote").needs
 
 
+@pytest.mark.parametrize("taken", ["promote", "fence", "names", "gate/1-promote"])
+def test_no_step_takes_the_place_of_what_a_gate_stands_before(city: City, taken: str) -> None:
+    with pytest.raises(ConfigError, match=f"step '{taken}' has an id that gates use"):
+        compiled(city, gates=[{"before": "promote", **ASK}], steps=[{**NOTIFY, "id": taken}])
+
+
 def test_a_gate_before_all_names_waits_for_no_name(city: City) -> None:
     plan = compiled(city, gates=[{"before": "names", **ASK}])
     assert not [name for name in before(plan, "gate/1-names") if "/dns-web" in name or "/dns-sql" in name]

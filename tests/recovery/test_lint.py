@@ -8,10 +8,13 @@ import pytest
 from automation.engine.dispatch import can_be_looked_at
 from automation.model.actions import (
     BlockServer,
+    Confirm,
     CutLink,
     Declare,
     RunPlaybook,
+    StartServer,
     StartUnit,
+    UnblockServer,
 )
 from automation.model.approvals import ApprovalRule
 from automation.model.errors import PreflightError
@@ -170,6 +173,22 @@ MUTATIONS: dict[str, tuple[Callable[[Plan], Plan], str]] = {
     "the declaration may fail": (
         lambda p: change(p, "declaration", on_failure="continue"),
         "declared-first",
+    ),
+    "the proof is of another database": (
+        lambda p: act(p, PROOF, else_from=("app-b",)),
+        "fence-before-promote",
+    ),
+    "a person's word takes the place of the proof": (
+        lambda p: change(p, PROOF, run=Confirm(of="task", task="it is off")),
+        "fence-before-promote",
+    ),
+    "a step lifts the fence again": (
+        lambda p: add(p, Step(id="on", run=StartServer(host="pg-a"), why="test", needs=(PROOF,))),
+        "fence-lasts",
+    ),
+    "taking a step back lifts the fence": (
+        lambda p: change(p, f"{DB}/dns-sql", undo=UnblockServer(host="pg-a")),
+        "fence-lasts",
     ),
     "a fault in a failover": (lambda p: add(p, FAULT), "fault"),
     "the witness is never collected": (lambda p: without(p, "witness/collect"), "witness-collected"),
