@@ -183,8 +183,8 @@ class Teller:
     def _fence(self, how: str) -> str:
         """One of two fences, whichever is made first."""
         self.fences += 1
-        again = " as well: one fence may fail, so there are two" if self.fences == 2 else ""
-        return f"The old database server is {how}{again}."
+        again = " One fence may fail, so there are two." if self.fences == 2 else ""
+        return f"The old database server is {how}.{again}"
 
 
 def _proof(step: Step, summary: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from automation.commands._command import progress
 from automation.commands._ending import conclude
 from automation.commands._failover import Asked, _accept_lag, live_declaration
 from automation.commands._session import Session
@@ -42,7 +43,7 @@ RUN = "20261121-031400-0b1e"
 @pytest.fixture
 def session(tmp_path: Path, city: City) -> Session:
     known = {"state": tmp_path, "environment": city.environment, "inventory": city.inventory}
-    return cast(Session, SimpleNamespace(**known))
+    return cast(Session, SimpleNamespace(**known, say=progress))
 
 
 # --- the declaration -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 
+from automation.commands._command import progress
 from automation.commands._ending import conclude
 from automation.commands._session import Session
 from automation.engine.finished import finished
@@ -34,7 +35,7 @@ BALANCE = {
 @pytest.fixture
 def session(tmp_path: Path, city: City) -> Session:
     known = {"state": tmp_path, "environment": city.environment, "inventory": city.inventory}
-    return cast(Session, SimpleNamespace(**known))
+    return cast(Session, SimpleNamespace(**known, say=progress))
 
 
 def end(session: Session, plan: Plan, waiting: Collection[str], gates: tuple[str, ...]) -> int:

@@ -17,6 +17,7 @@ from automation.commands import _servers, _session, demo, dev, lab
 from automation.engine.lock import hold
 from automation.model.errors import Busy, PreflightError
 from tests.conftest import ROOT
+from tests.recovery.conftest import make_city
 
 HOLD = """
 import sys
@@ -86,8 +87,9 @@ def test_what_nobody_ever_made_is_removed_without_a_trace(locks: Path, removed: 
 @pytest.fixture
 def opened(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def open_session(name: str) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(state=locks.parent)
+    def open_session(name: str, say: object = None) -> Iterator[SimpleNamespace]:
+        city = make_city()
+        yield SimpleNamespace(state=locks.parent, environment=city.environment, inventory=city.inventory)
 
     monkeypatch.setattr(_session, "open_session", open_session)
 
@@ -115,8 +117,8 @@ def test_a_refused_one_leaves_the_lab_of_another_alone(
 def test_a_demo_removes_what_it_began_to_make(
     locks: Path, removed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_servers, "refuse_running_lab", lambda session: None)
-    monkeypatch.setattr(_servers, "build_images", lambda session: None)
+    for name in ("refuse_running_lab", "require_machine", "build_images"):
+        monkeypatch.setattr(_servers, name, lambda session: None)
     monkeypatch.setattr(_servers, "bring_up", mock.Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         demo.demo.body(None)

@@ -64,7 +64,7 @@ def test_both_fences_and_their_proof_are_told_before_the_promotion(scene: Scene)
     said = lines(scene, told())
     promoted = place(said, "Only now")
     assert max(place(said, "is switched off"), place(said, "cut off the network")) < place(said, "refused")
-    assert sum("one fence may fail" in one.text for one in said) == 1
+    assert sum("One fence may fail" in one.text for one in said) == 1
     assert place(said, "refused") < promoted < place(said, "leads there now")
 
 
