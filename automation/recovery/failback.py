@@ -28,7 +28,7 @@ from automation.model.base import format_duration
 from automation.model.catalog import PostgresqlStandby, Service
 from automation.model.errors import PreflightError
 from automation.model.plan import Gate, Plan, Step
-from automation.recovery.migration import begin, finish, look_first, refuse_unsigned
+from automation.recovery.migration import begin, finish, look_first, refuse_shared, refuse_unsigned
 from automation.recovery.planner import City
 from automation.recovery.spec import RecoveryPlan, Switch
 from automation.recovery.switching import Move, await_streaming, compile_switch, observed
@@ -51,10 +51,11 @@ def compile_failback(
 
     Raises:
         ConfigError: no approvals are asked for outside a lab.
-        PreflightError: a home database is not fenced, or the serving one was not observed.
+        PreflightError: a home database is not fenced or shares its host, or the serving one was not observed.
     """
     move = Move(switch, plan, city, services, (), "failback")
     refuse_unsigned(move)
+    refuse_shared(move)
     pairs = databases(services)
     for name in pairs:
         if move.new(name) not in fenced:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from automation.model.actions import AwaitGood, AwaitReady, LookAtServer, StartWitness
 from automation.model.catalog import Service
-from automation.model.errors import ConfigError
+from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan, Step
 from automation.recovery.completing import Draft, complete
 from automation.recovery.planner import STEADY_PROBES, City, list_probes, probe_ids
@@ -32,10 +32,11 @@ def compile_migration(
 
     Raises:
         ConfigError: no approvals are asked for outside a lab.
-        PreflightError: a pair was not observed, or is not a primary and its standby.
+        PreflightError: a pair was not observed, is not a primary and its standby, or shares its hosts.
     """
     move = Move(switch, plan, city, services, synchronous, "planned-migration")
     refuse_unsigned(move)
+    refuse_shared(move)
     watch = begin(move)
     looks = (
         *look_first(move),
@@ -59,6 +60,27 @@ def refuse_unsigned(move: Move) -> None:
             hint=f"say who must sign in drtests/plans/{move.switch.plan}.yml: "
             f"approvals: {{{move.mode}: [ROLE]}}",
         )
+
+
+def refuse_shared(move: Move) -> None:
+    """See that no other database stands on a host whose fence comes and goes for one of these.
+
+    The fence is the host's: lifted for one that is a good standby, it would let an old primary beside it be
+    written to again; closed for one, it would cut off a primary that serves.
+
+    Raises:
+        PreflightError: names both.
+    """
+    catalog = move.city.catalog.services
+    own = {host: name for name in databases(move.services) for host in (move.old(name), move.new(name))}
+    for name, (_, strategy) in databases(catalog).items():
+        for host in strategy.hosts.values():
+            if own.get(host, name) != name:
+                raise PreflightError(
+                    f"{host} holds both {own[host]} and {name}, and is fenced for both at once: "
+                    "they are not moved by steps; nothing was changed",
+                    hint="give each database a host of its own, or declare it once and depend on it",
+                )
 
 
 def finish(move: Move, steps: tuple[Step, ...], *, declared: str) -> Plan:

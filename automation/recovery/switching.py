@@ -154,12 +154,18 @@ def _ready(move: Move, name: str) -> tuple[str, ...]:
 
 
 def _swaps(move: Move, name: str, needs: tuple[str, ...]) -> tuple[Step, ...]:
-    """Move the names on every server: with both sites well, one that refuses is a failure."""
-    return tuple(
-        step.model_copy(update={"run": step.run.model_copy(update={"required": step.run.servers})})
-        for step in _scope(move, name).swaps(needs)
-        if isinstance(step.run, SwapAddress)
-    )
+    """Move the names on every server: with both sites well, one that refuses is a failure.
+
+    What stands on no promotion may be taken back after its names were moved, so they are moved back, too.
+    """
+    lasting = any(name in dependants(one, move.services) or name == one for one in databases(move.services))
+    swaps = []
+    for step in _scope(move, name).swaps(needs):
+        assert isinstance(step.run, SwapAddress)
+        run = step.run.model_copy(update={"required": step.run.servers})
+        back = None if lasting else run.model_copy(update={"old": run.new, "new": run.old})
+        swaps.append(step.model_copy(update={"run": run, "undo": back}))
+    return tuple(swaps)
 
 
 def _scope(move: Move, name: str) -> Scope:

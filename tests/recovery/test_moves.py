@@ -204,3 +204,37 @@ def test_a_service_and_what_it_depends_on_are_moved_together(city: City) -> None
 
 def test_a_slot_is_named_after_the_site_that_reads_it() -> None:
     assert slot_of("city-hall") == "standby_city_hall"
+
+
+# --- what else stands there ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["planned-migration", "failback"])
+def test_a_database_whose_host_holds_another_one_is_not_moved(
+    city: City, recovery: RecoveryPlan, mode: str
+) -> None:
+    """The fence is the host's: lifted for the one, the other's old primary could be written to again."""
+    first = city.catalog.services["payments-db"]
+    strategy = first.strategy.model_copy(update={"cluster": "15/permits"})
+    second = first.model_copy(update={"strategy": strategy, "endpoints": {}, "probes": {}})
+    services = {**city.catalog.services, "permits-db": second}
+    both = city._replace(catalog=city.catalog.model_copy(update={"services": services}))
+    make = migration if mode == "planned-migration" else failback
+    with pytest.raises(PreflightError, match=r"pg-. holds both .*-db and .*-db, .*nothing was changed"):
+        make(both, recovery)
+
+
+def test_names_that_were_moved_are_moved_back_unless_a_promotion_came_before(
+    city: City, recovery: RecoveryPlan
+) -> None:
+    swaps = [step for step in migration(city, recovery).steps if isinstance(step.run, SwapAddress)]
+    assert [step.undo for step in swaps] == [None, None]
+    alone = turn_from(city.catalog, "city-hall")["payments"].model_copy(update={"depends_on": ()})
+    (swap,) = [
+        step
+        for step in compile_migration(ASKED, recovery, city, {"payments": alone}).steps
+        if isinstance(step.run, SwapAddress)
+    ]
+    assert isinstance(swap.undo, SwapAddress)
+    assert (swap.undo.old, swap.undo.new) == (swap.run.new, swap.run.old)
+    assert swap.undo.required == swap.undo.servers == ("dns-a", "dns-b")
