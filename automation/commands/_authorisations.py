@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -217,7 +218,7 @@ def _limits(text: str, guards: tuple[str, ...]) -> dict[str, float]:
             found[guard] = float(most)
         except ValueError:
             raise ConfigError(f"--limits: {part!r} has no number; nothing was signed") from None
-    if set(found) != set(guards) or any(not most >= 0 for most in found.values()):
+    if set(found) != set(guards) or any(not 0 <= most < inf for most in found.values()):
         hint = f"--limits {','.join(f'{guard}=N' for guard in guards)}"
         raise ConfigError(
             f"--limits must give {', '.join(guards)}, and nothing else; nothing was signed", hint=hint

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from automation.commands._beginning import refuse_frozen_beginning
 from automation.commands._command import ROOT, progress
 from automation.commands._onlooker import Story, looking_on
 from automation.commands._subject import describe, leave_subject
@@ -110,8 +111,10 @@ class Session:
         """Go on with a run that stopped."""
         ctx = self.existing(run_id)
         refuse_unwatched(ctx)
+        plan = read_plan(ctx.artifacts.parent)
+        refuse_frozen_beginning(ctx.artifacts.parent, plan, datetime.now(UTC))
         progress(f"run {run_id} goes on")
-        with self.hooks(ctx, read_plan(ctx.artifacts.parent)) as hooks:
+        with self.hooks(ctx, plan) as hooks:
             return resume_run(ctx, actor=actor(), decisions=decisions, hooks=hooks)
 
     def abort(self, run_id: str, *, reason: str, undo: bool, decisions: Sequence[Decision] = ()) -> Finished:

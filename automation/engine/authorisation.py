@@ -6,6 +6,7 @@ than its limits. Whoever takes it away leaves its digest, so that a copy put bac
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -153,8 +154,8 @@ def _refuse_plan(plan: Plan, asked: Asked) -> None:
     if job is None or plan.mode != "apply":
         what = f"{asked.command} in mode {plan.mode}"
         raise PreflightError(f"{what} is never done with nobody watching; nothing was changed")
-    for step in plan.steps:
-        run = step.run
+    acts = [(step, run) for step in plan.steps for run in (step.run, step.undo) if run is not None]
+    for step, run in acts:
         destroys = run.effect == "destroy" and run.do not in job.destroys
         if destroys or run.irreversible or run.effect == "fault":
             raise PreflightError(
@@ -201,9 +202,19 @@ def keep(folder: Path, signed: SignedApproval) -> Path:
     name = Authorisation.model_validate_json(signed.content).name
     path = folder / f"{name}.json"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.with_name(f"{path.name}.sig").write_text(signed.signature)
-    path.write_text(signed.content)
+    _write(path.with_name(f"{path.name}.sig"), signed.signature)
+    _write(path, signed.content)
     return path
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a whole file in place of an older one; it is on the disk when this returns."""
+    draft = path.with_name(f"{path.name}.new")
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
 
 
 def load(path: Path) -> SignedApproval:

@@ -136,6 +136,7 @@ def test_without_a_terminal_nobody_is_asked(session: Session, people: People) ->
         ({"limits": ""}, ConfigError, "--limits must give hosts, and nothing else"),
         ({"limits": "hosts=3,more=1"}, ConfigError, "--limits must give hosts, and nothing else"),
         ({"limits": "hosts=nan"}, ConfigError, "--limits must give hosts, and nothing else"),
+        ({"limits": "hosts=inf"}, ConfigError, "--limits must give hosts, and nothing else"),
         ({"limits": "hosts=many"}, ConfigError, "'hosts=many' has no number"),
         ({"valid": "2000 d"}, ConfigError, "is not between 1 h and 366 d"),
         ({"reason": " "}, ConfigError, "--reason is empty"),
