@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from automation.recovery.report import Report, ServiceResult
+from automation.recovery.report import Report
 from automation.recovery.report_findings import REVIEW, next_due
 from automation.recovery.report_review import (
     ControlRow,
@@ -104,13 +104,14 @@ def _participants(report: Report) -> Iterator[Participant]:
 def _objectives(report: Report) -> Iterator[RatedObjective]:
     if report.services:
         yield _coordination(report)
+    challenged = _challenged(report)
     for row in report.services:
         yield RatedObjective(
             capability=_CAPABILITY,
             objective=f"{row.title} serves clients again",
             criterion=f"within {format_target(row.rto_s)} (RTO)",
             result=format_rta(row.outage),
-            rating=_rate(row.rto_verdict, _challenged(report, row), row.outage.status == "not-recovered"),
+            rating=_rate(row.rto_verdict, row.service in challenged, row.outage.status == "not-recovered"),
         )
         yield RatedObjective(
             capability=_CAPABILITY,
@@ -129,10 +130,12 @@ def _rate(verdict: str, challenged: bool, gone: bool) -> Rating:
     return "U" if gone else "M"
 
 
-def _challenged(report: Report, row: ServiceResult) -> bool:
-    """Whether a person had to step in, or a step of this service failed on its way."""
-    own = {step.id for step in report.steps if step.service == row.service}
-    return any(one.kind in ("resumed", "settled") or one.step in own for one in report.deviations)
+def _challenged(report: Report) -> frozenset[str]:
+    """Services on whose way a person had to step in, or a step did not go as planned; all, for the run."""
+    stepped_in = any(one.kind in ("resumed", "settled") for one in report.deviations)
+    troubled = {one.step for one in report.deviations}
+    hit = {step.service for step in report.steps if step.service and (stepped_in or step.id in troubled)}
+    return frozenset(hit)
 
 
 def _coordination(report: Report) -> RatedObjective:

@@ -32,6 +32,7 @@ from automation.recovery.report_measure import (
     all_of,
     changes_by_service,
     describe_measurement,
+    ledgers_of,
     milestones,
     read_witness,
     served_again,
@@ -84,7 +85,8 @@ def fold_report(facts: Facts) -> Report:
     log = RunLog(facts.events)
     marks = milestones(facts.plan, log)
     history, changes = read_witness(log, facts.read), changes_by_service(facts.plan)
-    seen = Seen(facts.subject, facts.plan, log, history, marks, facts.read, changes)
+    ledgers = ledgers_of(facts.subject.services)
+    seen = Seen(facts.subject, facts.plan, log, history, marks, facts.read, changes, ledgers)
     watches = any(isinstance(step.run, StartWitness) for step in facts.plan.steps)
     bare = _bare(facts, seen, service_results(seen) if watches else ())
     findings = apply(find(bare), facts.updates)

@@ -51,6 +51,7 @@ class Seen(NamedTuple):
     marks: Milestones
     read: Read
     changes: Mapping[str, Sequence[str]]
+    ledgers: Mapping[str, Mapping[str, str]]
 
 
 def all_of(log: RunLog, kind: type[_E]) -> tuple[_E, ...]:
@@ -145,18 +146,18 @@ def _service(seen: Seen, name: str) -> ServiceResult:
     )
 
 
-def _ledgers(services: Mapping[str, Service], name: str) -> dict[str, str]:
-    """Ids of the probes whose writes a service takes or keeps, each with the service that it watches."""
-    return {
-        f"{owner}/{probe_id}": owner
-        for owner, service in services.items()
-        for probe_id, probe in service.probes.items()
-        if probe.kind == "http-write" and name in (owner, probe.stored_in)
-    }
+def ledgers_of(services: Mapping[str, Service]) -> dict[str, dict[str, str]]:
+    """Ids of the probes whose writes each service takes or keeps, each with the service that it watches."""
+    found: dict[str, dict[str, str]] = {}
+    for owner, service in services.items():
+        for probe_id, probe in service.probes.items():
+            for name in {owner, probe.stored_in or owner} if probe.kind == "http-write" else ():
+                found.setdefault(name, {})[f"{owner}/{probe_id}"] = owner
+    return found
 
 
 def _loss(seen: Seen, outage: Outage, name: str) -> Loss:
-    ledgers = _ledgers(seen.subject.services, name)
+    ledgers = seen.ledgers.get(name, {})
     listed = {one.file for one in all_of(seen.log, WritesListed)}
     present: set[str] | None = set()
     for owner in sorted(set(ledgers.values())):
@@ -176,14 +177,14 @@ def _found_on_lost_primary(seen: Seen, loss: Loss, name: str) -> int | None:
 
 def _old_lists(seen: Seen, name: str) -> list[str]:
     files = {one.file for one in all_of(seen.log, CommandOutput) if one.exit_code == 0}
-    owners = sorted(set(_ledgers(seen.subject.services, name).values()))
+    owners = sorted(set(seen.ledgers.get(name, {}).values()))
     return [old_writes_artifact(owner) for owner in owners if old_writes_artifact(owner) in files]
 
 
 def _exports(seen: Seen, name: str) -> tuple[str, ...]:
     """Artifacts that list the writes of a service: those kept, exported, and found on the lost primary."""
     listed = {one.file for one in all_of(seen.log, WritesListed)}
-    owners = sorted(set(_ledgers(seen.subject.services, name).values()))
+    owners = sorted(set(seen.ledgers.get(name, {}).values()))
     kept = [writes_artifact(owner) for owner in owners if writes_artifact(owner) in listed]
     exported = [one for one in all_of(seen.log, WritesExported) if one.service in owners and one.count]
     rows = [one.export or one.references for one in exported]
