@@ -1,12 +1,12 @@
 """Which recovery points are kept, why, and which may go. Pure, and fast: 1,000,000 points in a second."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import compress
-from operator import attrgetter, gt
+from operator import attrgetter, gt, neg
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -133,7 +133,7 @@ def decide(points: Sequence[RecoveryPoint], policy: RetentionPolicy, *, now: dat
     uncounted = _uncounted(columns, policy, now)
     places = [n for n in range(len(listed)) if n not in uncounted] if uncounted else range(len(listed))
     counted = tuple([listed[place] for place in places]) if uncounted else tuple(listed)
-    times = [-stamps[place] for place in places]
+    times = [-stamps[place] for place in places] if uncounted else list(map(neg, stamps))
     zone = ZoneInfo(policy.tz)
     uses = tuple([_apply(rule, times, counted, policy, zone) for rule in policy.keep.counted()])
     reasons = _reasons(uses, counted, policy)
@@ -150,7 +150,7 @@ def decide(points: Sequence[RecoveryPoint], policy: RetentionPolicy, *, now: dat
         counted=counted,
         uses=uses,
         kept=tuple([Kept(listed[place], stay[place]) for place in sorted(stay)]),
-        expired=tuple(compress(listed, [place not in stay for place in range(len(listed))])),
+        expired=tuple(compress(listed, _mask(len(listed), stay))),
     )
 
 
@@ -173,6 +173,13 @@ def legal_deadline(policy: RetentionPolicy, now: datetime) -> float | None:
     if policy.keep.delete_after is None:
         return None
     return policy.keep.delete_after.age.before(now, ZoneInfo(policy.tz)).timestamp()
+
+
+def _mask(length: int, left_out: Iterable[int]) -> bytearray:
+    mask = bytearray(b"\x01") * length
+    for place in left_out:
+        mask[place] = 0
+    return mask
 
 
 class _Columns(NamedTuple):

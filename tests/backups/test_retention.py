@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from automation.backups.dialects import GoSpan, OldRules, decide_as
 from automation.backups.durations import parse_span
 from automation.backups.forecast import departures
 from automation.backups.periods import KINDS, Kind, period_of
@@ -130,6 +131,34 @@ def test_each_kept_point_has_the_day_on_which_it_will_go(keep: dict[str, object]
     foretold = departures(found, 86400, NOW + timedelta(days=30))
     expected = [points[0].claimed_at + timedelta(days=day) for day in days if day is not None]
     assert [at for at in foretold.values() if at is not None][: len(expected)] == expected
+
+
+restics = st.fixed_dictionaries(
+    {"last": st.integers(1, 5)},
+    optional={kind: st.integers(1, 9) for kind in ("hourly", "daily", "weekly", "monthly", "yearly")},
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    times=st.lists(moments, max_size=40, unique=True),
+    counts=restics,
+    hours=st.none() | st.integers(1, 3000),
+    tagged=st.booleans(),
+)
+def test_in_one_zone_with_honest_times_it_is_restics_rule(
+    times: list[datetime], counts: dict[str, int], hours: int | None, tagged: bool
+) -> None:
+    points = [make_point(at, tags=("a",) * (at.minute % 2) + ("b",) * (at.hour % 2)) for at in times]
+    keep: dict[str, object] = {**counts, "tagged": [["a", "b"]] if tagged else []}
+    old: dict[str, object] = {**counts, "tags": (("a", "b"),) if tagged else ()}
+    if hours:
+        keep |= {"all_for": f"{hours} hours", "daily_for": f"{hours + 99} hours"}
+        old |= {"within": GoSpan(hours=hours), "within_daily": GoSpan(hours=hours + 99)}
+    now = NOW + timedelta(days=30)
+    ours = decide(points, make_policy("UTC", **keep), now=now)
+    theirs = decide_as("restic-0.16", points, OldRules.model_validate(old), now=now)
+    assert set(kept_ids(ours)) == set(theirs.kept)
 
 
 # --- periods ----------------------------------------------------------------------------------------
