@@ -136,7 +136,7 @@ class _Weaving:
             return
         held = self._follow(targets)
         needs = dict.fromkeys(need for name in targets for need in self.steps[name].needs if need not in held)
-        step_id = f"gate/{number}-{gate.before.replace('/', '-')}"
+        step_id = gate_id(number, gate)
         self.steps[step_id] = Step(
             id=step_id,
             run=Confirm(of="decision", task=gate.ask),
@@ -185,6 +185,11 @@ class _Weaving:
 
     def _wrong(self, what: str, hint: str) -> ConfigError:
         return ConfigError(f"{self.draft.name}: {what}; nothing was touched", hint=hint)
+
+
+def gate_id(number: int, gate: PlanGate) -> str:
+    """Name the step of the n-th gate of a mode."""
+    return f"gate/{number}-{gate.before.replace('/', '-')}"
 
 
 def kind_of(step: Step) -> str:

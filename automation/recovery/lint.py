@@ -6,7 +6,7 @@ file the fault stands, if it stands there.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from automation.model.actions import Action, RunPlaybook
 from automation.model.catalog import Playbooks, PostgresqlStandby, Service
 from automation.model.errors import ConfigError, PreflightError
-from automation.model.plan import Step
+from automation.model.plan import Mode, Plan, Step
+from automation.recovery.completing import gate_id
 from automation.recovery.failover import compile_walkthrough
 from automation.recovery.freezes import FARTHEST, frozen
 from automation.recovery.lint_steps import LintFinding, Severity, lint_steps, lint_test_step
@@ -47,8 +48,11 @@ def lint_recovery(name: str, recovery: RecoveryPlan, city: City, facts: Facts) -
         *(one for service in chosen for one in _service(service, city.catalog.services, chosen, facts)),
     ]
     sites = sorted({city.catalog.services[service].primary for service in chosen})
-    for site in sites:
-        findings += _compiled(name, recovery, city, site, facts)
+    read = _as_failed_over(recovery)
+    plans = {site: _compile(name, read, city, site) for site in sites}
+    for plan in plans.values():
+        findings += _compiled(plan, recovery, city, facts) if isinstance(plan, Plan) else [plan]
+    findings += _gates(read, [plan for plan in plans.values() if isinstance(plan, Plan)])
     unique = {one.model_dump_json(): one for one in findings}
     return tuple(
         sorted(unique.values(), key=lambda one: (one.severity != "error", one.where == (), one.rule))
@@ -195,14 +199,35 @@ def _verbs(name: str, strategy: Playbooks, facts: Facts) -> Iterator[LintFinding
 # --- its steps -------------------------------------------------------------------------------------
 
 
-def _compiled(
-    name: str, recovery: RecoveryPlan, city: City, site: str, facts: Facts
-) -> Iterator[LintFinding]:
+def _as_failed_over(recovery: RecoveryPlan) -> RecoveryPlan:
+    """Have a walkthrough show what is there in a failover, too: a gate or step for that mode alone."""
+    gates = [one.model_copy(update={"modes": _shown(one.modes)}) for one in recovery.gates]
+    steps = [one.model_copy(update={"modes": _shown(one.modes)}) for one in recovery.steps]
+    return recovery.model_copy(update={"gates": tuple(gates), "steps": tuple(steps)})
+
+
+def _shown(modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+    return (*modes, "walkthrough") if "failover" in modes else modes
+
+
+def _compile(name: str, recovery: RecoveryPlan, city: City, site: str) -> Plan | LintFinding:
     try:
-        plan = compile_walkthrough(name, recovery, city, site)
+        return compile_walkthrough(name, recovery, city, site)
     except (ConfigError, PreflightError) as exc:
-        yield _error("compile", site, str(exc), act=exc.hint or "")
-        return
+        return _error("compile", site, str(exc), act=exc.hint or "")
+
+
+def _gates(recovery: RecoveryPlan, plans: Sequence[Plan]) -> Iterator[LintFinding]:
+    """A gate that stands before nothing, whichever site is lost, asks nobody."""
+    shown = [gate for gate in recovery.gates if not gate.modes or "walkthrough" in gate.modes]
+    for number, gate in enumerate(shown, start=1):
+        if plans and not any(gate_id(number, gate) in plan.by_id for plan in plans):
+            act = "before: a service of this plan, one of its steps, or fence, promote, names"
+            where: Where = ("gates", recovery.gates.index(gate))
+            yield _warning("gate-asks", gate.before, "nothing of this plan waits for that gate", act, where)
+
+
+def _compiled(plan: Plan, recovery: RecoveryPlan, city: City, facts: Facts) -> Iterator[LintFinding]:
     excused = {step.id for step in recovery.steps if step.no_undo}
     places = {step.id: index for index, step in enumerate(recovery.steps)}
     for found in lint_steps(

@@ -347,3 +347,11 @@ def test_every_edit_of_what_a_job_does_is_another_policy(
     inventory, job = Inventory(servers={}, digest="1" * 64), Job((), ("playbooks", "ansible.cfg"))
     before = policy_digest(checkout, inventory, job)
     assert (policy_digest(*change(checkout, inventory), job) == before) is same
+
+
+def test_what_would_be_taken_back_is_looked_at_as_well(city: City) -> None:
+    city.sign("dba")
+    undo = CloneStandby.model_construct(host="pg-b")
+    step = plan_of().steps[0].model_copy(update={"undo": undo})
+    with pytest.raises(PreflightError, match="is never done with nobody watching"):
+        city.use(plan=plan_of().model_copy(update={"steps": (step,)}))

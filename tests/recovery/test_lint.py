@@ -322,6 +322,23 @@ def test_the_plan_of_the_lab_is_without_fault(city: City) -> None:
     assert lint_recovery("all", plan_of(), existing(city), FACTS) == ()
 
 
+@pytest.mark.parametrize("modes", [[], ["failover"], ["failover", "exercise"]])
+def test_a_gate_that_would_ask_nobody_is_told(city: City, modes: list[str]) -> None:
+    gates = [
+        {"before": "payments", "role": "mayor", "ask": "Go on?"},
+        {"before": "promote", "role": "mayor", "ask": "Go on?", "modes": modes},
+    ]
+    no_database = plan_of(services=["payments"], gates=gates)
+    assert found(city, no_database)["gate-asks"].where == ("gates", 1)
+    assert "gate-asks" not in found(city, plan_of(services=["payments-db", "payments"], gates=gates))
+
+
+def test_a_step_of_failovers_alone_is_read_as_well(city: City) -> None:
+    lifts = {"do": "nspawn.start_server", "host": "pg-a"}
+    step = {"id": "on", "run": lifts, "why": "test", "modes": ["failover"]}
+    assert found(city, plan_of(steps=[step]))["fence-lasts"].where == ("steps", 0)
+
+
 PLAYBOOK = {"do": "ansible.run_playbook", "playbook": "playbooks/none.yml", "limit": "localhost"}
 FAULTS: dict[str, tuple[dict[str, object], str, tuple[str | int, ...]]] = {
     "a check that is not there": (
