@@ -114,6 +114,7 @@ def watch(context: Context, env: str, run: str, json: bool = False) -> None:
         "done": _DONE_HELP,
         "not_done": _NOT_DONE_HELP,
         "reason": "Why you answer so, or what you saw; it stands in the journal.",
+        "json": "Print the report of a drill, a failover or a move as JSON on stdout.",
     },
     leaves="a run that can be resumed again",
 )
@@ -126,6 +127,7 @@ def resume(
     done: str = "",
     not_done: str = "",
     reason: str = "",
+    json: bool = False,
 ) -> int:
     """Go on with a run that stopped: look at steps without an end first, try failed ones again.
 
@@ -135,10 +137,12 @@ def resume(
     from automation.commands._decisions import decide
     from automation.commands._ending import conclude
     from automation.commands._session import open_session
+    from automation.engine.overtaken import refuse_overtaken
 
     decisions = decide(gate=gate, answer=answer, done=done, not_done=not_done, reason=reason)
     with open_session(env) as session:
-        return conclude(session, session.resume(run, decisions))
+        refuse_overtaken(session.state / "runs", run, environment=env)
+        return conclude(session, session.resume(run, decisions), json=json)
 
 
 @command(
@@ -168,9 +172,12 @@ def abort(
     """
     from automation.commands._decisions import decide
     from automation.commands._session import open_session
+    from automation.engine.overtaken import refuse_overtaken
 
     decisions = decide(done=done, not_done=not_done, reason=reason)
     with open_session(env) as session:
+        if undo:
+            refuse_overtaken(session.state / "runs", run, environment=env)
         session.abort(run, reason=reason, undo=undo, decisions=decisions).raise_for_status()
 
 

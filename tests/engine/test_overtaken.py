@@ -1,0 +1,69 @@
+"""A run that stopped is not gone on with once another one has promoted what it is about."""
+
+import pytest
+
+from automation.engine.attempt import Work
+from automation.engine.context import RunContext
+from automation.engine.overtaken import refuse_overtaken
+from automation.engine.run import make_run_folder, run_plan
+from automation.model.actions import Promote, Wait
+from automation.model.errors import AdapterError, OutcomeUnknown, PreflightError
+from automation.model.plan import Plan, Step
+from automation.model.records import Outcome
+from tests.engine.conftest import in_folder
+
+PROMOTE = Promote(host="pg-b", cluster="15/main", expect_system_identifier="1", expect_timeline=1)
+
+
+def run(context: RunContext, run_id: str, action: Promote | Wait, fails: Exception | None, of: str) -> None:
+    """Run one step of a service, as a run of its own."""
+
+    def perform(step: Step, ctx: RunContext) -> Outcome:
+        if fails is not None:
+            raise fails
+        return Outcome(changed=True, summary="done")
+
+    step = Step(id=f"{of}/step", service=of, run=action, why="test")
+    make_run_folder(context.state, run_id)
+    plan = Plan(name=run_id, environment="lab", mode="apply", steps=(step,))
+    run_plan(plan, in_folder(context, run_id), actor="a", work=Work(perform=perform))
+
+
+def refuse(context: RunContext, run_id: str) -> None:
+    refuse_overtaken(context.state / "runs", run_id, environment="lab")
+
+
+@pytest.mark.parametrize(
+    "fails", [None, OutcomeUnknown("nobody knows")], ids=["promoted", "perhaps promoted"]
+)
+def test_a_promotion_since_it_stopped_overtakes_a_run(context: RunContext, fails: Exception | None) -> None:
+    run(context, "move", Wait(seconds=0), AdapterError("no"), "db")
+    refuse(context, "move")
+    run(context, "failover", PROMOTE, fails, "db")
+    with pytest.raises(PreflightError, match="run failover has promoted db since run move stopped") as caught:
+        refuse(context, "move")
+    assert "without --undo" in (caught.value.hint or "")
+    refuse(context, "failover")
+
+
+@pytest.mark.parametrize(
+    ("action", "fails", "of"),
+    [(PROMOTE, None, "other"), (PROMOTE, AdapterError("refused"), "db"), (Wait(seconds=0), None, "db")],
+    ids=["another service", "surely not promoted", "nothing that lasts"],
+)
+def test_other_runs_do_not(
+    context: RunContext, action: Promote | Wait, fails: Exception | None, of: str
+) -> None:
+    run(context, "move", Wait(seconds=0), AdapterError("no"), "db")
+    run(context, "later", action, fails, of)
+    refuse(context, "move")
+
+
+def test_what_was_promoted_before_it_is_what_it_knows(context: RunContext) -> None:
+    run(context, "failover", PROMOTE, None, "db")
+    run(context, "move", Wait(seconds=0), AdapterError("no"), "db")
+    refuse(context, "move")
+
+
+def test_a_run_that_is_not_there_is_told_of_by_others(context: RunContext) -> None:
+    refuse(context, "none")
