@@ -1,6 +1,6 @@
 """Where a failover stands when its run has ended, and what a person can decide then."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple
 
 from automation.commands._command import ROOT, progress
@@ -61,8 +61,11 @@ class Standing(NamedTuple):
         return f"./inv run.resume --env {self.env} --run {self.run_id}"
 
 
-def conclude(session: Session, finished: Finished) -> int:
+def conclude(session: Session, finished: Finished, *, json: bool = False) -> int:
     """Say how a run ended; for a failover also what was promoted, and what a person can decide.
+
+    Args:
+        json: the report of a drill, a failover or a move is all that stands on stdout.
 
     Returns:
         0, or 3 when it went on without a fence: a person must look and clear it.
@@ -76,17 +79,17 @@ def conclude(session: Session, finished: Finished) -> int:
     if plan.mode in ("planned-migration", "failback"):
         from automation.commands._moved import conclude_move
 
-        return conclude_move(session, finished)
+        return conclude_move(session, finished, json=json)
     if plan.mode == "exercise" and (drill := _drill_of(session, plan)):
-        finish_drill(session, drill, finished)
+        finish_drill(session, drill, finished, json=json)
         return 0
     if not any(isinstance(step.run, CiteDeclaration) for step in plan.steps):
         finished.raise_for_status()
         return 0
     standing = _standing(session.environment.name, plan, finished)
-    leave_report(session, _failover_of(session, standing), finished.folder)
+    leave_report(session, _failover_of(session, standing), finished.folder, json=json)
     if finished.closed.status != "interrupted" and not _left(standing) and not finished.closed.gates:
-        return _recovered(standing)
+        return _recovered(standing, progress if json else print)
     try:
         finished.raise_for_status()
     except OutcomeUnknown as exc:
@@ -145,18 +148,18 @@ def _standing(env: str, plan: Plan, finished: Finished) -> Standing:
 # --- it came to its end ---------------------------------------------------------------------------
 
 
-def _recovered(standing: Standing) -> int:
-    """Print what serves now; a look that failed is told, and is no success.
+def _recovered(standing: Standing, say: Callable[[str], None]) -> int:
+    """Say what serves now; a look that failed is told, and is no success.
 
     Raises:
         NotMet: the services were moved, and checks failed or nobody saw clients served.
     """
     serving = f"{', '.join(standing.promoted)} serves" if standing.promoted else "its services are back"
-    print(f"failover of {standing.site}: {serving}; run {standing.run_id}")
+    say(f"failover of {standing.site}: {serving}; run {standing.run_id}")
     marked = [s.run.service for s in standing.plan.steps if isinstance(s.run, SuspectSplitBrain)]
     for service in marked:
         look = f"./inv dr.clear --env {standing.env} --service {service} --reason '...'"
-        print(f"{service}: SPLIT_BRAIN_SUSPECTED until a person has looked: {look}")
+        say(f"{service}: SPLIT_BRAIN_SUSPECTED until a person has looked: {look}")
     unseen = {step: failure for step, failure in standing.failed.items() if not _is_fence(standing, step)}
     if unseen:
         told = " | ".join(f"{step}: {failure.message}" for step, failure in unseen.items())

@@ -74,7 +74,7 @@ def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
     return PreparedFailover(failover, services, plan)
 
 
-def run_failover(session: Session, asked: Asked) -> int:
+def run_failover(session: Session, asked: Asked, *, json: bool = False) -> int:
     """Run a failover to its end, and say in words where it stands; give the exit code.
 
     Raises:
@@ -86,7 +86,7 @@ def run_failover(session: Session, asked: Asked) -> int:
     prepared = prepare_failover(session, asked)
     expected = foretell(session, prepared.drill, prepared.services, prepared.plan)
     finished = session.run(prepared.plan, subject=keep(about(prepared), expected))
-    return conclude(session, finished)
+    return conclude(session, finished, json=json)
 
 
 # --- the declaration -----------------------------------------------------------------------------

@@ -123,6 +123,7 @@ def readiness(context: Context, env: str, site: str, plan: str = "city", json: b
         "accept_unfenced": "Go on although the old primary may still take writes; two people must sign.",
         "accept_lag": "Go on although the standby lacks more than the RPO allows; two people must sign.",
         "reason": "With --accept-unfenced: why; it stands in every record.",
+        "json": "Print the report as JSON on stdout.",
     },
     leaves="a run that run.resume goes on with; dr.status says where every service is",
 )
@@ -134,6 +135,7 @@ def failover(
     accept_unfenced: bool = False,
     accept_lag: bool = False,
     reason: str = "",
+    json: bool = False,
 ) -> int:
     """Move the services of a lost site to their other site: fence, prove, promote, move names.
 
@@ -147,7 +149,8 @@ def failover(
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        return run_failover(session, Asked(plan, site, accept_unfenced, accept_lag, reason))
+        asked = Asked(plan, site, accept_unfenced, accept_lag, reason)
+        return run_failover(session, asked, json=json)
 
 
 @command(help={"env": ENV_HELP, "json": JSON_HELP})

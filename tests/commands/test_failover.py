@@ -31,6 +31,7 @@ from automation.model.records import (
 from automation.recovery.failover import compile_failover
 from automation.recovery.lag import Lag, Verdict
 from automation.recovery.planner import City
+from automation.recovery.report import Report
 from automation.recovery.spec import Failover, load_plan
 from tests.recovery.conftest import REPOSITORY, city
 
@@ -132,7 +133,7 @@ def plan(city: City) -> Plan:
 def end(session: Session, plan: Plan) -> Callable[..., int]:
     """End a run in which steps succeed in order, but for those given; a failed one holds back the rest."""
 
-    def end(status: RunStatus = "halted", known: bool = True, **failed: str) -> int:
+    def end(status: RunStatus = "halted", known: bool = True, json: bool = False, **failed: str) -> int:
         wrong = {name.replace("__", "/").replace("_", "-"): text for name, text in failed.items()}
         folder = session.state / "runs" / RUN
         (folder / "artifacts").mkdir(parents=True)
@@ -150,7 +151,7 @@ def end(session: Session, plan: Plan) -> Callable[..., int]:
             journal.append(_ended(step.id, wrong.get(step.id), known))
         journal.append(RunClosed(status=status, not_started=tuple(waiting)))
         journal.close()
-        return conclude(session, finished(folder))
+        return conclude(session, finished(folder), json=json)
 
     return end
 
@@ -288,3 +289,12 @@ def test_services_that_were_moved_and_not_seen_well_are_no_success(
 def test_one_that_is_well_ends_with_0(end: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert end("succeeded") == 0
     assert "failover of city-hall: pg-b serves" in capsys.readouterr().out
+
+
+def test_for_a_program_the_report_alone_stands_on_stdout(
+    end: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end("succeeded", json=True) == 0
+    shown = capsys.readouterr()
+    assert Report.model_validate_json(shown.out).run_id == RUN
+    assert "failover of city-hall: pg-b serves" in shown.err
