@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from pydantic import Field
+
 from automation.backups.durations import Span
 from automation.backups.guard_settings import GuardSettings
 from automation.backups.retention import Retention, distrust, legal_deadline
@@ -31,12 +33,12 @@ class Ruling(NamedTuple):
 class Signals(Model):
     """Figures of the newest backup job, and what was usual before it."""
 
-    files: int
-    usual_files: int
-    changed_share: float
-    stored_ratio: float
-    usual_stored_ratio: float
-    dump_bytes: int | None = None
+    files: int = Field(ge=0)
+    usual_files: int = Field(ge=0)
+    changed_share: float = Field(ge=0, allow_inf_nan=False)
+    stored_ratio: float = Field(ge=0, allow_inf_nan=False)
+    usual_stored_ratio: float = Field(ge=0, allow_inf_nan=False)
+    dump_bytes: int | None = Field(default=None, ge=0)
     missing_sources: tuple[str, ...] = ()
     cleared_by: str = ""  # the person or proof that judged these figures to be right
 
@@ -48,7 +50,7 @@ class Case:
     retention: Retention
     settings: GuardSettings
     rpo_s: float
-    proofs: Sequence[Proof] = ()
+    proofs: Sequence[Proof] = ()  # of the whole repository: what one of them shows wrong stops all
     holds: Sequence[Hold] = ()
     signals: Signals | None = None
     policy_digest: str = ""

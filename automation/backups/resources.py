@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -180,8 +181,9 @@ class HoldRule(Model):
     tag: Tag = Field(description="points that bear it")
     owner: Role = Field(description="role that can release them")
     reason: str = Field(min_length=1, description="why they stay")
-    until: str = Field(
-        default="released", pattern=r"^released$|^\d{4}-\d{2}-\d{2}$", description="2027-06-30, or released"
+    until: date | None = Field(
+        default=None,
+        description="the last day: 2027-06-30; none: until it is released, which is its deletion here",
     )
 
 

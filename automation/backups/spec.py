@@ -1,8 +1,11 @@
 """`backups.yml`: stores, retention profiles, resources, guards, and the rule that the copies follow."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime, time, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError
 
@@ -13,6 +16,7 @@ from automation.backups.rules import RetentionPolicy, RetentionRules, Zone
 from automation.model.base import Model
 from automation.model.environment import SecretRef
 from automation.model.loading import raise_problems, read_document, validation_problems
+from automation.model.recovery_points import Hold
 from automation.model.refusals import Where, near
 from automation.model.strategy import Name
 
@@ -80,6 +84,26 @@ class Backups(Model):
         keep = self.resources[resource].keep
         profile = self.retention[keep.copies.get(store, keep.profile)]
         return RetentionPolicy(tz=self.tz, keep=profile, max_skew=self.guards.time_trust.max_skew)
+
+    def policy_digest(self, resource: str, store: str) -> str:
+        """Give a hash of all that decides on deletions there: the policy and the guards."""
+        text = f"{self.policy(resource, store).model_dump_json()}{self.guards.model_dump_json()}"
+        return sha256(text.encode()).hexdigest()
+
+    def holds(self, resource: str) -> tuple[Hold, ...]:
+        """Give what people keep of a resource; a day is held to its end."""
+        zone = ZoneInfo(self.tz)
+        return tuple(
+            Hold(
+                owner=rule.owner,
+                reason=rule.reason,
+                tag=rule.tag,
+                until=None
+                if rule.until is None
+                else datetime.combine(rule.until + timedelta(days=1), time(), zone),
+            )
+            for rule in self.resources[resource].keep.holds
+        )
 
 
 class Finding(NamedTuple):

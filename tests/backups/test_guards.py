@@ -182,7 +182,15 @@ def test_a_point_goes_only_when_it_was_marked_long_enough() -> None:
 def test_what_the_law_ends_waits_for_the_role() -> None:
     policy = make_policy(last="all", delete_after={"age": "30 days", "approve": "city-clerk"})
     assert judge(make_case(POINTS, policy)).delete == ()
+    assert judge(make_case(POINTS, policy, agreed_roles=frozenset({"city-treasurer"}))).delete == ()
     assert len(judge(make_case(POINTS, policy, agreed_roles=frozenset({"city-clerk"}))).delete) == 10
+
+
+def test_a_whole_group_never_goes_even_if_no_other_guard_looked() -> None:
+    case = make_case(POINTS)
+    assert guards.max_delete(case, case.points).answer == "refuse"
+    broken = make_case(dailies(3, status="failed"))
+    assert guards.min_keep(broken, broken.points).answer == "refuse"
 
 
 def test_a_full_disk_raises_an_alarm_and_deletes_nothing_more() -> None:

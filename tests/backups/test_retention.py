@@ -27,6 +27,16 @@ ZONES = (
     "Atlantic/Azores",
 )
 
+CHANGES = tuple(
+    int(datetime.fromisoformat(f"{at}+00:00").timestamp())
+    for at in (
+        "2026-04-04T15:00",
+        "2026-11-01T06:00",
+        "2010-11-07T02:31",
+        "2011-12-30T10:00",
+        "2026-11-01T05:00",
+    )
+)
 
 # --- against a second, slow way to decide -----------------------------------------------------------
 
@@ -166,7 +176,7 @@ def test_in_one_zone_with_honest_times_it_is_restics_rule(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    at=st.integers(0, 4_000_000_000),
+    at=st.integers(0, 4_000_000_000) | st.sampled_from(CHANGES),
     kind=st.sampled_from(KINDS),
     tz=st.sampled_from(ZONES),
     near=st.integers(-8000, 8000),
@@ -178,6 +188,17 @@ def test_periods_follow_each_other_without_gap(at: int, kind: Kind, tz: str, nea
     assert period_of(kind, here.start, zone) == here
     assert period_of(kind, here.end - 1, zone) == here
     assert period_of(kind, here.end, zone).start == here.end
+
+
+def test_an_hour_of_which_half_comes_twice_is_two_periods() -> None:
+    """Lord Howe Island: at 15:00 UTC the clock goes back from 02:00 to 01:30."""
+    zone = ZoneInfo("Australia/Lord_Howe")
+    change = datetime(2026, 4, 4, 15, tzinfo=UTC).timestamp()
+    found = [period_of("hourly", change + 60 * minutes, zone) for minutes in (-1, 0, 29, 30)]
+    assert [(one.start - change) / 60 for one in found] == [-60, 0, 0, 30]
+    spring = datetime(2026, 10, 3, 15, 30, tzinfo=UTC).timestamp()
+    after = period_of("hourly", spring + 600, zone)
+    assert [after.start - spring, after.end - spring] == [0, 1800]
 
 
 def test_the_hour_that_comes_twice_is_two_hours() -> None:
@@ -267,6 +288,17 @@ def test_points_of_two_resources_or_an_id_twice_are_not_decided_on() -> None:
     for other in (one, make_point(NOW, "b", resource="s"), make_point(NOW, "b", copy_name="vault")):
         with pytest.raises(PolicyError):
             decide([one, other], make_policy(last=1), now=NOW)
+
+
+@pytest.mark.parametrize("seen_h", [10, -10])
+def test_a_point_seen_long_before_or_after_its_own_time_stays_and_is_not_counted(seen_h: int) -> None:
+    at = NOW - timedelta(hours=20)
+    lying = make_point(at, "lying", observed_at=at + timedelta(hours=seen_h))
+    honest = make_point(NOW - timedelta(hours=30), "honest", observed_at=NOW - timedelta(hours=29))
+    found = decide([lying, honest], make_policy(last=1), now=NOW)
+    assert kept_ids(found) == ["lying", "honest"]
+    assert found.anchor == honest
+    assert "more than 1 hour from the time it claims" in found.why(lying)
 
 
 def test_the_laws_age_counts_from_now_and_beats_the_rules() -> None:

@@ -111,6 +111,19 @@ def test_a_fault_has_its_line_and_what_to_do(
     assert any(at == line and words in said for at, said in found), found
 
 
+def test_a_digest_changes_with_the_rules_and_with_the_guards(tmp_path: Path) -> None:
+    changes = (("x", "x"), ("daily: 14", "daily: 13"), ("retention:", "guards: {min_keep: 2}\nretention:"))
+    digests = [load(tmp_path, WHOLE.replace(*pair, 1)).policy_digest("shares", "nas") for pair in changes]
+    assert len(set(digests)) == 3
+
+
+def test_a_hold_lasts_to_the_end_of_its_day(tmp_path: Path) -> None:
+    hold = "holds: [{tag: a, owner: clerk, reason: audit, until: 2026-11-30}]"
+    backups = load(tmp_path, WHOLE.replace("profile: standard}", f"profile: standard, {hold}}}"))
+    (found,) = backups.holds("shares")
+    assert found.until == datetime.fromisoformat("2026-12-01T00:00-05:00")
+
+
 def test_a_policy_alone_needs_a_zone_and_rules(tmp_path: Path) -> None:
     path = tmp_path / "policy.yml"
     path.write_text("keep: {daily: 7}\n")
@@ -122,6 +135,7 @@ def test_a_policy_alone_needs_a_zone_and_rules(tmp_path: Path) -> None:
     ("words", "at", "before"),
     [
         ("1 month", "2026-03-31T12:00-04:00", "2026-02-28T12:00-05:00"),
+        ("1 month", "2026-10-31T12:00-04:00", "2026-09-30T12:00-04:00"),
         ("1 year", "2024-02-29T12:00-05:00", "2023-02-28T12:00-05:00"),
         ("2 days", "2026-03-09T12:00-04:00", "2026-03-07T12:00-05:00"),
         ("48 hours", "2026-03-09T12:00-04:00", "2026-03-07T11:00-05:00"),
