@@ -3,6 +3,7 @@
 What is said follows from the declarations and from what the run's events say; no number stands here.
 """
 
+import re
 import textwrap
 from collections.abc import Mapping
 from datetime import datetime
@@ -34,6 +35,9 @@ from automation.recovery.spec import Drill
 
 LABEL = 11
 NARROWEST = 50
+# A number and its unit stay on one line; the space that holds them is no white space to textwrap.
+_HELD = "\N{NO-BREAK SPACE}"
+_QUANTITY = re.compile(r"(\d) (ms|s|min|h|d)\b")
 
 
 class Scene(NamedTuple):
@@ -65,7 +69,9 @@ class Said(NamedTuple):
 def set_lines(said: Said, width: int) -> list[str]:
     """Break a paragraph into lines, with its label beside the first."""
     room = max(NARROWEST, width) - LABEL - 2
-    lines = textwrap.wrap(said.text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    text = _QUANTITY.sub(f"\\1{_HELD}\\2", said.text)
+    wrapped = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    lines = [line.replace(_HELD, " ") for line in wrapped]
     labels = [f"{said.label:>{LABEL}}", *[" " * LABEL] * (len(lines) - 1)]
     return [f"{label}  {line}" for label, line in zip(labels, lines, strict=True)]
 

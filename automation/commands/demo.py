@@ -129,8 +129,8 @@ def _end(session: "Session", scene: "Scene", report: "Report", took: dict[str, f
         *acts,
     ]:
         progress(f"  {act}\n      {gives}")
-    words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items())
-    progress(f"\ntook {sum(took.values()):.1f} s: {words}")
+    words = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
+    progress(f"\ntook {sum(took.values()):.0f} s: {words}")
 
 
 def _head(text: str) -> None:

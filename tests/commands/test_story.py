@@ -53,6 +53,12 @@ def test_nothing_is_cut_off_when_lines_are_broken(scene: Scene) -> None:
         assert " ".join("".join(line[11:]).strip() for line in set_lines(one, 80)) == one.text
 
 
+def test_a_number_stands_beside_its_unit(scene: Scene) -> None:
+    for width in range(60, 120):
+        shown = [line for one in opening(scene) for line in set_lines(one, width)]
+        assert not any(re.search(r"\d$", line) for line in shown)
+
+
 def test_what_is_promised_is_what_the_catalog_says(scene: Scene) -> None:
     promised = next(one.text for one in opening(scene) if one.label == "Promised")
     for service in scene.lost.values():
