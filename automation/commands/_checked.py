@@ -6,13 +6,14 @@ from datetime import datetime
 from pathlib import Path
 
 from automation.commands._controller import Kill, Killing
-from automation.commands._driving import act, drive, heal
+from automation.commands._driving import act, await_well, drive, heal
 from automation.commands._scenarios import Scenario
 from automation.commands._session import Session
 from automation.commands._watch import (
     Watching,
     begin_watch,
     end_watch,
+    find_databases,
     let_time_pass,
     start_checkers,
 )
@@ -92,6 +93,7 @@ def run_under_watch(
         AutomationError: the run did not come to an end, or a checker could not be started or read.
     """
     folder.mkdir(mode=0o700, parents=True)
+    await_well(session, find_databases(session.environment).site)
     watching = begin_watch(session, folder.name)
     databases = watching.databases
     if scenario.kind != "drill":

@@ -61,8 +61,6 @@ def drive(
     env = session.environment.name
     standby = session.remote(databases.standby)
     fault_at = datetime.now(UTC)
-    if scenario.kind != "drill":
-        await_well(session, databases.site)
     if scenario.kind == "failover":
         fault_at = datetime.now(UTC)
         for fault in scenario.faults:
@@ -81,7 +79,7 @@ def drive(
 
 
 def await_well(session: Session, site: str) -> None:
-    """Wait until a failover of a site could begin: after a boot, a name server may need some seconds.
+    """Wait until a failover of a site could begin: after a boot, databases and name servers need some seconds.
 
     Raises:
         NotMet: it could not within a minute; says what is not ready.

@@ -16,6 +16,7 @@ from automation.commands._campaign import FreshLab
 from automation.commands._checked import CheckedRow, Once, run_under_watch
 from automation.commands._checked_campaign import COPY_S
 from automation.commands._controller import Killing
+from automation.commands._driving import await_well
 from automation.commands._scenarios import find_scenario
 from automation.commands._servers import refuse_running_lab
 from automation.commands._session import Session, open_session
@@ -122,6 +123,7 @@ def test_a_standby_promoted_by_hand_beside_a_living_primary_is_found(
 ) -> None:
     """The checkers can fail: without a fence both nodes take writes, and the overlap names them."""
     lab.renew()
+    await_well(city, SITE)
     watching = begin_watch(city, tmp_path.name)
     ctx = city.context("planted")
     nspawn.cut_link(CutLink(sites=LINK), ctx)
