@@ -21,6 +21,7 @@ from automation.engine.fold import Folded, fold
 from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal
 from automation.engine.schedule import Schedule
+from automation.model.actions import RunPlaybook
 from automation.model.errors import AutomationError
 from automation.model.plan import Gate, Plan, Step
 from automation.model.records import (
@@ -88,6 +89,10 @@ def _passed(step: Step) -> bool:
     return step.on_failure == "continue"
 
 
+def _fences(step: Step) -> bool:
+    return isinstance(step.run, RunPlaybook) and step.run.fence
+
+
 class _Execution:
     """One process's share of a run."""
 
@@ -98,7 +103,7 @@ class _Execution:
         self.plan, self.ctx, self.journal, self.folded, self.hooks = plan, ctx, journal, folded, hooks
         passed = [name for name in folded.failed if name in plan.by_id and _passed(plan.step(name))]
         ended = {*folded.succeeded, *passed} & plan.by_id.keys()
-        self.once_good = {name for name in ended if plan.step(name).run.holds}
+        self.once_good = {name for name in ended if plan.step(name).run.holds or _fences(plan.step(name))}
         self.schedule = Schedule(plan, succeeded=folded.succeeded, passed_over=passed)
         self.running: dict[str, float] = {}
         self.delayed: list[tuple[float, str]] = []
@@ -133,9 +138,13 @@ class _Execution:
         return closed
 
     def _repeat(self) -> None:
-        """Have all done again that must hold when a step starts which cannot be taken back."""
+        """Have all done again that must hold when a step starts which cannot be taken back.
+
+        A city's own fence is done again before whatever needs it: nothing else tells whether it holds.
+        """
         waiting = [self.plan.step(name) for name in self.schedule.waiting]
         needed = {name for s in waiting if may_be_settled_done(s) for name in self.plan.stands_on(s.id)}
+        needed |= {name for s in waiting for name in s.needs if _fences(self.plan.step(name))}
         again = needed & self.once_good
         if again:
             self.schedule.repeat(again)

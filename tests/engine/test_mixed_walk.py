@@ -11,7 +11,7 @@ from automation.model.environment import load_environment
 from automation.model.errors import AdapterError
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Plan, Step
-from automation.model.records import GateAnswered, StepStarted
+from automation.model.records import Event, GateAnswered, StepEnded, StepStarted
 from automation.recovery.planner import City, compile_drill
 from automation.recovery.spec import load_drill
 from tests.fakes.city import FakeCity
@@ -138,3 +138,19 @@ def test_killed_after_any_event_and_resumed_the_city_ends_the_same(
         assert folded.closed is not None
         assert folded.closed.status == "succeeded", f"event {number}"
         assert city.state() == unstopped.state(), f"event {number}"
+
+
+def test_a_citys_own_fence_is_done_again_before_a_resumed_run_recovers(tmp_path: Path) -> None:
+    city = MixedCity()
+
+    def fenced(event: Event) -> bool:
+        return isinstance(event.body, StepEnded) and event.body.step == "notices/fence"
+
+    live(PLAN, tmp_path, city, until=fenced, ask=yes)
+    city.hosts["app-a"].units.add(NOTICES)  # the old site is back, and serves again
+    assert live(PLAN, tmp_path, city, ask=yes)
+    bodies = [event.body for event in read_journal(tmp_path / "journal.jsonl")]
+    began = [b.step for b in bodies if isinstance(b, StepStarted) and b.step.startswith("notices/")]
+    assert began.count("notices/fence") == 2
+    assert (city.promotions, city.broken) == (1, [])
+    assert NOTICES not in city.hosts["app-a"].units

@@ -55,3 +55,6 @@ class RunPlaybook(BaseAction):
     variables: Mapping[str, str | int | bool] = Field(default_factory=dict)
     secrets: Mapping[str, SecretRef] = Field(default_factory=dict)
     check: bool = False
+    fence: bool = Field(
+        default=False, description="it makes an old site unable to serve: a resumed run does it again first"
+    )

@@ -70,6 +70,7 @@ def run_verb(
                 "mainstay_hosts": ",".join(strategy.hosts[site]),
                 "mainstay_mode": scope.mode,
             },
+            fence=verb == "fence",
         ),
         why=why,
         needs=needs,
