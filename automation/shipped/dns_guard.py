@@ -177,7 +177,7 @@ def reconcile_file(settings: Settings, required: Sequence[str]) -> dict[str, str
 
     Raises:
         Trouble: a required server is silent, or the zone cannot be read; nothing was changed.
-        Stale: something newer is known and could not be written.
+        Stale: something newer may be known and could not be compared, or not be written.
     """
     finish_exchange(settings.zone_file)
     told, silent = ask(settings, required or settings.peers, settings.wait_s)
@@ -185,7 +185,12 @@ def reconcile_file(settings: Settings, required: Sequence[str]) -> dict[str, str
         say(f"{name} gives no answer: {why}")
     if required and silent:
         raise Trouble(f"{', '.join(silent)} must answer first; nothing was changed")
-    records = read_zone_file(settings)
+    try:
+        records = read_zone_file(settings)
+    except Trouble as trouble:
+        if any(told.values()):
+            raise Stale(str(trouble)) from trouble
+        raise
     missed, undecided = find_missed(list_moves(records), told)
     for name in undecided:
         say(f"{name}: different addresses of one move; left as it is, somebody must look")

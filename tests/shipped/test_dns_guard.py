@@ -116,3 +116,19 @@ def test_a_crash_at_any_moment_leaves_the_old_zone_or_the_new_one(
     left = {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "zone").read_text() == zone
     assert left == {"zone"} | ({"zone.jnl"} if journal else set())
+
+
+@pytest.mark.parametrize(("told", "raised"), [((NEW, 1), dns_guard.Stale), (None, dns_guard.Trouble)])
+def test_a_zone_that_cannot_be_compared_with_known_moves_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: Told, raised: type[Exception]
+) -> None:
+    settings = dns_guard.Settings("city.lab", str(tmp_path / "zone"), "key", {"dns-b": "10.0.2.10"}, 1.0, 1.0)
+    monkeypatch.setattr(dns_guard, "ask", lambda *_: ({"dns-b": guard_moves(told)}, {}))
+
+    def unreadable(_: dns_guard.Settings) -> list[dns_guard.Record]:
+        raise dns_guard.Trouble("the zone cannot be read")
+
+    monkeypatch.setattr(dns_guard, "read_zone_file", unreadable)
+    with pytest.raises(dns_guard.Trouble) as error:
+        dns_guard.reconcile_file(settings, ())
+    assert type(error.value) is raised
