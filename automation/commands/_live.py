@@ -14,7 +14,7 @@ from automation.model.records import Event, RunClosed, StepEnded, StepStarted, S
 
 # So many failed probes in a row are an outage; a single one is noise on a network.
 FAILED_IN_A_ROW = 3
-STRIP_S = 120.0
+STRIP_S = 40.0
 FRESH_S = 3.0
 
 State = Literal["waiting", "well", "out", "answers again", "back", "unseen", "in work", "done", "stopped"]
@@ -120,9 +120,11 @@ class _Service:
 
     def strip(self, now_s: float, cells: int, cell_s: float) -> tuple[Cell, ...]:
         counts = [[0, 0] for _ in range(cells)]
-        for probe in self.seen:
+        for probe in reversed(self.seen):
             # The newest cell is filled while it lasts; probes are told about a beat late.
             back = int((now_s - probe.at_s) // cell_s)
+            if back > cells:  # a lot may be a little out of order
+                break
             if 0 <= back < cells:
                 counts[cells - 1 - back][probe.good] += 1
         return tuple(_cell(bad, good) for bad, good in counts)
