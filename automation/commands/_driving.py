@@ -79,7 +79,7 @@ def drive(
 
 
 def await_well(session: Session, site: str) -> None:
-    """Wait until a failover of a site could begin: after a boot, databases and name servers need some seconds.
+    """Wait until a failover of a site could begin: what was just booted needs some seconds.
 
     Raises:
         NotMet: it could not within a minute; says what is not ready.
