@@ -231,3 +231,27 @@ def test_a_controller_killed_during_lab_down_can_be_followed_by_another(before: 
     assert running.wait() == -signal.SIGKILL
     assert inv("lab.down", "--env", "lab").returncode == 0
     assert (machine(), processes()) == (before, [])
+
+
+# --- the first command of a newcomer ----------------------------------------------------------------
+
+
+def test_the_demo_tells_what_it_measures_and_leaves_nothing(before: list[str]) -> None:
+    done = inv("demo", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["verdict"] == "met"
+    told = [
+        "Promised",
+        "Nobody can pay.",
+        "is refused",
+        "Only now",
+        "What it means: met",
+        "Measured",
+        "Go on",
+    ]
+    places = [done.stderr.find(word) for word in told]
+    assert -1 not in places, done.stderr
+    assert places == sorted(places)
+    assert f"/runs/{report['run_id']}/report.html" in done.stderr
+    assert (machine(), processes()) == (before, [])
