@@ -60,6 +60,18 @@ def test_the_example_citys_backups_are_right(root: Path) -> None:
     assert backups.resources["finance-db"].proven_to is Level.L4
 
 
+def test_the_example_citys_backups_name_hosts_services_and_sites_that_are_there(root: Path) -> None:
+    folder = root / "inventories/example-city"
+    catalog = "".join(path.read_text() for path in (folder / "services.yml", *folder.glob("services/*.yml")))
+    hosts = (folder / "hosts.yml").read_text()
+    backups = load_backups(folder / "backups.yml")
+    for resource in backups.resources.values():
+        assert f"\n  {resource.service}:\n" in catalog
+        named = resource.source.group if resource.source.kind == "device-config" else resource.source.host
+        assert f" {named}: " in hosts or f" {named}:\n" in hosts
+    assert all(f"  {store.site}: {{title" in catalog for store in backups.stores.values())
+
+
 @pytest.mark.parametrize(
     ("was", "is_", "line", "words"),
     [
