@@ -268,7 +268,9 @@ def _shades(view: ProbeView, axis: Axis) -> Iterator[Bar]:
 def _says(view: ProbeView) -> str:
     """What the lane shows, in a few words at its right end."""
     if view.out_from is None:
-        return f"{count(view.failures, 'probe')} failed, outage not measured" if view.failures else "no failure"
+        return (
+            f"{count(view.failures, 'probe')} failed, outage not measured" if view.failures else "no failure"
+        )
     end = view.out_until or view.stretches[-1].until_at
     word = "out" if view.out_until else "not back after"
     return f"{word} {format_duration((end - view.out_from).total_seconds())}"

@@ -172,4 +172,3 @@ def test_a_sealed_run_whose_files_were_changed_is_reported_as_such(session: Sess
     report = make_report(session, folder)
     assert report.evidence.faults == ("artifacts/writes-payments.txt was changed after the run was sealed",)
     assert "evidence" in {one.id for one in report.review.findings}
-
