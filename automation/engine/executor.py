@@ -4,7 +4,8 @@ Invariant: a step's start is in the journal, synced, before its effect begins, a
 that waits for it starts. Threads carry effects; only the loop of `execute` decides and only it writes the
 journal. A run that is resumed looks first at every step whose end is not written down; and while a step that
 cannot be taken back is not done, what must hold at its moment is done again before it, however long ago it
-succeeded: the declaration, the fences, their proof.
+succeeded: the declaration, the fences, their proof. A fence is lifted in the same way: its guard, the look at
+the old primary, is done again by a resume and after a person's answer.
 """
 
 import time
@@ -90,7 +91,8 @@ def _passed(step: Step) -> bool:
 
 
 def _fences(step: Step) -> bool:
-    return isinstance(step.run, RunPlaybook) and step.run.fence
+    """Whether it is done again before each step that needs it: a city's own fence, and what guards a step."""
+    return (isinstance(step.run, RunPlaybook) and step.run.fence) or step.run.guards
 
 
 class _Execution:
@@ -121,11 +123,12 @@ class _Execution:
             for step in doubtful:
                 self.schedule.occupy(step)
                 self._launch(step, "verified")
-            self.looking = {step.id for step in doubtful if may_be_settled_done(step)}
+            looked_at = {step.id for step in doubtful if self._stands_on_looks(step)}
+            self.looking = set(looked_at)
             while self.looking and (self.stopping is None or time.monotonic() < self.stopping):
                 self._take()
             if self.stopping is None and not self.halted:
-                self._repeat()
+                self._repeat(put_back=bool(looked_at))
             while self._start_ready():
                 self._take()
             closed = RunClosed(
@@ -137,17 +140,25 @@ class _Execution:
             raise
         return closed
 
-    def _repeat(self) -> None:
+    def _repeat(self, *, put_back: bool) -> None:
         """Have all done again that must hold when a step starts which cannot be taken back.
 
-        A city's own fence is done again before whatever needs it: nothing else tells whether it holds.
+        A city's own fence is done again before whatever needs it: nothing else tells whether it holds. So is
+        a guard, and only while the step that needs it is to come: afterwards its host has another role.
         """
         waiting = [self.plan.step(name) for name in self.schedule.waiting]
-        needed = {name for s in waiting if may_be_settled_done(s) for name in self.plan.stands_on(s.id)}
+        last = [s for s in waiting if may_be_settled_done(s)]
+        needed = {n for s in last for n in self.plan.stands_on(s.id) if not self.plan.step(n).run.guards}
         needed |= {name for s in waiting for name in s.needs if _fences(self.plan.step(name))}
         again = needed & self.once_good
-        if again:
+        if again or put_back:  # what was put back waits for what it stands on, of which some may be in doubt
             self.schedule.repeat(again)
+
+    def _stands_on_looks(self, step: Step) -> bool:
+        return may_be_settled_done(step) or bool(self._guards(step))
+
+    def _guards(self, step: Step) -> set[str]:
+        return {name for name in step.needs if self.plan.step(name).run.guards}
 
     def _append(self, body: Body) -> None:
         event = self.journal.append(body)
@@ -279,11 +290,21 @@ class _Execution:
         step = self.plan.step(message.step)
         if message.answer.answer == "yes":
             self.gated.discard(step.id)
-            self.schedule.free(step.id)
+            self._free(step)
         else:
             self.gated.discard(step.id)
             self.schedule.give_up(step.id)
             self._conclude(step, Failure(error="StepFailed", message=_declined(step, message.answer.by)))
+
+    def _free(self, step: Step) -> None:
+        """Let a step start that was answered for; its guards look again, whatever time the answer took."""
+        guards = self._guards(step)
+        if not guards:
+            self.schedule.free(step.id)
+            return
+        for name in guards:
+            self.deadlines.pop(name, None)
+        self.schedule.precede(guards, step.id)
 
     def _on_verified(self, step: Step, message: Message) -> None:
         self.looking.discard(step.id)
@@ -301,7 +322,7 @@ class _Execution:
             self._fail(step, _unknown(step, progress.why))
         elif self.halted or self.stopping is not None:
             self.schedule.put_back(step)
-        elif progress.state == "not_done" and may_be_settled_done(step):
+        elif progress.state == "not_done" and self._stands_on_looks(step):
             self.deadlines.pop(step.id, None)
             self.schedule.put_back(step)  # what must hold at its moment comes first
         else:

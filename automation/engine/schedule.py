@@ -65,6 +65,16 @@ class Schedule:
             self._enter(self._plan.step(name), set(self._plan.stands_on(name)))
         self._find_ready()
 
+    def precede(self, names: Collection[str], held: str) -> None:
+        """Let steps that have ended run once more before one that is held back, which waits for them."""
+        self._good -= set(names)
+        self._ended -= set(names)
+        self._blockers[held] = len(names)
+        for name in names:
+            self._blockers[name] = 0
+            self._needed_by[name].append(held)
+            heappush(self._ready, self._rank[name])
+
     def _find_ready(self) -> None:
         self._ready = [self._rank[name] for name, count in self._blockers.items() if not count]
         heapify(self._ready)

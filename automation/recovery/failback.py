@@ -18,6 +18,7 @@ from automation.model.actions import (
     KeepData,
     MakeSlot,
     PowerOffServer,
+    ProveStandby,
     ReconcileServer,
     ReleaseServer,
     Rewind,
@@ -146,11 +147,17 @@ def _bring_home(one: Coming, before: tuple[str, ...]) -> tuple[Step, ...]:
     kept = (_keep(one, held[-1].id),) if _rewinds(one) else ()
     exported = tuple(_export(one, (*held, *kept)[-1].id))
     done = (*held, *kept, *exported)
+    look = one.step(
+        "held",
+        ProveStandby(host=one.home, cluster=one.strategy.cluster, expect_system_identifier=one.identifier),
+        f"hours may pass before somebody answers: {one.home} must be held down now",
+        tuple(step.id for step in done),
+    )
     unblock = one.step(
         "unblock",
         UnblockServer(host=one.home),
         f"{one.home} cannot serve as a primary any more, and its own writes are exported",
-        tuple(step.id for step in done),
+        (*(step.id for step in done), look.id),
         undo=BlockServer(host=one.home),
         gate=_gate(one),
     )
@@ -160,10 +167,10 @@ def _bring_home(one: Coming, before: tuple[str, ...]) -> tuple[Step, ...]:
         MakeSlot(host=one.away, cluster=one.strategy.cluster, slot=one.slot),
         f"{one.away} keeps what {one.home} will read",
         (unblock.id,),
-        undo=DropSlot(host=one.away, cluster=one.strategy.cluster, slot=one.slot),
+        undo=DropSlot(host=one.away, cluster=one.strategy.cluster, slot=one.slot, end_reader=True),
     )
     rebuild = _rebuild(one, (unblock.id, slot.id))
-    return (*done, unblock, slot, rebuild, *_follow(one, rebuild.id, starts=_rewinds(one)))
+    return (*done, look, unblock, slot, rebuild, *_follow(one, rebuild.id, starts=_rewinds(one)))
 
 
 def _hold(one: Coming, before: tuple[str, ...]) -> tuple[Step, Step]:

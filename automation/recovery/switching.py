@@ -23,6 +23,7 @@ from automation.model.actions import (
     MakeSlot,
     Promote,
     ProveRefused,
+    ProveStandby,
     RestorePrimary,
     RunChecks,
     StartUnit,
@@ -352,11 +353,20 @@ def _reprotect(move: Move, name: str, strategy: PostgresqlStandby) -> tuple[Step
     wait = KeepSynchronous(host=new, standby=old, cluster=cluster, synchronous=name in move.synchronous)
     keep = MakeSlot(host=new, cluster=cluster, slot=slot)
     let_go = DropSlot(host=old, cluster=cluster, slot=slot_of(service.recovery))
+    held = ProveStandby(
+        host=old,
+        cluster=cluster,
+        expect_system_identifier=observed(move, old).system_identifier,
+        primary=new,
+    )
+    looked = f"the demotion may be days old: {old} must be unable to serve now"
     released = f"{old} is stopped and can only be a standby; clients are served by {new}"
+    served = (f"{name}/promote", "clients-good")
     again = "commits wait for a standby as they did before, or as the configuration says"
     plan: tuple[tuple[str, Action, str, tuple[str, ...]], ...] = (
         ("slot", keep, f"{new} keeps what {old} will read", (f"{name}/promote",)),
-        ("release", UnblockServer(host=old), released, (f"{name}/promote", "clients-good")),
+        ("held", held, looked, served),
+        ("release", UnblockServer(host=old), released, (*served, f"{name}/held")),
         ("follow", follow, f"{old} is the standby for the next loss", (f"{name}/release", f"{name}/slot")),
         ("streams", streams, "a standby counts once it streams", (f"{name}/follow",)),
         ("drop-slot", let_go, f"{old} keeps nothing more for {new}", (f"{name}/follow",)),

@@ -203,6 +203,7 @@ def test_a_failback_that_fails_before_its_promotion_leaves_home_fenced_and_the_o
         assert city.hosts["pg-a"].fenced(), name
         assert city._serves("pg-b"), name
         assert "payments.service" in city.hosts["app-b"].units, name
+        assert city.hosts["pg-b"].slots == set(), name
 
 
 @each_plan
@@ -240,6 +241,41 @@ def test_an_old_primary_that_was_brought_back_by_hand_meanwhile_is_not_replaced(
     assert "payments-db/replayed" in read_fold(tmp_path).failed
 
 
+def serve_again(city: FakeCity) -> None:
+    """By hand, behind its fence: the old primary is one again, and takes a write."""
+    old = city.hosts["pg-a"]
+    old.primary, old.runs, old.only_standby, old.masked = True, True, False, False
+    old.writes |= {"late"}
+
+
+@pytest.mark.parametrize("step", ["payments-db/held", "payments-db/release"])
+def test_a_fence_stays_when_the_old_primary_could_serve_again_before_a_resume(
+    step: str, tmp_path: Path
+) -> None:
+    """A look that succeeded before is worth nothing: done again, also before a lift that is in doubt."""
+    plan = PLANS["migration"]
+    city = make_world(plan)
+    live(plan, tmp_path, city, until=lambda event: _began(event, step), fate=Fate.LOST)
+    assert city.promotions == 1
+    serve_again(city)
+    live(plan, tmp_path, city)
+    assert (city.broken, city.hosts["pg-a"].blocked) == ([], True)
+    assert "payments-db/held" in read_fold(tmp_path).failed
+
+
+def test_a_fence_stays_when_the_old_primary_could_serve_when_a_person_says_yes(tmp_path: Path) -> None:
+    plan = PLANS["failback"]
+    city = make_world(plan)
+
+    def after_hours(step: Step) -> GateAnswered:
+        serve_again(city)
+        return yes(step)
+
+    live(plan, tmp_path, city, ask=after_hours)
+    assert (city.broken, city.hosts["pg-a"].blocked) == ([], True)
+    assert "payments-db/home-held" in read_fold(tmp_path).failed
+
+
 def _began(event: Event, step: str) -> bool:
     return event.body.kind == "step-started" and event.body.step == step
 
@@ -253,7 +289,7 @@ def test_a_plan_looks_again_at_what_must_hold_when_its_promotion_is_resumed(
     live(plan, tmp_path, city, until=lambda event: _began(event, promote), fate=Fate.LOST, ask=yes)
     assert live(plan, tmp_path, city, ask=yes)
     ends = [e.body.step for e in read_journal(tmp_path / "journal.jsonl") if isinstance(e.body, StepEnded)]
-    again = {name for name in ends if ends.count(name) > 1}
+    again = {name for name in ends if ends.count(name) > 1 and not plan.step(name).run.guards}
     assert again == {step for step in plan.stands_on(promote) if plan.step(step).run.holds}
     assert {"payments-db/replayed", "payments-db/fence-network", "payments-db/fence-proof"} <= again
     assert not any(isinstance(plan.step(name).run, StartWitness | CollectWitness) for name in again)

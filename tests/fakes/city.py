@@ -44,6 +44,7 @@ from automation.model.actions import (
     PowerOffServer,
     Promote,
     ProveRefused,
+    ProveStandby,
     ReconcileServer,
     ReleaseServer,
     RestorePrimary,
@@ -230,6 +231,13 @@ class FakeCity:
             raise AdapterError(f"{action.standby} does not hold all of {action.primary}; nothing was changed")
 
     @_do.register
+    def _(self, action: ProveStandby) -> None:
+        host = self.hosts[action.host]
+        held = not host.runs and host.masked
+        if (host.primary and host.runs) or not host.only_standby or not (action.primary or held):
+            raise AdapterError(f"{action.host} could serve as a primary; nothing was changed")
+
+    @_do.register
     def _(self, action: Follow) -> None:
         self._reach(action.host)
         one, primary = self.hosts[action.host], self.hosts[action.primary]
@@ -244,7 +252,9 @@ class FakeCity:
 
     @_do.register
     def _(self, action: DropSlot) -> None:
-        self.hosts[action.host].slots.discard(action.slot)
+        read = any(one.runs and one.only_standby and one.on for one in self.hosts.values())
+        if action.end_reader or not read:
+            self.hosts[action.host].slots.discard(action.slot)
 
     # --- a fenced one that comes home ------------------------------------------------------------
 

@@ -228,7 +228,7 @@ def test_done_again_the_actions_change_nothing(city: Checkout) -> None:
     """tests/fakes/city.py relies on this."""
     from automation.adapters import postgresql, systemd
     from automation.engine.context import RunContext
-    from automation.model.actions import DropSlot, Follow, MakeSlot, RestorePrimary, StopUnit
+    from automation.model.actions import DropSlot, Follow, MakeSlot, ProveStandby, RestorePrimary, StopUnit
 
     ctx = RunContext(
         run_id=f"again-{time.time_ns()}",
@@ -256,3 +256,17 @@ def test_done_again_the_actions_change_nothing(city: Checkout) -> None:
     with pytest.raises(AdapterError, match="it is a primary that serves"):
         postgresql.follow(wrong, ctx.for_step("wrong", 30.0))
     assert roles(city) == ROLES
+    proof = ProveStandby(
+        host="pg-b",
+        cluster="15/main",
+        expect_system_identifier=seen.system_identifier,
+        primary="pg-a",
+    )
+    assert postgresql.prove_standby(proof, ctx).summary.startswith("pg-b runs in recovery")
+    with pytest.raises(AdapterError, match="it runs and is not in recovery"):
+        postgresql.prove_standby(proof.model_copy(update={"host": "pg-a", "primary": "pg-b"}), ctx)
+    read = DropSlot(host="pg-a", cluster="15/main", slot="standby_eoc", end_reader=True)
+    assert postgresql.drop_slot(read, ctx).changed, "its reader streams, and is ended"
+    assert city.sql("pg-a", "select count(*) from pg_replication_slots") == "0"
+    assert postgresql.make_slot(MakeSlot(host="pg-a", cluster="15/main", slot="standby_eoc"), ctx).changed
+    city.await_streaming()

@@ -11,6 +11,7 @@ from automation.model.actions import (
     HoldDown,
     KeepData,
     Promote,
+    ProveStandby,
     ReconcileServer,
     Rewind,
     StopUnit,
@@ -144,6 +145,18 @@ def test_the_network_fence_is_lifted_after_the_old_primary_is_held_down(
     assert kinds([plan.step(name).run for name in plan.stands_on(lifted.id)]) >= {HoldDown, ExportWrites}
     assert isinstance(lifted.undo, BlockServer)
     assert lifted.gate is not None
+
+
+def test_the_old_primary_is_looked_at_right_before_its_fence_is_lifted(
+    city: City, recovery: RecoveryPlan
+) -> None:
+    plans = (migration(city, recovery), failback(city, recovery), failback(city, recovery, "basebackup"))
+    for plan in plans:
+        for lift in [step for step in plan.steps if isinstance(step.run, UnblockServer)]:
+            looks = [plan.step(name) for name in lift.needs if plan.step(name).run.guards]
+            (look,) = [step for step in looks if isinstance(step.run, ProveStandby)]
+            assert look.run.host == lift.run.host  # type: ignore[union-attr]
+            assert set(lift.needs) - {look.id} <= set(look.needs)
 
 
 def test_clients_are_paused_only_when_home_streams(city: City, recovery: RecoveryPlan) -> None:

@@ -38,6 +38,7 @@ from automation.adapters.postgresql.observe import (
     observe_standby,
 )
 from automation.adapters.postgresql.promotion import promote, verify_promote
+from automation.adapters.postgresql.proving import prove_standby
 from automation.adapters.postgresql.writes import list_writes
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "observe_primary",
     "observe_standby",
     "promote",
+    "prove_standby",
     "restore_primary",
     "rewind",
     "verify_clone_standby",

@@ -43,10 +43,10 @@ mv -T -- "$incoming" "$data"
 rm -f -- "$data.rewinding"  # what a rewind left that was cut off is moved aside
 sync -f "$data"
 trap - EXIT
+size=$(du -s -B1 -- "$kept" 2>/dev/null | cut -f1) || :
+echo "${size:-0} $kept"  # said before the start: the old data lies there whether that succeeds or not
 systemctl unmask --quiet "$unit"  # one that was held down can only be a standby now
 systemctl start "$unit"
-size=$(du -s -B1 -- "$kept" 2>/dev/null | cut -f1) || :
-echo "${size:-0} $kept"
 """.replace("$PASSFILE", PASSFILE)
 
 
@@ -66,14 +66,15 @@ def clone_standby(action: CloneStandby, ctx: Context) -> Outcome:
         f"kept-{ctx.run_id}",
     ]
     done = ctx.run_unit(action.host, ["sh", "-c", _CLONE, "clone", *words])
+    size, _, kept = (done.stdout.strip().splitlines() or [""])[-1].partition(" ")
+    if kept:
+        note_kept(ctx, action.host, kept, int(size), keep_s=action.keep_s)
     if done.exit_code:
+        where = f"its old data is in {kept}" if kept else "its data directory is as it was, unless it says so"
         raise AdapterError(
-            f"{action.host} was not made a standby of {action.primary}: {done.stderr.strip()}; "
-            "its data directory is as it was, unless it says so",
+            f"{action.host} was not made a standby of {action.primary}: {done.stderr.strip()}; {where}",
             hint=f"pg_lsclusters on {action.host}",
         )
-    size, _, kept = done.stdout.strip().splitlines()[-1].partition(" ")
-    note_kept(ctx, action.host, kept, int(size), keep_s=action.keep_s)
     evidence = StandbyCloned(
         server=action.host,
         primary=action.primary,

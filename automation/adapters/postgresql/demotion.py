@@ -15,9 +15,21 @@ from automation.model.errors import AdapterError
 from automation.model.evidence import Demotion, NothingLost
 from automation.model.records import Context, Outcome, Progress, Remote
 
+# What demotes and what takes that back exclude each other. A demotion that was only asked for, and has not
+# begun when its run is taken back, must never begin: a mark that bears the run's name stops it.
+_ALONE = """
+not_demoted=$data.not-demoted-
+exec 9>"$data.role-lock"
+flock -w 5 9 || refuse "a step that changes its role still runs here, and may stop it yet \
+(systemctl list-units 'mainstay-*'): wait for its end"
+"""
+
 # $2 the standby's name, $3 its address, $4 user, $5 slot, $6 identifier, $7 timeline, $8 the run.
-_DEMOTE = """
+_DEMOTE = (
+    _ALONE
+    + """
 before=$data/postgresql.auto.conf.before-$8
+[ ! -e "$not_demoted$8" ] || refuse "this run was taken back"
 expect_identifier "$6"
 login=$(login_of "$3" "$4")
 if runs; then
@@ -42,11 +54,16 @@ state=$(control "Database cluster state")
 [ "$state" = "shut down" ] || { echo "it was not stopped cleanly: it is $state" >&2; exit 1; }
 echo "$(control "Latest checkpoint's TimeLineID") $(control "Latest checkpoint location")"
 """
+)
 
 # $2 identifier, $3 the run. The copy of the settings is let go last: without it nothing is to be taken back.
-_RESTORE = """
+_RESTORE = (
+    _ALONE
+    + """
 before=$data/postgresql.auto.conf.before-$3
 expect_identifier "$2"
+touch "$not_demoted$3"
+sync "$not_demoted$3" "${data%/*}"
 [ -e "$before" ] || { echo untouched; exit 0; }
 if runs && [ "$(ask 'SELECT pg_is_in_recovery()')" = t ]; then systemctl stop "$unit"; fi
 rm -f -- "$data/standby.signal"
@@ -57,6 +74,7 @@ if is_up; then systemctl reload "$unit"; else systemctl start "$unit"; fi
 rm -- "$before"
 echo restored
 """
+)
 
 _LOOK = """
 printf '{"identifier": "%s", "state": "%s", "timeline": %s, "checkpoint": "%s", "runs": %s, "signal": %s}' \

@@ -58,6 +58,14 @@ SELECT count(pg_drop_replication_slot(slot_name)) FROM pg_replication_slots
 WHERE slot_name = :'slot' AND NOT active;
 """
 
+# It waits until the reader is gone: the slot is free at once, before the standby can come again.
+_END_READER = """
+SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots
+WHERE slot_name = :'slot' AND active \\g /dev/null
+"""
+_IS_THERE = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = :'slot';"
+GOES_WITHIN_S = 20.0
+
 
 def make_slot(action: MakeSlot, ctx: Context) -> Outcome:
     """Make a physical slot that keeps WAL from now on; one that is there is left alone."""
@@ -68,9 +76,31 @@ def make_slot(action: MakeSlot, ctx: Context) -> Outcome:
 
 
 def drop_slot(action: DropSlot, ctx: Context) -> Outcome:
-    """Drop a physical slot that nobody reads; one in use is left alone."""
+    """Drop a physical slot that nobody reads; one in use is left alone, or loses its reader first.
+
+    A slot whose standby is fenced next would keep WAL until the disk of the primary is full.
+    """
+    if action.end_reader:
+        return _drop_with_reader(action, ctx)
     gone = _change_slot(action, ctx, _DROP_SLOT)
     word = "dropped" if gone else "is not there, or in use"
+    return Outcome(changed=gone, summary=f"slot {action.slot} on {action.host} {word}")
+
+
+def _drop_with_reader(action: DropSlot, ctx: Context) -> Outcome:
+    deadline = time.monotonic() + min(ctx.timeout_s, GOES_WITHIN_S)
+    gone = _change_slot(action, ctx, _END_READER + _DROP_SLOT)
+    while _change_slot(action, ctx, _IS_THERE):
+        if time.monotonic() > deadline:
+            raise AdapterError(
+                f"slot {action.slot} on {action.host} stays: its reader was ended and came again; "
+                f"it keeps WAL, and the disk of {action.host} fills once nobody reads it",
+                hint=f"stop the standby that reads it, then give the run up again: ./inv run.abort "
+                f"--env {ctx.environment.name} --run {ctx.run_id} --undo --reason '...'",
+            )
+        time.sleep(0.2)
+        gone = _change_slot(action, ctx, _END_READER + _DROP_SLOT) or gone
+    word = "dropped" if gone else "is not there"
     return Outcome(changed=gone, summary=f"slot {action.slot} on {action.host} {word}")
 
 

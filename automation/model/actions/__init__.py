@@ -50,6 +50,7 @@ from automation.model.actions.roles import (
     KeepData,
     KeepSynchronous,
     MakeSlot,
+    ProveStandby,
     ReleaseServer,
     RestorePrimary,
     Rewind,
@@ -130,6 +131,7 @@ __all__ = [
     "Probe",
     "Promote",
     "ProveRefused",
+    "ProveStandby",
     "ReconcileServer",
     "RejoinSite",
     "ReleaseServer",
@@ -188,6 +190,7 @@ Action = Annotated[
     | RestorePrimary
     | AwaitReplayed
     | MakeSlot
+    | ProveStandby
     | DropSlot
     | Follow
     | KeepSynchronous

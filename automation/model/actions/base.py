@@ -14,3 +14,6 @@ class BaseAction(Model):
     irreversible: ClassVar[bool] = False
     # Must hold at the moment of the irreversible step that needs it: a resumed run does it again before that.
     holds: ClassVar[bool] = False
+    # Must hold when the step that needs it starts: done again right before that by a resumed run, and after a
+    # person's answer that the step has waited for.
+    guards: ClassVar[bool] = False

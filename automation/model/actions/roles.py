@@ -48,6 +48,20 @@ class AwaitReplayed(BaseAction):
     expect_timeline: int
 
 
+class ProveStandby(BaseAction):
+    """See, before its network fence is lifted, that an old primary can serve as one no more."""
+
+    do: Literal["postgresql.prove_standby"] = "postgresql.prove_standby"
+    effect: ClassVar[Effect] = "read"
+    guards: ClassVar[bool] = True
+    host: str
+    cluster: str
+    expect_system_identifier: str
+    primary: str | None = Field(
+        default=None, description="the one host that it may follow; without it, it must be held down"
+    )
+
+
 class MakeSlot(BaseAction):
     """Keep WAL at a primary for the standby that will come."""
 
@@ -59,13 +73,14 @@ class MakeSlot(BaseAction):
 
 
 class DropSlot(BaseAction):
-    """Let go of WAL that no standby reads any more; a slot in use stays."""
+    """Let go of WAL that no standby reads any more; a slot in use stays, unless its reader is ended first."""
 
     do: Literal["postgresql.drop_slot"] = "postgresql.drop_slot"
     effect: ClassVar[Effect] = "change"
     host: str
     cluster: str
     slot: str = Field(pattern=SLOT)
+    end_reader: bool = Field(default=False, description="end who reads it; it is an error if the slot stays")
 
 
 class Follow(BaseAction):
