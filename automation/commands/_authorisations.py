@@ -30,6 +30,7 @@ from automation.engine.authorisation import (
 from automation.engine.signers import Signers, load_signers
 from automation.model.approvals import Asked, Authorisation
 from automation.model.base import Model, parse_duration_s
+from automation.model.environment import Environment, Inventory, load_environment
 from automation.model.errors import AutomationError, ConfigError, PreflightError
 from automation.model.plan import Plan
 
@@ -122,6 +123,35 @@ def unattended(session: Session, plan: Plan, job: JobFlags, amounts: Mapping[str
     signer = granted.signer
     progress(f"standing authorisation {job.authorisation} of {signer.principal} ({signer.fingerprint})")
     return granted
+
+
+def read_policy(session: Session) -> tuple[Environment, Inventory]:
+    """Read an environment and its inventory as they lie on the disk now."""
+    from automation.adapters.ansible import list_inventory
+
+    own = session.environment
+    environment = load_environment(own.folder.parents[1], own.name)
+    return environment, list_inventory(environment.inventory_files, session.state, environment.reading)
+
+
+def look_again(
+    session: Session,
+    plan: Plan,
+    granted: Granted | None,
+    read: Callable[[Session], tuple[Environment, Inventory]] = read_policy,
+) -> None:
+    """See, under a run's locks, that what was agreed to still stands: a job may have waited for them.
+
+    Raises:
+        PreflightError: it was withdrawn or has expired, or the policy was edited meanwhile.
+    """
+    if granted is None:
+        return
+    environment, inventory = read(session)
+    digest = policy_digest(environment, inventory, JOBS[granted.asked.command])
+    asked = granted.asked.model_copy(update={"policy_digest": digest})
+    name, now = granted.authorisation.name, datetime.now(UTC)
+    require_authorisation(name, asked, plan, environment=environment, state=session.state, now=now)
 
 
 def authorise(session: Session, wanted: Wanted, *, confirm: Callable[[], bool] = ask_terminal) -> Path:

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterable
+from functools import partial
 
-from automation.commands._authorisations import JobFlags, unattended
+from automation.commands._authorisations import JobFlags, look_again, unattended
 from automation.commands._command import print_json, progress
 from automation.commands._onlooker import Story
 from automation.commands._session import Session
@@ -50,7 +51,8 @@ def bring_up(
         )
     else:
         granted = unattended(session, wanted.plan, job, _amounts(wanted.plan)) if job else None
-        session.run(wanted.plan, granted=granted, story=story).raise_for_status()
+        look = partial(look_again, session, wanted.plan, granted)
+        session.run(wanted.plan, look=look, granted=granted, story=story).raise_for_status()
         session.say(f"{session.environment.name}: {count - len(wanted.left_alone)} of {count} servers run")
     if json:
         print_json(wanted.plan)
@@ -134,7 +136,8 @@ def converge_servers(
     plan = plan_converge(session, limit=limit, check=check, variables=variables or {})
     amounts = {"hosts": float(len(session.inventory.covered(limit)))}
     granted = unattended(session, plan, job, amounts) if job and not check else None
-    finished = session.run(plan, granted=granted, story=story)
+    look = partial(look_again, session, plan, granted)
+    finished = session.run(plan, look=look, granted=granted, story=story)
     finished.raise_for_status()
     events = read_journal(finished.folder / "journal.jsonl")
     session.say(f"{session.environment.name}: {converged_in_words(events, check=check)}")

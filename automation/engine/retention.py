@@ -6,10 +6,12 @@ whatever their age: nothing else may have them any more. What is removed leaves 
 `runs-removed.jsonl`: which run it was, how it ended, the hash of its last event, and why it went.
 """
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -88,29 +90,43 @@ def _newest(runs: Sequence[KeptRun]) -> Iterator[str]:
 def let_go(
     state: Path, rule: RunRetention, *, now: datetime, keep: Collection[str], say: Callable[[str], None]
 ) -> tuple[Removed, ...]:
-    """Remove the run folders that the rule lets go, each under its own lock; says which and why."""
-    shutil.rmtree(state / GOING, ignore_errors=True)  # what an earlier removal that was cut off left
-    removed = []
-    for run, reason in decide(read_runs(state), rule, now=now, keep=keep):
-        record = Removed(
-            run_id=run.run_id,
-            plan=run.kind[0],
-            mode=run.kind[1],
-            status=run.status,
-            ended_at=run.ended_at,
-            head=run.head,
-            reason=reason,
-            removed_at=now,
-        )
-        try:
-            with hold(state / "locks", [f"run:{run.run_id}"], holder="retention", reason=reason):
-                _remove(state, record)
-        except (Busy, OSError) as exc:  # it is kept; a run that begins has nothing to wait for
-            say(f"the folder of run {run.run_id} stays: {exc}")
-            continue
-        removed.append(record)
-        say(f"removed the folder of run {run.run_id} ({run.kind[0]}, {run.status}): {reason}")
-    return tuple(removed)
+    """Remove the run folders that the rule lets go, each under its own lock; says which and why.
+
+    What goes wrong here is said, and stops nothing: the run that begins next does not stand on it.
+    """
+    try:
+        with hold(state / "locks", ["retention"], holder="retention", reason="removes old runs"):
+            _finish(state, now)
+            chosen = decide(read_runs(state), rule, now=now, keep=keep)
+            going = [(_record(run, reason, now), reason) for run, reason in chosen]
+            return tuple(record for record, reason in going if _let_one_go(state, record, reason, say))
+    except (Busy, OSError, ValueError, TypeError) as exc:
+        say(f"old run folders stay: {exc}")
+        return ()
+
+
+def _record(run: KeptRun, reason: str, now: datetime) -> Removed:
+    return Removed(
+        run_id=run.run_id,
+        plan=run.kind[0],
+        mode=run.kind[1],
+        status=run.status,
+        ended_at=run.ended_at,
+        head=run.head,
+        reason=reason,
+        removed_at=now,
+    )
+
+
+def _let_one_go(state: Path, record: Removed, reason: str, say: Callable[[str], None]) -> bool:
+    try:
+        with hold(state / "locks", [f"run:{record.run_id}"], holder="retention", reason=reason):
+            _remove(state, record)
+    except (Busy, OSError) as exc:  # it is kept; a run that begins has nothing to wait for
+        say(f"the folder of run {record.run_id} stays: {exc}")
+        return False
+    say(f"removed the folder of run {record.run_id} ({record.plan}, {record.status}): {reason}")
+    return True
 
 
 def read_runs(state: Path) -> list[KeptRun]:
@@ -125,11 +141,14 @@ def _read(folder: Path) -> KeptRun | None:
         opened, last = json.loads(lines[0]), json.loads(lines[-1])
         closed = json.loads(lines[-2]) if last["body"]["kind"] == "run-sealed" else last
         status = closed["body"]["status"] if closed["body"]["kind"] == "run-closed" else "open"
+        ended_at = datetime.fromisoformat(last["at"])
+        if ended_at.tzinfo is None:
+            return None  # nothing tells how old it is
         return KeptRun(
             run_id=folder.name,
             kind=(opened["body"]["plan_name"], opened["body"]["mode"]),
             status=status,
-            ended_at=datetime.fromisoformat(last["at"]),
+            ended_at=ended_at,
             size_bytes=sum(path.lstat().st_blocks * 512 for path in folder.rglob("*")),
             head=last["hash"],
             holds_writes=any(_has_writes(line) for line in lines if b'"writes-exported"' in line),
@@ -145,12 +164,58 @@ def _has_writes(line: bytes) -> bool:
 
 
 def _remove(state: Path, record: Removed) -> None:
-    """Write it down first, then let the folder vanish at once, so that no half of one is taken for a run."""
-    with (state / REMOVED).open("a") as file:
-        file.write(record.model_dump_json() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    (state / GOING).mkdir(mode=0o700, exist_ok=True)
-    (state / "runs" / record.run_id).rename(state / GOING / record.run_id)
+    """Let the folder vanish at once, so that no half of one is taken for a run; then write it down."""
+    going = state / GOING / record.run_id
+    going.parent.mkdir(mode=0o700, exist_ok=True)
+    (state / "runs" / record.run_id).rename(going)
     (state / "locks" / f"run:{record.run_id}").unlink(missing_ok=True)  # held: nobody else can have it
-    shutil.rmtree(state / GOING, ignore_errors=True)
+    _bury(state, going, record)
+    with suppress(OSError):
+        going.parent.rmdir()
+
+
+def _bury(state: Path, going: Path, record: Removed) -> None:
+    """Write a removed run down, then free what it took.
+
+    On a full disk its line has no room: all but its journal goes first, of which the line can be made again.
+    """
+    try:
+        _write_down(state, record)
+    except OSError:
+        for path in going.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "journal.jsonl":
+                path.unlink()
+        _write_down(state, record)
+    shutil.rmtree(going, ignore_errors=True)
+
+
+def _write_down(state: Path, record: Removed) -> None:
+    """Add a line, whole and on the disk, or none."""
+    line = record.model_dump_json().encode() + b"\n"
+    descriptor = os.open(state / REMOVED, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        before = os.fstat(descriptor).st_size
+        try:
+            if os.write(descriptor, line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), REMOVED)
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, before)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _finish(state: Path, now: datetime) -> None:
+    """End removals that were cut off: each is written down, unless it was, and freed."""
+    written = (state / REMOVED).read_text() if (state / REMOVED).exists() else ""
+    for going in sorted((state / GOING).glob("*/")):
+        run = _read(going)
+        if run is None or f'"run_id":"{run.run_id}"' in written:
+            shutil.rmtree(going, ignore_errors=True)
+        else:
+            _bury(state, going, _record(run, "its removal was cut off", now))
+    with suppress(OSError):
+        (state / GOING).rmdir()

@@ -15,6 +15,7 @@ from automation.commands._authorisations import (
     Wanted,
     authorise,
     list_standing,
+    look_again,
     unattended,
     withdraw,
 )
@@ -185,6 +186,23 @@ def test_one_that_was_withdrawn_is_refused_and_not_listed(session: Session, peop
     assert (row.stands, row.why_not) == (False, "it was withdrawn")
     with pytest.raises(PreflightError, match="authorisation nightly was withdrawn"):
         use(session)
+
+
+def test_an_edit_or_a_withdrawal_while_a_job_waits_for_its_locks_stops_it(
+    session: Session, people: People
+) -> None:
+    sign(session, wanted(people))
+    granted = use(session)
+    plan = plan_converge(session, limit=None, check=False, variables={})
+    same = (session.environment, session.inventory)
+    edited = (session.environment, Inventory(servers=SERVERS, digest="2" * 64))
+    look_again(session, plan, granted, lambda session: same)
+    look_again(session, plan, None, lambda session: edited)
+    with pytest.raises(PreflightError, match="the policy is not the one that was agreed to; nothing was"):
+        look_again(session, plan, granted, lambda session: edited)
+    withdraw(session, "nightly", "not tonight")
+    with pytest.raises(PreflightError, match="there is no standing authorisation nightly"):
+        look_again(session, plan, granted, lambda session: same)
 
 
 def test_what_no_longer_holds_is_listed_with_the_reason(session: Session, people: People) -> None:

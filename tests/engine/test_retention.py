@@ -1,6 +1,7 @@
 """Run folders that are let go: never the last proof, never what is open, and said when it is done."""
 
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -158,6 +159,63 @@ def test_what_a_removal_that_was_cut_off_left_is_removed_next_time(context: RunC
     (state / GOING / "r0").mkdir(parents=True)
     later(state)
     assert not (state / GOING).exists()
+
+
+def test_on_a_full_disk_a_run_makes_room_for_the_line_that_tells_of_it(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that takes a line only once the artifacts of the run that goes are gone."""
+    folder = make(context, "r1")
+    make(context, "r2")
+    state = context.state / "lab"
+    (folder / "artifacts/large").write_bytes(b"0" * 4096)
+    write = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        is_line = Path(f"/proc/self/fd/{descriptor}").readlink().name == REMOVED
+        if is_line and list(state.rglob("large")):
+            return write(descriptor, content[:10])
+        return write(descriptor, content)
+
+    monkeypatch.setattr(retention.os, "write", full)
+    assert later(state)[0] == ["r1"]
+    (line,) = (state / REMOVED).read_text().splitlines()
+    assert json.loads(line)["run_id"] == "r1"
+    assert not (state / GOING).exists()
+
+
+def test_a_removal_without_its_line_is_written_down_by_the_next_one(context: RunContext) -> None:
+    folder = make(context, "r1")
+    make(context, "r2")
+    state = context.state / "lab"
+    (state / GOING).mkdir()
+    folder.rename(state / GOING / "r1")
+    assert later(state)[0] == []
+    (line,) = (state / REMOVED).read_text().splitlines()
+    assert (json.loads(line)["run_id"], json.loads(line)["reason"]) == ("r1", "its removal was cut off")
+    assert not (state / GOING).exists()
+
+
+def test_a_time_without_a_zone_stops_nothing_and_its_run_stays(context: RunContext) -> None:
+    odd = make(context, "r1")
+    gone = make(context, "r2")
+    make(context, "r3")
+    journal = odd / "journal.jsonl"
+    *before, last = [json.loads(line) for line in journal.read_text().splitlines()]
+    last["at"] = "2026-01-01T00:00:00"
+    journal.write_text("".join(f"{json.dumps(line)}\n" for line in (*before, last)))
+    assert later(context.state / "lab")[0] == ["r2"]
+    assert (odd.exists(), gone.exists()) == (True, False)
+
+
+def test_what_goes_wrong_while_old_runs_are_removed_is_said_and_stops_nothing(context: RunContext) -> None:
+    make(context, "r1")
+    make(context, "r2")
+    state = context.state / "lab"
+    (state / REMOVED).mkdir()
+    removed, said = later(state)
+    assert removed == []
+    assert "old run folders stay: " in said[0]
 
 
 @pytest.mark.parametrize(("count", "gone"), [(0, ["r1"]), (2, [])])
