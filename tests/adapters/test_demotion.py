@@ -10,11 +10,20 @@ from typing import Any
 
 import pytest
 
-from automation.adapters.postgresql import drop_slot, promote, prove_standby, restore_primary
+from automation.adapters.postgresql import (
+    KEPT,
+    clone_standby,
+    drop_slot,
+    promote,
+    prove_standby,
+    restore_primary,
+)
+from automation.adapters.postgresql.cloning import _CLONE
 from automation.adapters.postgresql.demotion import _DEMOTE, _RESTORE
 from automation.adapters.postgresql.proving import _LOOK
-from automation.model.actions import DropSlot, Promote, ProveStandby, RestorePrimary
+from automation.model.actions import CloneStandby, DropSlot, Promote, ProveStandby, RestorePrimary
 from automation.model.errors import AdapterError, OutcomeUnknown
+from automation.model.evidence import DataKept
 from automation.model.records import Completed
 
 PAIR = {"cluster": "15/main", "expect_system_identifier": "7", "expect_timeline": 3}
@@ -195,6 +204,37 @@ def test_whom_it_would_follow_is_read_from_its_last_setting(
     around = "set -eu\ndata=$1/main unit=no-such.service\nruns() { false; }\ncontrol() { echo 7; }\n"
     said = json.loads(run_at(tmp_path, _LOOK, around=around).stdout)
     assert said == {**STANDBY, "signal": False, "follows": follows}
+
+
+# --- a copy whose standby does not start -------------------------------------------------------------
+
+
+def test_old_data_that_was_put_aside_is_noted_though_the_new_standby_does_not_start(tmp_path: Path) -> None:
+    kept = "/var/lib/postgresql/15/main.kept-r1"
+    done = Completed(exit_code=1, stdout=f"4096 {kept}\n", stderr="the unit failed")
+    ctx: Any = SimpleNamespace(
+        inventory=SimpleNamespace(server=lambda name: SimpleNamespace(address="10.0.0.2")),
+        run_unit=lambda host, argv: done,
+        run_id="r1",
+        state=tmp_path,
+    )
+    action = CloneStandby(
+        host="pg-a",
+        primary="pg-b",
+        cluster="15/main",
+        slot="s",
+        expect_system_identifier="7",
+        keep_s=60,
+    )
+    with pytest.raises(AdapterError, match=f"its old data is in {kept}"):
+        clone_standby(action, ctx)
+    (note,) = (tmp_path / KEPT).glob("*.json")
+    seen = DataKept.model_validate_json(note.read_text())
+    assert (seen.server, seen.path, seen.size_bytes) == ("pg-a", kept, 4096)
+
+
+def test_a_copy_tells_of_the_old_data_before_its_standby_starts() -> None:
+    assert _CLONE.index('echo "${size:-0} $kept"') < _CLONE.rindex('systemctl start "$unit"')
 
 
 # --- a slot that is let go though a standby reads it -------------------------------------------------

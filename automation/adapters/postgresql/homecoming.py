@@ -188,7 +188,10 @@ def export_writes(action: ExportWrites, ctx: Context) -> Outcome:
         export=action.export if action.rows else None,
     )
     where = f"exported to {action.export}" if action.rows else "no query gives their rows (probe: rows)"
-    summary = f"only {action.host} holds {evidence.count} writes of {action.service}; {where}"
+    summary = (
+        f"only {action.host} holds {evidence.count} writes of {action.service}; {where}. "
+        "Inserted references only: changed or deleted rows and prepared transactions are not told apart"
+    )
     return Outcome(changed=False, summary=summary, evidence=evidence)
 
 
