@@ -331,7 +331,8 @@ while not os.path.exists(end):
     asker.sendto(struct.pack("!6H", 7, 0, 1, 0, 0, 0) + labels + struct.pack("!2H", 1, 1), (server, 53))
     try:
         answer = asker.recv(512)
-        print(socket.inet_ntoa(answer[-4:]) if answer[7] else "no address", flush=True)
+        if not answer[3] & 15:  # a server that still loads its zone says so, and leads nobody anywhere
+            print(socket.inet_ntoa(answer[-4:]) if answer[7] else "none", flush=True)
         time.sleep(0.05)
     except OSError:
         pass
