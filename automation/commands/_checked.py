@@ -28,7 +28,7 @@ from automation.recovery.overlap import Record, Writability, count_attempts
 TRIED_SHARE = 0.5
 BEATS_A_SECOND = 50
 # So long the checkers write before a fault that has no drill's steady state before it.
-SETTLED_S = 1.0
+SETTLED_S = 3.0
 # What ended before its kill came does not count, so nobody waits for it long.
 MISSED_WATCH_S = 2.0
 
