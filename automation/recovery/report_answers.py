@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from automation.model.base import format_duration
 from automation.recovery.report import Answer, Report, ServiceResult
+from automation.recovery.report_findings import urgency
 from automation.recovery.report_review import Finding
 from automation.recovery.report_words import count, format_target, listing, name_fault, reasons, utc
 from automation.recovery.tabletop import TabletopRecord, clock
@@ -158,14 +159,18 @@ def _fenced(report: Report) -> tuple[str, ...]:
 
 
 def _to_be_done(report: Report, findings: Sequence[Finding]) -> Answer:
-    open_ = [one for one in findings if not one.closed]
+    open_ = sorted((one for one in findings if not one.closed), key=urgency)
     urgent = [one for one in open_ if one.severity == "high"] or [one for one in open_ if one.id != "review"]
     shown = (urgent or open_)[:SHOWN]
-    lines = tuple(f"{one.owner}, by {one.due.isoformat()}: {one.act}" for one in shown)
+    lines = tuple(f"{one.owner}, {_by(one)}: {one.observation} {one.act}" for one in shown)
     rest = len(open_) - len(shown)
-    also = (f"{count(rest, 'more line')} in the improvement plan.",) if rest else ()
+    also = (f"{count(rest, 'more open finding')} in the improvement plan.",) if rest else ()
     if not open_:
         return Answer(question="What must be done, by whom?", text="Nothing is open.")
     high = sum(one.severity == "high" for one in open_)
     text = f"{count(len(open_), 'finding')} open, {high} of high severity."
     return Answer(question="What must be done, by whom?", text=text, more=(*lines, *also))
+
+
+def _by(one: Finding) -> str:
+    return "now" if one.due <= one.start else f"by {one.due.isoformat()}"

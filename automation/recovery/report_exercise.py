@@ -13,7 +13,14 @@ from automation.recovery.report_review import (
     Review,
 )
 from automation.recovery.report_subject import Subject
-from automation.recovery.report_words import format_rpa, format_rta, format_target, listing, name_fault
+from automation.recovery.report_words import (
+    count,
+    format_rpa,
+    format_rta,
+    format_target,
+    listing,
+    name_fault,
+)
 from automation.recovery.tabletop import TabletopRecord
 
 _SP_800_53 = "NIST SP 800-53 Rev. 5"
@@ -240,11 +247,13 @@ def _cp_4(report: Report, findings: Sequence[Finding], recovered: bool) -> Itera
     )
     todo = [one for one in findings if one.id != REVIEW]
     open_ = sum(not one.closed for one in todo)
+    all_open = sum(not one.closed for one in findings)
+    waits = ", the review of this report among them" if all_open > open_ else ""
     yield _row(
         f"{source} c",
         "initiate corrective actions, if needed",
         "shown" if not open_ else "in part",
-        f"{len(todo)} findings, {open_} of them open",
+        f"{count(len(findings), 'finding')}, {all_open} open{waits}",
     )
     yield _row(
         f"{_SP_800_53} CP-4(2)",

@@ -39,9 +39,13 @@ def find(report: Report) -> tuple[Finding, ...]:
         *_of_people(report, day),
         *_of_evidence(report, day),
     ]
-    order = {"high": 0, "medium": 1, "low": 2}
     reviewed = (_review(day),) if report.mode != "apply" else ()
-    return (*sorted(found, key=lambda one: order[one.severity]), *reviewed)
+    return (*sorted(found, key=urgency), *reviewed)
+
+
+def urgency(one: Finding) -> tuple[int, date]:
+    """Order findings as they are to be taken up: the graver first, then what is due sooner."""
+    return ("high", "medium", "low").index(one.severity), one.due
 
 
 def _of_table(table: TabletopRecord, day: date) -> Iterator[Finding]:
@@ -128,7 +132,8 @@ def _of_safety(report: Report, day: date) -> Iterator[Finding]:
         return
     look = f"./inv dr.status --env {report.environment}"
     act = f"Look at both databases ({look}), shut the wrong one out (dr.fence), end the doubt (dr.clear)."
-    yield _make(day, "split-brain", "high", (report.safety.text, act))
+    made = _make(day, "split-brain", "high", (report.safety.text, act))
+    yield made.model_copy(update={"due": day})  # two databases drift apart with every write
 
 
 def _of_steps(report: Report, day: date) -> Iterator[Finding]:

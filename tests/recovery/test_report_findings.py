@@ -7,6 +7,7 @@ import pytest
 from automation.model.evidence import ChecksRun
 from automation.recovery.planner import City
 from automation.recovery.report import Report, StepResult
+from automation.recovery.report_answers import answer
 from automation.recovery.report_findings import APART, apply, find
 from automation.recovery.report_fold import fold_report
 from automation.recovery.report_review import FindingUpdate
@@ -66,6 +67,23 @@ def test_lost_writes_that_two_services_answer_for_are_one_finding_with_the_place
     (lost,) = (one for one in told(city, lost=20).review.findings if one.id.startswith("lost-"))
     assert "20" in lost.observation
     assert "artifacts/writes-payments-lost-primary.txt" in lost.observation
+
+
+def test_a_possible_split_brain_is_due_at_once_and_told_first_with_what_was_found(city: City) -> None:
+    facts = tell(city, Story(lost=20))
+    bare = fold_report(facts)
+    doubt = bare.safety.model_copy(update={"verdict": "unsafe", "text": "No: two may write."})
+    found = find(bare.model_copy(update={"safety": doubt}))
+    assert (found[0].id, found[0].due) == ("split-brain", DAY)
+    told_first = answer(bare, found)[-1].more[0]
+    assert told_first.startswith("dr-coordinator, now: No: two may write. Look at both databases")
+
+
+def test_the_top_and_cp_4_count_the_same_findings(city: City) -> None:
+    report = told(city, lost=20)
+    assert report.answers[-1].text.startswith("4 findings open")
+    (row,) = (one for one in report.review.controls if one.asks.startswith("initiate corrective"))
+    assert row.how == "4 findings, 4 open, the review of this report among them"
 
 
 def test_many_failed_steps_are_one_finding(city: City) -> None:
