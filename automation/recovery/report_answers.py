@@ -1,8 +1,10 @@
 """What everybody asks first, answered from a report: broken, out, lost, safe, to be done. Pure."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from automation.model.base import format_duration
+from automation.recovery.objectives import Loss
 from automation.recovery.report import Answer, Report, ServiceResult
 from automation.recovery.report_findings import urgency
 from automation.recovery.report_review import Finding
@@ -89,7 +91,10 @@ def _how_long(report: Report) -> Answer:
         if stopped_as_it_must(report):
             why = "this drill must stop before anything is recovered, so it brought nobody back"
         return Answer(question=question, text=f"Not measured: {why}.", more=_since_declared(report))
-    lines = [f"{row.title}: {_out(row)} (target {format_target(row.rto_s)})" for row in rows]
+    lines = [
+        f"{row.title}: {_out(row)}{_unattended(row, report)} (target {format_target(row.rto_s)})"
+        for row in rows
+    ]
     more = (f"{len(rows) - SHOWN} more services were out for no longer.",) if len(rows) > SHOWN else ()
     unknown = len(report.services) - len(rows)
     if unknown:
@@ -102,6 +107,20 @@ def _out(row: ServiceResult) -> str:
         return "no outage seen"
     seconds = format_duration(row.outage.rta_s or 0.0)
     return f"over {seconds}, and not back" if row.outage.status == "not-recovered" else seconds
+
+
+def _unattended(row: ServiceResult, report: Report) -> str:
+    """Say how much of an outage passed while nobody ran the run: its controller was gone, or it waited."""
+    if row.outage.first_failed_at is None or not row.outage.rta_s:
+        return ""
+    length = timedelta(seconds=row.outage.rta_s)
+    began = row.outage.client_good_at - length if row.outage.client_good_at else row.outage.first_failed_at
+    ended = began + length
+    idle = sum(
+        max(0.0, (min(one.until_at, ended) - max(one.from_at, began)).total_seconds())
+        for one in report.standstills
+    )
+    return f", of which {format_duration(idle)} nobody ran the run" if idle else ""
 
 
 def _since_declared(report: Report) -> tuple[str, ...]:
@@ -129,7 +148,9 @@ def _what_was_lost(report: Report) -> Answer:
         )
     oldest = format_duration(max(loss.rpa_s or 0.0 for loss in ledgers))
     text = f"{missing} of {acknowledged} acknowledged writes; the oldest was made {oldest} before the loss."
-    return Answer(question=question, text=text, more=(*_where(measured), *_doubt(measured)))
+    return Answer(
+        question=question, text=text, more=(*_where(measured), *_shared(measured), *_doubt(measured))
+    )
 
 
 def _where(rows: Sequence[ServiceResult]) -> tuple[str, ...]:
@@ -142,6 +163,19 @@ def _where(rows: Sequence[ServiceResult]) -> tuple[str, ...]:
         else "Nobody has looked for them on the lost primary's disk."
         for row in once.values()
         if row.found_on_lost_primary is None or row.exports
+    )
+
+
+def _shared(rows: Sequence[ServiceResult]) -> tuple[str, ...]:
+    """Say of which services the missing writes are the same ones."""
+    together: dict[Loss, list[str]] = {}
+    for row in rows:
+        if row.loss.missing:
+            together.setdefault(row.loss, []).append(row.title)
+    return tuple(
+        f"{listing(titles)} share one store: these are the same writes, counted once."
+        for titles in together.values()
+        if len(titles) > 1
     )
 
 

@@ -46,6 +46,8 @@ _LEVELS = {
 def review(report: Report, subject: Subject, findings: Sequence[Finding]) -> Review:
     """Give the after-action report and improvement plan of a run."""
     level, due_level = _LEVELS.get(report.mode, ("no exercise: a change of servers or settings", ""))
+    if report.mode == "failover" and subject.lab:
+        level = "a real failover command, run in a lab: no real site was lost"
     cadence = subject.cadence.model_dump(by_alias=True)
     reviewed = next((one for one in findings if one.id == REVIEW and one.closed), None)
     return Review(
@@ -171,7 +173,8 @@ def _strengths(report: Report) -> Iterator[str]:
         yield "No acknowledged write was lost."
     if report.checks and not report.checks.failed and report.checks.passed:
         yield f"All {report.checks.passed} checks of the recovered services passed."
-    if report.evidence.sealed and not report.evidence.faults:
+    seal = report.evidence
+    if seal.sealed and seal.checked and seal.seal_key and seal.files and not seal.faults:
         yield "The record is sealed by the control node's key."
 
 

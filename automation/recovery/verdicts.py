@@ -10,7 +10,7 @@ from automation.model.records import AbortStarted, RunClosed
 from automation.recovery.objectives import Verdict
 from automation.recovery.report import ReportVerdict, ServiceResult, StepResult
 from automation.recovery.report_steps import RunLog
-from automation.recovery.report_words import listing
+from automation.recovery.report_words import format_target, listing
 from automation.recovery.tabletop import TabletopRecord
 
 WORST_FIRST: tuple[Verdict, ...] = ("missed", "not-measured", "met")
@@ -148,4 +148,17 @@ def _summary(rows: Sequence[ServiceResult]) -> str:
     if not any(row.loss.status == "measured" for row in rows):
         return f"{first}; lost writes were not measured."
     verb = "is" if len(lost) == 1 else "are"
-    return f"{first}; {len(lost) or 'none'} of {written} acknowledged writes {verb} missing."
+    return f"{first}; {len(lost) or 'none'} of {written} acknowledged writes {verb} missing{_allowed(rows)}."
+
+
+def _allowed(rows: Sequence[ServiceResult]) -> str:
+    """Say of missing writes how old they are, that this is allowed where it is, and where they stand."""
+    losing = [row for row in rows if row.loss.missing]
+    if not losing:
+        return ""
+    age = format_duration(max(row.loss.rpa_s or 0.0 for row in losing))
+    allowed = format_target(min(row.rpo_s for row in losing))
+    within = "within what is allowed" if all(row.rpo_verdict == "met" for row in losing) else "not allowed"
+    found = {row.exports[-1] for row in losing if row.found_on_lost_primary and row.exports}
+    kept = f"; listed from the old disk in {listing([f'artifacts/{name}' for name in sorted(found)])}"
+    return f", the oldest {age} before the loss: {within} (RPO {allowed}){kept if found else ''}"

@@ -6,8 +6,9 @@ import pytest
 
 from automation.model.evidence import ChecksRun
 from automation.recovery.planner import City
-from automation.recovery.report import Report, StepResult
+from automation.recovery.report import Report, Standstill, StepResult
 from automation.recovery.report_answers import answer
+from automation.recovery.report_exercise import review
 from automation.recovery.report_findings import APART, apply, find
 from automation.recovery.report_fold import fold_report
 from automation.recovery.report_review import FindingUpdate
@@ -84,6 +85,47 @@ def test_the_top_and_cp_4_count_the_same_findings(city: City) -> None:
     assert report.answers[-1].text.startswith("4 findings open")
     (row,) = (one for one in report.review.controls if one.asks.startswith("initiate corrective"))
     assert row.how == "4 findings, 4 open, the review of this report among them"
+
+
+def test_missing_writes_within_the_target_are_told_as_such_with_their_place(city: City) -> None:
+    report = told(city, lost=20)
+    assert report.verdict == "met"
+    assert report.headline.endswith(
+        "acknowledged writes are missing, the oldest 1.91 s before the loss: within what is allowed "
+        "(RPO 5 s); listed from the old disk in artifacts/writes-payments-lost-primary.txt."
+    )
+    (lost,) = (one for one in report.answers if one.question == "What was lost?")
+    assert any(
+        line.endswith("share one store: these are the same writes, counted once.") for line in lost.more
+    )
+
+
+def test_of_an_outage_is_told_how_much_nobody_ran_the_run(city: City) -> None:
+    report = told(city)
+    row = next(one for one in report.services if one.outage.client_good_at)
+    good_at = row.outage.client_good_at
+    assert good_at is not None
+    still = Standstill(from_at=good_at - timedelta(seconds=1), until_at=good_at + timedelta(seconds=9))
+    (out,) = (
+        one
+        for one in answer(report.model_copy(update={"standstills": (still,)}), ())
+        if one.question == "How long were clients out?"
+    )
+    assert ", of which 1.00 s nobody ran the run" in out.text
+    assert "nobody ran" not in report.answers[1].text
+
+
+@pytest.mark.parametrize(("key", "files", "told_so"), [("SHA256:k", 7, 1), ("", 7, 0), ("SHA256:k", 0, 0)])
+def test_only_a_seal_that_was_checked_against_a_known_key_is_a_strength(
+    city: City, key: str, files: int, told_so: int
+) -> None:
+    facts = tell(city, Story())
+    report = fold_report(facts)
+    seal = report.evidence.model_copy(
+        update={"sealed": True, "checked": True, "seal_key": key, "files": files}
+    )
+    made = review(report.model_copy(update={"evidence": seal}), facts.subject, ())
+    assert sum("sealed" in line for line in made.strengths) == told_so
 
 
 def test_many_failed_steps_are_one_finding(city: City) -> None:

@@ -116,6 +116,11 @@ def known_seconds(report: Report, facts: Facts) -> list[float]:
             out, down = end - view.out_from, view.down_until - view.down_from
             found += [part.total_seconds() for part in (out, down, out - down)]
     found += [(one.until_at - one.from_at).total_seconds() for one in report.standstills]
+    for row in report.services:
+        good_at, seconds = row.outage.client_good_at, row.outage.rta_s
+        for one in report.standstills if good_at and seconds else ():
+            began = good_at - timedelta(seconds=seconds)
+            found.append((min(one.until_at, good_at) - max(one.from_at, began)).total_seconds())
     if report.served_again_at and report.marks.declared_at:
         found.append((report.served_again_at - report.marks.declared_at).total_seconds())
     return found
