@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from automation.commands._command import ROOT
-from automation.model.base import format_duration
 from automation.model.templating import render
 from automation.recovery.objectives import Loss, Verdict
 from automation.recovery.report import Report, ServiceResult, StepResult
@@ -16,10 +15,13 @@ from automation.recovery.report_words import (
     format_rpa,
     format_rta,
     format_target,
+    in_lab,
     local,
     name_fault,
     notes,
+    offset,
     reasons,
+    run_and_verdict,
     seen_beside,
     utc,
 )
@@ -80,8 +82,11 @@ def render_markdown(report: Report) -> str:
 def _words(report: Report) -> dict[str, object]:
     return {
         "report": report,
-        "duration": format_duration,
+        "duration": brief,
         "brief": brief,
+        "offset": offset,
+        "run_and_verdict": run_and_verdict(report),
+        "in_lab": in_lab(report),
         "target": format_target,
         "rta": format_rta,
         "rpa": format_rpa,

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from automation.recovery.report import Report, StepResult
-from automation.recovery.report_words import brief, count
+from automation.recovery.report_words import brief, count, offset
 from automation.recovery.timeline import Axis, Bar
 
 ROW_PX = 34
@@ -94,7 +94,7 @@ def _own(step: StepResult, axis: Axis) -> _Line:
     ]
     value = "no end" if step.seconds is None else brief(step.seconds)
     if step.started_at is not None:
-        since = f"{axis.seconds(step.started_at):+.2f} s"
+        since = offset(axis.seconds(step.started_at))
         hint = f"{step.id} from {since}: {value}, {step.status.replace('-', ' ')}"
         bars.append(Bar(*axis.extent(step.started_at, step.ended_at or axis.until_at), step.status, hint))
     words = [value, *([step.status.replace("-", " ")] if step.status != "succeeded" else [])]

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from automation.model.base import format_duration
 from automation.model.evidence import Fault
 from automation.recovery.objectives import Loss, Outage
-from automation.recovery.report import ServiceResult
+from automation.recovery.report import Report, ServiceResult
 
 
 def format_target(seconds: float) -> str:
@@ -58,6 +58,27 @@ def seen_beside(row: ServiceResult) -> list[str]:
     return found
 
 
+def run_and_verdict(report: Report) -> str:
+    """Tell how the run ended apart from how it is judged, and why the two are not the same."""
+    verdict = report.verdict.replace("-", " ")
+    if report.run_status == "open":
+        return f"run not closed; verdict: {verdict}"
+    done = sum(step.status == "succeeded" for step in report.steps)
+    all_done = "all steps done" if done == len(report.steps) else f"{done} of {len(report.steps)} steps done"
+    told = f"run ended: {report.run_status} ({all_done}); verdict: {verdict}"
+    if (report.run_status == "succeeded") == (report.verdict in ("met", "done")):
+        return told
+    return f"{told}; they differ because the verdict judges what came of it, not the steps: {report.headline}"
+
+
+def in_lab(report: Report) -> str:
+    """Say that a run was made in a lab, and whether its command was the real one; empty elsewhere."""
+    if not any(one.startswith("shared-kernel") for one in report.limits):
+        return ""
+    real = report.mode == "failover" and report.kind != "Exercise"
+    return "a real failover command, run in a lab on one machine" if real else "in a lab on one machine"
+
+
 _FAULTS = {
     "wan-partition": "WAN partition",
     "dark-site": "dark site (nothing of it answers)",
@@ -71,8 +92,15 @@ def name_fault(fault: Fault) -> str:
 
 
 def brief(seconds: float) -> str:
-    """Give how long a step took; a short one in milliseconds."""
+    """Give a length of time; a short one in milliseconds."""
+    if abs(seconds) < 0.0005:
+        return "0 s"
     return f"{seconds * 1000:.0f} ms" if seconds < 0.1 else format_duration(seconds)
+
+
+def offset(seconds: float) -> str:
+    """Give a moment as seconds from zero, with its sign; 0 s where the digits shown are all zero."""
+    return "0 s" if abs(seconds) < 0.005 else f"{seconds:+.2f} s"
 
 
 def reasons(rows: Sequence[Outage | Loss]) -> str:

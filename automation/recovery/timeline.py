@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from automation.model.base import format_duration
 from automation.recovery.report import ProbeView, Report, Stretch
-from automation.recovery.report_words import count
+from automation.recovery.report_words import count, offset
 
 LANE_PX = 52
 LEVEL_PX = 16
@@ -173,7 +173,7 @@ def place_marks(moments: Sequence[tuple[str, datetime]], axis: Axis) -> tuple[Ma
         left = x - LABEL_WIDTH if anchor == "end" else x
         level = next((number for number, end in enumerate(ends) if end <= left), len(ends))
         ends[level : level + 1] = [left + LABEL_WIDTH]
-        value = f"{axis.seconds(at):+.2f} s" if at != axis.zero_at else "0"
+        value = offset(axis.seconds(at)) if at != axis.zero_at else "0"
         marks.append(Mark(x, label, value, level, anchor))
     return tuple(marks)
 
@@ -232,7 +232,7 @@ def _lane(number: int, view: ProbeView, axis: Axis) -> Lane:
 def _part(stretch: Stretch, until_at: datetime, axis: Axis) -> Bar:
     kind = "good" if stretch.good else "bad"
     errors = f" ({', '.join(stretch.errors)})" if stretch.errors else ""
-    hint = f"{count(stretch.probes, 'probe')} {kind} from {axis.seconds(stretch.from_at):+.2f} s{errors}"
+    hint = f"{count(stretch.probes, 'probe')} {kind} from {offset(axis.seconds(stretch.from_at))}{errors}"
     return Bar(*axis.extent(stretch.from_at, until_at), kind, hint)
 
 

@@ -9,6 +9,7 @@ from automation.commands import _report_page
 from automation.commands._report_page import render_html, render_markdown
 from automation.recovery.planner import City
 from automation.recovery.report_fold import fold_report
+from automation.recovery.report_words import in_lab, offset, run_and_verdict
 from tests.recovery.conftest import make_city
 from tests.recovery.drill_story import Story, tell
 
@@ -119,3 +120,40 @@ def test_a_word_with_a_bar_stays_in_its_cell(city: City) -> None:
     row = report.services[0].model_copy(update={"title": "a | b"})
     text = render_markdown(report.model_copy(update={"services": (row,)}))
     assert "| a \\| b (" in text
+
+
+def test_the_words_are_explained_and_linked_from_the_top(city: City) -> None:
+    page = Page(render_html(fold_report(tell(city, Story()))))
+    assert {"words", "plan", "checks"} <= set(page.within) & set(page.ids)
+    assert {"Primary", "Promoted", "Fence", "Witness", "Reconcile", "In doubt"} <= {
+        word.strip() for word in page.words
+    }
+
+
+def test_no_moment_or_length_is_a_signed_or_decimal_nothing(city: City) -> None:
+    for story in (Story(), Story(lost=20)):
+        text = render_html(fold_report(tell(city, story)))
+        assert not re.search(r"(?<![\d.])[+-]?0\.00 s", text)
+    assert [offset(seconds) for seconds in (-0.001, 0.004, 0.25, -2.0)] == [
+        "0 s",
+        "0 s",
+        "+0.25 s",
+        "-2.00 s",
+    ]
+
+
+def test_the_record_tells_the_end_of_the_run_apart_from_the_verdict(city: City) -> None:
+    report = fold_report(tell(city, Story()))
+    assert "run ended: succeeded (all steps done); verdict: met" in render_html(report)
+    failed = report.model_copy(update={"verdict": "failed", "headline": "The old one may still write."})
+    assert run_and_verdict(failed).endswith(
+        "they differ because the verdict judges what came of it, not the steps: The old one may still write."
+    )
+
+
+def test_a_real_failover_in_a_lab_is_told_as_one(city: City) -> None:
+    report = fold_report(tell(city, Story()))
+    real = report.model_copy(update={"mode": "failover", "kind": "Failover"})
+    assert in_lab(report) == "in a lab on one machine"
+    assert "; a real failover command, run in a lab on one machine." in render_html(real)
+    assert in_lab(real.model_copy(update={"limits": ()})) == ""
