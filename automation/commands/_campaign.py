@@ -19,7 +19,6 @@ from automation.recovery.report import Report
 from automation.recovery.spec import Drill, load_drill
 
 DISKS = "campaign"
-SYNCHRONOUS_DISKS = f"{DISKS}-synchronous"
 
 
 class ServiceRow(Model):
@@ -105,7 +104,7 @@ class FreshLab:
         else:
             bring_up(self._session)
         converge_servers(self._session, variables={"postgresql_synchronous": synchronous})
-        name = SYNCHRONOUS_DISKS if synchronous else DISKS
+        name = f"{DISKS}-synchronous" if synchronous else DISKS
         save_disks(self._session, name)
         self._saved[synchronous] = name
 

@@ -1,8 +1,7 @@
-"""The checkers' word on drills, a failover and a copy: never two nodes that take writes.
+"""The checkers' word on every drill, a failover and a copy: never two nodes that take writes.
 
 One lab for the module; the tests stand in the order of what they leave behind. MAINSTAY_LAB names another
 environment than `lab` to build it in. The watches are short here; ./inv dev.campaign makes them 60 s long.
-The other drills are watched in test_drill.py.
 """
 
 import os
@@ -102,6 +101,10 @@ def test_a_dark_site_is_never_replaced(checked: Runner) -> None:
     assert all(seen.committed for seen in row.after_healing.values()), "the primary has served on"
 
 
+def test_a_standby_that_lagged_takes_over_from_a_primary_that_is_gone(checked: Runner) -> None:
+    assert checked("rolling-disaster").once == ONCE
+
+
 def test_a_real_failover_whose_controller_dies_makes_one_primary(checked: Runner) -> None:
     row = checked("failover-wan-partition", killing=in_the("/promote", ONE_KILL))
     assert row.verdict == "recovered"
@@ -134,3 +137,8 @@ def test_a_standby_promoted_by_hand_beside_a_living_primary_is_found(
     assert overlap.at_least_ms > 1000
     assert {write.node for write in overlap.last} == {"pg-a", "pg-b"}
     assert seen.returns, "the old primary took writes after the other took over"
+
+
+def test_a_synchronous_loss_makes_one_primary(checked: Runner) -> None:
+    """The last one: from here on the lab replicates synchronously."""
+    assert checked("site-loss-synchronous").once == ONCE
