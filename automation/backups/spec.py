@@ -16,9 +16,9 @@ from automation.backups.rules import RetentionPolicy, RetentionRules, Zone
 from automation.model.base import Model
 from automation.model.environment import SecretRef
 from automation.model.loading import raise_problems, read_document, validation_problems
-from automation.model.recovery_points import Hold
+from automation.model.recovery_points import Hold, Level
 from automation.model.refusals import Where, near
-from automation.model.strategy import Name
+from automation.model.strategy import HostName, Name
 
 Medium = Literal["disk", "object-store", "tape"]
 
@@ -30,11 +30,21 @@ class Lock(Model):
     span: CalendarSpan = Field(alias="for", description="from the day it is written: 35 days")
 
 
+class Keeper(Model):
+    """The server from which a repository is checked, rotated, copied and measured."""
+
+    host: HostName = Field(description="it has the credentials of the store, and of those copied to")
+    repository: str = Field(
+        default="", description="as restic names it from there: /srv/restic/main; none: as everywhere"
+    )
+
+
 class ResticStore(Model):
     """A restic repository."""
 
     type: Literal["restic"] = Field(description="a restic repository")
     repository: str = Field(min_length=1, description="as restic names it: sftp:backup@nas1:/srv/main")
+    keeper: Keeper = Field(description="from where it is looked after")
     site: Name = Field(description="where it stands")
     medium: Medium = Field(default="disk", description="what it is written on")
     repository_password: SecretRef | None = Field(default=None, description="where its password stands")
@@ -42,6 +52,11 @@ class ResticStore(Model):
     append_only: bool = Field(default=False, description="hosts that save cannot delete")
     lock: Lock | None = Field(default=None, description="what the store itself keeps undeleted")
     copy_of: Name | None = Field(default=None, description="the store whose points it takes over")
+
+    @property
+    def kept_at(self) -> str:
+        """The repository as its keeper reaches it."""
+        return self.keeper.repository or self.repository
 
 
 class PgbackrestStore(Model):
@@ -53,6 +68,12 @@ class PgbackrestStore(Model):
     site: Name = Field(description="where it stands")
     medium: Medium = Field(default="disk", description="what it is written on")
     lock: Lock | None = Field(default=None, description="what the store itself keeps undeleted")
+    bucket: str = Field(
+        default="",
+        pattern=r"^$|^https://",
+        description="of an object store: https://s3.city.lab/city-postgresql",
+    )
+    login: SecretRef | None = Field(default=None, description="where what the object store asks for stands")
 
 
 Store = Annotated[ResticStore | PgbackrestStore, Field(discriminator="type")]
@@ -78,6 +99,9 @@ class Backups(Model):
     guards: GuardSettings = Field(default=GuardSettings(), description="what forbids a deletion")
     retention: Mapping[Name, RetentionRules] = Field(min_length=1, description="profiles, by name")
     resources: Mapping[Name, Resource] = Field(min_length=1, description="what is saved, by name")
+    scratch: HostName | None = Field(
+        default=None, description="host on which points are restored to be looked at; nothing else of worth"
+    )
 
     def policy(self, resource: str, store: str) -> RetentionPolicy:
         """Give the retention policy of one resource in one store."""
@@ -178,6 +202,11 @@ def _misfits(name: str, resource: Resource, backups: Backups) -> Iterator[Findin
     if resource.proven_to < needed:
         message = f"never proven at {needed.name}, without which nothing would ever be deleted; verify so far"
         yield Finding((*here, "verify"), message)
+    if backups.scratch is None and resource.proven_to >= Level.L3:
+        yield Finding(
+            (*here, "verify"),
+            f"{resource.proven_to.name} restores it; give the file a host for that: scratch: NAME",
+        )
     if resource.service is None and resource.rpo_s is None:
         yield Finding(here, "has neither service nor rpo; give what may be lost: rpo: 24 h")
     yield from _breaks(name, resource, backups)

@@ -6,6 +6,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from automation.model.backup_evidence import (
+    CanaryRefused,
+    ConfigFetched,
+    CopyRecovered,
+    DatabaseDumped,
+    DoubtCleared,
+    PointProven,
+    PointRestored,
+    PointsCopied,
+    PointsDeleted,
+    PointsMarked,
+    PointTaken,
+    PolicyAccepted,
+    ProofFailed,
+    RepositoryChecked,
+    SpaceReclaimed,
+    TakeFailed,
+)
 from automation.model.base import Model
 from automation.model.moves import Stamp
 from automation.model.observations import PrimaryPosition, StandbyPosition
@@ -333,6 +351,22 @@ Evidence = Annotated[
     | ChecksRun
     | PlaybookRun
     | Fault
-    | CommandOutput,
+    | CommandOutput
+    | PointTaken
+    | TakeFailed
+    | PointsCopied
+    | PointsDeleted
+    | SpaceReclaimed
+    | RepositoryChecked
+    | PointProven
+    | ProofFailed
+    | PointRestored
+    | DatabaseDumped
+    | ConfigFetched
+    | CanaryRefused
+    | CopyRecovered
+    | PointsMarked
+    | PolicyAccepted
+    | DoubtCleared,
     Field(discriminator="kind"),
 ]

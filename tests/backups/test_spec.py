@@ -17,10 +17,11 @@ WHOLE = """\
 version: 1
 tz: America/New_York
 stores:
-  nas: {type: restic, repository: "sftp:b@nas:/main", site: hall}
+  nas: {type: restic, repository: "sftp:b@nas:/main", keeper: {host: b}, site: hall}
   vault:
     type: restic
     repository: s3:s3.example/b
+    keeper: {host: b}
     site: cloud
     medium: object-store
     lock: {mode: compliance, for: 35 days}
@@ -37,6 +38,7 @@ resources:
     to: [nas, vault]
     keep: {profile: standard}
     verify: [{level: L3, every: 1 week}]
+scratch: s
 """
 
 
@@ -75,40 +77,40 @@ def test_the_example_citys_backups_name_hosts_services_and_sites_that_are_there(
 @pytest.mark.parametrize(
     ("was", "is_", "line", "words"),
     [
-        pytest.param("    last: 3", "    last: 0", 14, "cannot be kept", id="zero"),
-        pytest.param("    last: 3", "    last: -1", 14, "cannot be kept", id="minus one"),
-        pytest.param("    last: 3", "    last: 99999999999", 14, "cannot be kept", id="overflow"),
-        pytest.param("    last: 3", "    last: 3.5", 14, "no count", id="fraction"),
-        pytest.param("    last: 3", "    last: yes", 14, "no count", id="truth value"),
-        pytest.param("    last: 3", "    lats: 3", 14, "did you mean last", id="misspelt rule"),
-        pytest.param("    last: 3", "    all_for: 7d", 14, "no length of time", id="single letter"),
-        pytest.param("    last: 3", "    all_for: 5 m", 14, "no length of time", id="letter for months"),
-        pytest.param("    last: 3", "    all_for: 30 days 5 days", 14, "no length of time", id="two spans"),
-        pytest.param("    last: 3", "    all_for: -1 days", 14, "no length of time", id="negative span"),
-        pytest.param("    last: 3", "    all_for: 0 days", 14, "no time at all", id="zero span"),
-        pytest.param("    last: 3", "    all_for: 2600000 hours", 14, "200 years", id="span overflows"),
-        pytest.param("    last: 3", "    all_for: 90", 14, "no length of time", id="span without unit"),
+        pytest.param("    last: 3", "    last: 0", 15, "cannot be kept", id="zero"),
+        pytest.param("    last: 3", "    last: -1", 15, "cannot be kept", id="minus one"),
+        pytest.param("    last: 3", "    last: 99999999999", 15, "cannot be kept", id="overflow"),
+        pytest.param("    last: 3", "    last: 3.5", 15, "no count", id="fraction"),
+        pytest.param("    last: 3", "    last: yes", 15, "no count", id="truth value"),
+        pytest.param("    last: 3", "    lats: 3", 15, "did you mean last", id="misspelt rule"),
+        pytest.param("    last: 3", "    all_for: 7d", 15, "no length of time", id="single letter"),
+        pytest.param("    last: 3", "    all_for: 5 m", 15, "no length of time", id="letter for months"),
+        pytest.param("    last: 3", "    all_for: 30 days 5 days", 15, "no length of time", id="two spans"),
+        pytest.param("    last: 3", "    all_for: -1 days", 15, "no length of time", id="negative span"),
+        pytest.param("    last: 3", "    all_for: 0 days", 15, "no time at all", id="zero span"),
+        pytest.param("    last: 3", "    all_for: 2600000 hours", 15, "200 years", id="span overflows"),
+        pytest.param("    last: 3", "    all_for: 90", 15, "no length of time", id="span without unit"),
         pytest.param("tz: America/New_York\n", "", 1, "tz: is missing", id="no zone"),
         pytest.param("tz: America/New_York", "tz: New York", 2, "not a time zone", id="no such zone"),
-        pytest.param("    last: 3\n    daily: 14", "    keep_oldest: true", 13, "keeps no point", id="empty"),
-        pytest.param("    last: 3\n    daily: 14", "    tagged: [gold]", 13, "misspelt", id="tags alone"),
-        pytest.param("[nas, vault]", "[nas, vualt]", 21, "did you mean vault", id="unknown store"),
-        pytest.param("[nas, vault]", "[vault, vault]", 21, "stands twice", id="a store twice"),
+        pytest.param("    last: 3\n    daily: 14", "    keep_oldest: true", 14, "keeps no point", id="empty"),
+        pytest.param("    last: 3\n    daily: 14", "    tagged: [gold]", 14, "misspelt", id="tags alone"),
+        pytest.param("[nas, vault]", "[nas, vualt]", 22, "did you mean vault", id="unknown store"),
+        pytest.param("[nas, vault]", "[vault, vault]", 22, "stands twice", id="a store twice"),
         pytest.param(
-            "profile: standard", "profile: standart", 22, "did you mean standard", id="unknown profile"
+            "profile: standard", "profile: standart", 23, "did you mean standard", id="unknown profile"
         ),
-        pytest.param("copy_of: nas", "copy_of: naas", 11, "did you mean nas", id="copy of nothing"),
-        pytest.param("copy_of: nas", "copy_of: vault", 11, "no other store", id="copy of itself"),
-        pytest.param("[nas, vault]", "[nas]", 21, "copies: 2 instead of 3", id="breaks 3-2-1-1-0"),
-        pytest.param("level: L3", "level: L2", 23, "never proven at L3", id="never proven far enough"),
-        pytest.param("level: L3", "level: L4", 23, "what the application must show", id="L4 asserts nothing"),
-        pytest.param("level: L3", "level: L5", 23, "what a drill proves", id="L5 is a drill's"),
-        pytest.param("{every: 4 hours}", "{on_change: true}", 20, "never due", id="never taken"),
-        pytest.param(", must_exist: [/srv/.here]", "", 18, "must_exist: is missing", id="no sign of a mount"),
-        pytest.param("kind: files", "kind: tape", 18, "known: device-config", id="unknown kind"),
-        pytest.param("    rpo: 4 h\n", "", 17, "neither service nor rpo", id="no RPO"),
+        pytest.param("copy_of: nas", "copy_of: naas", 12, "did you mean nas", id="copy of nothing"),
+        pytest.param("copy_of: nas", "copy_of: vault", 12, "no other store", id="copy of itself"),
+        pytest.param("[nas, vault]", "[nas]", 22, "copies: 2 instead of 3", id="breaks 3-2-1-1-0"),
+        pytest.param("level: L3", "level: L2", 24, "never proven at L3", id="never proven far enough"),
+        pytest.param("level: L3", "level: L4", 24, "what the application must show", id="L4 asserts nothing"),
+        pytest.param("level: L3", "level: L5", 24, "what a drill proves", id="L5 is a drill's"),
+        pytest.param("{every: 4 hours}", "{on_change: true}", 21, "never due", id="never taken"),
+        pytest.param(", must_exist: [/srv/.here]", "", 19, "must_exist: is missing", id="no sign of a mount"),
+        pytest.param("kind: files", "kind: tape", 19, "known: device-config", id="unknown kind"),
+        pytest.param("    rpo: 4 h\n", "", 18, "neither service nor rpo", id="no RPO"),
         pytest.param(
-            "{profile: standard}", "{profile: standard, pitr_window: 3 days}", 17, "postgresql", id="PITR"
+            "{profile: standard}", "{profile: standard, pitr_window: 3 days}", 18, "postgresql", id="PITR"
         ),
         pytest.param(
             "sftp:b@nas:/main", "sftp://b:secret@nas/main", 4, "URL with a password", id="a password"

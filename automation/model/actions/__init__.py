@@ -9,6 +9,25 @@ from typing import Annotated
 from pydantic import Field
 
 from automation.model.actions.base import BaseAction, Effect
+from automation.model.actions.databases import (
+    CheckStanza,
+    DumpDatabase,
+    ExamineCluster,
+    ExpireBackups,
+    LoadDump,
+    RemoveCluster,
+    RestoreCluster,
+    TakeBackup,
+)
+from automation.model.actions.devices import (
+    AcceptPolicy,
+    ClearDoubt,
+    FetchConfig,
+    MarkPoints,
+    ProveConfig,
+    RecoverCopy,
+    TryDelete,
+)
 from automation.model.actions.hosts import (
     AwaitReady,
     LookAtHost,
@@ -40,6 +59,17 @@ from automation.model.actions.lab import (
     UnblockServer,
 )
 from automation.model.actions.people import AskPlayers, Confirm, Inject
+from automation.model.actions.restic import (
+    BreakLock,
+    CheckRepository,
+    ClearScratch,
+    CopyPoints,
+    ForgetPoints,
+    ProveFiles,
+    ReclaimSpace,
+    RestoreFiles,
+    TakeFiles,
+)
 from automation.model.actions.roles import (
     AwaitReplayed,
     Demote,
@@ -85,6 +115,7 @@ from automation.model.actions.services import (
 
 __all__ = [
     "AcceptLag",
+    "AcceptPolicy",
     "Action",
     "AskPlayers",
     "AwaitFailed",
@@ -94,22 +125,33 @@ __all__ = [
     "AwaitStreaming",
     "BaseAction",
     "BlockServer",
+    "BreakLock",
     "BuildImage",
+    "CheckRepository",
+    "CheckStanza",
     "CiteDeclaration",
+    "ClearDoubt",
+    "ClearScratch",
     "ClearSuspicion",
     "CloneStandby",
     "CollectWitness",
     "Confirm",
+    "CopyPoints",
     "CreateServer",
     "CutLink",
     "DarkenSite",
     "Declare",
     "Demote",
     "DropSlot",
+    "DumpDatabase",
     "Effect",
+    "ExamineCluster",
+    "ExpireBackups",
     "ExportWrites",
     "FailSite",
+    "FetchConfig",
     "Follow",
+    "ForgetPoints",
     "HealLink",
     "HealSite",
     "HoldDown",
@@ -119,6 +161,7 @@ __all__ = [
     "KeepData",
     "KeepSynchronous",
     "ListWrites",
+    "LoadDump",
     "LookAtHost",
     "LookAtRecords",
     "LookAtReplication",
@@ -126,16 +169,24 @@ __all__ = [
     "LookAtServer",
     "MakeKeys",
     "MakeSlot",
+    "MarkPoints",
     "PartitionSite",
     "PowerOffServer",
     "Probe",
     "Promote",
+    "ProveConfig",
+    "ProveFiles",
     "ProveRefused",
     "ProveStandby",
+    "ReclaimSpace",
     "ReconcileServer",
+    "RecoverCopy",
     "RejoinSite",
     "ReleaseServer",
+    "RemoveCluster",
+    "RestoreCluster",
     "RestoreDisks",
+    "RestoreFiles",
     "RestoreManagement",
     "RestorePrimary",
     "Rewind",
@@ -150,6 +201,9 @@ __all__ = [
     "StopUnit",
     "SuspectSplitBrain",
     "SwapAddress",
+    "TakeBackup",
+    "TakeFiles",
+    "TryDelete",
     "UnblockServer",
     "Wait",
 ]
@@ -218,6 +272,30 @@ Action = Annotated[
     | ClearSuspicion
     | Confirm
     | Inject
-    | AskPlayers,
+    | AskPlayers
+    | BreakLock
+    | CheckRepository
+    | ClearScratch
+    | CopyPoints
+    | ForgetPoints
+    | ProveFiles
+    | ReclaimSpace
+    | RestoreFiles
+    | TakeFiles
+    | CheckStanza
+    | DumpDatabase
+    | ExamineCluster
+    | ExpireBackups
+    | LoadDump
+    | RemoveCluster
+    | RestoreCluster
+    | TakeBackup
+    | AcceptPolicy
+    | ClearDoubt
+    | FetchConfig
+    | MarkPoints
+    | ProveConfig
+    | RecoverCopy
+    | TryDelete,
     Field(discriminator="do"),
 ]

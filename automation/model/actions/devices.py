@@ -1,0 +1,91 @@
+"""Actions on network devices and object stores, and the notes that backups leave in the journal."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from automation.model.actions.base import BaseAction, Effect
+from automation.model.environment import SecretRef
+
+Vendor = Literal["frr", "cisco-ios", "junos"]
+
+
+class FetchConfig(BaseAction):
+    """Read a device's running configuration and leave it on a host, its secrets in a file of their own."""
+
+    do: Literal["devices.fetch"] = "devices.fetch"
+    effect: ClassVar[Effect] = "change"
+    host: str = Field(description="where the files are left, to be saved from there")
+    device: str
+    vendor: Vendor
+    folder: str = Field(pattern=r"^/", description="gets <device>.conf and <device>.secrets")
+    split_secrets: bool
+
+
+class ProveConfig(BaseAction):
+    """L4: have the vendor's own checker load a restored configuration, put together with its secrets."""
+
+    do: Literal["devices.prove"] = "devices.prove"
+    effect: ClassVar[Effect] = "read"
+    host: str = Field(description="scratch host, with the vendor's checker")
+    resource: str
+    store: str
+    point: str
+    vendor: Vendor
+    folder: str = Field(pattern=r"^/", description="where the point was restored")
+    devices: tuple[str, ...] = Field(min_length=1)
+
+
+class TryDelete(BaseAction):
+    """Write a small locked object of our own, try to delete it by version, and expect to be refused."""
+
+    do: Literal["object_store.try_delete"] = "object_store.try_delete"
+    effect: ClassVar[Effect] = "change"
+    store: str
+    bucket_url: str = Field(description="https://endpoint/bucket[/prefix]")
+    login: SecretRef | None = None
+
+
+class RecoverCopy(BaseAction):
+    """Copy the object versions of a moment into an empty bucket, past every delete marker and overwrite."""
+
+    do: Literal["object_store.recover"] = "object_store.recover"
+    effect: ClassVar[Effect] = "change"
+    store: str
+    bucket_url: str
+    login: SecretRef | None = None
+    as_of: datetime
+    to_bucket_url: str = Field(description="made if it is not there; what is there already is compared")
+
+
+class MarkPoints(BaseAction):
+    """Note that points were found expired; their time of grace begins."""
+
+    do: Literal["notes.mark"] = "notes.mark"
+    effect: ClassVar[Effect] = "read"
+    resource: str
+    store: str
+    points: tuple[str, ...] = Field(min_length=1)
+
+
+class AcceptPolicy(BaseAction):
+    """Note that the effect of a policy was shown; the next rotation may act on it."""
+
+    do: Literal["notes.accept_policy"] = "notes.accept_policy"
+    effect: ClassVar[Effect] = "read"
+    resource: str
+    store: str
+    policy_digest: str
+
+
+class ClearDoubt(BaseAction):
+    """Note that a person looked at what stopped the rotation of a resource, or of a store, and clears it."""
+
+    do: Literal["notes.clear_doubt"] = "notes.clear_doubt"
+    effect: ClassVar[Effect] = "read"
+    resource: str = Field(default="", description="one of both: a resource in every copy")
+    store: str = Field(default="", description="or a store with every resource in it")
+    doubts: tuple[str, ...] = Field(min_length=1, description="what was seen, in words")
+    reason: str = Field(min_length=1)
+    by: str
