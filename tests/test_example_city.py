@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from automation.backups.spec import load_backups
 from automation.commands._plan_view import Compiled, PlanView, service_waves, view_plan
 from automation.model.catalog import Catalog, load_catalog
 from automation.model.catalog_checks import check_hosts
@@ -97,6 +98,7 @@ def test_no_host_of_its_inventory_is_there_for_nothing(
     used = {host for one in catalog.services.values() for site in SITES for host in one.hosts_at(site)}
     used |= {site.dns_server for site in catalog.sites.values()}
     used |= {environment.witness.host, *environment.control_nodes}
+    used.add(str(load_backups(environment.folder / "backups.yml").scratch))
     assert set(inventory.servers) - used == set()
 
 
