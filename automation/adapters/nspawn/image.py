@@ -66,6 +66,7 @@ RECIPES = {
             *("python3", "python3-psycopg2", "python3-flask", "gunicorn", "ca-certificates"),
             *("postgresql-15", "postgresql-client", "bind9", "bind9-dnsutils"),
             *("iproute2", "iputils-ping", "nftables"),
+            *("restic", "pgbackrest", "frr", "frr-pythontools", "faketime", "openssl"),
         ),
         finish=FINISH,
     )
