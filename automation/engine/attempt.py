@@ -71,5 +71,5 @@ def failure_of(exc: Exception, step: Step, ctx: RunContext) -> Failure:
         hint=exc.hint if isinstance(exc, AutomationError) else None,
         known=known,
         transient=isinstance(exc, AdapterError) and exc.transient,
-        evidence=cast("Evidence | None", exc.evidence) if isinstance(exc, NotMet) else None,
+        evidence=cast("Evidence | None", exc.evidence) if isinstance(exc, NotMet | AdapterError) else None,
     )

@@ -69,15 +69,23 @@ class Busy(PreflightError):
 class AdapterError(AutomationError):
     """An adapter could not do or see something.
 
-    `transient` says that a retry is sane; `unknown` that an effect, if one was asked for, may have happened.
+    `transient` says that a retry is sane; `unknown` that an effect, if one was asked for, may have happened;
+    `evidence` is what the step saw, for its journal.
     """
 
     def __init__(
-        self, message: str, *, transient: bool = False, unknown: bool = False, hint: str | None = None
+        self,
+        message: str,
+        *,
+        transient: bool = False,
+        unknown: bool = False,
+        evidence: object = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
         self.unknown = unknown
+        self.evidence = evidence
 
 
 class StepFailed(AutomationError):
