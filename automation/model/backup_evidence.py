@@ -103,6 +103,7 @@ class PointProven(Model):
     size_bytes: int
     found: tuple[str, ...] = Field(description="in words, what was compared or asserted, and its result")
     until: datetime | None = Field(default=None, description="moment to which a database was recovered")
+    whole: bool = Field(default=True, description="all of it was looked at; false: a sample")
     host: str
     source: Source = "real"
 

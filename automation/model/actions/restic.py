@@ -19,6 +19,10 @@ class Repository(Model):
 
     store: str = Field(description="its name in backups.yml; names the file of its credentials on the host")
     url: str = Field(description="as restic names it: /srv/restic/main, sftp:backup@nas:/srv/restic/main")
+    credentials: str = Field(
+        default="",
+        description="store whose credentials open it, of a copy that has none of its own; empty: store",
+    )
 
 
 class TakeFiles(BaseAction):
@@ -113,7 +117,13 @@ class ProveFiles(BaseAction):
     resource: str
     of: Repository
     point: str = Field(pattern=FULL_ID)
+    folder: str = Field(
+        pattern=rf"^{SCRATCH}/[A-Za-z0-9._:-]+$", description="made for it; a step of its own clears it"
+    )
     files: int | None = Field(default=None, ge=1, description="so many at most; none: all")
+    must_hold: tuple[str, ...] = Field(
+        default=(), description="files that must be in it, compared with the others; given, it is L4"
+    )
     max_bytes: int | None = Field(default=None, ge=1)
     newest: float = Field(default=0.5, ge=0, le=1, description="share of the sample that is newest")
     seed: int = Field(description="chosen when planning: the sample can be drawn again")
