@@ -59,10 +59,17 @@ class ResticStore(Model):
         return self.keeper.repository or self.repository
 
 
+class StanzaKeeper(Model):
+    """The server on whose own disk a repository of pgBackRest is, or that has its object store's login."""
+
+    host: HostName = Field(description="pgBackRest takes, checks and expires backups there and nowhere else")
+
+
 class PgbackrestStore(Model):
     """A repository of pgBackRest."""
 
     type: Literal["pgbackrest"] = Field(description="a repository of pgBackRest")
+    keeper: StanzaKeeper = Field(description="from where it is looked after")
     stanza: Name = Field(description="its stanza")
     repo: int = Field(ge=1, le=256, strict=True, description="the number of the repository in its settings")
     site: Name = Field(description="where it stands")

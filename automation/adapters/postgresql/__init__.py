@@ -11,6 +11,8 @@ from automation.adapters.postgresql.demotion import (
     restore_primary,
     verify_demote,
 )
+from automation.adapters.postgresql.dumping import dump, load_dump, verify_dump, verify_load_dump
+from automation.adapters.postgresql.examining import examine
 from automation.adapters.postgresql.following import (
     drop_slot,
     follow,
@@ -32,6 +34,7 @@ from automation.adapters.postgresql.homecoming import (
 from automation.adapters.postgresql.kept import KEPT
 from automation.adapters.postgresql.observe import (
     await_streaming,
+    find_primary,
     look_at_replication,
     observe,
     observe_primary,
@@ -39,6 +42,7 @@ from automation.adapters.postgresql.observe import (
 )
 from automation.adapters.postgresql.promotion import promote, verify_promote
 from automation.adapters.postgresql.proving import prove_standby
+from automation.adapters.postgresql.restored import remove_restored, verify_remove_restored
 from automation.adapters.postgresql.writes import list_writes
 
 __all__ = [
@@ -48,13 +52,17 @@ __all__ = [
     "clone_standby",
     "demote",
     "drop_slot",
+    "dump",
+    "examine",
     "export_writes",
+    "find_primary",
     "follow",
     "hold_down",
     "is_synchronous",
     "keep_data",
     "keep_synchronous",
     "list_writes",
+    "load_dump",
     "look_at_replication",
     "make_slot",
     "observe",
@@ -62,14 +70,18 @@ __all__ = [
     "observe_standby",
     "promote",
     "prove_standby",
+    "remove_restored",
     "restore_primary",
     "rewind",
     "verify_clone_standby",
     "verify_demote",
+    "verify_dump",
     "verify_export_writes",
     "verify_follow",
     "verify_hold_down",
     "verify_keep_data",
+    "verify_load_dump",
     "verify_promote",
+    "verify_remove_restored",
     "verify_rewind",
 ]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable, Sequence
 
 from automation.adapters.postgresql.door import psql
 from automation.model.actions import AwaitStreaming, LookAtReplication
@@ -34,6 +35,28 @@ def observe(host: str, cluster: str, remote: Remote) -> PostgresqlCluster:
     """Read who a cluster is and whether it is a standby; changes nothing."""
     seen = json.loads(psql(remote, host, cluster, "postgres", _IDENTITY, 10.0))
     return PostgresqlCluster(host=host, **seen)
+
+
+def find_primary(hosts: Sequence[str], cluster: str, remote_of: Callable[[str], Remote]) -> str:
+    """Ask every host of a cluster what it is now; give the one that is primary.
+
+    Raises:
+        AdapterError: none is, or more than one; a host that does not answer is named, and decides nothing.
+    """
+    said: dict[str, str] = {}
+    for host in hosts:
+        try:
+            seen = observe(host, cluster, remote_of(host))
+            said[host] = "a standby" if seen.in_recovery else "primary"
+        except AdapterError as exc:
+            said[host] = str(exc)
+    primaries = [host for host, what in said.items() if what == "primary"]
+    if len(primaries) == 1:
+        return primaries[0]
+    seen_as = "; ".join(f"{host}: {what}" for host, what in said.items())
+    if primaries:
+        raise AdapterError(f"{cluster}: more than one primary: SPLIT_BRAIN_SUSPECTED ({seen_as})")
+    raise AdapterError(f"{cluster}: no primary found ({seen_as}); nothing was changed")
 
 
 _PRIMARY = f"""

@@ -35,8 +35,11 @@ class TakeBackup(BaseAction):
 
     do: Literal["pgbackrest.take"] = "pgbackrest.take"
     effect: ClassVar[Effect] = "change"
-    host: str = Field(description="where the primary is")
+    host: str = Field(
+        description="keeper of the repository: pgBackRest takes a backup there and nowhere else"
+    )
     resource: str
+    primary: str = Field(description="host of the primary now")
     cluster: str = Field(pattern=CLUSTER)
     to: Stanza
     type: Literal["full", "diff", "incr"]
@@ -47,7 +50,7 @@ class CheckStanza(BaseAction):
 
     do: Literal["pgbackrest.check"] = "pgbackrest.check"
     effect: ClassVar[Effect] = "read"
-    host: str
+    host: str = Field(description="keeper of the repository")
     of: Stanza
     bytes_read: bool = Field(description="L2")
 
@@ -57,7 +60,7 @@ class ExpireBackups(BaseAction):
 
     do: Literal["pgbackrest.expire"] = "pgbackrest.expire"
     effect: ClassVar[Effect] = "destroy"
-    host: str
+    host: str = Field(description="keeper of the repository")
     resource: str
     of: Stanza
     points: tuple[str, ...] = Field(min_length=1)
