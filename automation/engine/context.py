@@ -11,12 +11,18 @@ from automation.model.environment import Environment, Inventory, SecretRef
 from automation.model.errors import AdapterError
 from automation.model.logs import redact
 from automation.model.records import Completed, Remote, UnitState
+from automation.model.refused_text import holds_a_secret
+from automation.model.terminals import DeviceLogin, Manners, Terminal
 
 
 class Connections(Protocol):
     """Kept connections to the hosts of an inventory."""
 
     def remote(self, host: str) -> Remote: ...
+
+    def terminal(
+        self, host: str, manners: Manners, user: str, password: str | None, enable: str | None
+    ) -> Terminal: ...
 
     def close(self) -> None: ...
 
@@ -45,6 +51,12 @@ class RunContext:
 
     def remote(self, host: str) -> Remote:
         return self.connections.remote(host)
+
+    def terminal(self, host: str, manners: Manners, login: DeviceLogin) -> Terminal:
+        password, enable = (
+            None if ref is None else self.secret(ref) for ref in (login.password, login.enable)
+        )
+        return self.connections.terminal(host, manners, login.user, password, enable)
 
     def console(self, host: str) -> Remote:
         if self.consoles is None:
@@ -76,6 +88,8 @@ class RunContext:
     def secret(self, ref: SecretRef) -> str:
         value = _resolve(ref, self.state)
         self.resolved.add(value)
+        named = (line.partition("=") for line in value.splitlines())
+        self.resolved.update(part for name, _, part in named if holds_a_secret(name))
         return value
 
 

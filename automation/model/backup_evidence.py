@@ -170,6 +170,15 @@ class CanaryRefused(Model):
     source: Source = "real"
 
 
+class NotImmutable(Model):
+    """A store does not keep what is written there; stands in the failure of the step."""
+
+    kind: Literal["not-immutable"] = "not-immutable"
+    store: str
+    found: tuple[str, ...] = Field(min_length=1, description="in words: version v of key k could be deleted")
+    source: Source = "real"
+
+
 class CopyRecovered(Model):
     """The objects of a moment were put together in another bucket."""
 
@@ -180,6 +189,10 @@ class CopyRecovered(Model):
     objects: int
     size_bytes: int
     undeleted: int = Field(description="objects that were deleted or overwritten since")
+    gone_before: int = Field(default=0, description="objects that were deleted before the moment: left out")
+    rewritten: int = Field(default=0, description="objects that had several contents until the moment")
+    copied: int = Field(default=0, description="objects that were not there yet")
+    snapshots: int = Field(default=0, description="of a restic repository")
     source: Source = "real"
 
 

@@ -123,6 +123,11 @@ class Environment(Model):
         default=ApprovalSettings(), description="where it stands who may sign"
     )
     runs: RunRetention = Field(default=RunRetention(), description="how many runs are kept")
+    object_store_ca: Path | None = Field(
+        default=None,
+        description="certificates that those of object stores are signed by: absolute, or below the state "
+        "folder; none: the system's",
+    )
     timezone: str = Field(default="", description="of the people: America/Chicago; empty: the machine's")
 
     @field_validator("timezone")
@@ -158,6 +163,10 @@ class Environment(Model):
     def known_hosts(self, state: Path) -> Path:
         """The file of host keys that alone are trusted."""
         return self.ssh.known_hosts or state / "known_hosts"
+
+    def trusted_by_stores(self, state: Path) -> Path | None:
+        """The certificates by which object stores are trusted; none: the system's."""
+        return None if self.object_store_ca is None else state / self.object_store_ca
 
     def require_lab(self) -> LabSettings:
         """Give the lab settings.

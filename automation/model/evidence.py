@@ -12,6 +12,7 @@ from automation.model.backup_evidence import (
     CopyRecovered,
     DatabaseDumped,
     DoubtCleared,
+    NotImmutable,
     PointProven,
     PointRestored,
     PointsCopied,
@@ -25,6 +26,7 @@ from automation.model.backup_evidence import (
     TakeFailed,
 )
 from automation.model.base import Model
+from automation.model.drill_evidence import IsolatedServer, IsolationProof, Listing, ServiceProven
 from automation.model.moves import Stamp
 from automation.model.observations import PrimaryPosition, StandbyPosition
 
@@ -352,6 +354,10 @@ Evidence = Annotated[
     | PlaybookRun
     | Fault
     | CommandOutput
+    | IsolatedServer
+    | IsolationProof
+    | Listing
+    | ServiceProven
     | PointTaken
     | TakeFailed
     | PointsCopied
@@ -361,6 +367,7 @@ Evidence = Annotated[
     | PointProven
     | ProofFailed
     | PointRestored
+    | NotImmutable
     | DatabaseDumped
     | ConfigFetched
     | CanaryRefused

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from automation.model.base import Model
 from automation.model.environment import Environment, Inventory, SecretRef
 from automation.model.evidence import Evidence
+from automation.model.terminals import DeviceLogin, Manners, Terminal
 
 
 class Completed(Model):
@@ -69,6 +70,9 @@ class Context(Protocol):
 
     def remote(self, host: str) -> Remote:
         """Give the kept connection to a host of the inventory."""
+
+    def terminal(self, host: str, manners: Manners, login: DeviceLogin) -> Terminal:
+        """Log in to a device and give its shell, pager off; the caller closes it."""
 
     def console(self, host: str) -> Remote:
         """Give the out-of-band console of a host that runs behind its network fence, by its provider.

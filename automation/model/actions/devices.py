@@ -7,6 +7,7 @@ from pydantic import Field
 
 from automation.model.actions.base import BaseAction, Effect
 from automation.model.environment import SecretRef
+from automation.model.terminals import DeviceLogin
 
 Vendor = Literal["frr", "cisco-ios", "junos"]
 
@@ -21,6 +22,7 @@ class FetchConfig(BaseAction):
     vendor: Vendor
     folder: str = Field(pattern=r"^/", description="gets <device>.conf and <device>.secrets")
     split_secrets: bool
+    login: DeviceLogin = DeviceLogin()
 
 
 class ProveConfig(BaseAction):
@@ -38,17 +40,27 @@ class ProveConfig(BaseAction):
 
 
 class TryDelete(BaseAction):
-    """Write a small locked object of our own, try to delete it by version, and expect to be refused."""
+    """Write a small object of our own, try to delete it by version, and expect to be refused.
+
+    It is locked by nothing but the bucket's own default, as everything else that is written there.
+    """
 
     do: Literal["object_store.try_delete"] = "object_store.try_delete"
     effect: ClassVar[Effect] = "change"
     store: str
     bucket_url: str = Field(description="https://endpoint/bucket[/prefix]")
-    login: SecretRef | None = None
+    login: SecretRef | None = Field(default=None, description="lines AWS_ACCESS_KEY_ID=, ..; none: of boto3")
+    lock_mode: Literal["governance", "compliance"] = Field(
+        default="governance", description="what the store must at least hold to"
+    )
+    lock_s: float = Field(default=0.0, ge=0, description="how long it must at least be locked")
 
 
 class RecoverCopy(BaseAction):
-    """Copy the object versions of a moment into an empty bucket, past every delete marker and overwrite."""
+    """Copy what a bucket held at a moment into an empty one, past every later delete marker and overwrite.
+
+    Bucket and target are of one endpoint, and `login` may read the versions of the one and write the other.
+    """
 
     do: Literal["object_store.recover"] = "object_store.recover"
     effect: ClassVar[Effect] = "change"

@@ -15,14 +15,18 @@ from threading import Lock
 
 import paramiko
 
+from automation.adapters.ssh.shell import Shell
 from automation.model.actions import AwaitReady, LookAtHost
 from automation.model.environment import Inventory, Server
 from automation.model.errors import AdapterError
 from automation.model.evidence import HostSeen
 from automation.model.records import Completed, Context, Outcome, Remote
+from automation.model.terminals import Manners, Terminal
 
 CONNECT_TIMEOUT_S = 5.0
 _CHUNK_BYTES = 65536
+# Longer than any line of a configuration: what is wider would be broken by the device. IOS takes 512 at most.
+_COLUMNS, _LINES = 511, 511
 # A lost connection and a killed controller look like the end of the content: hence the count.
 _PUT = """
 umask 077
@@ -42,17 +46,27 @@ class Connections:
         self._user = user
         self._key_file = key_file
         self._known_hosts = known_hosts
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[tuple[str, str], _Host] = {}
         self._lock = Lock()
         # It logs every lost connection as an error; here that is an AdapterError with words of its own.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
     def remote(self, host: str) -> Remote:
+        return self._host(host, self._user, None)
+
+    def terminal(
+        self, host: str, manners: Manners, user: str, password: str | None, enable: str | None
+    ) -> Terminal:
+        """Open a shell on a device; `enable` is what it asks for more rights."""
+        device = self._host(host, user or self._user, password)
+        return Shell.begin(device.name, device.open_shell(), manners, enable)
+
+    def _host(self, host: str, user: str, password: str | None) -> "_Host":
         with self._lock:
-            if host not in self._hosts:
+            if (host, user) not in self._hosts:
                 server = self._inventory.server(host)
-                self._hosts[host] = _Host(server, self._user, self._key_file, self._known_hosts)
-            return self._hosts[host]
+                self._hosts[host, user] = _Host(server, user, self._key_file, self._known_hosts, password)
+            return self._hosts[host, user]
 
     def close(self) -> None:
         with self._lock:
@@ -64,11 +78,14 @@ class Connections:
 class _Host:
     """Implements `Remote` for one server."""
 
-    def __init__(self, server: Server, user: str, key_file: Path, known_hosts: Path) -> None:
+    def __init__(
+        self, server: Server, user: str, key_file: Path, known_hosts: Path, password: str | None
+    ) -> None:
         self._server = server
         self._user = user
         self._key_file = key_file
         self._known_hosts = known_hosts
+        self._password = password
         self._client: paramiko.SSHClient | None = None
         self._lock = Lock()
 
@@ -93,6 +110,24 @@ class _Host:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+    @property
+    def name(self) -> str:
+        return self._server.name
+
+    def open_shell(self) -> paramiko.Channel:
+        """Open a shell on a wide terminal."""
+        try:
+            channel = self._transport().open_session(timeout=CONNECT_TIMEOUT_S)
+            channel.settimeout(CONNECT_TIMEOUT_S)
+            channel.get_pty(term="dumb", width=_COLUMNS, height=_LINES)
+            channel.invoke_shell()
+        except (paramiko.SSHException, OSError, EOFError) as exc:
+            self.close()
+            raise AdapterError(
+                f"{self.name} gives {self._user} no shell: {exc}; nothing was changed", transient=True
+            ) from exc
+        return channel
 
     def _run(self, argv: Sequence[str], stdin: bytes | None, timeout_s: float) -> Completed:
         return self._exchange(argv, stdin, timeout_s)[0]
@@ -158,6 +193,7 @@ class _Host:
                 port=server.port,
                 username=self._user,
                 key_filename=str(self._key_file),
+                password=self._password,
                 sock=sock,
                 timeout=CONNECT_TIMEOUT_S,
                 banner_timeout=CONNECT_TIMEOUT_S,
