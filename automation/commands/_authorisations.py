@@ -12,7 +12,6 @@ from automation.commands._command import progress
 from automation.commands._session import Session, actor
 from automation.engine.authorisation import (
     FOLDER,
-    JOBS,
     LONGEST_S,
     Granted,
     digest_of,
@@ -27,6 +26,7 @@ from automation.engine.authorisation import (
     verify,
     withdrawn_path,
 )
+from automation.engine.jobs import JOBS
 from automation.engine.signers import Signers, load_signers
 from automation.model.approvals import Asked, Authorisation
 from automation.model.base import Model, parse_duration_s
@@ -96,6 +96,14 @@ class Withdrawn(Model):
 
 def unattended(session: Session, plan: Plan, job: JobFlags, amounts: Mapping[str, float]) -> Granted | None:
     """Give the standing authorisation that a job runs under; None where a person watches, or in a lab.
+
+    A command makes its plan, asks here before it runs it, hands what it gets to `session.run(granted=...)`,
+    and calls `look_again` there as `look`; see `_servers.bring_up`.
+
+    Args:
+        amounts: what this plan would do, for every guard of the job in `engine.jobs`: the points that
+            backup.run would take or copy, those that backup.rotate would delete, what backup.verify would
+            restore, the stores that backup.canary would try.
 
     Raises:
         PreflightError: it needs one, and there is none that allows what it is about to do.
@@ -178,10 +186,17 @@ def describe(words: Authorisation) -> Iterator[str]:
     yield f"You, as {words.role}, let a job run again and again with nobody watching:"
     yield f"  {words.command} on {words.resource} of environment {words.environment}"
     for guard, most in words.limits.items():
-        yield f"  at most {most:g} {guard} each time; more is refused"
-    yield f"  policy {words.policy_digest[:16]}: any later edit of inventory or playbooks voids this"
+        often = "within 24 hours" if guard in JOBS[words.command].daily else "each time"
+        yield f"  at most {most:g} {guard} {often}; more is refused"
+    policy = _policy_in_words(words.command)
+    yield f"  policy {words.policy_digest[:16]}: any later edit of {policy} voids this"
     yield f"  until {words.expires_at:%Y-%m-%d %H:%M} UTC ({days:.1f} days); your reason: {words.reason}"
     yield "  never: failover, failback, restore in place, removing servers"
+
+
+def _policy_in_words(command: str) -> str:
+    job = JOBS[command]
+    return ", ".join(("the inventory", "environment.yml", *job.own, *job.policy))
 
 
 def list_standing(session: Session) -> list[Standing]:

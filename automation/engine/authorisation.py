@@ -8,12 +8,15 @@ than its limits. Whoever takes it away leaves its digest, so that a copy put bac
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from automation.engine.approval import inventory_digest
+from automation.engine.jobs import JOBS, Job
+from automation.engine.journal import read_journal
 from automation.engine.signers import (
     BadSignature,
     Checked,
@@ -22,6 +25,7 @@ from automation.engine.signers import (
     load_signers,
     sign_text,
 )
+from automation.model.actions import ExpireBackups, ForgetPoints, RestoreFiles
 from automation.model.approvals import AUTHORISATION_NAMESPACE, Asked, Authorisation, SignedApproval
 from automation.model.environment import Environment, Inventory
 from automation.model.errors import ConfigError, PreflightError
@@ -33,26 +37,6 @@ FOLDER = "authorisations"
 USED = "authorisation"
 # Longer than this and nobody remembers what was agreed to.
 LONGEST_S = 366 * 86400.0
-
-
-class Job(NamedTuple):
-    """A command that may run with nobody watching.
-
-    `guards` are the amounts that limit it, `policy` the files and folders of the checkout that say what it
-    does, `destroys` the addresses of the actions by which it may destroy something.
-    """
-
-    guards: tuple[str, ...]
-    policy: tuple[str, ...]
-    destroys: tuple[str, ...] = ()
-
-
-# The whole list. Failover, failback, restore in place and the removal of servers are no jobs, and
-# `_refuse_plan` sees that no job contains one.
-JOBS: Mapping[str, Job] = {
-    "provision.apply": Job(guards=("created", "started"), policy=("playbooks", "ansible.cfg")),
-    "provision.converge": Job(guards=("hosts",), policy=("playbooks", "ansible.cfg")),
-}
 
 
 class Granted(NamedTuple):
@@ -110,7 +94,8 @@ def require_authorisation(
             f"authorisation {name} was withdrawn; nothing was changed", hint=sign_anew(asked)
         )
     signers = load_signers(environment.approvals.allowed_signers, checkout=environment.folder.parents[1])
-    granted = verify(signed, asked, allowed_signers=signers, now=now)
+    today = _with_earlier(asked, state, now)
+    granted = verify(signed, today, allowed_signers=signers, now=now)._replace(asked=asked)
     refuse_role(granted.authorisation, environment)
     if granted.authorisation.name != name:
         raise PreflightError(
@@ -123,7 +108,10 @@ def policy_digest(environment: Environment, inventory: Inventory, job: Job) -> s
     """sha256 over the resolved inventory, environment.yml, and every file that says what a job does."""
     checkout = environment.folder.parents[1]
     lines = [inventory_digest(environment, inventory)]
-    for place in (checkout / name for name in job.policy):
+    for place in (
+        *(checkout / name for name in job.policy),
+        *(environment.folder / name for name in job.own),
+    ):
         files = sorted(place.rglob("*")) if place.is_dir() else [place]
         for path in files:
             if path.is_file() and "__pycache__" not in path.parts:
@@ -157,11 +145,37 @@ def _refuse_plan(plan: Plan, asked: Asked) -> None:
     acts = [(step, run) for step in plan.steps for run in (step.run, step.undo) if run is not None]
     for step, run in acts:
         destroys = run.effect == "destroy" and run.do not in job.destroys
-        if destroys or run.irreversible or run.effect == "fault":
+        changes = run.effect == "change" and job.changes is not None and run.do not in job.changes
+        in_place = isinstance(run, RestoreFiles) and run.in_place
+        if destroys or changes or in_place or run.irreversible or run.effect == "fault":
             raise PreflightError(
                 f"step {step.id} ({run.do}) of {asked.command} is never done with nobody watching; "
                 "nothing was changed"
             )
+    deleted = sum(len(run.points) for _, run in acts if isinstance(run, ForgetPoints | ExpireBackups))
+    if deleted > asked.amounts.get("deleted", 0):
+        raise PreflightError(
+            f"{asked.command} would delete {deleted} points, which is more than it says; nothing was changed"
+        )
+
+
+def _with_earlier(asked: Asked, state: Path, now: datetime) -> Asked:
+    """Add what the same job did in the last 24 hours to the amounts that are limited by the day."""
+    amounts = dict(asked.amounts)
+    for used in _used_since(now - timedelta(days=1), state) if JOBS[asked.command].daily else ():
+        if (used.command, used.resource) == (asked.command, asked.resource):
+            for guard in JOBS[asked.command].daily:
+                amounts[guard] = amounts.get(guard, 0) + used.amounts.get(guard, 0)
+    return asked.model_copy(update={"amounts": amounts})
+
+
+def _used_since(begin: datetime, state: Path) -> Iterator[AuthorisationRecorded]:
+    """Give what the runs since then were allowed; the names of their folders begin with their time."""
+    for kept in (state / "runs").glob(f"*/{USED}"):
+        journal = kept.with_name("journal.jsonl")
+        if kept.parent.name >= f"{begin.astimezone(UTC):%Y%m%d-%H%M%S}" and journal.is_file():
+            bodies = (event.body for event in read_journal(journal))
+            yield from islice((body for body in bodies if isinstance(body, AuthorisationRecorded)), 1)
 
 
 def sign_anew(asked: Asked) -> str:

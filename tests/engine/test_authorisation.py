@@ -12,9 +12,7 @@ import pytest
 from automation.engine import authorisation
 from automation.engine.authorisation import (
     FOLDER,
-    JOBS,
     Granted,
-    Job,
     keep,
     load,
     policy_digest,
@@ -22,6 +20,7 @@ from automation.engine.authorisation import (
     verify,
     withdrawn_path,
 )
+from automation.engine.jobs import JOBS, Job
 from automation.engine.signers import load_signers
 from automation.model.actions import Action, CloneStandby, FailSite, Promote, RunPlaybook
 from automation.model.approvals import ApprovalSettings, Asked, Authorisation
@@ -290,8 +289,11 @@ def test_some_things_are_never_done_with_nobody_watching_whatever_was_signed(
         city.use(asked=asked, plan=plan)
 
 
-def test_no_job_of_today_may_destroy_anything() -> None:
-    assert {name: job.destroys for name, job in JOBS.items() if job.destroys} == {}
+def test_rotation_deletes_points_and_verification_what_it_restored_and_no_other_job_destroys() -> None:
+    assert {name: job.destroys for name, job in JOBS.items() if job.destroys} == {
+        "backup.rotate": ("restic.forget", "restic.reclaim", "pgbackrest.expire"),
+        "backup.verify": ("restic.clear_scratch", "postgresql.remove_restored"),
+    }
 
 
 @pytest.fixture
