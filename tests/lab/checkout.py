@@ -20,6 +20,7 @@ from automation.adapters.nspawn.client import Supervisor
 from automation.adapters.ssh import Connections
 from automation.commands._observations import keep_position
 from automation.model.environment import load_environment, state_root
+from tests.lab.copying import make_private
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = (
@@ -39,11 +40,12 @@ PATIENCE_S = 30.0
 class Checkout:
     """The commands of a checkout, and the lab they act on."""
 
-    def __init__(self, lab_id: str, net: str, folder: Path) -> None:
+    def __init__(self, lab_id: str, net: str, folder: Path, *, backups: bool = False) -> None:
         self.name, self.root, self.signers = lab_id, folder / "checkout", folder / "signers"
         self.signers.mkdir(mode=0o700)
         (self.signers / "allowed_signers").touch(mode=0o600)
-        _copy(self.root, lab_id, net, self.signers / "allowed_signers")
+        _copy(self.root, self.signers / "allowed_signers", lab_id)
+        make_private(self.root / "inventories" / lab_id, lab_id, net, backups=backups)
         self.state = folder / lab_id
         (folder / "images").symlink_to(state_root() / "images")
         self.environ = {**os.environ, "MAINSTAY_STATE": str(folder)}
@@ -179,7 +181,7 @@ def until(seen: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -
         time.sleep(0.1)
 
 
-def _copy(root: Path, lab_id: str, net: str, signers: Path) -> None:
+def _copy(root: Path, signers: Path, lab_id: str) -> None:
     for part in PARTS:
         source, target = ROOT / part, root / part
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -189,9 +191,6 @@ def _copy(root: Path, lab_id: str, net: str, signers: Path) -> None:
             shutil.copy2(source, target)
     (root / ".venv").symlink_to((ROOT / ".venv").resolve())
     folder = (root / "inventories/lab").rename(root / "inventories" / lab_id)
-    for name in ("hosts.yml", "environment.yml"):
-        text = (folder / name).read_text()
-        (folder / name).write_text(text.replace("10.77.", f"{net}.").replace("id: lab", f"id: {lab_id}"))
     text = (folder / "environment.yml").read_text()
     assert text.count("\napprovals:\n") == 1
     known = text.replace("\napprovals:\n", f"\napprovals:\n  allowed_signers: {signers}\n")

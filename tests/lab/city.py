@@ -18,6 +18,7 @@ from automation.model.environment import Environment, SecretRef, state_root
 from automation.model.evidence import PlaybookRun
 from automation.model.loading import load_model
 from automation.provisioning.planner import SECRETS
+from tests.lab.copying import make_private
 
 LAB = Path(__file__).resolve().parents[2] / "inventories" / "lab"
 
@@ -38,10 +39,10 @@ def open_city(folder: Path) -> "City":
 
 
 class City:
-    """Seven servers, and what a test asks of them."""
+    """Seven servers, with backups twelve, and what a test asks of them."""
 
-    def __init__(self, lab_id: str, net: str, folder: Path) -> None:
-        self._open(_environment(lab_id, net, folder / "inventory"), folder)
+    def __init__(self, lab_id: str, net: str, folder: Path, *, backups: bool = False) -> None:
+        self._open(_environment(lab_id, net, folder / "inventory", backups=backups), folder)
 
     def _open(self, environment: Environment, folder: Path) -> None:
         self.environment = environment
@@ -153,10 +154,8 @@ def port_is_open(address: str, port: int) -> bool:
     return True
 
 
-def _environment(lab_id: str, net: str, folder: Path) -> Environment:
+def _environment(lab_id: str, net: str, folder: Path, *, backups: bool) -> Environment:
     """Copy the lab's inventory to other addresses."""
     shutil.copytree(LAB, folder)
-    for name in ("hosts.yml", "environment.yml"):
-        text = (folder / name).read_text()
-        (folder / name).write_text(text.replace("10.77.", f"{net}.").replace("id: lab", f"id: {lab_id}"))
+    make_private(folder, lab_id, net, backups=backups)
     return load_model(folder / "environment.yml", Environment, name=lab_id, folder=folder)
