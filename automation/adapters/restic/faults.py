@@ -1,0 +1,148 @@
+"""What went wrong, recognised by restic's exit code or by its words. Pure."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+Kind = Literal[
+    "locked", "wrong-password", "no-repository", "out-of-disk", "network", "damaged", "interrupted", "other"
+]
+
+_LOCK = re.compile(
+    r"repository is already locked(?P<exclusive> exclusively)? by PID (?P<pid>\d+) on (?P<host>\S+) "
+    r"by (?P<user>\S+).*?(?:lock was created at (?P<since>[0-9: -]+[0-9]) \((?P<age>[^)]*) ago\)|$)",
+    re.DOTALL,
+)
+_WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("locked", re.compile(r"already locked|unable to create lock in backend: repository is")),
+    (
+        "out-of-disk",
+        re.compile(r"no space left on device|disk quota exceeded|sftp: .?failure", re.IGNORECASE),
+    ),
+    ("wrong-password", re.compile(r"wrong password or no key found|an empty password is not")),
+    (
+        "no-repository",
+        re.compile(r"Is there a repository at the following location|repository does not exist"),
+    ),
+    (
+        "damaged",
+        re.compile(
+            r"ciphertext verification failed|[Pp]ack ID does not match|hash does not match|does not match id"
+            r"|invalid data returned|repository contains errors|not found in (?:repository|index)"
+            r"|[Ii]ndex is (?:corrupted|damaged)|packs? .*contains? .*errors?|blob .* not found|tree .* not found"
+            r"|incorrect header length|truncated|is corrupt|pack \S+: not found|unexpected EOF|damaged"
+        ),
+    ),
+    (
+        "network",
+        re.compile(
+            r"connection (?:refused|reset|timed out|closed)|i/o timeout|no route to host|network is unreachable"
+            r"|dial tcp|could not resolve|no such host|ssh command exited|unable to start the sftp session"
+            r"|broken pipe|connection lost|TLS handshake|Host key verification failed|Permission denied \(",
+            re.IGNORECASE,
+        ),
+    ),
+)
+_CODES: dict[int, Kind] = {10: "no-repository", 11: "locked", 12: "wrong-password", 130: "interrupted"}
+_NAMED = re.compile(r"\b(pack|tree|blob|index|snapshot)s?[ /<(]+([0-9a-f]{8,64})", re.IGNORECASE)
+_NOISE = re.compile(
+    r"^(?:Load\(.*\) returned error, retrying|using temporary cache|unable to (?:open|locate) cache|$)"
+)
+SHOWN = 3
+
+
+class Fault(NamedTuple):
+    """One failure in a person's words; `transient`: to try again later is sane."""
+
+    kind: Kind
+    text: str
+    hint: str = ""
+
+    @property
+    def transient(self) -> bool:
+        return self.kind in ("locked", "network")
+
+
+def recognise(exit_code: int, stderr: str, *, host: str, environment: str) -> Fault:
+    """Name what went wrong.
+
+    Exit codes of their own exist since 0.17 alone; before that the words tell.
+    """
+    said = tuple(_said(stderr))
+    whole = "\n".join(said)
+    kind = next((kind for kind, words in _WORDS if words.search(whole)), _CODES.get(exit_code, "other"))
+    kind = _CODES[exit_code] if exit_code in _CODES else kind
+    if exit_code in (-9, 137):
+        kind, whole = "interrupted", whole or "restic was killed"
+    last = " | ".join(said[-SHOWN:]) or f"restic ended with exit code {exit_code} and no word"
+    return Fault(kind, _text(kind, whole, last), _hint(kind, host, environment))
+
+
+def named_parts(text: str) -> tuple[str, ...]:
+    """Give packs, trees and others that a message names, each once: pack 2f4ac9d1."""
+    found = (f"{kind.lower()} {name[:10]}" for kind, name in _NAMED.findall(text))
+    return tuple(dict.fromkeys(found))
+
+
+def _said(stderr: str) -> Iterator[str]:
+    """Give the lines worth telling; since 0.17 some are JSON."""
+    for line in stderr.splitlines():
+        text = line.strip()
+        if text.startswith("{"):
+            text = _from_json(text)
+        text = text.removeprefix("Fatal: ").strip()
+        if not _NOISE.search(text):
+            yield text
+
+
+def _from_json(line: str) -> str:
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(told, dict):
+        return line
+    error = told.get("error")
+    message = error.get("message", "") if isinstance(error, dict) else error or ""
+    item = told.get("item")
+    return f"{item}: {message}" if item else str(message or told.get("message", ""))
+
+
+def _text(kind: Kind, whole: str, last: str) -> str:
+    if kind == "locked":
+        return _locked(whole)
+    if kind == "damaged":
+        parts = ", ".join(named_parts(whole)[:8])
+        return f"damaged{': ' + parts if parts else ''} ({last})"
+    words = {
+        "wrong-password": "wrong password of the repository",
+        "no-repository": "there is no repository at that place",
+        "out-of-disk": "out of disk",
+        "network": "the repository's host cannot be reached",
+        "interrupted": "restic was interrupted",
+    }
+    return f"{words[kind]} ({last})" if kind in words else last
+
+
+def _locked(whole: str) -> str:
+    match = _LOCK.search(whole)
+    if match is None:
+        return "the repository is locked by somebody else"
+    since = f" since {match['since']} ({match['age']})" if match["since"] else ""
+    how = "alone " if match["exclusive"] else ""
+    return f"the repository is locked {how}by PID {match['pid']} on {match['host']} ({match['user']}){since}"
+
+
+def _hint(kind: Kind, host: str, environment: str) -> str:
+    env = f"--env {environment}"
+    return {
+        "locked": f"./inv backup.status {env}; a lock whose holder is dead is broken by the next rotation",
+        "wrong-password": f"compare /etc/mainstay/stores/*.env on {host} with what made the repository",
+        "no-repository": f"look at the place from {host}; a disk that is not mounted looks like this",
+        "out-of-disk": f"make room, then run it again; ./inv backup.status {env} shows what takes it",
+        "network": f"look at the way from {host} to the repository, then run it again",
+        "damaged": f"./inv backup.verify {env}; nothing is deleted from this repository meanwhile",
+        "interrupted": "run it again: what was saved so far is used",
+        "other": f"look at restic on {host}",
+    }[kind]
