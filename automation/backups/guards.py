@@ -58,6 +58,7 @@ class Case:
     marked: Mapping[str, datetime] = field(default_factory=dict)  # when a point was first found expired
     agreed_roles: frozenset[str] = frozenset()
     disk_full: bool = False
+    doubts: Sequence[str] = ()  # what was seen and neither a proof nor a person has cleared
 
     @property
     def now(self) -> datetime:
@@ -139,10 +140,17 @@ def freeze_if_anomalous(case: Case) -> Ruling:
     name = "freeze_if_anomalous"
     if case.signals is None:
         return Ruling(name, "refuse", "the newest backup left no figures to judge it by")
-    odd = "; ".join(_oddities(case.signals, case.settings))
+    odd = "; ".join(oddities(case.signals, case.settings))
     if odd and case.signals.cleared_by:
         return Ruling(name, "allow", f"{odd}; cleared by {case.signals.cleared_by}")
     return Ruling(name, "refuse", odd) if odd else Ruling(name, "allow", "the newest backup is as usual")
+
+
+def freeze_if_doubted(case: Case) -> Ruling:
+    """Keep all while a failed job, a failed proof or points that somebody deleted are not cleared."""
+    if not case.doubts:
+        return Ruling("freeze_if_doubted", "allow", "nothing stands against it")
+    return Ruling("freeze_if_doubted", "refuse", "; ".join(case.doubts))
 
 
 def policy_change(case: Case) -> Ruling:
@@ -279,6 +287,7 @@ GUARDS: tuple[Callable[[Case], Ruling], ...] = (
     never_drop_last_verified,
     freeze_if_stale,
     freeze_if_anomalous,
+    freeze_if_doubted,
     policy_change,
     failed_never_counts,
     time_trust,
@@ -310,7 +319,8 @@ def _chain(point: str, listed: Mapping[str, RecoveryPoint]) -> set[str]:
     return found
 
 
-def _oddities(signals: Signals, settings: GuardSettings) -> Iterable[str]:
+def oddities(signals: Signals, settings: GuardSettings) -> Iterable[str]:
+    """Say what is strange in the figures of a job."""
     limits = settings.freeze_if_anomalous
     if signals.missing_sources:
         yield f"{', '.join(signals.missing_sources[:3])} was not there"

@@ -197,7 +197,7 @@ class CopyRecovered(Model):
 
 
 class PointsMarked(Model):
-    """Points that were found expired by a rotation."""
+    """All points that a rotation found expired; one that was marked before and is not among them is not."""
 
     kind: Literal["points-marked"] = "points-marked"
     resource: str

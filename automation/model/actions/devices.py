@@ -72,13 +72,13 @@ class RecoverCopy(BaseAction):
 
 
 class MarkPoints(BaseAction):
-    """Note that points were found expired; their time of grace begins."""
+    """Note which points are found expired now; the time of grace of those that were not begins."""
 
     do: Literal["notes.mark"] = "notes.mark"
     effect: ClassVar[Effect] = "read"
     resource: str
     store: str
-    points: tuple[str, ...] = Field(min_length=1)
+    points: tuple[str, ...] = Field(description="all of them; a mark of any other is taken back")
 
 
 class AcceptPolicy(BaseAction):

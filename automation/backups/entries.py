@@ -1,0 +1,172 @@
+"""What the ledger of recovery points is folded from: evidence of runs, and what listings showed. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from automation.model.actions import (
+    Action,
+    DumpDatabase,
+    ExpireBackups,
+    FetchConfig,
+    ForgetPoints,
+    TakeBackup,
+    TakeFiles,
+)
+from automation.model.backup_evidence import (
+    CanaryRefused,
+    DoubtCleared,
+    PointProven,
+    PointsCopied,
+    PointsDeleted,
+    PointsMarked,
+    PointTaken,
+    PolicyAccepted,
+    ProofFailed,
+    RepositoryChecked,
+    SpaceReclaimed,
+    TakeFailed,
+)
+from automation.model.base import Model
+from automation.model.plan import Plan
+from automation.model.records import Event, Failure, RunOpened, RunResumed, StepEnded, StepStarted
+
+TAKE_PLAN = "backup-run"
+
+
+class PointsSeen(Model):
+    """Points that a store listed for the first time."""
+
+    kind: Literal["points-seen"] = "points-seen"
+    resource: str
+    store: str
+    points: tuple[str, ...]
+    since: AwareDatetime | None = Field(
+        default=None, description="of the look before; none: nobody had looked"
+    )
+
+
+class PointsGoing(Model):
+    """Points whose deletion began: they may be gone though nobody wrote down its end."""
+
+    kind: Literal["points-going"] = "points-going"
+    resource: str
+    store: str
+    points: tuple[str, ...]
+
+
+class PointsMissed(Model):
+    """Points that are gone though no rotation of ours deleted them."""
+
+    kind: Literal["points-missed"] = "points-missed"
+    resource: str
+    store: str
+    points: tuple[str, ...]
+
+
+Noted = Annotated[
+    PointTaken
+    | TakeFailed
+    | PointsCopied
+    | PointsDeleted
+    | SpaceReclaimed
+    | RepositoryChecked
+    | PointProven
+    | ProofFailed
+    | CanaryRefused
+    | PointsMarked
+    | PolicyAccepted
+    | DoubtCleared
+    | PointsSeen
+    | PointsGoing
+    | PointsMissed,
+    Field(discriminator="kind"),
+]
+OF_RUNS = (
+    PointTaken,
+    TakeFailed,
+    PointsCopied,
+    PointsDeleted,
+    SpaceReclaimed,
+    RepositoryChecked,
+    PointProven,
+    ProofFailed,
+    CanaryRefused,
+    PointsMarked,
+    PolicyAccepted,
+    DoubtCleared,
+)
+KINDS = tuple(str(one.model_fields["kind"].default) for one in OF_RUNS)
+
+
+class Entry(Model):
+    """One line of the ledger; a run and a sequence in it are there once."""
+
+    at: AwareDatetime = Field(description="when it was written down, by the clock of the control node")
+    began_at: AwareDatetime | None = Field(default=None, description="when its step began")
+    run_id: str = Field(description="run, or a name of our own for what a listing showed")
+    sequence: int = Field(ge=0, description="of the run's event")
+    actor: str
+    noted: Noted
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells it from every other."""
+        return self.run_id, self.sequence
+
+
+def entries_of(events: Iterable[Event], plan: Plan | None) -> Iterator[Entry]:
+    """Give what a run's journal says of recovery points, in its order.
+
+    Args:
+        events: from the first one on.
+        plan: of the run; without it a deletion that began and a failure without evidence are not seen.
+    """
+    run_id, actor = "", ""
+    began: dict[str, Event] = {}
+    acts: Mapping[str, Action] = {step.id: step.run for step in plan.steps} if plan else {}
+    for event in events:
+        body = event.body
+        if isinstance(body, RunOpened):
+            run_id, actor = body.run_id, body.actor
+        elif isinstance(body, RunResumed):
+            actor = body.actor
+        elif isinstance(body, StepStarted):
+            began.setdefault(body.step, event)
+        noted = _noted(body, acts, plan.name if plan else "")
+        if noted is not None:
+            start = began.get(body.step) if isinstance(body, StepEnded) else None
+            yield Entry(
+                at=event.at,
+                began_at=start.at if start else None,
+                run_id=run_id,
+                sequence=event.sequence,
+                actor=actor,
+                noted=noted,
+            )
+        if isinstance(body, StepEnded):
+            began.pop(body.step, None)
+
+
+def _noted(body: object, acts: Mapping[str, Action], plan_name: str) -> Noted | None:
+    if isinstance(body, StepStarted):
+        act = acts.get(body.step)
+        if isinstance(act, ForgetPoints | ExpireBackups):
+            return PointsGoing(resource=act.resource, store=act.of.store, points=act.points)
+    if not isinstance(body, StepEnded):
+        return None
+    said = body.outcome.evidence if body.outcome else body.failure.evidence if body.failure else None
+    if isinstance(said, OF_RUNS):
+        return said
+    if body.failure is not None and plan_name == TAKE_PLAN:
+        return _failed_take(body.step, acts.get(body.step), body.failure)
+    return None
+
+
+def _failed_take(step: str, act: Action | None, failure: Failure) -> TakeFailed | None:
+    """Note a job that failed and left no evidence; a host that was out of reach is no doubt of its data."""
+    if not isinstance(act, DumpDatabase | FetchConfig | TakeFiles | TakeBackup) or failure.transient:
+        return None
+    store = act.to.store if isinstance(act, TakeFiles | TakeBackup) else ""
+    return TakeFailed(resource=step.partition("/")[0], store=store, faults=(failure.message,))
