@@ -139,7 +139,8 @@ def _of_dump(proof: Proof, source: PostgresqlDump) -> tuple[Step, ...]:
     load = proof.step("load", run, "all of it can be loaded", "restore", patience_s=proof.patience_s)
     examine = _examine(proof, source, cluster, "load")
     done = (restore, load, examine)
-    return *done, _remove(proof, cluster, done), _clear(proof, done)
+    remove = _remove(proof, cluster, done)
+    return *done, remove, _clear(proof, (*done, remove))
 
 
 def _of_cluster(proof: Proof, source: Postgresql) -> tuple[Step, ...]:

@@ -191,10 +191,10 @@ def _choices(
     for number, pick in enumerate(duty.rule.pick or (Pick(),)):
         random = draw.random(duty, number)
         if pick.moment == "random" and moments and not draw.point:
-            begin = pick.within.before(draw.now, zone) if pick.within else None
+            oldest = min(point.claimed_at for point in good)  # nothing begins before there is a backup
+            begin = max(oldest, pick.within.before(draw.now, zone)) if pick.within else oldest
             until = random_moment(moments, random, not_before=begin)
-            fit = [p for p in good if p.claimed_at <= until]
-            if fit:
+            if fit := [point for point in good if point.claimed_at <= until]:
                 yield Chosen(max(fit, key=_age_key), until)
                 continue
         yield Chosen(_point(pick, good, random, draw.now, zone), None)

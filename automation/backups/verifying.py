@@ -43,11 +43,15 @@ class Proven(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """What was proven so far, in any order; `since`: when a store was first seen."""
+    """What was proven so far, in any order, of what is still believed.
+
+    `since`: when a store was first seen. `doubtful`: stores in which something was found bad since.
+    """
 
     checks: Sequence[Checked] = ()
     proofs: Sequence[Proven] = ()
     since: Mapping[str, datetime] = field(default_factory=dict)
+    doubtful: frozenset[str] = frozenset()
 
 
 class Duty(NamedTuple):
@@ -165,7 +169,10 @@ def _readings(
         for part in range(1, parts + 1)
     }
     since = min([*(check.at for check in read), history.since.get(store, now), now])
-    for part in next_parts(when, every, since=since, now=now):
+    chosen = next_parts(when, every, since=since, now=now)
+    if store in history.doubtful and not wanted.due_only:
+        chosen = tuple(part for part in when if when[part] is None) or chosen
+    for part in chosen:
         yield Duty("", store, Level.L2, rule, when[part], part, parts)
 
 
