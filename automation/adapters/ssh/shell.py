@@ -81,7 +81,7 @@ class Shell:
         if not line or enable is None:
             raise AdapterError(
                 f"{self._device}: the login may not read its configuration; nothing was changed",
-                hint="give the user the rights, or in backups.yml, in the source: login: {enable: {file: PATH}}",
+                hint="give the user the rights, or the source in backups.yml: login: {enable: {file: PATH}}",
             )
         self._send(line, line)
         _, last = self._hear(f"`{line}`", lambda text: True, LOGIN_TIMEOUT_S)
