@@ -39,6 +39,7 @@ ONE_PLACE = {
 LAB_ADAPTERS = {"nspawn"}
 OUTER_EDGES = {"commands/_command.py": 1, "engine/attempt.py": 1}
 HEAVY = {
+    "apprise",
     "ansible",
     "ansible_runner",
     "boto3",

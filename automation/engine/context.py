@@ -86,14 +86,19 @@ class RunContext:
         self.progress(self.step_id, redact(text, self.resolved))
 
     def secret(self, ref: SecretRef) -> str:
-        value = _resolve(ref, self.state)
+        value = read_secret(ref, self.state)
         self.resolved.add(value)
         named = (line.partition("=") for line in value.splitlines())
         self.resolved.update(part for name, _, part in named if holds_a_secret(name))
         return value
 
 
-def _resolve(ref: SecretRef, state: Path) -> str:
+def read_secret(ref: SecretRef, state: Path) -> str:
+    """Give the value that a reference names.
+
+    Raises:
+        AdapterError: it cannot be read; names the reference alone.
+    """
     if ref.env is not None:
         if ref.env not in os.environ:
             raise AdapterError(f"secret {{env: {ref.env}}} is not set; nothing was changed")

@@ -83,6 +83,22 @@ class SshSettings(Model):
         return path
 
 
+class NotifyTarget(Model):
+    """Where a message goes; jobs of timers see no variables, so its address stands in a file."""
+
+    url: SecretRef = Field(description="file that holds Apprise's URL of it: mailto://..., slack://...")
+    wants: Literal["alarms", "all"] = Field(
+        default="alarms", description="alarms: what is wrong; all: also that it is well again"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_file(cls, ref: SecretRef) -> SecretRef:
+        if ref.file is None:
+            raise ValueError("a timer's job sees no variables of yours; write {file: secrets/notify-NAME}")
+        return ref
+
+
 class InventoryReading(Model):
     """How an inventory is read that was not written for Mainstay."""
 
@@ -123,12 +139,27 @@ class Environment(Model):
         default=ApprovalSettings(), description="where it stands who may sign"
     )
     runs: RunRetention = Field(default=RunRetention(), description="how many runs are kept")
+    notify: Mapping[str, NotifyTarget] = Field(
+        default_factory=dict, description="whom to tell when something is wrong, by a name for each"
+    )
+    metrics: Path | None = Field(
+        default=None,
+        description="file that the watchdog of backups writes for Prometheus, absolute: "
+        "/var/lib/prometheus/node-exporter/mainstay.prom",
+    )
     object_store_ca: Path | None = Field(
         default=None,
         description="certificates that those of object stores are signed by: absolute, or below the state "
         "folder; none: the system's",
     )
     timezone: str = Field(default="", description="of the people: America/Chicago; empty: the machine's")
+
+    @field_validator("metrics")
+    @classmethod
+    def _is_a_textfile(cls, path: Path | None) -> Path | None:
+        if path is not None and not (path.is_absolute() and path.suffix == ".prom"):
+            raise ValueError(f"{path} must be absolute and end with .prom, which the collector looks for")
+        return path
 
     @field_validator("timezone")
     @classmethod
