@@ -7,17 +7,20 @@ resources in it, as often as the strictest of their rules says.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from automation.backups.durations import Span
+from automation.backups.ledger import Ledger
 from automation.backups.resources import Verify
 from automation.backups.spec import Backups
+from automation.model.backup_evidence import ProofFailed
 from automation.model.recovery_points import Level
 
 # A timer comes some minutes earlier today than yesterday: that is no reason to wait a whole day more.
-_EARLY_SHARE, _EARLY_MOST = 0.25, timedelta(hours=6)
+_EARLY_SHARE, _EARLY_MOST = 0.1, timedelta(hours=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Checked(NamedTuple):
@@ -52,6 +55,37 @@ class History:
     proofs: Sequence[Proven] = ()
     since: Mapping[str, datetime] = field(default_factory=dict)
     doubtful: frozenset[str] = frozenset()
+
+
+def history_of(ledger: Ledger, backups: Backups) -> History:
+    """Give what a ledger knows of proofs; what was proven before something failed there counts no more."""
+    checks = [
+        Checked(store, one.found.level, one.part, one.found.parts, one.at)
+        for store in backups.stores
+        for one in ledger.checks.get(store, ())
+        if store not in ledger.suspensions or one.at > ledger.suspensions[store].at
+    ]
+    proofs = [
+        Proven(resource, store, found.point, found.level, found.whole, entry.at)
+        for (resource, store), several in ledger.proven.items()
+        for entry, found in several
+        if entry.at > _failed_last(ledger, resource, store)
+    ]
+    since = {
+        store: min(one.by for one in points.values())
+        for (_, store), points in sorted(ledger.appeared.items())
+        if points
+    }
+    return History(tuple(checks), tuple(proofs), since, frozenset(ledger.suspensions))
+
+
+def _failed_last(ledger: Ledger, resource: str, store: str) -> datetime:
+    failed = (
+        one.at
+        for one in ledger.failed_proofs.get(store, ())
+        if isinstance(one.found, ProofFailed) and one.found.resource in ("", resource)
+    )
+    return max(failed, default=_LONG_AGO)
 
 
 class Duty(NamedTuple):
