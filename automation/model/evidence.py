@@ -26,7 +26,7 @@ from automation.model.backup_evidence import (
     TakeFailed,
 )
 from automation.model.base import Model
-from automation.model.drill_evidence import IsolatedServer, IsolationProof, Listing, ServiceProven
+from automation.model.drill_evidence import IsolatedServer, IsolationProof, Listing, RestoredSeen
 from automation.model.moves import Stamp
 from automation.model.observations import PrimaryPosition, StandbyPosition
 
@@ -357,7 +357,7 @@ Evidence = Annotated[
     | IsolatedServer
     | IsolationProof
     | Listing
-    | ServiceProven
+    | RestoredSeen
     | PointTaken
     | TakeFailed
     | PointsCopied

@@ -16,6 +16,7 @@ from automation.adapters.nspawn.client import Supervisor
 from automation.model.actions import (
     BlockServer,
     BuildImage,
+    CreateIsolated,
     CreateServer,
     CutLink,
     DarkenSite,
@@ -28,6 +29,7 @@ from automation.model.actions import (
     PartitionSite,
     PowerOffServer,
     RejoinSite,
+    RemoveServer,
     RestoreDisks,
     RestoreManagement,
     SaveDisks,
@@ -353,3 +355,90 @@ def test_a_second_lab_on_the_same_prefix_is_refused(city: Small, tmp_path: Path)
     finally:
         nspawn.remove_lab(other.state, other.lab.id)
     assert city.connect_error("client-1", "pg-a") is None
+
+
+# --- servers of a drill --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drill_server(city: Small) -> Iterator[CreateIsolated]:
+    """An isolated server beside the standby, which alone it may reach."""
+    servers = city.inventory.servers
+    own = servers["pg-b"].model_copy(update={"name": "drill-b", "address": f"{city.net}.2.50"})
+    SERVERS["drill-b"] = ("eoc", "2.50")
+    city.inventory = city.inventory.model_copy(update={"servers": {**servers, "drill-b": own}})
+    action = CreateIsolated(
+        host="drill-b",
+        site="eoc",
+        address=own.address,
+        image=own.image,
+        reach={"pg-b": city.address("pg-b")},
+        names={"pay.city.lab": own.address},
+    )
+    try:
+        nspawn.create_isolated(action, city)
+        city.await_sshd("drill-b")
+        yield action
+    finally:
+        nspawn.remove_server(RemoveServer(host="drill-b"), city)
+        city.inventory = city.inventory.model_copy(update={"servers": servers})
+        del SERVERS["drill-b"]
+
+
+def test_an_isolated_server_reaches_what_it_may_and_nothing_else(
+    city: Small, drill_server: CreateIsolated
+) -> None:
+    assert city.connect_error("drill-b", "pg-b") is None
+    assert city.connect_error("pg-b", "drill-b") is None
+    for other in ("pg-a", "app-a", "client-1"):
+        assert city.connect_error("drill-b", other), other
+        assert city.connect_error(other, "drill-b"), other
+
+
+def test_an_isolated_server_cannot_claim_another_address(city: Small, drill_server: CreateIsolated) -> None:
+    city.ssh("drill-b", "sudo", "ip", "address", "add", f"{city.net}.2.77/24", "dev", "host0")
+    for source, other, seen in ((77, "pg-a", "not"), (77, "pg-b", "not"), (50, "pg-b", "seen")):
+        ping = f"ping -I {city.net}.2.{source} -c 1 -W 1 {city.address(other)} >/dev/null"
+        assert city.ssh("drill-b", "sh", "-c", f"{ping} && echo seen || echo not") == seen, source
+
+
+def test_names_lead_an_isolated_server_to_itself_and_it_asks_no_name_server(
+    city: Small, drill_server: CreateIsolated
+) -> None:
+    assert city.ssh("drill-b", "getent", "hosts", "pay.city.lab").split()[0] == drill_server.address
+    assert "nameserver" not in city.ssh("drill-b", "cat", "/etc/resolv.conf")
+
+
+def test_a_server_stays_isolated_when_the_supervisor_is_killed_and_started_again(
+    city: Small, drill_server: CreateIsolated
+) -> None:
+    city.kill_supervisor(2)
+    nspawn.start_lab(StartLab(), city)
+    city.await_all()
+    progress = nspawn.verify_create_isolated(drill_server, city)
+    assert progress.state == "done"
+    assert city.connect_error("drill-b", "pg-b") is None
+    assert city.connect_error("drill-b", "pg-a")
+
+
+def test_only_an_isolated_server_is_ever_removed(city: Small, drill_server: CreateIsolated) -> None:
+    with pytest.raises(AdapterError, match="is the city's, not isolated"):
+        nspawn.remove_server(RemoveServer(host="pg-a"), city)
+    nspawn.remove_server(RemoveServer(host="drill-b"), city)
+    assert "drill-b" not in city.ask("status")["servers"]
+    assert not (city.state / "lab/hosts/drill-b").exists()
+    assert drill_server.address not in (city.state / "known_hosts").read_text()
+    assert not nspawn.remove_server(RemoveServer(host="drill-b"), city).changed
+
+
+def test_a_server_that_is_there_already_is_not_taken_for_an_isolated_one(city: Small) -> None:
+    there = city.inventory.server("app-a")
+    action = CreateIsolated(
+        host="app-a",
+        site=there.site,
+        address=there.address,
+        image=there.image,
+        reach={"pg-b": city.address("pg-b")},
+    )
+    with pytest.raises(AdapterError, match="is there and is not isolated"):
+        nspawn.create_isolated(action, city)

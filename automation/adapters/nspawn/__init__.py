@@ -14,6 +14,11 @@ from automation.adapters.nspawn import hostkeys, image, machine, remains, seeds,
 from automation.adapters.nspawn.client import Supervisor
 from automation.adapters.nspawn.homecoming import release_server as release_server
 from automation.adapters.nspawn.homecoming import start_fenced as start_fenced
+from automation.adapters.nspawn.isolated import create_isolated as create_isolated
+from automation.adapters.nspawn.isolated import list_servers as list_servers
+from automation.adapters.nspawn.isolated import remove_server as remove_server
+from automation.adapters.nspawn.isolated import verify_create_isolated as verify_create_isolated
+from automation.adapters.nspawn.isolated import verify_remove_server as verify_remove_server
 from automation.model.actions import (
     BlockServer,
     BuildImage,

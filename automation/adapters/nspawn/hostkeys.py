@@ -1,6 +1,7 @@
 """SSH host keys: made by us before a server's first boot, and pinned in `known_hosts`."""
 
 import fcntl
+import hashlib
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -35,6 +36,19 @@ def pin(known_hosts: Path, server: str, address: str, key: HostKey) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # servers are created side by side
         lines = without(_read(known_hosts), {server, address})
         _write(known_hosts, [*lines, f"{server},{address} {kind} {base64}"])
+
+
+def forget(known_hosts: Path, server: str, address: str) -> None:
+    """Accept a server no more: it is gone."""
+    with known_hosts.with_name(".known_hosts.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _write(known_hosts, without(_read(known_hosts), {server, address}))
+
+
+def listed(known_hosts: Path) -> dict[str, str]:
+    """Give every host that is accepted, with the sha256 of its line."""
+    lines = _read(known_hosts)
+    return {line.split(" ", 1)[0]: hashlib.sha256(line.encode()).hexdigest()[:16] for line in lines}
 
 
 def forget_all(known_hosts: Path) -> None:

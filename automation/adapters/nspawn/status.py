@@ -39,6 +39,7 @@ class LabServer(Model):
     autostart: bool
     network: Literal["connected", "blocked"]
     boots: int = 0
+    isolated_to: tuple[str, ...] | None = None
 
 
 class LabStatus(Model):
@@ -109,6 +110,7 @@ def _recorded(lab_id: str, path: Path) -> LabStatus:
             power="off",
             autostart=server["autostart"],
             network="blocked" if name in record["fences"] else "connected",
+            isolated_to=server.get("reach"),
         )
         for name, server in record["servers"].items()
     }

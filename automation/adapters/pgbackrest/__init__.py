@@ -5,6 +5,7 @@ any host that knows the stanza. Which settings it finds there is the role's; ret
 so that nothing but `expire` here ever deletes.
 """
 
+from automation.adapters.pgbackrest.archive import list_archive
 from automation.adapters.pgbackrest.checking import check
 from automation.adapters.pgbackrest.expiring import expire, verify_expire
 from automation.adapters.pgbackrest.listing import list_points
@@ -16,6 +17,7 @@ __all__ = [
     "Window",
     "check",
     "expire",
+    "list_archive",
     "list_points",
     "look_at_window",
     "restore",

@@ -43,6 +43,7 @@ from automation.adapters.postgresql.observe import (
 from automation.adapters.postgresql.promotion import promote, verify_promote
 from automation.adapters.postgresql.proving import prove_standby
 from automation.adapters.postgresql.restored import remove_restored, verify_remove_restored
+from automation.adapters.postgresql.restored_seen import list_clusters, look_at_restored, prove_service
 from automation.adapters.postgresql.writes import list_writes
 
 __all__ = [
@@ -61,14 +62,17 @@ __all__ = [
     "is_synchronous",
     "keep_data",
     "keep_synchronous",
+    "list_clusters",
     "list_writes",
     "load_dump",
     "look_at_replication",
+    "look_at_restored",
     "make_slot",
     "observe",
     "observe_primary",
     "observe_standby",
     "promote",
+    "prove_service",
     "prove_standby",
     "remove_restored",
     "restore_primary",

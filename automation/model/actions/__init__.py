@@ -28,6 +28,18 @@ from automation.model.actions.devices import (
     RecoverCopy,
     TryDelete,
 )
+from automation.model.actions.drills import (
+    CreateIsolated,
+    ListArchive,
+    ListClusters,
+    ListFolders,
+    ListServers,
+    LookAtRestored,
+    ProveIsolated,
+    ProveService,
+    RemoveServer,
+    Target,
+)
 from automation.model.actions.hosts import (
     AwaitReady,
     LookAtHost,
@@ -137,6 +149,7 @@ __all__ = [
     "CollectWitness",
     "Confirm",
     "CopyPoints",
+    "CreateIsolated",
     "CreateServer",
     "CutLink",
     "DarkenSite",
@@ -160,11 +173,16 @@ __all__ = [
     "InspectDisk",
     "KeepData",
     "KeepSynchronous",
+    "ListArchive",
+    "ListClusters",
+    "ListFolders",
+    "ListServers",
     "ListWrites",
     "LoadDump",
     "LookAtHost",
     "LookAtRecords",
     "LookAtReplication",
+    "LookAtRestored",
     "LookAtSecrets",
     "LookAtServer",
     "MakeKeys",
@@ -176,7 +194,9 @@ __all__ = [
     "Promote",
     "ProveConfig",
     "ProveFiles",
+    "ProveIsolated",
     "ProveRefused",
+    "ProveService",
     "ProveStandby",
     "ReclaimSpace",
     "ReconcileServer",
@@ -184,6 +204,7 @@ __all__ = [
     "RejoinSite",
     "ReleaseServer",
     "RemoveCluster",
+    "RemoveServer",
     "RestoreCluster",
     "RestoreDisks",
     "RestoreFiles",
@@ -203,6 +224,7 @@ __all__ = [
     "SwapAddress",
     "TakeBackup",
     "TakeFiles",
+    "Target",
     "TryDelete",
     "UnblockServer",
     "Wait",
@@ -296,6 +318,15 @@ Action = Annotated[
     | MarkPoints
     | ProveConfig
     | RecoverCopy
-    | TryDelete,
+    | TryDelete
+    | CreateIsolated
+    | ListArchive
+    | ListClusters
+    | ListFolders
+    | ListServers
+    | LookAtRestored
+    | ProveIsolated
+    | ProveService
+    | RemoveServer,
     Field(discriminator="do"),
 ]

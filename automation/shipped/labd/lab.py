@@ -1,23 +1,21 @@
 """The lab itself: every request it takes, in the words of the field."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from .console import run_inside
 from .disks import SavedDisks, Seed, inspect, plant
 from .machines import Disk, Machine
 from .network import Network
+from .parallel import in_parallel
 from .records import EventLog, Moment, Record, Server, Store
 from .system import LabError
 from .topology import Topology
 from .wan import Wan
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Answer = dict[str, object]
 Links = dict[str, dict[str, object]]
 
@@ -91,6 +89,7 @@ class Lab:
             "autostart": known.autostart,
             "network": "blocked" if self._is_blocked(server, prohibited) else "connected",
             "port_up": self.network.port_is_up(server, site),
+            "isolated_to": self._isolated_to(server, known),
             "prohibited_at": prohibited,
             "boots": machine.boots,
         }
@@ -98,10 +97,22 @@ class Lab:
     # --- servers ---------------------------------------------------------------------------
 
     def create_server(
-        self, server: str, site: str, address: str, image: str, files: Sequence[Mapping[str, object]] = ()
+        self,
+        server: str,
+        site: str,
+        address: str,
+        image: str,
+        files: Sequence[Mapping[str, object]] = (),
+        reach: Sequence[str] | None = None,
     ) -> Answer:
-        """Make a server's disk with its first files, record it, and boot it."""
+        """Make a server's disk with its first files, record it, and boot it.
+
+        With `reach` it is isolated from its first packet to its end: its site's router passes what it
+        exchanges with those addresses and the control node, and refuses all else.
+        """
         self.topology.check_server(server, site, address)
+        if reach is not None:
+            self.topology.check_reach(server, address, reach)
         with self._making:
             if server in self.record.servers:
                 raise LabError(f"server {server} exists already; nothing was changed")
@@ -113,11 +124,31 @@ class Lab:
             disk.attach(image)
             plant(disk.root, [Seed(**seed) for seed in files])  # type: ignore[arg-type]
             with self.store.change() as draft:
-                draft.servers[server] = Server(site=site, address=address, image=image)
-        self.events.write("server_created", server=server)
+                allowed = None if reach is None else sorted({*reach, str(self.topology.control_address)})
+                draft.servers[server] = Server(site=site, address=address, image=image, reach=allowed)
+        self.events.write("server_created", server=server, reach=allowed)
         if self.record.boots_by_itself(server):
             self._boot(server)
         return self.server_state(server)
+
+    def remove_server(self, server: str) -> Answer:
+        """Remove an isolated server and its disk for good; any other is refused."""
+        known = self._managed(server)
+        if known.reach is None:
+            raise LabError(f"server {server} is the city's, not isolated: it stays; nothing was changed")
+        began, machine = Moment(), self._machine(server)
+        with self._making:
+            with self.store.change() as draft:
+                draft.servers[server].power = "off"  # nothing boots it meanwhile
+            self._cut_power([server])
+            with machine.lock:
+                shutil.rmtree(machine.disk.folder, ignore_errors=True)
+                self.network.forget_isolated(server, self.topology.site(known.site), known.address)
+                with self.store.change() as draft:
+                    del draft.servers[server]
+                del self.machines[server]
+        self.events.write("server_removed", since=began, server=server)
+        return {"server": server}
 
     def start_server(self, server: str, autostart: bool | None = None) -> Answer:
         """Power a server on. One that is fenced or kept off stays off, and that is an error.
@@ -177,6 +208,8 @@ class Lab:
     def block_server(self, server: str) -> Answer:
         """Fence a server off the network; lasts until it is unblocked, whatever else happens."""
         known = self._managed(server)
+        if known.reach is not None:
+            raise LabError(f"server {server} is isolated already; nothing was changed", hint="remove_server")
         began = Moment()
         with self._machine(server).port:
             with self.store.change() as draft:
@@ -351,9 +384,12 @@ class Lab:
     def _plug_in(self, name: str) -> str:
         """Plug a server in, as it boots or reboots; no fence comes or goes meanwhile."""
         known = self._known(name)
+        site = self.topology.site(known.site)
         with self._machine(name).port:
+            if known.reach is not None:
+                return self.network.attach_isolated(name, site, known.address, known.reach)
             fenced = name in self.record.fences
-            return self.network.attach(name, self.topology.site(known.site), known.address, fenced=fenced)
+            return self.network.attach(name, site, known.address, fenced=fenced)
 
     def _boot_all(self, names: Iterable[str]) -> list[str]:
         wanted = list(names)
@@ -385,6 +421,12 @@ class Lab:
     def _is_blocked(self, server: str, prohibited: Sequence[str]) -> bool:
         port_up = self.network.port_is_up(server, self.topology.site(self._known(server).site))
         return not port_up and set(prohibited) == set(self.topology.sites)
+
+    def _isolated_to(self, server: str, known: Server) -> list[str] | None:
+        """What an isolated server reaches, read back while it is on; None for all others."""
+        if known.reach is None or not self._machine(server).is_on():
+            return known.reach
+        return self.network.let_through(server, self.topology.site(known.site), known.address)
 
     def _site_state(self, site: str) -> Answer:
         return {
@@ -438,12 +480,6 @@ class Lab:
         self._links().change(merge(merge(everywhere, self.topology.links), wanted.links))
 
 
-def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Do the same for many items side by side; results in order, the first error raised at the end."""
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        return list(pool.map(work, items))
-
-
 def merge(base: Mapping[str, Mapping[str, object]], over: Mapping[str, Mapping[str, object]]) -> Links:
     """Lay link conditions over others, key by key."""
     return {name: {**base.get(name, {}), **over.get(name, {})} for name in {**base, **over}}
@@ -454,7 +490,7 @@ REQUESTS: Mapping[str, Callable[..., Answer]] = {
     for method in (
         Lab.identify,
         Lab.status, Lab.server_state,
-        Lab.create_server, Lab.start_server, Lab.start_fenced, Lab.power_off_server,
+        Lab.create_server, Lab.remove_server, Lab.start_server, Lab.start_fenced, Lab.power_off_server,
         Lab.run_on_console,
         Lab.block_server, Lab.unblock_server,
         Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.restore_management, Lab.rejoin_site,

@@ -8,15 +8,16 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from .isolation import forget, isolate, let_through
+from .namespaces import NAMESPACES, batch, ip_in, path_of, set_sysctls
 from .netlink import open_socket, set_prohibited
 from .system import LabError, in_namespace, make_namespace, remove_namespace, run
 from .topology import Site, Topology, mac_of, port_of
 
-NAMESPACES = Path("/run/netns")  # on the lab's private tmpfs
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 RTF_REJECT = 0x0200
 
@@ -48,7 +49,7 @@ class Network:
     def route_wan(self, site: Site) -> None:
         """Bring the WAN device of a site up, with the route that its going down removes."""
         prefix, gateway = self.topology.prefix, site.gateway
-        _ip(site.namespace, "link set wan0 up", f"route replace {prefix} dev wan0 src {gateway}")
+        ip_in(site.namespace, "link set wan0 up", f"route replace {prefix} dev wan0 src {gateway}")
 
     def cut_site(self, site: Site) -> None:
         """Take a site off the WAN and silence its bridge, in well under a millisecond."""
@@ -70,31 +71,56 @@ class Network:
 
         Afresh, so that no connection of an earlier life sends another packet.
         """
+        self._connect(server, site, address, site.subnet.prefixlen, f"link set {port_of(server)} master br0")
+        self.set_port(server, site, not fenced)
+        return path_of(f"host-{server}")
+
+    def attach_isolated(self, server: str, site: Site, address: str, reach: Sequence[str]) -> str:
+        """Make a server's network namespace afresh, on a network of its own behind its site's router.
+
+        The rules of the router are there before the port is up.
+        """
+        self._connect(server, site, address, 32)
+        isolate(site, address, port_of(server), reach)
+        return path_of(f"host-{server}")
+
+    def let_through(self, server: str, site: Site, address: str) -> list[str]:
+        """Read back with which addresses the router lets an isolated server exchange packets.
+
+        Raises:
+            LabError: the router has no rules, or others than ours: nothing says that it is isolated.
+        """
+        return let_through(site, address, port_of(server))
+
+    def forget_isolated(self, server: str, site: Site, address: str) -> None:
+        """Remove the rules of an isolated server, once the server is gone."""
+        forget(site, address, port_of(server))
+
+    def _connect(self, server: str, site: Site, address: str, prefix: int, *commands: str) -> None:
+        """Make a server's network namespace and the cable to its site's router, at which it is down."""
         self.detach(server, site)
         namespace, port = f"host-{server}", port_of(server)
         make_namespace(path_of(namespace))
         fd = os.open(path_of(namespace), os.O_RDONLY)
         try:
             pair = f"type veth peer name host0 address {mac_of(address)} netns /proc/{os.getpid()}/fd/{fd}"
-            _ip(site.namespace, f"link add name {port} {pair}", f"link set {port} master br0")
+            ip_in(site.namespace, f"link add name {port} {pair}", *commands)
         finally:
             os.close(fd)
-        _ip(
+        ip_in(
             namespace,
             "link set lo up",
-            f"address add {address}/{site.subnet.prefixlen} dev host0",
+            f"address add {address}/{prefix} dev host0",
             "link set host0 up",
-            f"route add default via {site.gateway}",
+            f"route add default via {site.gateway} dev host0 onlink",
             sysctls={"net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/default/disable_ipv6": "1"},
         )
-        self.set_port(server, site, not fenced)
-        return path_of(namespace)
 
     def detach(self, server: str, site: Site) -> None:
         """Unplug a server and let go of its namespace."""
         port = port_of(server)
         if has_device(self._sockets[site.name], port):
-            _ip(site.namespace, f"link delete {port}")
+            ip_in(site.namespace, f"link delete {port}")
         remove_namespace(path_of(f"host-{server}"))
 
     def set_port(self, server: str, site: Site, up: bool) -> None:
@@ -130,22 +156,17 @@ class Network:
         fd = os.open(path_of(site.namespace), os.O_RDONLY)
         try:
             peer = f"type veth peer name control netns /proc/{os.getpid()}/fd/{fd}"
-            _batch([f"link add name {link} address {mac_of(str(address))} {peer}"])
+            batch([f"link add name {link} address {mac_of(str(address))} {peer}"])
         finally:
             os.close(fd)
-        _ip(site.namespace, "link set control master br0", "link set control up")
-        _batch(
+        ip_in(site.namespace, "link set control master br0", "link set control up")
+        batch(
             [
                 f"address add {address}/{site.subnet.prefixlen} dev {link}",
                 f"link set {link} up",
                 f"route add {topology.prefix} via {gateway} dev {link} src {address}",
             ]
         )
-
-
-def path_of(namespace: str) -> str:
-    """Give the file that stands for a network namespace."""
-    return str(NAMESPACES / namespace)
 
 
 def refuse_used_prefix(topology: Topology) -> None:
@@ -221,7 +242,7 @@ def _flags(control: socket.socket, device: str) -> int:
 
 def _build_site(site: Site) -> socket.socket:
     """Build a site's router in the current namespace; give a socket that stays in it."""
-    _set_sysctls(
+    set_sysctls(
         {
             "net/ipv4/ip_forward": "1",
             "net/ipv4/icmp_ratelimit": "0",  # a fenced server is refused at once, every time
@@ -230,7 +251,7 @@ def _build_site(site: Site) -> socket.socket:
         }
     )
     bridge = "type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
-    _batch(
+    batch(
         [
             "link set lo up",
             f"link add name br0 address {mac_of(str(site.gateway))} {bridge}",
@@ -239,22 +260,3 @@ def _build_site(site: Site) -> socket.socket:
         ]
     )
     return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-
-
-def _ip(namespace: str, *commands: str, sysctls: dict[str, str] | None = None) -> None:
-    def work() -> None:
-        _set_sysctls(sysctls or {})
-        _batch(list(commands))
-
-    in_namespace(path_of(namespace), work)
-
-
-def _batch(commands: list[str]) -> None:
-    run(["ip", "-batch", "-"], text="\n".join(commands) + "\n")
-
-
-def _set_sysctls(values: dict[str, str]) -> None:
-    for name, value in values.items():
-        path = Path("/proc/sys") / name
-        if path.exists():  # a kernel without IPv6 has none of its switches
-            path.write_text(value)

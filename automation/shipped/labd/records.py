@@ -20,6 +20,7 @@ class Server:
     image: str
     autostart: bool = True
     power: str = "on"  # what was last asked for; what is so is read from its cgroup
+    reach: list[str] | None = None  # all it may exchange packets with, for good; None: it stands at its site
 
 
 @dataclass

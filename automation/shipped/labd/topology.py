@@ -4,7 +4,7 @@ import hashlib
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,17 @@ class Topology:
             raise TopologyError(f"server {name}: {address} is outside {place.subnet}, the subnet of {site}")
         if address in (str(place.gateway), str(self.control_address)):
             raise TopologyError(f"server {name}: {address} is taken by the gateway or the control node")
+
+    def check_reach(self, name: str, address: str, reach: Sequence[str]) -> None:
+        """Refuse what an isolated server may reach if it is no single address of another host of the lab.
+
+        Raises:
+            TopologyError: it is not.
+        """
+        gateways = {str(site.gateway) for site in self.sites.values()}
+        for other in reach:
+            if ipaddress.IPv4Address(other) not in self.prefix or other in {address, *gateways}:
+                raise TopologyError(f"server {name}: {other} is no other host of {self.prefix}")
 
     def link_names(self, sites: tuple[str, str]) -> tuple[str, str]:
         """Name the two directed WAN links between two sites."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .network import path_of
+from .namespaces import path_of
 from .system import LabError
 from .topology import Topology
 
