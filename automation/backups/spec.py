@@ -13,6 +13,7 @@ from automation.backups.durations import CalendarSpan
 from automation.backups.guard_settings import GuardSettings
 from automation.backups.resources import Resource
 from automation.backups.rules import RetentionPolicy, RetentionRules, Zone
+from automation.model.approvals import ApprovalRule
 from automation.model.base import Model
 from automation.model.environment import SecretRef
 from automation.model.loading import raise_problems, read_document, validation_problems
@@ -108,6 +109,10 @@ class Backups(Model):
     resources: Mapping[Name, Resource] = Field(min_length=1, description="what is saved, by name")
     scratch: HostName | None = Field(
         default=None, description="host on which points are restored to be looked at; nothing else of worth"
+    )
+    in_place: ApprovalRule | None = Field(
+        default=None,
+        description="who must sign before files are restored over their originals; none: nobody may",
     )
 
     def policy(self, resource: str, store: str) -> RetentionPolicy:
@@ -214,9 +219,32 @@ def _misfits(name: str, resource: Resource, backups: Backups) -> Iterator[Findin
             (*here, "verify"),
             f"{resource.proven_to.name} restores it; give the file a host for that: scratch: NAME",
         )
+    yield from _unasserted(name, resource)
     if resource.service is None and resource.rpo_s is None:
         yield Finding(here, "has neither service nor rpo; give what may be lost: rpo: 24 h")
     yield from _breaks(name, resource, backups)
+
+
+_ASSERTED = {
+    "files": ("file",),
+    "postgresql": ("sql", "amcheck"),
+    "postgresql-dump": ("sql", "amcheck"),
+    "device-config": ("parse",),
+}
+
+
+def _unasserted(name: str, resource: Resource) -> Iterator[Finding]:
+    """Find what nobody could see after a restore of that kind: a query of a file share."""
+    kind = resource.source.kind
+    for place, rule in enumerate(resource.verify):
+        here = ("resources", name, "verify", place)
+        for number, one in enumerate(rule.asserts):
+            word = next(iter(one.model_dump(exclude_none=True)))
+            if word not in _ASSERTED[kind]:
+                message = f"{word} says nothing of {kind}; write {' or '.join(_ASSERTED[kind])}"
+                yield Finding((*here, "assert", number), message)
+        if kind != "postgresql" and any(pick.moment == "random" for pick in rule.pick):
+            yield Finding((*here, "pick"), f"{kind} has points and no moments between them; leave moment out")
 
 
 def _breaks(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:

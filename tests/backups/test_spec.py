@@ -163,3 +163,23 @@ def test_months_end_at_their_last_day_and_days_are_of_the_wall_clock(
 ) -> None:
     found = parse_span(words).before(datetime.fromisoformat(at), ZoneInfo("America/New_York"))
     assert abs((found - datetime.fromisoformat(before)).total_seconds()) < 120
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        (
+            "{level: L4, every: 1 week, assert: [{sql: select 1, minimum: 1}]}",
+            "sql says nothing of files; write file",
+        ),
+        (
+            "{level: L3, every: 1 week, pick: [{moment: random}]}",
+            "files has points and no moments between them; leave moment out",
+        ),
+    ],
+)
+def test_what_nobody_could_see_after_such_a_restore_is_refused(
+    tmp_path: Path, rule: str, problem: str
+) -> None:
+    text = WHOLE.replace("{level: L3, every: 1 week}", rule)
+    assert any(problem in found for _, found in faults(tmp_path, text))
