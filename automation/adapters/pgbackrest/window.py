@@ -1,10 +1,20 @@
 """The moments to which a cluster can be restored."""
 
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from itertools import pairwise
 
+from automation.adapters.pgbackrest.door import HERE, USER, words
+from automation.adapters.pgbackrest.listing import Told, read_info
+from automation.adapters.pgbackrest.wal import Archive, Segment, follow, read_archive
 from automation.model.actions.databases import Stanza
 from automation.model.base import Model
+from automation.model.errors import AdapterError
 from automation.model.records import Remote
+
+# pgBackRest tells whole seconds; a moment within the one in which a backup stopped may lie before its end.
+_ROUNDING = timedelta(seconds=1)
+_LOOKED_INTO = 16  # segments without a commit, from the last one back
 
 
 class Span(Model):
@@ -32,5 +42,88 @@ class Window(Model):
 
 
 def look_at_window(remote: Remote, of: Stanza) -> Window:
-    """Read from the archive which moments can be reached; asked at the keeper."""
-    raise NotImplementedError
+    """Read from the archive which moments can be reached; asked at the keeper.
+
+    A moment counts only if a later or equal commit is in the archive: PostgreSQL stops at a moment when it
+    meets the first commit after it, and refuses to open where it meets none.
+
+    Raises:
+        AdapterError: the repository cannot be read, or its keeper has no pg_waldump.
+    """
+    told = read_info(remote, of)
+    archive = read_archive(remote, of, told)
+    ends = {reach.last for reach in (follow(one, archive) for one in told.of_now()) if reach.last}
+    commits = {end: _last_commit(remote, of, archive, end) for end in sorted(ends)}
+    return find_window(told, archive, commits)
+
+
+def find_window(told: Told, archive: Archive, commits: Mapping[Segment, datetime | None]) -> Window:
+    """Join what every backup reaches; `commits`: the last commit up to a segment. Pure."""
+    reached = [
+        Span(first=backup.stopped_at + _ROUNDING, last=last)
+        for backup in told.of_now()
+        if not backup.damaged
+        and (reach := follow(backup, archive)).consistent
+        and reach.last is not None
+        and (last := commits[reach.last]) is not None
+        and last >= backup.stopped_at + _ROUNDING
+    ]
+    spans = tuple(_join(reached))
+    gaps = tuple(Span(first=before.last, last=after.first) for before, after in pairwise(spans))
+    return Window(spans=spans, gaps=gaps)
+
+
+def _join(spans: Iterable[Span]) -> Iterable[Span]:
+    open_span: Span | None = None
+    for span in sorted(spans, key=lambda one: one.first):
+        if open_span is None or span.first > open_span.last:
+            if open_span is not None:
+                yield open_span
+            open_span = span
+        else:
+            open_span = Span(first=open_span.first, last=max(open_span.last, span.last))
+    if open_span is not None:
+        yield open_span
+
+
+# $1 the version of PostgreSQL, $2 the names of segments, the newest first, then the words of archive-get.
+# Prints when the last transaction ended whose end is in one of them; a segment that was switched ends in
+# nothing, which pg_waldump calls an error.
+_LAST_COMMIT = """
+set -u
+waldump=/usr/lib/postgresql/$1/bin/pg_waldump names=$2
+shift 2
+[ -x "$waldump" ] || { echo "there is no $waldump" >&2; exit 1; }
+folder=$(mktemp -d) && trap 'rm -rf -- "$folder"' EXIT
+for name in $names; do
+  "$@" "--pg1-path=$folder" archive-get "$name" "$folder/$name" || exit 1
+  at=$(TZ=UTC "$waldump" --rmgr=Transaction "$folder/$name" 2>/dev/null |
+    sed -n 's/.*desc: \\(COMMIT\\|ABORT\\)[A-Z_]* \\([0-9: .-]*\\) UTC.*/\\2/p' | tail -n 1)
+  [ -z "$at" ] || { echo "$at"; exit 0; }
+  rm -f -- "$folder/$name"
+done
+"""
+
+
+def _last_commit(remote: Remote, of: Stanza, archive: Archive, end: Segment) -> datetime | None:
+    """Ask the keeper for the last commit up to a segment; none within the last sixteen."""
+    names = " ".join(archive.name(one) for one in _back_from(end, archive))
+    call = words(of, "archive-get", *HERE)[:-1]
+    argv = ["sudo", "-n", "-u", USER, "sh", "-c", _LAST_COMMIT, "last", archive.version, names, *call]
+    done = remote.run(argv, timeout_s=300)
+    if done.exit_code:
+        raise AdapterError(
+            f"{of.store}: cannot tell the last commit in its archive: {done.stderr.strip()}; "
+            "nothing was changed",
+            hint="install the server's package of PostgreSQL on the keeper: it has pg_waldump",
+        )
+    text = done.stdout.strip()
+    return datetime.fromisoformat(f"{text}+00:00") if text else None
+
+
+def _back_from(end: Segment, archive: Archive) -> Iterable[Segment]:
+    """The last segments up to one, the newest first; of two with one number that of the later timeline."""
+    for number in range(end.number, end.number - _LOOKED_INTO, -1):
+        same = [one for one in archive.segments if one.number == number and one.timeline <= end.timeline]
+        if same:
+            yield max(same)
