@@ -145,7 +145,7 @@ class Guarded:
 
 
 class TlsServer:
-    """Serves over TLS; each handshake is its connection's own, so that a silent client keeps nobody waiting."""
+    """Serves over TLS; a handshake is its connection's own, so that a silent client keeps nobody waiting."""
 
     def __init__(self, address: str, port: int, certificate: Path, key: Path, application: Wsgi) -> None:
         self.server: BaseWSGIServer = make_server(

@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from .machines import Disk, Machine
 from .network import Network
 from .parallel import in_parallel
 from .records import EventLog, Moment, Record, Server, Store
+from .simulators import Simulators
 from .system import LabError
 from .topology import Topology
 from .wan import Wan
@@ -21,7 +22,7 @@ Links = dict[str, dict[str, object]]
 
 
 class Lab:
-    """Sites, servers and faults; each public method named in REQUESTS is one request."""
+    """Sites, servers and faults; each public method named in requests.py is one request."""
 
     def __init__(self, topology: Topology, folder: Path, cgroup: Path) -> None:
         self.topology, self.folder, self.cgroup = topology, folder, cgroup
@@ -29,6 +30,7 @@ class Lab:
         self.events = EventLog(folder / "events.jsonl")
         self.saved = SavedDisks(folder / "saved")
         self.network = Network(topology)
+        self.simulators = Simulators(topology, self.network, self.events, cgroup)
         self.machines: dict[str, Machine] = {}
         self._making = threading.Lock()
         self._wan: Wan | None = None
@@ -66,6 +68,7 @@ class Lab:
             "wan": {"method": "user-space forwarder", "links": self._links().in_force()},
             "sites": {name: self._site_state(name) for name in self.topology.sites},
             "servers": {name: self._state_of(name) for name in sorted(self.record.servers)},
+            "simulators": self.simulators.states(),
             "saved_disks": self.saved.names(),
         }
 
@@ -111,6 +114,7 @@ class Lab:
         exchanges with those addresses and the control node, and refuses all else.
         """
         self.topology.check_server(server, site, address)
+        self.simulators.refuse_name(server, address)
         if reach is not None:
             self.topology.check_reach(server, address, reach)
         with self._making:
@@ -299,6 +303,7 @@ class Lab:
             orderly = in_parallel(lambda machine: machine.shut_down(timeout_s), machines.values())
             cut = [server for server, well in zip(machines, orderly, strict=True) if not well]
             if not cut:
+                self.simulators.save(self.folder / "saved" / f".simulators-{name}")
                 self.saved.save(name, self._disks(), self.record)
         booted = self._boot_all(self.record.servers)
         if cut:
@@ -321,6 +326,7 @@ class Lab:
                 self._cut(machine)
             in_parallel(Machine.await_stop, machines.values())
             self.saved.restore(name, self._disks())
+            self.simulators.restore(self.folder / "saved" / f".simulators-{name}")
             self._return_to(wanted)
         booted = self._boot_all(self.record.servers)
         event = self.events.write("disks_restored", since=began, name=name)
@@ -483,18 +489,3 @@ class Lab:
 def merge(base: Mapping[str, Mapping[str, object]], over: Mapping[str, Mapping[str, object]]) -> Links:
     """Lay link conditions over others, key by key."""
     return {name: {**base.get(name, {}), **over.get(name, {})} for name in {**base, **over}}
-
-
-REQUESTS: Mapping[str, Callable[..., Answer]] = {
-    method.__name__: method
-    for method in (
-        Lab.identify,
-        Lab.status, Lab.server_state,
-        Lab.create_server, Lab.remove_server, Lab.start_server, Lab.start_fenced, Lab.power_off_server,
-        Lab.run_on_console,
-        Lab.block_server, Lab.unblock_server,
-        Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.restore_management, Lab.rejoin_site,
-        Lab.cut_link, Lab.heal_link,
-        Lab.save_disks, Lab.restore_disks, Lab.inspect_disk,
-    )
-}  # fmt: skip

@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from .lab import REQUESTS, Lab
+from .lab import Lab
+from .requests import REQUESTS
 from .system import LabError
 from .topology import TopologyError
 

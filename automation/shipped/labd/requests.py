@@ -1,0 +1,26 @@
+"""Every request that the lab takes, by its name."""
+
+from collections.abc import Callable, Mapping
+
+from .lab import Answer, Lab
+
+
+def start_simulator(lab: Lab, **arguments: object) -> Answer:
+    """Run a simulator unless it runs."""
+    return lab.simulators.start(**arguments)  # type: ignore[arg-type]
+
+
+REQUESTS: Mapping[str, Callable[..., Answer]] = {
+    method.__name__: method
+    for method in (
+        Lab.identify,
+        Lab.status, Lab.server_state,
+        Lab.create_server, Lab.remove_server, Lab.start_server, Lab.start_fenced, Lab.power_off_server,
+        Lab.run_on_console,
+        Lab.block_server, Lab.unblock_server,
+        Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.restore_management, Lab.rejoin_site,
+        Lab.cut_link, Lab.heal_link,
+        start_simulator,
+        Lab.save_disks, Lab.restore_disks, Lab.inspect_disk,
+    )
+}  # fmt: skip
