@@ -197,7 +197,7 @@ def _ended_well(row: CheckedRow, scenario: Scenario) -> bool:
 
 def power_on(session: Session) -> tuple[str, ...]:
     """Power on every server that is off, wait for those that may run; give those that stayed off."""
-    servers = tuple(session.inventory.servers)
+    servers = tuple(session.inventory.standing)
     start = (
         Step(id=f"power-on/{host}", run=StartServer(host=host), why="the power is back") for host in servers
     )

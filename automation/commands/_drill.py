@@ -234,7 +234,7 @@ def _lab_step(session: Session, action: SaveDisks | RestoreDisks, why: str) -> N
     first = Step(id="disks", run=action, why=why, timeout_s=300)
     ready = (
         Step(id=f"ready/{host}", run=AwaitReady(host=host), why="up is what answers", needs=("disks",))
-        for host in session.inventory.servers
+        for host in session.inventory.standing
     )
     plan = Plan(name=action.do, environment=session.environment.name, mode="apply", steps=(first, *ready))
     session.run(plan, narrate=lambda event: None).raise_for_status()

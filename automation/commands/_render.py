@@ -177,6 +177,8 @@ def print_lab(lab: "LabStatus", inventory: "Inventory") -> None:
     console.print(Text(f"lab {lab.lab_id} {state}"))
     table = _table("Server", "Site", "Address", "Power", "Network", "Autostart")
     for name, server in inventory.servers.items():
+        if server.on_demand and name not in lab.servers:
+            continue
         table.add_row(name, server.site, server.address, *_lab_state(lab.servers.get(name)))
     console.print(table)
     for name, site in lab.sites.items():
@@ -221,4 +223,5 @@ def _does(step: Step) -> str:
 def _lab_state(server: "LabServer | None") -> tuple[Text, Text, Text]:
     if server is None:
         return Text("absent", style="dim"), Text(""), Text("")
-    return _word(server.power), _word(server.network), Text("yes" if server.autostart else "no")
+    network = _word(server.network) if server.isolated_to is None else Text("isolated")
+    return _word(server.power), network, Text("yes" if server.autostart else "no")

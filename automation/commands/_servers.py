@@ -42,7 +42,7 @@ def bring_up(
     wanted = plan_provisioning(session)
     for server, reason in wanted.left_alone.items():
         print(f"left alone: {server} ({reason})", file=sys.stderr)
-    count = len(session.inventory.servers)
+    count = len(session.inventory.standing)
     if not wanted.plan.steps:
         progress(
             f"{session.environment.name}: all other servers run; nothing changed"
@@ -86,7 +86,7 @@ def require_machine(session: Session) -> None:
     """
     from automation.adapters import nspawn
 
-    nspawn.preflight(session.state, session.environment, progress, servers=len(session.inventory.servers))
+    nspawn.preflight(session.state, session.environment, progress, servers=len(session.inventory.standing))
 
 
 def refuse_running_lab(session: Session) -> None:

@@ -81,7 +81,7 @@ def opening(scene: Scene) -> list[Said]:
     services = list(scene.lost.values())
     here, there = scene.title(scene.drill.site), scene.title(services[0].recovery)
     lab, beat_s = scene.environment.require_lab(), scene.environment.witness.beat_s
-    hosts = len(scene.inventory.servers)
+    hosts = len(scene.inventory.standing)
     promises = [
         f"{one.title}: back within {format_target(one.rto_s)} (RTO), with all but the last "
         f"{format_target(one.rpo_s)} of what came in (RPO)"

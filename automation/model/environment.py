@@ -224,6 +224,9 @@ class Server(Model):
     image: str = ""
     port: int = Field(default=22, ge=1, le=65535, description="of its sshd")
     groups: tuple[str, ...] = ()
+    on_demand: bool = Field(
+        default=False, description="made by a drill and removed by it; else it is not there"
+    )
 
 
 class Inventory(Model):
@@ -252,6 +255,11 @@ class Inventory(Model):
             return tuple(self.servers)
         found = {name for word in words for name in self.groups.get(word, ())} | (words & self.servers.keys())
         return tuple(sorted(found, key=self._places.__getitem__))
+
+    @cached_property
+    def standing(self) -> Mapping[str, Server]:
+        """Every server that is always there, by name."""
+        return {name: server for name, server in self.servers.items() if not server.on_demand}
 
     @cached_property
     def groups(self) -> Mapping[str, tuple[str, ...]]:

@@ -22,10 +22,12 @@ class Provisioning(NamedTuple):
 def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedLab) -> Provisioning:
     """Compare the inventory with what is there; an empty plan means nothing is to do.
 
+    Servers on demand are left to the drills that make them.
+
     Raises:
         ConfigError: a server stands at no site of the lab, or its provider is not one of the lab's.
     """
-    servers = tuple(inventory.servers.values())
+    servers = tuple(inventory.standing.values())
     _check(environment, servers)
     base = _base(servers, seen)
     needs = tuple(step.id for step in base)

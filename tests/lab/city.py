@@ -70,12 +70,12 @@ class City:
         return replace(self.context, run_id=run_id, artifacts=artifacts)
 
     def up(self) -> None:
-        nspawn.preflight(self.state, self.environment, print, servers=len(self.inventory.servers))
+        nspawn.preflight(self.state, self.environment, print, servers=len(self.inventory.standing))
         keys.make(MakeKeys(secrets=SECRETS), self.context)
         nspawn.build_image(BuildImage(image="debian-12"), self.context)
         nspawn.start_lab(StartLab(), self.context)
         with ThreadPoolExecutor() as threads:
-            list(threads.map(self._bring_up, self.inventory.servers))
+            list(threads.map(self._bring_up, self.inventory.standing))
 
     def _bring_up(self, name: str) -> None:
         server = self.inventory.server(name)

@@ -107,3 +107,11 @@ def test_a_host_at_a_site_that_is_cut_off_is_started_and_not_waited_for(lab: Env
     wanted = plan_servers(lab, inventory(), cut)
     assert [step.id for step in wanted.plan.steps] == ["lab", "start/pg-a", "start/pg-b", "ready/pg-b"]
     assert wanted.left_alone == {"pg-a": "site city-hall is cut off: it is started and cannot be seen"}
+
+
+def test_a_server_on_demand_is_left_to_the_drill_that_makes_it(lab: Environment) -> None:
+    own = Server(name="drill-b", address="10.77.2.50", site="eoc", provider="nspawn", on_demand=True)
+    servers = {**inventory().servers, "drill-b": own}
+    made = plan_servers(lab, Inventory(servers=servers), ObservedLab(running=True, servers={}))
+    assert [step.id for step in made.plan.steps if "drill-b" in step.id] == []
+    assert made.left_alone == {}

@@ -165,6 +165,7 @@ def _server(
         "provider": variables.get("server_provider"),
         "image": variables.get("server_image"),
         "port": variables.get("ansible_port"),
+        "on_demand": variables.get("server_on_demand"),
     }
     if "{{" in str(said["address"]):
         raise ValueError(f"its address {said['address']} is a template; give server_address as it is")
