@@ -112,6 +112,10 @@ def test_a_host_at_a_site_that_is_cut_off_is_started_and_not_waited_for(lab: Env
 def test_a_server_on_demand_is_left_to_the_drill_that_makes_it(lab: Environment) -> None:
     own = Server(name="drill-b", address="10.77.2.50", site="eoc", provider="nspawn", on_demand=True)
     servers = {**inventory().servers, "drill-b": own}
-    made = plan_servers(lab, Inventory(servers=servers), ObservedLab(running=True, servers={}))
+    made = plan_servers(
+        lab,
+        Inventory(servers=servers),
+        ObservedLab(running=True, missing_images=(), missing_keys=(), servers={}),
+    )
     assert [step.id for step in made.plan.steps if "drill-b" in step.id] == []
     assert made.left_alone == {}
