@@ -26,8 +26,8 @@ from automation.model.recovery_points import Level, RecoveryPoint
 PLAN_NAME = "backup-verify"
 # Beside what is restored a host keeps this much: what a full disk stops is more than a proof.
 SPARE_BYTES = 256 * 2**20
-# A restored cluster replays WAL; a loaded dump has indexes, and was packed.
-_ROOM_FOR = {"files": 1.1, "postgresql": 1.25, "postgresql-dump": 7.0, "device-config": 2.0}
+# Of a cluster is known what it takes packed, and it replays WAL; a loaded dump has indexes, and was packed.
+_ROOM_FOR = {"files": 1.1, "postgresql": 5.0, "postgresql-dump": 7.0, "device-config": 2.0}
 _PATIENCE_S, _SLOWEST_BYTES_S, _UNKNOWN_S = 1800.0, 4 * 2**20, 6 * 3600.0
 Place = tuple[str, str]
 
@@ -124,6 +124,11 @@ def plan_proofs(
 def patience_s(size_bytes: int) -> float:
     """Say how long reading or restoring so much may take; 0: nobody knows how much it is."""
     return _PATIENCE_S + size_bytes / _SLOWEST_BYTES_S if size_bytes else _UNKNOWN_S
+
+
+def room_for(kind: str, size_bytes: int) -> int:
+    """Say how many free bytes a restore needs where it goes."""
+    return int(size_bytes * _ROOM_FOR[kind]) + SPARE_BYTES
 
 
 # --- one duty --------------------------------------------------------------------------------------
@@ -268,7 +273,7 @@ def _restore(
     source = backups.resources[duty.resource].source
     size = seen.sizes.get(chosen.point.id, 0) or chosen.point.size_bytes
     most = duty.rule.sample.max_bytes if isinstance(duty.rule.sample, Sample) else size
-    needed = int(min(size, most) * _ROOM_FOR[source.kind]) + SPARE_BYTES
+    needed = room_for(source.kind, min(size, most))
     if size and seen.free_bytes is not None and seen.free_bytes < needed:
         free, room = format_size(seen.free_bytes), format_size(needed)
         return _left_out(duty, f"{backups.scratch} has {free} free, and {room} are needed")
