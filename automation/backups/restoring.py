@@ -89,7 +89,7 @@ def refuse_misfit(asked: Asked, backups: Backups) -> None:
     kind = resource.source.kind
     if isinstance(resource.source, Postgresql) and asked.to.path:
         raise ConfigError(
-            f"{asked.resource} is a cluster: {asked.to.host} keeps it among its clusters; nothing was touched",
+            f"{asked.resource} is a cluster, which {asked.to.host} keeps among its own; nothing was touched",
             hint=f"--to {asked.to.host}",
         )
     if asked.include and kind not in ("files", "device-config"):

@@ -122,7 +122,7 @@ def test_a_target_may_do_without_a_folder() -> None:
 @pytest.mark.parametrize(
     ("resource", "more", "match"),
     [
-        ("db", {"to": Target("bk-b", "/srv/x")}, "bk-b keeps it among its clusters"),
+        ("db", {"to": Target("bk-b", "/srv/x")}, "bk-b keeps among its own"),
         ("db", {"include": ("/x",)}, "--include picks files"),
         ("dump", {"include": ("/x",)}, "--include picks files"),
         ("db", {"url": "s3:https://s3/x"}, "copies of restic's alone"),
