@@ -11,8 +11,12 @@ from automation.backups.durations import CalendarSpan
 from automation.backups.guard_settings import LevelWord, Share
 from automation.backups.rules import Tag
 from automation.model.base import DurationS, Model
+from automation.model.environment import Inventory
+from automation.model.errors import ConfigError
 from automation.model.recovery_points import Level
+from automation.model.refusals import near
 from automation.model.strategy import HostName, Name, Role, SizeBytes
+from automation.model.terminals import DeviceLogin
 
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 AbsolutePath = Annotated[str, Field(pattern=r"^/\S.*$|^/$")]
@@ -62,12 +66,27 @@ class DeviceConfig(Model):
     group: str = Field(default="", description="devices of a group of the inventory")
     vendor: Literal["frr", "cisco-ios", "junos"] = Field(description="whose prompts and commands")
     split_secrets: bool = Field(default=True, description="keep passwords and keys in a file of their own")
+    login: DeviceLogin = Field(default=DeviceLogin(), description="who logs in to them")
 
     @model_validator(mode="after")
     def _names_some(self) -> "DeviceConfig":
         if bool(self.devices) == bool(self.group):
             raise ValueError("give devices or a group of the inventory, one of both")
         return self
+
+    def names(self, inventory: Inventory) -> tuple[str, ...]:
+        """Name the devices.
+
+        Raises:
+            ConfigError: the inventory has none of them.
+        """
+        found = self.devices or inventory.groups.get(self.group, ())
+        if not found:
+            raise ConfigError(
+                f"group {self.group} of the inventory has no device; nothing was touched",
+                hint=f"backups.yml, in the source: {near(self.group, tuple(inventory.groups))}",
+            )
+        return tuple(inventory.server(name).name for name in found)
 
 
 Source = Annotated[Files | Postgresql | PostgresqlDump | DeviceConfig, Field(discriminator="kind")]
