@@ -1,0 +1,264 @@
+"""Looking at backups: what every store holds now, where primaries and devices are, what the ledger knows."""
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from automation.backups.ledger import Ledger
+from automation.backups.places import repository
+from automation.backups.proof_steps import stanza
+from automation.backups.resources import DeviceConfig, Files
+from automation.backups.sighting import Observed, StoreSeen, entries, news, observe
+from automation.backups.spec import Backups, ResticStore, load_backups
+from automation.backups.taking import Places
+from automation.commands._ledger import FOLDER, note, read_ledger
+from automation.commands._session import Session, actor
+from automation.model.catalog import Catalog, PostgresqlStandby, load_catalog
+from automation.model.errors import AdapterError, ConfigError
+from automation.model.recovery_points import RecoveryPoint
+
+FILE = "backups.yml"
+LOOKS = "looks.json"
+AT_ONCE = 16
+# Fuller than this, a store may not take the next backup.
+FULL_PERCENT = 98
+
+
+class Area(NamedTuple):
+    """All that commands on backups work with, as it was at one time."""
+
+    backups: Backups
+    catalog: Catalog
+    ledger: Ledger
+    observed: Observed
+
+
+def load_area(session: Session) -> tuple[Backups, Catalog]:
+    """Read what an environment says of its backups and services.
+
+    Raises:
+        ConfigError: it says nothing of backups, or its files have faults.
+    """
+    path = session.environment.folder / FILE
+    if not path.is_file():
+        raise ConfigError(
+            f"{session.environment.name} has no {FILE}; nothing was touched",
+            hint=f"write {path}; inventories/example-city/{FILE} shows one",
+        )
+    return load_backups(path), load_catalog(session.environment.folder / "services.yml")
+
+
+def look(session: Session, resources: Iterable[str] = ()) -> Area:
+    """Look at the stores of some resources, or of all, side by side; the ledger learns what is new there.
+
+    A store that cannot be looked at has a problem, and nothing is said of what it holds.
+
+    Raises:
+        ConfigError: the files have faults, or there is no such resource.
+    """
+    backups, catalog = load_area(session)
+    wanted = choose(backups, resources)
+    at = datetime.now(UTC)
+    seen = _list_stores(session, backups, wanted)
+    ledger = read_ledger(session.state)
+    found = tuple(news(ledger, seen, _read_looks(session.state), at))
+    if found:
+        note(session.state, entries(found, f"look-{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", actor(), at))
+        ledger = read_ledger(session.state)
+    _keep_looks(session.state, [key for one in seen if not one.problem for key in one.looked_at], at)
+    return Area(backups, catalog, ledger, observe(backups, ledger, seen, at))
+
+
+def choose(backups: Backups, resources: Iterable[str]) -> tuple[str, ...]:
+    """Give the resources that are named, each once, or all.
+
+    Raises:
+        ConfigError: there is no such resource.
+    """
+    named = tuple(dict.fromkeys(filter(None, resources)))
+    for name in named:
+        if name not in backups.resources:
+            known = ", ".join(backups.resources)
+            raise ConfigError(
+                f"there is no resource {name!r}; nothing was touched", hint=f"--resource {known}"
+            )
+    return named or tuple(backups.resources)
+
+
+def rpo_of(backups: Backups, catalog: Catalog, resource: str) -> float:
+    """Give what may be lost of a resource: its own RPO, else its service's.
+
+    Raises:
+        ConfigError: its service is not in the catalog.
+    """
+    spec = backups.resources[resource]
+    if spec.rpo_s is not None:
+        return spec.rpo_s
+    service = catalog.services.get(spec.service or "")
+    if service is None:
+        raise ConfigError(
+            f"{FILE}: {resource} belongs to {spec.service}, which is no service; nothing was touched",
+            hint="name a service of services.yml, or give the resource an rpo of its own",
+        )
+    return service.rpo_s
+
+
+def find_places(session: Session, area: Area, resources: Iterable[str]) -> Places:
+    """Find the primary of each database now, and the devices of each resource, side by side."""
+    named = tuple(resources)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(named, pool.map(lambda name: _place(session, area, name), named), strict=True))
+    return Places(
+        primaries={name: place for name, place in found.items() if isinstance(place, str)},
+        devices={name: place for name, place in found.items() if isinstance(place, tuple)},
+        unknown={name: str(place) for name, place in found.items() if isinstance(place, AdapterError)},
+    )
+
+
+def devices_of(session: Session, source: DeviceConfig) -> tuple[str, ...]:
+    """Give the devices of a resource: named, or of a group of the inventory.
+
+    Raises:
+        ConfigError: there is no such group.
+    """
+    if source.devices:
+        return source.devices
+    members = session.inventory.groups.get(source.group, ())
+    if not members:
+        raise ConfigError(
+            f"{FILE}: the inventory has no group {source.group}, or nothing in it; nothing was touched",
+            hint=f"groups: {', '.join(sorted(session.inventory.groups))}",
+        )
+    return members
+
+
+def database_hosts(area: Area, resource: str) -> tuple[str, ...]:
+    """Give the hosts on which the primary of a database may be: those of its service, else its own."""
+    spec = area.backups.resources[resource]
+    source = spec.source
+    if isinstance(source, Files | DeviceConfig):
+        return ()
+    service = area.catalog.services.get(spec.service or "")
+    strategy = service.strategy if service else None
+    if isinstance(strategy, PostgresqlStandby) and source.host in strategy.hosts.values():
+        return tuple(strategy.hosts.values())
+    return (source.host,)
+
+
+# --- looking ---------------------------------------------------------------------------------------
+
+
+def _place(session: Session, area: Area, name: str) -> str | tuple[str, ...] | AdapterError | None:
+    from automation.adapters.postgresql import find_primary
+
+    source = area.backups.resources[name].source
+    if isinstance(source, DeviceConfig):
+        return devices_of(session, source)
+    if isinstance(source, Files):
+        return None
+    try:
+        return find_primary(database_hosts(area, name), source.cluster, session.remote)
+    except AdapterError as exc:
+        return exc
+
+
+def _list_stores(session: Session, backups: Backups, resources: Sequence[str]) -> tuple[StoreSeen, ...]:
+    wanted = tuple(dict.fromkeys(store for name in resources for store in backups.resources[name].to))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return tuple(pool.map(lambda store: _list_store(session, backups, store), wanted))
+
+
+def _list_store(session: Session, backups: Backups, store: str) -> StoreSeen:
+    """List all of a store at its keeper; of one of pgBackRest the points of each resource in it."""
+    known = backups.stores[store]
+    try:
+        points = _restic_points(session, backups, store) if isinstance(known, ResticStore) else ()
+        owners: tuple[str, ...] = ()
+        if not isinstance(known, ResticStore):
+            owners = tuple(name for name, one in backups.resources.items() if store in one.to)
+            points = tuple(
+                point for name in owners for point in _stanza_points(session, backups, store, name)
+            )
+    except AdapterError as exc:
+        return StoreSeen(store=store, problem=str(exc))
+    locks, why_not = _locks(session, backups, store)
+    return StoreSeen(
+        store=store,
+        points=points,
+        resources=owners,
+        locked_until=locks,
+        locks_problem=why_not,
+        disk_full=_is_full(session, backups, store),
+    )
+
+
+def _restic_points(session: Session, backups: Backups, store: str) -> tuple[RecoveryPoint, ...]:
+    from automation.adapters import restic
+
+    known = backups.stores[store]
+    assert isinstance(known, ResticStore)
+    host = known.keeper.host
+    return restic.list_points(session.remote(host), repository(backups, store, host))
+
+
+def _stanza_points(
+    session: Session, backups: Backups, store: str, resource: str
+) -> tuple[RecoveryPoint, ...]:
+    from automation.adapters import pgbackrest
+
+    known = backups.stores[store]
+    assert not isinstance(known, ResticStore)
+    return pgbackrest.list_points(session.remote(known.keeper.host), stanza(backups, store), resource)
+
+
+def _locks(session: Session, backups: Backups, store: str) -> tuple[Mapping[str, datetime], str]:
+    """Read until when a store itself keeps each point; where it cannot be read, what is declared counts."""
+    from automation.adapters.object_store import locks_of
+
+    known = backups.stores[store]
+    url = known.repository.removeprefix("s3:") if isinstance(known, ResticStore) else known.bucket
+    if known.lock is None or not url.startswith("https://"):
+        return {}, ""
+    try:
+        return locks_of(url, known.login, session.context("look")).points, ""
+    except AdapterError as exc:
+        return {}, str(exc)
+
+
+def _is_full(session: Session, backups: Backups, store: str) -> bool:
+    """Whether the disk of a repository on its keeper has hardly any room; of others nobody knows."""
+    known = backups.stores[store]
+    if not isinstance(known, ResticStore) or not known.kept_at.startswith("/"):
+        return False
+    with suppress(AdapterError, ValueError, IndexError):
+        argv = ["df", "--output=pcent", known.kept_at]
+        done = session.remote(known.keeper.host).run(["sudo", "-n", *argv], timeout_s=15.0)
+        return int(done.stdout.split()[-1].rstrip("%")) >= FULL_PERCENT
+    return False
+
+
+# --- when a store was looked at ---------------------------------------------------------------------
+
+
+def _read_looks(state: Path) -> dict[str, datetime]:
+    """Read when each store was looked at last; without it, as if nobody ever had."""
+    try:
+        found = json.loads((state / FOLDER / LOOKS).read_text())
+        return {str(store): datetime.fromisoformat(at) for store, at in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _keep_looks(state: Path, stores: Iterable[str], at: datetime) -> None:
+    looks = {store: when.isoformat() for store, when in _read_looks(state).items()}
+    looks |= {store: at.isoformat() for store in stores}
+    path = state / FOLDER / LOOKS
+    with suppress(OSError):  # on a full disk the time of a new point is known less well
+        draft = path.with_suffix(f".{secrets.token_hex(3)}")
+        draft.write_text(json.dumps(looks))
+        draft.replace(path)
