@@ -53,6 +53,9 @@ class CheckStanza(BaseAction):
     host: str = Field(description="keeper of the repository")
     of: Stanza
     bytes_read: bool = Field(description="L2")
+    pitr_since: datetime | None = Field(
+        default=None, description="every moment since then must be reachable; none: since the oldest backup"
+    )
 
 
 class ExpireBackups(BaseAction):
@@ -65,6 +68,10 @@ class ExpireBackups(BaseAction):
     of: Stanza
     points: tuple[str, ...] = Field(min_length=1)
     stay: tuple[str, ...] = Field(description="labels that must be there after it")
+    pitr_since: datetime | None = Field(
+        default=None,
+        description="every moment since then stays reachable, of older backups their own alone; none: all",
+    )
 
 
 class RestoreCluster(BaseAction):
