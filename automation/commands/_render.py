@@ -181,6 +181,10 @@ def print_lab(lab: "LabStatus", inventory: "Inventory") -> None:
             continue
         table.add_row(name, server.site, server.address, *_lab_state(lab.servers.get(name)))
     console.print(table)
+    for name, simulator in lab.simulators.items():
+        state = "runs" if simulator.power == "on" else "has ended"
+        where = f"simulator {name} at {simulator.site}, {simulator.address}"
+        console.print(Text(f"{where}: {state}; it is not real"))
     for name, site in lab.sites.items():
         if (site.power, site.network, site.management) != ("on", "up", "up"):
             seen = f"power {site.power}, network {site.network}, management {site.management}"

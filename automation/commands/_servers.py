@@ -15,7 +15,13 @@ from automation.model.errors import EXIT_PARTIAL, PreflightError
 from automation.model.evidence import PlaybookRun
 from automation.model.plan import Plan, Step
 from automation.model.records import Event, StepEnded
-from automation.provisioning.planner import SECRETS, Provisioning, plan_servers
+from automation.provisioning.planner import (
+    Provisioning,
+    needed_certificates,
+    needed_logins,
+    needed_secrets,
+    plan_servers,
+)
 
 CONVERGE_TIMEOUT_S = 1800
 
@@ -24,7 +30,8 @@ def plan_provisioning(session: Session) -> Provisioning:
     """Look at what is there and plan what is missing; changes nothing."""
     from automation.adapters import keys, nspawn
 
-    missing = keys.missing(session.state, SECRETS)
+    names = (*needed_secrets(session.environment), *needed_logins(session.environment))
+    missing = keys.missing(session.state, names, tuple(needed_certificates(session.environment)))
     images = {server.image for server in session.inventory.servers.values()}
     seen = nspawn.observe(session.state, session.images, session.environment, images, missing)
     return plan_servers(session.environment, session.inventory, seen)
@@ -110,12 +117,13 @@ def plan_converge(
     session: Session, *, limit: str | None, check: bool, variables: dict[str, str | int | bool]
 ) -> Plan:
     """Plan one run of playbooks/site.yml over the environment's servers."""
+    names = (*needed_secrets(session.environment), *needed_logins(session.environment))
     action = RunPlaybook(
         playbook="playbooks/site.yml",
         limit=limit,
         check=check,
         variables=variables,
-        secrets={name: SecretRef(file=f"secrets/{name}") for name in SECRETS},
+        secrets={name: SecretRef(file=f"secrets/{name}") for name in names},
     )
     step = Step(
         id="converge", run=action, why="the roles say what each server is for", timeout_s=CONVERGE_TIMEOUT_S

@@ -13,6 +13,7 @@ from automation.model.approvals import ApprovalSettings
 from automation.model.base import DurationS, Model
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
+from automation.model.simulators import ObjectStoreSimulator
 
 UNMANAGED = "unmanaged"
 
@@ -58,6 +59,9 @@ class LabSettings(Model):
     control_subnet: str = Field(description="the subnet of the control node")
     sites: Mapping[str, str] = Field(description="site to subnet")
     wan_rtt_s: DurationS = Field(default=0.02, alias="wan_rtt", description="round trip between two sites")
+    simulators: Mapping[str, ObjectStoreSimulator] = Field(
+        default_factory=dict, description="programs that stand for a city's cloud, by name"
+    )
 
 
 class RunRetention(Model):
@@ -198,6 +202,17 @@ class Environment(Model):
     def trusted_by_stores(self, state: Path) -> Path | None:
         """The certificates by which object stores are trusted; none: the system's."""
         return None if self.object_store_ca is None else state / self.object_store_ca
+
+    def simulator_at(self, url: str) -> ObjectStoreSimulator | None:
+        """The simulator that answers at a URL; none where it is real."""
+        host = url.removeprefix("s3:").removeprefix("https://").partition("/")[0].partition(":")[0]
+        known = self.lab.simulators.values() if self.lab else ()
+        return next((one for one in known if host in (one.name, one.address)), None)
+
+    def from_control_node(self, url: str) -> str:
+        """A URL as the control node reaches it, which does not ask the lab's DNS for a simulator's name."""
+        simulator = self.simulator_at(url)
+        return url if simulator is None else url.replace(simulator.name, simulator.address, 1)
 
     def require_lab(self) -> LabSettings:
         """Give the lab settings.

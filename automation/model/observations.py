@@ -56,6 +56,7 @@ class ObservedLab(Model):
     """A lab as the kernel and the file system show it."""
 
     running: bool
+    simulators: tuple[str, ...] = Field(default=(), description="those that run")
     missing_images: tuple[str, ...]
     missing_keys: tuple[str, ...]
     servers: Mapping[str, ObservedServer]

@@ -1,14 +1,25 @@
 """Plan what is missing for every declared server to run. Pure."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from automation.model.actions import AwaitReady, BuildImage, CreateServer, MakeKeys, StartLab, StartServer
+from automation.model.actions import (
+    AwaitReady,
+    BuildImage,
+    CreateServer,
+    MakeKeys,
+    StartLab,
+    StartServer,
+    StartSimulator,
+)
 from automation.model.environment import Environment, Inventory, Server
 from automation.model.errors import ConfigError
 from automation.model.observations import ObservedLab, ObservedServer
 from automation.model.plan import Plan, Step
 
 SECRETS = ("tsig_key", "replication_password", "payments_owner_password", "payments_app_password")
+# Of a lab with an object store, which is one with backups.
+BACKUP_SECRETS = ("restic_main", "pgbackrest_cipher", "router_password")
 IMAGE_TIMEOUT_S = 1800
 
 
@@ -17,6 +28,24 @@ class Provisioning(NamedTuple):
 
     plan: Plan
     left_alone: dict[str, str]
+
+
+def needed_secrets(environment: Environment) -> tuple[str, ...]:
+    """Name the secrets that the roles need."""
+    simulated = environment.lab is not None and bool(environment.lab.simulators)
+    return (*SECRETS, *(BACKUP_SECRETS if simulated else ()))
+
+
+def needed_logins(environment: Environment) -> tuple[str, ...]:
+    """Name the logins of object stores that the roles and the control node need."""
+    known = environment.lab.simulators.values() if environment.lab else ()
+    return tuple(file.removeprefix("secrets/") for one in known for file in one.logins.values())
+
+
+def needed_certificates(environment: Environment) -> dict[str, tuple[str, ...]]:
+    """Name the certificates that simulators answer with, and what each is for."""
+    known = environment.lab.simulators.items() if environment.lab else ()
+    return {name: (one.name, one.address) for name, one in known}
 
 
 def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedLab) -> Provisioning:
@@ -29,9 +58,9 @@ def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedL
     """
     servers = tuple(inventory.standing.values())
     _check(environment, servers)
-    base = _base(servers, seen)
+    base = _base(environment, servers, seen)
     needs = tuple(step.id for step in base)
-    steps, left_alone = list(base), {}
+    steps, left_alone = [*base, *_simulators(environment, seen, needs)], {}
     for server in servers:
         known = seen.servers.get(server.name)
         if known is not None and _is_fenced(known):
@@ -70,22 +99,40 @@ def _is_fenced(server: ObservedServer) -> bool:
     return server.network == "blocked" or (server.power == "off" and not server.autostart)
 
 
-def _base(servers: tuple[Server, ...], seen: ObservedLab) -> tuple[Step, ...]:
+def _base(environment: Environment, servers: tuple[Server, ...], seen: ObservedLab) -> tuple[Step, ...]:
     """What stands before the first server: keys, images, then the lab's networks."""
     steps: list[Step] = []
     if seen.missing_keys:
-        names = tuple(name for name in SECRETS if name in seen.missing_keys)
-        why = f"missing: {', '.join(seen.missing_keys)}"
-        steps.append(Step(id="keys", run=MakeKeys(secrets=names), why=why))
+        run = _make_keys(environment, seen.missing_keys)
+        steps.append(Step(id="keys", run=run, why=f"missing: {', '.join(seen.missing_keys)}"))
     for image in sorted({server.image for server in servers} & set(seen.missing_images)):
-        run = BuildImage(image=image)
+        build = BuildImage(image=image)
         why = "no image of this recipe is in the state folder"
-        steps.append(Step(id=f"image/{image}", run=run, why=why, timeout_s=IMAGE_TIMEOUT_S))
+        steps.append(Step(id=f"image/{image}", run=build, why=why, timeout_s=IMAGE_TIMEOUT_S))
     if not seen.running:
         before = tuple(step.id for step in steps)
         why = "the lab's supervisor does not run"
         steps.append(Step(id="lab", run=StartLab(), why=why, needs=before, timeout_s=30))
     return tuple(steps)
+
+
+def _make_keys(environment: Environment, missing: tuple[str, ...]) -> MakeKeys:
+    certificates = needed_certificates(environment)
+    return MakeKeys(
+        secrets=tuple(name for name in needed_secrets(environment) if name in missing),
+        logins=tuple(name for name in needed_logins(environment) if name in missing),
+        certificates={name: certificates[name] for name in certificates if f"certificates/{name}" in missing},
+    )
+
+
+def _simulators(environment: Environment, seen: ObservedLab, needs: tuple[str, ...]) -> Iterator[Step]:
+    """What stands for the city's cloud; one at a site that nobody reaches from here waits."""
+    running = seen.simulators if seen.running else ()
+    for name, simulator in environment.require_lab().simulators.items():
+        if name not in running and simulator.site not in (*seen.failed_sites, *seen.cut_sites):
+            run = StartSimulator(simulator=name)
+            why = f"stands for {simulator.name}, and does not run"
+            yield Step(id=f"simulator/{name}", run=run, why=why, needs=needs)
 
 
 def _bring_up(server: Server, is_new: bool, needs: tuple[str, ...]) -> tuple[Step, Step]:

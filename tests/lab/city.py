@@ -13,11 +13,19 @@ from automation.adapters import keys, nspawn
 from automation.adapters.ansible import list_inventory, run_playbook
 from automation.adapters.ssh import Connections, await_ready
 from automation.engine.context import RunContext
-from automation.model.actions import AwaitReady, BuildImage, CreateServer, MakeKeys, RunPlaybook, StartLab
+from automation.model.actions import (
+    AwaitReady,
+    BuildImage,
+    CreateServer,
+    MakeKeys,
+    RunPlaybook,
+    StartLab,
+    StartSimulator,
+)
 from automation.model.environment import Environment, SecretRef, state_root
 from automation.model.evidence import PlaybookRun
 from automation.model.loading import load_model
-from automation.provisioning.planner import SECRETS
+from automation.provisioning.planner import needed_certificates, needed_logins, needed_secrets
 from tests.lab.copying import make_private
 
 LAB = Path(__file__).resolve().parents[2] / "inventories" / "lab"
@@ -71,9 +79,13 @@ class City:
 
     def up(self) -> None:
         nspawn.preflight(self.state, self.environment, print, servers=len(self.inventory.standing))
-        keys.make(MakeKeys(secrets=SECRETS), self.context)
+        logins, certificates = needed_logins(self.environment), needed_certificates(self.environment)
+        wanted = MakeKeys(secrets=needed_secrets(self.environment), logins=logins, certificates=certificates)
+        keys.make(wanted, self.context)
         nspawn.build_image(BuildImage(image="debian-12"), self.context)
         nspawn.start_lab(StartLab(), self.context)
+        for name in self.environment.require_lab().simulators:
+            nspawn.start_simulator(StartSimulator(simulator=name), self.context)
         with ThreadPoolExecutor() as threads:
             list(threads.map(self._bring_up, self.inventory.standing))
 
@@ -89,7 +101,8 @@ class City:
 
     def converge(self, limit: str | None = None, **variables: str | int | bool) -> int:
         """Run site.yml; give the number of tasks that changed something."""
-        secrets = {name: SecretRef(file=f"secrets/{name}") for name in SECRETS}
+        names = (*needed_secrets(self.environment), *needed_logins(self.environment))
+        secrets = {name: SecretRef(file=f"secrets/{name}") for name in names}
         action = RunPlaybook(playbook="playbooks/site.yml", limit=limit, variables=variables, secrets=secrets)
         evidence = run_playbook(action, self.context).evidence
         assert isinstance(evidence, PlaybookRun)

@@ -19,6 +19,7 @@ from automation.adapters.nspawn.isolated import list_servers as list_servers
 from automation.adapters.nspawn.isolated import remove_server as remove_server
 from automation.adapters.nspawn.isolated import verify_create_isolated as verify_create_isolated
 from automation.adapters.nspawn.isolated import verify_remove_server as verify_remove_server
+from automation.adapters.nspawn.simulators import start_simulator as start_simulator
 from automation.model.actions import (
     BlockServer,
     BuildImage,
@@ -71,6 +72,7 @@ def observe(
         failed_sites=seen.failed_sites,
         dark_sites=seen.dark_sites,
         cut_sites=seen.cut_sites,
+        simulators=tuple(name for name, one in seen.simulators.items() if one.power == "on"),
     )
 
 

@@ -20,6 +20,7 @@ PACKAGE_OF = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "setpriv": "util-linux",
+    "openssl": "openssl",
 }
 KEYRING, KEYRING_PACKAGE = Path("/usr/share/keyrings/debian-archive-keyring.gpg"), "debian-archive-keyring"
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -42,6 +42,14 @@ class LabServer(Model):
     isolated_to: tuple[str, ...] | None = None
 
 
+class LabSimulator(Model):
+    """A program that stands for a part of the city's cloud."""
+
+    site: str
+    address: str
+    power: Literal["on", "off"]
+
+
 class LabStatus(Model):
     """A whole lab; when it does not run, only its servers and what was broken are known."""
 
@@ -51,6 +59,7 @@ class LabStatus(Model):
     sites: Mapping[str, LabSite] = {}
     links: Mapping[str, LabLink] = {}
     servers: Mapping[str, LabServer] = {}
+    simulators: Mapping[str, LabSimulator] = {}
     failed_sites: tuple[str, ...] = ()
     dark_sites: tuple[str, ...] = ()
     cut_sites: tuple[str, ...] = ()
@@ -71,6 +80,7 @@ def read(state: Path, lab_id: str) -> LabStatus:
         sites=sites,
         links={name: LabLink(**condition) for name, condition in seen["wan"]["links"].items()},
         servers={name: _server(shown) for name, shown in seen["servers"].items()},
+        simulators={name: _simulator(shown) for name, shown in seen["simulators"].items()},
         failed_sites=tuple(name for name, site in sites.items() if site.power == "failed"),
         dark_sites=tuple(name for name, site in sites.items() if site.management == "down"),
         cut_sites=_cut(seen["wan"]["links"]),
@@ -95,6 +105,10 @@ def _site(shown: Mapping[str, object]) -> LabSite:
 
 def _server(shown: Mapping[str, object]) -> LabServer:
     return LabServer.model_validate({name: shown[name] for name in LabServer.model_fields})
+
+
+def _simulator(shown: Mapping[str, object]) -> LabSimulator:
+    return LabSimulator.model_validate({name: shown[name] for name in LabSimulator.model_fields})
 
 
 def _recorded(lab_id: str, path: Path) -> LabStatus:

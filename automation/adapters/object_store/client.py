@@ -97,12 +97,14 @@ def login_of(ctx: Context, ref: SecretRef | None) -> Mapping[str, str]:
 class Bucket:
     """Speaks to one bucket; whatever it is refused becomes an AdapterError."""
 
-    def __init__(self, place: Place, login: Mapping[str, str], trusted: Path | None) -> None:
+    def __init__(
+        self, place: Place, login: Mapping[str, str], trusted: Path | None, *, reached_at: str | None = None
+    ) -> None:
         self.place = place
         region = _REGION.search(place.endpoint)
         self._client: Any = boto3.session.Session().client(
             "s3",
-            endpoint_url=place.endpoint,
+            endpoint_url=reached_at or place.endpoint,
             region_name=login.get("AWS_REGION") or (region[1] if region else "us-east-1"),
             aws_access_key_id=login.get("AWS_ACCESS_KEY_ID"),
             aws_secret_access_key=login.get("AWS_SECRET_ACCESS_KEY"),
@@ -123,7 +125,9 @@ class Bucket:
     @classmethod
     def of(cls, url: str, login: SecretRef | None, ctx: Context) -> "Bucket":
         """Open a bucket as a step of a run does."""
-        return cls(place_of(url), login_of(ctx, login), ctx.environment.trusted_by_stores(ctx.state))
+        place, trusted = place_of(url), ctx.environment.trusted_by_stores(ctx.state)
+        at = ctx.environment.from_control_node(place.endpoint)
+        return cls(place, login_of(ctx, login), trusted, reached_at=at)
 
     def elsewhere(self, place: Place) -> "Bucket":
         """Give another bucket of the same endpoint, by the same login."""

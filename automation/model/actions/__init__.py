@@ -68,6 +68,7 @@ from automation.model.actions.lab import (
     SaveDisks,
     StartLab,
     StartServer,
+    StartSimulator,
     UnblockServer,
 )
 from automation.model.actions.people import AskPlayers, Confirm, Inject
@@ -217,6 +218,7 @@ __all__ = [
     "StartFenced",
     "StartLab",
     "StartServer",
+    "StartSimulator",
     "StartUnit",
     "StartWitness",
     "StopUnit",
@@ -236,6 +238,7 @@ Action = Annotated[
     | StartLab
     | CreateServer
     | StartServer
+    | StartSimulator
     | PowerOffServer
     | HoldServer
     | BlockServer

@@ -1,16 +1,26 @@
 """Actions on servers, sites and disks of a lab (systemd-nspawn), and its keys and image."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
+
+from pydantic import Field
 
 from automation.model.actions.base import BaseAction, Effect
 
 
 class MakeKeys(BaseAction):
-    """Make the automation user's SSH key and the secrets that do not exist yet."""
+    """Make the automation user's SSH key and the secrets that do not exist yet.
+
+    Certificates are signed by an authority of the environment's own, which is made with the first.
+    """
 
     do: Literal["keys.make"] = "keys.make"
     effect: ClassVar[Effect] = "change"
     secrets: tuple[str, ...]
+    logins: tuple[str, ...] = Field(default=(), description="of object stores: access key and its secret")
+    certificates: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="file name to the names and addresses that it is for"
+    )
 
 
 class BuildImage(BaseAction):
@@ -26,6 +36,14 @@ class StartLab(BaseAction):
 
     do: Literal["nspawn.start_lab"] = "nspawn.start_lab"
     effect: ClassVar[Effect] = "change"
+
+
+class StartSimulator(BaseAction):
+    """Run one of the lab's simulators until the lab ends, and wait until it answers."""
+
+    do: Literal["nspawn.start_simulator"] = "nspawn.start_simulator"
+    effect: ClassVar[Effect] = "change"
+    simulator: str
 
 
 class CreateServer(BaseAction):
