@@ -1,0 +1,303 @@
+"""How every resource stands: its newest good point, how far it is proven, what its copies are worth. Pure.
+
+Red is not only what failed, but what nobody has proven: a proof that is missing, suspended or too old, a copy
+that does not have the newest point, a lock that nobody has tried lately.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from automation.backups.doubts import doubts_of
+from automation.backups.durations import Span
+from automation.backups.guard_settings import TimesRpo
+from automation.backups.ledger import SHELF_LIVES, Ledger
+from automation.backups.resources import Verify
+from automation.backups.retention import decide
+from automation.backups.rotating import stale_base_s
+from automation.backups.sighting import Observed
+from automation.backups.spec import Backups
+from automation.backups.taking import due_at
+from automation.model.base import Model, format_duration
+from automation.model.recovery_points import Level, Proof, RecoveryPoint
+
+# The canary is tried each week; what is older than two of them proves nothing.
+CANARY_LIVES = timedelta(days=14)
+
+State = Literal["good", "red", "unknown"]
+Place = tuple[str, str]
+
+
+class ProofSeen(Model):
+    """The best proof that is believed, of the newest point that has it."""
+
+    level: Level
+    store: str
+    at: datetime
+    expires: datetime
+    point: str
+    by: str
+    seconds: float
+    size_bytes: int
+
+
+class CopyStanding(Model):
+    """One copy of a resource: what is really there."""
+
+    store: str
+    site: str
+    medium: str
+    points: int = 0
+    newest_at: datetime | None = None
+    current: bool = False
+    locked: bool = False
+    lock_proven_at: datetime | None = None
+    problem: str = ""
+
+
+class ResourceStanding(Model):
+    """One resource: what could be restored, how far that is proven, and all that is wrong."""
+
+    resource: str
+    service: str | None
+    kind: str
+    state: State
+    rpo_s: float
+    last_good_at: datetime | None
+    restorable_to: datetime | None
+    age_s: float | None
+    proof: ProofSeen | None
+    rpo_achieved_s: float | None
+    rto_sample_s: float | None
+    copies: tuple[CopyStanding, ...]
+    immutable: int
+    due_at: datetime | None
+    wrong: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+class BackupStanding(Model):
+    """Every resource of an environment at one time."""
+
+    environment: str
+    at: datetime
+    resources: tuple[ResourceStanding, ...]
+    strangers: tuple[str, ...] = ()
+
+
+class Reach(NamedTuple):
+    """How far a database can be restored from one store, and where WAL is missing before that."""
+
+    latest: datetime | None
+    gaps: tuple[str, ...] = ()
+
+
+class Facts(NamedTuple):
+    """What a resource is judged by."""
+
+    backups: Backups
+    ledger: Ledger
+    observed: Observed
+    reach: Mapping[Place, Reach]  # of databases, by resource and store
+
+
+def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
+    """Judge one resource; `rpo_s` is what may be lost of it."""
+    backups, now = facts.backups, facts.observed.at
+    newest = {store: _newest(facts, resource, store) for store in backups.resources[resource].to}
+    last = max((one.claimed_at for one in newest.values() if one), default=None)
+    limit_s = stale_limit_s(backups, resource, rpo_s, now)
+    copies = tuple(_copy(facts, resource, store, newest[store], limit_s) for store in newest)
+    proof = _best(facts, resource)
+    wrong = tuple(
+        dict.fromkeys(
+            [
+                *_late(facts, resource, last, limit_s),
+                *(one.line for one in doubts_of(facts.ledger, backups, resource)),
+                *_unproven(facts, resource),
+                *_breaks(facts, resource, copies),
+            ]
+        )
+    )
+    unknown = tuple(f"{copy.store} cannot be looked at: {copy.problem}" for copy in copies if copy.problem)
+    moment = _moment(facts, resource)
+    known = max((at for at in (moment, last) if at), default=None)
+    return ResourceStanding(
+        resource=resource,
+        service=backups.resources[resource].service,
+        kind=backups.resources[resource].source.kind,
+        state="red" if wrong else "unknown" if unknown else "good",
+        rpo_s=rpo_s,
+        last_good_at=last,
+        restorable_to=moment,
+        age_s=(now - known).total_seconds() if known else None,
+        proof=proof,
+        rpo_achieved_s=_achieved(facts, resource),
+        rto_sample_s=proof.seconds if proof and proof.level >= Level.L3 else None,
+        copies=copies,
+        immutable=sum(_is_immutable(copy, now) for copy in copies),
+        due_at=due_at(backups, resource, facts.observed),
+        wrong=wrong,
+        unknown=unknown,
+    )
+
+
+def stale_limit_s(backups: Backups, resource: str, rpo_s: float, now: datetime) -> float:
+    """Give the age beyond which the newest point of a resource is too old, as its guard sees it."""
+    setting = backups.guards.freeze_if_stale
+    if isinstance(setting, Span):
+        return setting.about_s
+    assert isinstance(setting, TimesRpo)
+    return setting.times * stale_base_s(backups, resource, rpo_s, now)
+
+
+# --- points and copies ------------------------------------------------------------------------------
+
+
+def _newest(facts: Facts, resource: str, store: str) -> RecoveryPoint | None:
+    """Give the newest good point of a time that is believed."""
+    points = facts.observed.points(resource, store)
+    if not points:
+        return None
+    return decide(points, facts.backups.policy(resource, store), now=facts.observed.at).anchor
+
+
+def _copy(
+    facts: Facts, resource: str, store: str, newest: RecoveryPoint | None, limit_s: float
+) -> CopyStanding:
+    spec, points = facts.backups.stores[store], facts.observed.points(resource, store)
+    age_s = (facts.observed.at - newest.claimed_at).total_seconds() if newest else None
+    return CopyStanding(
+        store=store,
+        site=spec.site,
+        medium=spec.medium,
+        points=len(points or ()),
+        newest_at=newest.claimed_at if newest else None,
+        current=age_s is not None and age_s <= limit_s,
+        locked=spec.lock is not None,
+        lock_proven_at=facts.ledger.canaries_at.get(store),
+        problem=facts.observed.problem(store) if points is None else "",
+    )
+
+
+def _is_immutable(copy: CopyStanding, now: datetime) -> bool:
+    """Whether a copy has the newest point and its store has lately refused to delete."""
+    proven = copy.lock_proven_at
+    return copy.current and copy.locked and proven is not None and now - proven <= CANARY_LIVES
+
+
+def _moment(facts: Facts, resource: str) -> datetime | None:
+    found = [reach.latest for (name, _), reach in facts.reach.items() if name == resource and reach.latest]
+    return max(found, default=None)
+
+
+# --- proofs ----------------------------------------------------------------------------------------
+
+
+def _proofs(facts: Facts, resource: str) -> Iterator[tuple[str, Proof]]:
+    spec = facts.backups.resources[resource]
+    for store in spec.to:
+        yield from ((store, proof) for proof in facts.ledger.proofs(resource, store, spec))
+
+
+def _best(facts: Facts, resource: str) -> ProofSeen | None:
+    """Give the highest proof that is believed and not too old, the latest of equal ones."""
+    now = facts.observed.at
+    good = [(store, one) for store, one in _proofs(facts, resource) if one.is_current(now)]
+    best = max(good, key=lambda pair: (pair[1].level, pair[1].at), default=None)
+    if best is None:
+        return None
+    store, proof = best
+    return ProofSeen(
+        level=proof.level,
+        store=store,
+        at=proof.at,
+        expires=proof.expires,
+        point=proof.point,
+        by=proof.by,
+        seconds=proof.seconds,
+        size_bytes=proof.size_bytes,
+    )
+
+
+def _achieved(facts: Facts, resource: str) -> float | None:
+    """Give the age of the newest moment that is proven to be restorable."""
+    level, now = facts.backups.guards.never_drop_last_verified, facts.observed.at
+    moments = []
+    for store in facts.backups.resources[resource].to:
+        if facts.ledger.suspended(store):
+            continue
+        listed = {one.id: one.claimed_at for one in facts.observed.points(resource, store) or ()}
+        for _, found in facts.ledger.proven.get((resource, store), ()):
+            if found.level >= level and found.point in listed:
+                moments.append(found.until or listed[found.point])
+    return (now - max(moments)).total_seconds() if moments else None
+
+
+def _unproven(facts: Facts, resource: str) -> Iterator[str]:
+    """Say which rules of `verify` are not kept in which store."""
+    spec, now = facts.backups.resources[resource], facts.observed.at
+    for store in spec.to:
+        if suspended := facts.ledger.suspended(store):
+            yield f"no proof in {store} is believed: {suspended}"
+            continue
+        proofs = facts.ledger.proofs(resource, store, spec)
+        for rule in spec.verify:
+            at = _last_proven(facts, store, rule, proofs)
+            most_s = SHELF_LIVES * rule.every.about_s
+            if at is None:
+                yield f"{rule.level.name} was never proven in {store}"
+            elif (age_s := (now - at).total_seconds()) > most_s:
+                yield (
+                    f"{rule.level.name} in {store} was proven {format_duration(age_s)} ago, "
+                    f"and is due every {rule.every.words}"
+                )
+
+
+def _last_proven(facts: Facts, store: str, rule: Verify, proofs: tuple[Proof, ...]) -> datetime | None:
+    """Give when a level was proven last; of a repository read in parts, when the last part was."""
+    if rule.level <= Level.L2:
+        looks = facts.ledger.checks.get(store, ())
+        return max((one.at for one in looks if one.found.level >= rule.level), default=None)
+    return max((one.at for one in proofs if one.level >= rule.level), default=None)
+
+
+# --- what is wrong ----------------------------------------------------------------------------------
+
+
+def _late(facts: Facts, resource: str, last: datetime | None, limit_s: float, rpo_s: float) -> Iterator[str]:
+    now = facts.observed.at
+    seen = any(facts.observed.points(resource, to) is not None for to in facts.backups.resources[resource].to)
+    if last is None:
+        if seen:
+            yield "there is no good point"
+        return
+    if (age_s := (now - last).total_seconds()) > limit_s:
+        yield f"the newest good point is {format_duration(age_s)} old, more than {format_duration(limit_s)}"
+    for (name, store), reach in facts.reach.items():
+        if name == resource:
+            yield from (f"WAL is missing in {store}: {gap}" for gap in reach.gaps)
+
+
+def _breaks(facts: Facts, resource: str, copies: tuple[CopyStanding, ...]) -> Iterator[str]:
+    """Hold the copies that really have the newest point to the rule; one that was not seen is none."""
+    rule, zone = facts.backups.rule, ZoneInfo(facts.backups.tz)
+    current = [copy for copy in copies if copy.current]
+    home = copies[0].site
+    counts = {
+        "copies": (1 + len(current), rule.copies),
+        "media": (len({"disk", *(copy.medium for copy in current)}), rule.media),
+        "offsite": (sum(copy.site != home for copy in current), rule.offsite),
+        "immutable": (sum(_is_immutable(copy, facts.observed.at) for copy in current), rule.immutable),
+    }
+    lacking = [f"{there} {word} instead of {most}" for word, (there, most) in counts.items() if there < most]
+    if lacking:
+        yield f"the newest point has {', '.join(lacking)}"
+    for copy in copies:
+        behind = not copy.current and not copy.problem
+        if behind:
+            since = f"{copy.newest_at.astimezone(zone):%Y-%m-%d %H:%M}" if copy.newest_at else "never"
+            yield f"{copy.store} has no new point: its last is of {since}"
+        if copy.current and copy.locked and not _is_immutable(copy, facts.observed.at):
+            yield f"nobody has tried the lock of {copy.store} for {CANARY_LIVES.days} days: backup.canary"
