@@ -266,7 +266,7 @@ def _last_proven(facts: Facts, store: str, rule: Verify, proofs: tuple[Proof, ..
 # --- what is wrong ----------------------------------------------------------------------------------
 
 
-def _late(facts: Facts, resource: str, last: datetime | None, limit_s: float, rpo_s: float) -> Iterator[str]:
+def _late(facts: Facts, resource: str, last: datetime | None, limit_s: float) -> Iterator[str]:
     now = facts.observed.at
     seen = any(facts.observed.points(resource, to) is not None for to in facts.backups.resources[resource].to)
     if last is None:
