@@ -50,6 +50,7 @@ class Proof(NamedTuple):
     seed: int
     why: str
     devices: tuple[str, ...]
+    primary: str  # of its database now; empty: as declared
     patience_s: float
 
     @property
@@ -195,7 +196,7 @@ def _examine(proof: Proof, source: Postgresql | PostgresqlDump, cluster: str, ne
         cluster=cluster,
         until=proof.chosen.until,
         assertions=_assertions(wanted, database),
-        source=source.host if compared else None,
+        source=(proof.primary or source.host) if compared else None,
         source_cluster=source.cluster if compared else None,
     )
     why = "it is whole, and holds what it must"

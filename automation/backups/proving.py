@@ -47,7 +47,8 @@ class Seen:
     moments: Mapping[Place, Sequence[Moments]] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)  # of a point restored, where it is known
     devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a resource
-    silent: Mapping[Place, str] = field(default_factory=dict)  # why a store could not be looked at
+    primaries: Mapping[str, str] = field(default_factory=dict)  # where its database is written now
+    silent: Mapping[str, str] = field(default_factory=dict)  # store that cannot be looked at to why
     free_bytes: int | None = None  # on the scratch host
 
 
@@ -137,11 +138,11 @@ Made = tuple[Unit, tuple[Step, ...]] | LeftOut
 
 
 def _made(backups: Backups, duty: Duty, seen: Seen, draw: Draw, number: int) -> list[Made]:
+    place = (duty.resource, duty.store)
+    if duty.store in seen.silent:
+        return [_left_out(duty, seen.silent[duty.store])]
     if not duty.resource:
         return [_check(backups, duty)]
-    place = (duty.resource, duty.store)
-    if place in seen.silent:
-        return [_left_out(duty, seen.silent[place])]
     good = [p for p in seen.points.get(place, ()) if p.status == "ok" and p.claimed_at <= draw.now]
     if draw.point:
         good = [p for p in good if p.id == draw.point]
@@ -289,6 +290,7 @@ def _restore(
             seed=draw.random(duty, pick).getrandbits(31),
             why=f"{_said(chosen)} (seed {draw.seed})",
             devices=seen.devices.get(duty.resource, ()),
+            primary=seen.primaries.get(duty.resource, ""),
             patience_s=patience_s(size * 2 if heavy else size),
         )
     )

@@ -3,15 +3,16 @@
 Nothing is ever put over what is there, but for files in place, which a signed approval alone allows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from shlex import quote
 from typing import NamedTuple
 
 from automation.backups.places import dump_file, repository
 from automation.backups.proof_steps import cluster_of, stanza
 from automation.backups.proving import Moments, patience_s
 from automation.backups.resources import Postgresql, PostgresqlDump
-from automation.backups.spec import Backups, ResticStore
+from automation.backups.spec import Backups
 from automation.model.actions import LoadDump, RestoreCluster, RestoreFiles
 from automation.model.actions.restic import Repository
 from automation.model.base import Model
@@ -42,25 +43,28 @@ class Asked(NamedTuple):
     url: str = ""  # of a recovered copy, opened with the credentials of the store
 
 
+class Where(Model):
+    """What a restore leaves on its target."""
+
+    host: str
+    folder: str = ""
+    cluster: str = ""
+    port: int = 0
+    include: tuple[str, ...] = ()
+    in_place: bool = False
+
+
 class Choice(Model):
     """What will be restored, from where to where; `until` of a database is the moment, None its end."""
 
     resource: str
     kind: str
     store: str
-    site: str
     point: str
     claimed_at: datetime
-    asked_at: datetime | None
-    until: datetime | None
+    until: datetime | None = None
     size_bytes: int
-    host: str
-    folder: str
-    cluster: str = ""
-    port: int = 0
-    include: tuple[str, ...] = ()
-    in_place: bool = False
-    proof: Proof | None = None
+    where: Where
 
 
 def parse_target(text: str) -> Target:
@@ -174,14 +178,14 @@ def plan_restore(choice: Choice, asked: Asked, backups: Backups, *, environment:
         if choice.kind == "postgresql"
         else _file_steps(choice, asked, backups)
     )
-    if choice.in_place:
+    if choice.where.in_place:
         steps = tuple(step.model_copy(update={"service": resource.service}) for step in steps)
     return Plan(
         name=PLAN_NAME,
         environment=environment,
         mode="apply",
         steps=steps,
-        approvals=backups.in_place if choice.in_place else None,
+        approvals=backups.in_place if choice.where.in_place else None,
     )
 
 
@@ -192,24 +196,19 @@ def repository_of(asked: Asked, backups: Backups, store: str) -> Repository:
     return repository(backups, store, asked.to.host)
 
 
-def store_named(asked: Asked, backups: Backups, store: str) -> str:
-    """Say in words where it comes from."""
-    spec = backups.stores[store]
-    where = asked.url if asked.url and isinstance(spec, ResticStore) else store
-    return f"{where}, at {spec.site}"
-
-
 def _file_steps(choice: Choice, asked: Asked, backups: Backups) -> tuple[Step, ...]:
     restore = RestoreFiles(
-        host=choice.host,
+        host=choice.where.host,
         resource=choice.resource,
         of=repository_of(asked, backups, choice.store),
         point=choice.point,
-        folder=choice.folder,
-        include=choice.include,
-        in_place=choice.in_place,
+        folder=choice.where.folder,
+        include=choice.where.include,
+        in_place=choice.where.in_place,
     )
-    why = "over the originals, whose state is saved first" if choice.in_place else "beside what is there"
+    why = (
+        "over the originals, whose state is saved first" if choice.where.in_place else "beside what is there"
+    )
     first = Step(
         id=f"{choice.resource}/restore",
         run=restore,
@@ -218,14 +217,14 @@ def _file_steps(choice: Choice, asked: Asked, backups: Backups) -> tuple[Step, .
         retries=2,
     )
     source = backups.resources[choice.resource].source
-    if not choice.cluster or not isinstance(source, PostgresqlDump):
+    if not choice.where.cluster or not isinstance(source, PostgresqlDump):
         return (first,)
     load = LoadDump(
-        host=choice.host,
-        file=f"{choice.folder}{dump_file(choice.resource)}",
+        host=choice.where.host,
+        file=f"{choice.where.folder}{dump_file(choice.resource)}",
         database=source.database,
-        cluster=choice.cluster,
-        port=choice.port,
+        cluster=choice.where.cluster,
+        port=choice.where.port,
     )
     loaded = Step(
         id=f"{choice.resource}/load",
@@ -239,13 +238,13 @@ def _file_steps(choice: Choice, asked: Asked, backups: Backups) -> tuple[Step, .
 
 def _cluster_steps(choice: Choice, backups: Backups) -> tuple[Step, ...]:
     run = RestoreCluster(
-        host=choice.host,
+        host=choice.where.host,
         resource=choice.resource,
         of=stanza(backups, choice.store),
-        cluster=choice.cluster,
+        cluster=choice.where.cluster,
         point=choice.point,
         until=choice.until,
-        port=choice.port,
+        port=choice.where.port,
     )
     why = "a cluster of its own, that archives nothing and that nobody else reaches"
     timeout_s = patience_s(choice.size_bytes * 2)
@@ -255,42 +254,40 @@ def _cluster_steps(choice: Choice, backups: Backups) -> tuple[Step, ...]:
 # --- afterwards ------------------------------------------------------------------------------------
 
 
-def ways_to_check(choice: Choice) -> tuple[str, ...]:
+def where_of(plan: Plan) -> Where:
+    """Say what a plan of a restore leaves on its target."""
+    acts = [step.run for step in plan.steps]
+    files = next((act for act in acts if isinstance(act, RestoreFiles)), None)
+    cluster = next((act for act in acts if isinstance(act, RestoreCluster | LoadDump)), None)
+    host = files.host if files else cluster.host if cluster else ""
+    return Where(
+        host=host,
+        folder=files.folder if files else "",
+        cluster=cluster.cluster if cluster else "",
+        port=cluster.port if cluster else 0,
+        include=files.include if files else (),
+        in_place=files.in_place if files else False,
+    )
+
+
+def ways_to_check(where: Where) -> tuple[str, ...]:
     """Give the commands, on the target, by which a person sees that it is what was wanted."""
-    if choice.cluster:
-        version, _, name = choice.cluster.partition("/")
-        ask = f"sudo -u postgres psql -p {choice.port}"
-        return (f"pg_lsclusters {version} {name}", f"{ask} -l", f"{ask} -d DATABASE -c '\\dt+'")
-    below = choice.folder.rstrip("/")
-    shown = [f"sudo ls -l {below}{path}" for path in choice.include] or [
-        f"sudo find {below}/ -maxdepth 4 | head -50"
-    ]
-    return (*shown, f"sudo du -sh {below}/") if not choice.in_place else tuple(shown[: len(choice.include)])
+    if where.cluster:
+        ask = f"sudo -u postgres psql -p {where.port}"
+        return (
+            f"pg_lsclusters {where.cluster.replace('/', ' ')}",
+            f"{ask} -l",
+            f"{ask} -d DATABASE -c '\\dt+'",
+        )
+    below = where.folder.rstrip("/")
+    if where.include:
+        return tuple(f"sudo ls -lR {quote(below + path)}" for path in where.include)
+    return () if where.in_place else (f"sudo ls -lR {quote(below)}", f"sudo du -sh {quote(below)}")
 
 
-def ways_to_remove(choice: Choice) -> tuple[str, ...]:
+def ways_to_remove(where: Where) -> tuple[str, ...]:
     """Give the commands, on the target, that remove what was restored; none for what is in place."""
-    if choice.in_place:
+    if where.in_place:
         return ()
-    found = []
-    if choice.cluster:
-        found.append(f"sudo pg_dropcluster --stop {choice.cluster.replace('/', ' ')}")
-    if choice.folder:
-        found.append(f"sudo rm -r {choice.folder}")
-    return tuple(found)
-
-
-def overwritten(choice: Choice) -> str:
-    """Say what is lost by it."""
-    if not choice.in_place:
-        return "nothing: it is put beside what is there"
-    what = ", ".join(choice.include) or "every file of the point"
-    return f"{what} on {choice.host}, whose state is saved first"
-
-
-def reached(choice: Choice, moments: Mapping[str, Sequence[Moments]]) -> datetime:
-    """Say which moment the restored shows."""
-    if choice.until is not None:
-        return choice.until
-    spans = moments.get(choice.store, ())
-    return spans[-1].last if choice.cluster and spans else choice.claimed_at
+    drop = (f"sudo pg_dropcluster --stop {where.cluster.replace('/', ' ')}",) if where.cluster else ()
+    return (*drop, f"sudo rm -r {quote(where.folder)}") if where.folder else drop

@@ -150,6 +150,8 @@ def test_assertions_are_asked_of_the_restored_and_where_compared_of_the_source()
     examined = actions(plan({"db": DATABASE}), ExamineCluster)
     assert {(run.source, run.source_cluster) for run in examined} == {("pg-a", "15/main")}
     assert [bool(one.amcheck) for one in examined[0].assertions] == [False, True]
+    moved = actions(plan({"db": DATABASE}, primaries={"db": "pg-b"}), ExamineCluster)
+    assert {run.source for run in moved} == {"pg-b"}
     dumped = actions(plan({"dump": DUMP}), ExamineCluster)
     assert {(run.source, run.assertions[0].database) for run in dumped} == {(None, "payments")}
 
@@ -207,7 +209,7 @@ def test_a_sample_needs_room_for_the_sample_alone() -> None:
 
 def test_a_store_that_does_not_answer_or_has_no_good_point_stops_no_other() -> None:
     there = {("share", "nas"): points("share", "nas"), ("share", "far"): []}
-    made = plan({"share": SHARE}, points=there, silent={("share", "vault"): "no answer in 30 s"})
+    made = plan({"share": SHARE}, points=there, silent={"vault": "no answer in 30 s"})
     assert [unit.store for unit in made.units] == ["nas"]
     assert {(one.store, one.reason) for one in made.left_out} == {
         ("far", "there is no good point in this store"),

@@ -10,8 +10,10 @@ from automation.backups.restoring import (
     Asked,
     Choice,
     Target,
+    Where,
     best_proof,
     choose_point,
+    cluster_name,
     order_stores,
     parse_target,
     plan_restore,
@@ -20,6 +22,7 @@ from automation.backups.restoring import (
     repository_of,
     ways_to_check,
     ways_to_remove,
+    where_of,
 )
 from automation.backups.spec import Backups
 from automation.model.actions import LoadDump, RestoreCluster, RestoreFiles
@@ -42,19 +45,18 @@ def asked(resource: str = "share", **more: Any) -> Asked:
     return Asked(**({"resource": resource, "at": None, "to": Target("bk-b")} | more))
 
 
-def choice(kind: str = "files", **more: Any) -> Choice:
+FOLDER = "/var/lib/mainstay/restored/share-20261122-120000"
+
+
+def choice(kind: str = "files", where: Where | None = None, **more: Any) -> Choice:
     words: dict[str, Any] = {
         "resource": "share",
         "kind": kind,
         "store": "far",
-        "site": "eoc",
         "point": "a" * 64,
         "claimed_at": NOW,
-        "asked_at": None,
-        "until": None,
         "size_bytes": 1000,
-        "host": "bk-b",
-        "folder": "/var/lib/mainstay/restored/share-20261122-120000",
+        "where": where or Where(host="bk-b", folder=FOLDER),
     }
     return Choice(**(words | more))
 
@@ -142,47 +144,53 @@ def test_what_does_not_fit_is_refused_before_anything_is_looked_at(
 
 
 def test_files_go_to_a_folder_of_their_own_and_need_nobodys_signature() -> None:
-    plan = plan_restore(choice(include=("/srv/share/a",)), asked(), backups(), environment="lab")
+    where = Where(host="bk-b", folder=FOLDER, include=("/srv/share/a",))
+    plan = plan_restore(choice(where=where), asked(), backups(), environment="lab")
     (step,) = plan.steps
     assert isinstance(step.run, RestoreFiles)
-    assert (step.run.of.url, step.run.folder, step.run.in_place) == ("/main", choice().folder, False)
+    assert (step.run.of.url, step.run.folder, step.run.in_place) == ("/main", FOLDER, False)
     assert step.run.include == ("/srv/share/a",)
     assert plan.approvals is None
+    assert where_of(plan) == where
 
 
 def test_in_place_waits_for_the_signatures_that_the_policy_asks_for() -> None:
-    policy = backups(SIGNED)
-    refuse_misfit(asked(in_place=True), policy)
-    plan = plan_restore(choice(in_place=True, folder="/"), asked(in_place=True), policy, environment="lab")
-    assert plan.approvals is not None
-    assert plan.approvals.roles == ("dr-coordinator",)
-    assert not plan.approvals.requester_may_approve
+    wanted = asked(in_place=True)
+    refuse_misfit(wanted, backups(SIGNED))
+    where = Where(host="files-a", folder="/", in_place=True)
+    plan = plan_restore(choice(where=where), wanted, backups(SIGNED), environment="lab")
+    assert plan.approvals == SIGNED
+    assert where_of(plan).in_place
 
 
 def test_a_database_is_recovered_to_the_moment_in_a_cluster_of_its_own() -> None:
-    wanted = choice(
-        "postgresql",
-        resource="db",
-        store="pg-far",
-        point="L",
-        cluster="15/restored_db",
-        port=5434,
-        until=NOW,
-        folder="",
-    )
-    (step,) = plan_restore(wanted, asked("db"), backups(), environment="lab").steps
+    where = Where(host="bk-b", cluster="15/restored_db", port=5434)
+    wanted = choice("postgresql", where, resource="db", store="pg-far", point="L", until=NOW)
+    plan = plan_restore(wanted, asked("db"), backups(), environment="lab")
+    (step,) = plan.steps
     assert isinstance(step.run, RestoreCluster)
     assert (step.run.of.repo, step.run.until, step.run.listen) == (2, NOW, "")
-    assert step.run.cluster == "15/restored_db"
+    assert where_of(plan) == where
 
 
 def test_a_dump_is_loaded_into_a_cluster_unless_only_its_file_is_wanted() -> None:
-    wanted = choice("postgresql-dump", resource="dump", cluster="15/restored_dump", port=5434)
-    _, load = plan_restore(wanted, asked("dump"), backups(), environment="lab").steps
+    where = Where(host="bk-b", folder=FOLDER, cluster="15/restored_dump", port=5434)
+    plan = plan_restore(
+        choice("postgresql-dump", where, resource="dump"), asked("dump"), backups(), environment="lab"
+    )
+    _, load = plan.steps
     assert isinstance(load.run, LoadDump)
-    assert load.run.file == f"{wanted.folder}/var/lib/mainstay/dumps/dump/database.dump"
-    alone = choice("postgresql-dump", resource="dump", folder="/srv/x")
+    assert load.run.file == f"{FOLDER}/var/lib/mainstay/dumps/dump/database.dump"
+    assert where_of(plan) == where
+    alone = choice("postgresql-dump", resource="dump")
     assert len(plan_restore(alone, asked("dump"), backups(), environment="lab").steps) == 1
+
+
+def test_a_cluster_is_named_after_its_resource_and_moment_and_a_file_alone_has_none() -> None:
+    assert cluster_name(asked("db"), backups(), NOW) == "15/restored_db_20261122_120000"
+    assert cluster_name(asked("dump"), backups(), NOW) == "15/restored_dump_20261122_120000"
+    assert cluster_name(asked("dump", to=Target("bk-b", "/srv/x")), backups(), NOW) == ""
+    assert cluster_name(asked("share"), backups(), NOW) == ""
 
 
 def test_a_recovered_copy_is_opened_with_the_credentials_of_the_store_it_was() -> None:
@@ -191,10 +199,11 @@ def test_a_recovered_copy_is_opened_with_the_credentials_of_the_store_it_was() -
 
 
 def test_what_was_restored_is_looked_at_and_removed_by_name_and_never_in_place() -> None:
-    there = choice("postgresql-dump", cluster="15/restored_dump", port=5434)
+    there = Where(host="bk-b", folder="/srv/a b", cluster="15/restored_dump", port=5434)
     assert ways_to_remove(there) == (
         "sudo pg_dropcluster --stop 15 restored_dump",
-        f"sudo rm -r {there.folder}",
+        "sudo rm -r '/srv/a b'",
     )
     assert any("-p 5434" in way for way in ways_to_check(there))
-    assert ways_to_remove(choice(in_place=True, folder="/")) == ()
+    assert ways_to_check(Where(host="x", folder="/srv/x")) == ("sudo ls -lR /srv/x", "sudo du -sh /srv/x")
+    assert ways_to_remove(Where(host="files-a", folder="/", in_place=True)) == ()
