@@ -36,6 +36,7 @@ class PointTaken(Model):
     figures: Figures
     seconds: float
     manifest: str = Field(default="", description="artifact: what was there, file by file, with hashes")
+    faults: tuple[str, ...] = Field(default=(), description="in words, why it is partial")
     source: Source = "real"
 
 

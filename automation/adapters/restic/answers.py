@@ -74,15 +74,20 @@ def parse_snapshots(said: str) -> tuple[Snapshot, ...]:
         raise AdapterError(f"restic snapshots: its answer cannot be read ({exc}); nothing changed") from exc
 
 
+def list_line(said: str) -> str:
+    """Give the line that is a JSON list, among others."""
+    return next((line for line in said.splitlines() if line.startswith("[")), "")
+
+
 def _snapshot(told: Mapping[str, object]) -> Snapshot:
     summary = told.get("summary")
     size = summary.get("total_bytes_processed", 0) if isinstance(summary, dict) else 0
-    tags = _texts(told.get("tags"))
+    tags = texts(told.get("tags"))
     made = Snapshot(
         id=str(told["id"]),
         at=parse_time(str(told["time"])),
         resource=str(told["hostname"]),
-        paths=_texts(told.get("paths")),
+        paths=texts(told.get("paths")),
         tags=tags,
         parent=str(told.get("parent") or ""),
         original=str(told.get("original") or ""),
@@ -102,7 +107,7 @@ def recovery_points(snapshots: Sequence[Snapshot], store: str) -> tuple[Recovery
         RecoveryPoint(
             id=one.id,
             resource=one.resource,
-            copy_name=store,
+            copy=store,
             claimed_at=one.at,
             status="partial" if PARTIAL in one.tags else "ok",
             size_bytes=one.size_bytes,
@@ -113,5 +118,6 @@ def recovery_points(snapshots: Sequence[Snapshot], store: str) -> tuple[Recovery
     )
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def texts(value: object) -> tuple[str, ...]:
+    """Give a list of words; anything else is none."""
     return tuple(map(str, value)) if isinstance(value, list) else ()

@@ -1,7 +1,11 @@
 """The one way to restic on a host: its credentials, its words, its errors."""
 
+import base64
+import io
 import shlex
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from automation.adapters.restic.faults import Fault, recognise
 from automation.adapters.restic.versions import Abilities, abilities, parse_version
@@ -14,9 +18,13 @@ REFUSED = 90  # exit code: it looked, did not like what it saw, and changed noth
 PATIENCE_S = 300.0  # so long, and no longer than a quarter of the step, another's lock is waited for
 ASKING_S = 120.0
 
-# As root. A unit has no HOME, so restic is told where its cache is; before 0.15 it does not read RESTIC_CACERT.
-# `restic` waits for another's lock, in the same way with every version; what the last call said stays in $said.
+MANIFESTS = "/var/lib/mainstay/manifests"
+_PROGRAM = Path(__file__).resolve().parents[2] / "shipped/manifest"
+
+# As root. A unit has no HOME, so restic is told where its cache is; 0.14 does not read RESTIC_CACERT.
+# `restic` waits for another's lock, in the same way with every version; what its last call said is in $said.
 # One that outlives the step would hold its lock against the next: it is interrupted, and removes the lock.
+# `look` is our own program, which came by stdin; it is written anew by each step.
 _PRELUDE = """
 set -u
 umask 077
@@ -42,6 +50,12 @@ restic() {
   return "$code"
 }
 """
+_LOOK = """
+program=/var/lib/mainstay/programs
+mkdir -p "$program" && base64 -d >"$program/manifest.$$" && mv -f "$program/manifest.$$" "$program/manifest.zip" ||
+  refuse "its disk takes no program of ours"
+look() { PYTHONPATH=$program/manifest.zip python3 -sBS -m manifest "$@"; }
+"""
 
 
 def prelude(limit_s: float) -> str:
@@ -58,7 +72,7 @@ def opened(repository: Repository) -> str:
 
 
 def work(
-    ctx: Context, host: str, repository: Repository, script: str, words: Sequence[str], *, stdin: str = ""
+    ctx: Context, host: str, repository: Repository, script: str, words: Sequence[str] = ()
 ) -> Completed:
     """Run a script on a repository as the step's unit; its positional parameters are the words.
 
@@ -66,11 +80,20 @@ def work(
         AdapterError: it refused, and changed nothing.
         OutcomeUnknown: it has not ended, or left no result.
     """
-    text = prelude(ctx.timeout_s) + opened(repository) + script
-    done = ctx.run_unit(host, ["sh", "-c", text, "restic", *words], stdin=stdin)
+    text = prelude(ctx.timeout_s) + _LOOK + opened(repository) + script
+    done = ctx.run_unit(host, ["sh", "-c", text, "restic", *words], stdin=_shipped())
     if done.exit_code == REFUSED:
         raise AdapterError(f"{host}: {done.stderr.strip()}; nothing was changed")
     return done
+
+
+def _shipped() -> str:
+    """Give our program as a zip, in base64."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(_PROGRAM.glob("*.py")):
+            archive.writestr(zipfile.ZipInfo(f"manifest/{file.name}"), file.read_bytes())
+    return base64.b64encode(packed.getvalue()).decode()
 
 
 def ask(remote: Remote, repository: Repository, script: str, words: Sequence[str]) -> Completed:
@@ -99,6 +122,11 @@ def abilities_of(remote: Remote, host: str) -> Abilities:
             hint="install the package restic there",
         )
     return abilities(parse_version(done.stdout))
+
+
+def manifest_of(resource: str) -> str:
+    """Where the manifest of a resource lies on its host, and in every point of it."""
+    return f"{MANIFESTS}/{resource}.jsonl"
 
 
 def fault_of(done: Completed, ctx: Context, host: str) -> Fault:

@@ -31,7 +31,8 @@ _WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
             r"ciphertext verification failed|[Pp]ack ID does not match|hash does not match|does not match id"
             r"|invalid data returned|repository contains errors|not found in (?:repository|index)"
             r"|[Ii]ndex is (?:corrupted|damaged)|packs? .*contains? .*errors?|blob .* not found|tree .* not found"
-            r"|incorrect header length|truncated|is corrupt|pack \S+: not found|unexpected EOF|damaged"
+            r"|incorrect header length|is corrupt|pack \S+: (?:not found|does not exist)|is damaged|damaged pack"
+            r"|data/[0-9a-f]{2}/[0-9a-f]{64}: no such file"
         ),
     ),
     (
@@ -47,7 +48,10 @@ _WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 _CODES: dict[int, Kind] = {10: "no-repository", 11: "locked", 12: "wrong-password", 130: "interrupted"}
 _NAMED = re.compile(r"\b(pack|tree|blob|index|snapshot)s?[ /<(]+([0-9a-f]{8,64})", re.IGNORECASE)
 _NOISE = re.compile(
-    r"^(?:Load\(.*\) returned error, retrying|using temporary cache|unable to (?:open|locate) cache|$)"
+    r"^(?:Load\(.*\) (?:returned error|failed)|using temporary cache|unable to (?:open|locate|create).* cache"
+    r"|create exclusive lock|load indexes|check all packs|check snapshots|read (?:all|group)|\[\d|storage ID"
+    r"|the `unlock` command|lock was created|repo already locked, waiting|restoring|Summary:|restic repair"
+    r"|The repository |Damaged pack files|$)"
 )
 SHOWN = 3
 
@@ -69,14 +73,21 @@ def recognise(exit_code: int, stderr: str, *, host: str, environment: str) -> Fa
 
     Exit codes of their own exist since 0.17 alone; before that the words tell.
     """
-    said = tuple(_said(stderr))
-    whole = "\n".join(said)
-    kind = next((kind for kind, words in _WORDS if words.search(whole)), _CODES.get(exit_code, "other"))
-    kind = _CODES[exit_code] if exit_code in _CODES else kind
+    whole = "\n".join(_words(stderr))
+    said = tuple(line for line in whole.splitlines() if not _NOISE.search(line))
+    kind = next((kind for kind, words in _WORDS if words.search(whole)), "other")
+    kind = _CODES.get(exit_code, kind)
     if exit_code in (-9, 137):
         kind, whole = "interrupted", whole or "restic was killed"
     last = " | ".join(said[-SHOWN:]) or f"restic ended with exit code {exit_code} and no word"
     return Fault(kind, _text(kind, whole, last), _hint(kind, host, environment))
+
+
+def what_was_said(stderr: str) -> str:
+    """Give the first lines worth telling."""
+    said = [line for line in _words(stderr) if not _NOISE.search(line)]
+    more = f" and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+    return " | ".join(said[:SHOWN]) + more
 
 
 def named_parts(text: str) -> tuple[str, ...]:
@@ -85,15 +96,11 @@ def named_parts(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _said(stderr: str) -> Iterator[str]:
-    """Give the lines worth telling; since 0.17 some are JSON."""
+def _words(stderr: str) -> Iterator[str]:
+    """Give what was said, line by line; since 0.17 some lines are JSON."""
     for line in stderr.splitlines():
-        text = line.strip()
-        if text.startswith("{"):
-            text = _from_json(text)
-        text = text.removeprefix("Fatal: ").strip()
-        if not _NOISE.search(text):
-            yield text
+        text = _from_json(line.strip()) if line.lstrip().startswith("{") else line.strip()
+        yield from (part.strip().removeprefix("Fatal: ").strip() for part in text.splitlines())
 
 
 def _from_json(line: str) -> str:
@@ -104,9 +111,9 @@ def _from_json(line: str) -> str:
     if not isinstance(told, dict):
         return line
     error = told.get("error")
-    message = error.get("message", "") if isinstance(error, dict) else error or ""
+    message = (error.get("message") or "") if isinstance(error, dict) else error or ""
     item = told.get("item")
-    return f"{item}: {message}" if item else str(message or told.get("message", ""))
+    return f"{item}: {message or 'cannot be read'}" if item else str(message or told.get("message", ""))
 
 
 def _text(kind: Kind, whole: str, last: str) -> str:

@@ -5,8 +5,8 @@ from automation.adapters.restic.door import ask
 from automation.adapters.restic.faults import recognise
 from automation.model.actions.restic import Repository
 from automation.model.errors import AdapterError
-from automation.model.recovery_points import RecoveryPoint
 from automation.model.records import Remote
+from automation.model.recovery_points import RecoveryPoint
 
 # $1 resource; empty: all. No lock: it changes nothing, works beside every other, and where nobody may write.
 _LIST = """

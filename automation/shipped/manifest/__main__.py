@@ -38,6 +38,7 @@ def main(argv: Sequence[str]) -> None:
     drawn.add_argument("--seed", default="")
     drawn.add_argument("--must", action="append", default=[])
     compared.add_argument("--root", required=True)
+    compared.add_argument("--below", action="append", default=[])
     print(json.dumps(_perform(parser.parse_args(argv))))
 
 
@@ -49,7 +50,7 @@ def _perform(asked: argparse.Namespace) -> Told:
     listing = _read_listing(asked.listing)
     if asked.command == "compare":
         only = _read_paths(asked.only) if asked.only else None
-        return compare(asked.manifest, asked.root, only, listing)
+        return compare(asked.manifest, asked.root, only, asked.below, listing)
     limits = {"files": asked.files, "max_bytes": asked.bytes, "newest": asked.newest}
     chosen = draw(asked.manifest, listing, **limits, seed=asked.seed, must=asked.must)
     _write_paths(asked.only, chosen)

@@ -19,21 +19,27 @@ NOT_COMPARED = frozenset({"socket", "dev", "chardev"})
 
 
 def compare(
-    manifest: str, root: str, only: Iterable[str] | None = None, listing: Listing | None = None
+    manifest: str,
+    root: str,
+    only: Iterable[str] | None = None,
+    below: Iterable[str] = (),
+    listing: Listing | None = None,
 ) -> Told:
-    """Compare what was restored below a folder with its manifest, all of it or the paths of `only`.
+    """Compare what was restored below a folder with its manifest: all, the paths of `only`, or what is below.
 
     With the point's listing: what vanished or changed between the manifest and its saving is told apart; such
     a file is compared with what the point says of it, not by hash.
     """
     faults = Faults()
     told: Told = {"record": "comparison", "files": 0, "entries": 0, "bytes": 0, "changed": 0, "vanished": 0}
-    wanted = None if only is None else set(only)
+    wanted, tops = None if only is None else set(only), tuple(top.rstrip("/") for top in below)
     for entry in entries(manifest):
         if wanted is not None:
             if entry["path"] not in wanted:
                 continue
             wanted.discard(entry["path"])
+        if tops and not any(f"{entry['path']}/".startswith(f"{top}/") for top in tops):
+            continue
         if wrong := _compare(entry, root.rstrip("/") + entry["path"], listing, told):
             faults.add(f"{shown(entry['path'])}: {wrong}")
     for path in sorted(wanted or ()):
