@@ -23,6 +23,7 @@ def run(action: RunChecks, ctx: Context) -> Outcome:
         "environment": ctx.environment.name,
         "services": list(action.services),
         "site": action.site,
+        "host": action.host,
         "run_id": ctx.run_id,
     }
     argv = [

@@ -12,7 +12,14 @@ from automation.commands._runs import RunRow, list_runs
 from automation.commands._session import Session, actor
 from automation.model.actions import BlockServer, ClearSuspicion, PowerOffServer
 from automation.model.base import Model
-from automation.model.catalog import Playbooks, PostgresqlStandby, Redeploy, Service, load_catalog
+from automation.model.catalog import (
+    Playbooks,
+    PostgresqlStandby,
+    Redeploy,
+    RestoreFromBackup,
+    Service,
+    load_catalog,
+)
 from automation.model.errors import AdapterError, ConfigError, PreflightError
 from automation.model.evidence import Declaration, Suspicion, SuspicionCleared
 from automation.model.plan import Plan, Step
@@ -205,7 +212,7 @@ def _standing(
         _node(session, service, site, host, fences.get(host, "")) for site, host in _places(service)
     )
     serving = [node for node in nodes if node.role in ("primary", "runs")]
-    looked = isinstance(service.strategy, PostgresqlStandby | Redeploy)
+    looked = isinstance(service.strategy, PostgresqlStandby | RestoreFromBackup | Redeploy)
     primary = " and ".join(f"{node.site} ({node.host})" for node in serving) or (
         "nowhere" if looked else NOT_LOOKED_AT
     )
@@ -215,7 +222,7 @@ def _standing(
 def _places(service: Service) -> list[tuple[str, str]]:
     """Every site with a host that the service's strategy names there."""
     strategy = service.strategy
-    if isinstance(strategy, PostgresqlStandby | Redeploy):
+    if isinstance(strategy, PostgresqlStandby | RestoreFromBackup | Redeploy):
         return list(strategy.hosts.items())
     if isinstance(strategy, Playbooks):
         return [(site, host) for site, hosts in strategy.hosts.items() for host in hosts]
@@ -227,7 +234,7 @@ def _node(session: Session, service: Service, site: str, host: str, fence: str) 
 
     strategy = service.strategy
     try:
-        if isinstance(strategy, PostgresqlStandby):
+        if isinstance(strategy, PostgresqlStandby | RestoreFromBackup):
             seen = postgresql.observe(host, strategy.cluster, session.remote(host))
             role = "standby" if seen.in_recovery else "primary"
         elif isinstance(strategy, Redeploy):

@@ -9,9 +9,10 @@ from automation.model.base import format_duration
 from automation.model.environment import Inventory
 from automation.model.refusals import Where, near
 from automation.model.services import Service, ServiceProbe, Site
-from automation.model.strategy import Playbooks, PostgresqlStandby, Redeploy, Vendor
+from automation.model.strategy import Playbooks, PostgresqlStandby, Redeploy, RestoreFromBackup, Vendor
 
 MOST_CYCLES = 20
+Database = PostgresqlStandby | RestoreFromBackup
 
 
 class Finding(NamedTuple):
@@ -99,7 +100,7 @@ def _check_objectives(service: Service) -> Iterator[Finding]:
 
 def _check_strategy(service: Service) -> Iterator[Finding]:
     strategy = service.strategy
-    if isinstance(strategy, PostgresqlStandby | Redeploy | Playbooks):
+    if isinstance(strategy, Database | Redeploy | Playbooks):
         for site in dict.fromkeys((service.primary, service.recovery)):
             if site not in strategy.hosts:
                 yield Finding(("strategy", "hosts"), f"names no host at site {site}; add one")
@@ -108,7 +109,7 @@ def _check_strategy(service: Service) -> Iterator[Finding]:
                 yield Finding(
                     ("strategy", "hosts", site), "is neither its primary nor its recovery site; delete it"
                 )
-    if isinstance(strategy, PostgresqlStandby | Redeploy):
+    if isinstance(strategy, Database | Redeploy):
         if len(set(strategy.hosts.values())) < len(strategy.hosts):
             yield Finding(("strategy", "hosts"), "one host stands at two sites; name the host of each")
         if not service.endpoints:
@@ -150,8 +151,8 @@ def _check_probe(
         yield "stored_in", f"there is no service {probe.stored_in!r}; {near(probe.stored_in, declared)}"
     elif probe.stored_in in services:
         strategy = services[probe.stored_in].strategy
-        if not isinstance(strategy, PostgresqlStandby):
-            yield "stored_in", f"is recovered by {strategy.kind}; writes are counted in a postgresql-standby"
+        if not isinstance(strategy, Database):
+            yield "stored_in", f"is recovered by {strategy.kind}; writes are counted in databases"
 
 
 def _cycles(services: Mapping[str, Service]) -> Iterator[Finding]:
@@ -187,7 +188,7 @@ def _shared(services: Mapping[str, Service]) -> Iterator[Finding]:
                     ("services", name, "endpoints", key, "name"),
                     f"{endpoint.name} is a name of {first} too; give each service its own",
                 )
-        if isinstance(service.strategy, PostgresqlStandby):
+        if isinstance(service.strategy, Database):
             for site, host in service.strategy.hosts.items():
                 first = clusters.setdefault((host, service.strategy.cluster), name)
                 if first != name:
@@ -201,7 +202,7 @@ def _shared(services: Mapping[str, Service]) -> Iterator[Finding]:
 def _named_hosts(service: Service) -> Iterator[tuple[Where, str, str]]:
     """Every host that a service names: the key's path, the site, the host."""
     strategy = service.strategy
-    if isinstance(strategy, PostgresqlStandby | Redeploy):
+    if isinstance(strategy, Database | Redeploy):
         for site, host in strategy.hosts.items():
             yield ("strategy", "hosts", site), site, host
     elif isinstance(strategy, Playbooks):

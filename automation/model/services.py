@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from automation.model.base import DurationS, Model
-from automation.model.strategy import HostName, Name, Playbooks, PostgresqlStandby, Redeploy, Role, Strategy
+from automation.model.strategy import (
+    HostName,
+    Name,
+    Playbooks,
+    PostgresqlStandby,
+    Redeploy,
+    RestoreFromBackup,
+    Role,
+    Strategy,
+)
 
 DnsName = Annotated[str, Field(pattern=r"^[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9])?$")]
 Control = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9.-]*:[A-Za-z0-9][A-Za-z0-9.()-]*$")]
@@ -86,7 +95,7 @@ class Service(Model):
     def hosts_at(self, site: str) -> tuple[str, ...]:
         """Every host that the service stands on at a site, those of its strategy first."""
         hosts: tuple[str, ...] = ()
-        if isinstance(self.strategy, PostgresqlStandby | Redeploy):
+        if isinstance(self.strategy, PostgresqlStandby | RestoreFromBackup | Redeploy):
             hosts = (self.strategy.hosts[site],) if site in self.strategy.hosts else ()
         elif isinstance(self.strategy, Playbooks):
             hosts = self.strategy.hosts.get(site, ())

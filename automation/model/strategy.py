@@ -100,4 +100,20 @@ class Vendor(Model):
     review_by: date = Field(description="the day on which the acceptance ends: 2027-06-30")
 
 
-Strategy = Annotated[PostgresqlStandby | Redeploy | Playbooks | Manual | Vendor, Field(discriminator="kind")]
+class RestoreFromBackup(Model):
+    """Restore the database at the recovery site, from a copy that does not stand where it is lost."""
+
+    kind: Literal["restore-from-backup"] = Field(description="restores a database from its backup")
+    resource: Name = Field(description="resource of backups.yml, of kind postgresql")
+    store: Name = Field(description="the copy that is restored from; not at the primary site")
+    cluster: str = Field(pattern=r"^\d+/[a-z0-9_-]+$", description="version/name, as Debian names clusters")
+    hosts: Mapping[Name, HostName] = Field(description="site to host")
+    configure: str = Field(
+        min_length=1, description="playbook that lets clients in again and archives, once it is restored"
+    )
+
+
+Strategy = Annotated[
+    PostgresqlStandby | RestoreFromBackup | Redeploy | Playbooks | Manual | Vendor,
+    Field(discriminator="kind"),
+]

@@ -12,19 +12,21 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from automation.model.actions import Action, RunPlaybook
-from automation.model.catalog import Playbooks, PostgresqlStandby, Service
+from automation.model.catalog import Playbooks, PostgresqlStandby, RestoreFromBackup, Service
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Mode, Plan, Step
 from automation.recovery.completing import gate_id
 from automation.recovery.failover import compile_walkthrough
 from automation.recovery.freezes import FARTHEST, frozen
-from automation.recovery.lint_steps import LintFinding, Severity, lint_steps, lint_test_step
+from automation.recovery.lint_isolated import lint_test_step
+from automation.recovery.lint_steps import LintFinding, Severity, lint_steps
 from automation.recovery.planner import City
 from automation.recovery.spec import RecoveryPlan
-from automation.recovery.strategies.postgresql_standby import FENCED_BY
+from automation.recovery.strategies.fencing import FENCED_BY
 from automation.recovery.strategies.scope import is_moved
 
 Where = tuple[str | int, ...]
+DATABASES = PostgresqlStandby | RestoreFromBackup
 
 
 class Facts(NamedTuple):
@@ -157,8 +159,8 @@ def _service(
             )
     for probe in service.probes.values():
         store = services.get(probe.stored_in or "")
-        if store is not None and not isinstance(store.strategy, PostgresqlStandby):
-            act = "writes are counted in databases of strategy postgresql-standby"
+        if store is not None and not isinstance(store.strategy, DATABASES):
+            act = "writes are counted in databases of strategy postgresql-standby or restore-from-backup"
             yield _warning("loss-measured", name, f"what is lost of {probe.stored_in} is not measured", act)
 
 
@@ -167,7 +169,7 @@ def _fences(chosen: tuple[str, ...], city: City) -> Iterator[LintFinding]:
     unfenced: dict[str, list[str]] = defaultdict(list)
     for name in chosen:
         service = city.catalog.services[name]
-        if isinstance(service.strategy, PostgresqlStandby):
+        if isinstance(service.strategy, DATABASES):
             provider = city.inventory.server(service.hosts_at(service.primary)[0]).provider
             if provider not in FENCED_BY:
                 unfenced[provider].append(name)

@@ -8,7 +8,6 @@ proves nothing.
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Literal
 
 from automation.model.actions import (
     AcceptLag,
@@ -26,6 +25,7 @@ from automation.model.actions import (
     ProveRefused,
     ReconcileServer,
     ReleaseServer,
+    RestoreCluster,
     Rewind,
     RunPlaybook,
     StartFenced,
@@ -36,15 +36,20 @@ from automation.model.actions import (
     SwapAddress,
     UnblockServer,
 )
-from automation.model.base import Model
 from automation.model.errors import PreflightError
 from automation.model.plan import Mode, Plan, Step
 from automation.recovery.completing import kind_of
-
-Severity = Literal["error", "warning"]
+from automation.recovery.lint_isolated import lint_isolated
+from automation.recovery.lint_words import LintFinding as LintFinding
+from automation.recovery.lint_words import Severity as Severity
 
 RUN_MODES: Collection[Mode] = ("exercise", "test-failover", "planned-migration", "failover", "failback")
 AGREED_MODES: Collection[Mode] = ("exercise", "planned-migration", "failover", "failback")
+
+# What makes a database the one that takes writes: in these modes clients are led to it.
+Takeover = Promote | RestoreCluster
+TAKING_OVER: Collection[Mode] = ("exercise", "planned-migration", "failover", "failback", "walkthrough")
+LABEL = re.compile(r"[0-9]{8}-[0-9]{6}F(_[0-9]{8}-[0-9]{6}[DI])?")
 
 LIFTS = ReleaseServer | StartFenced | StartServer | UnblockServer
 
@@ -63,17 +68,6 @@ LASTING: Mapping[type, str] = {
     Follow: "a standby harms nobody, and its host is fenced again by the steps before",
     ReleaseServer: "its host is fenced again by the steps before",
 }
-
-
-class LintFinding(Model):
-    """One thing that is wrong, or worth a look: the rule, what it is about, and what to do."""
-
-    severity: Severity
-    rule: str
-    subject: str
-    message: str
-    act: str = ""
-    where: tuple[str | int, ...] = ()
 
 
 def lint_steps(
@@ -102,6 +96,7 @@ def lint_steps(
             _undone(plan, excused),
             _verified(plan, verified),
             _witnessed(plan),
+            lint_isolated(plan),
         )
         for finding in found
     )
@@ -120,7 +115,7 @@ def refuse_unsafe(plan: Plan, *, lab: bool) -> None:
         )
     if plan.mode not in RUN_MODES:
         return
-    told = (_promotions(plan), _declared(plan), _lifted(plan), _faults(plan))
+    told = (_promotions(plan), _declared(plan), _lifted(plan), _faults(plan), lint_isolated(plan))
     faults = [one for found in told for one in found]
     faults += [one for one in (*_moves(plan), *_agreed(plan, lab)) if one.severity == "error"]
     if faults:
@@ -136,32 +131,38 @@ def refuse_unsafe(plan: Plan, *, lab: bool) -> None:
 def _promotions(plan: Plan) -> Iterator[LintFinding]:
     services = _by_service(plan)
     for step in plan.steps:
-        if not isinstance(step.run, Promote):
+        if not isinstance(step.run, Takeover):
             continue
+        if isinstance(step.run, RestoreCluster) and plan.mode not in TAKING_OVER:
+            continue  # beside a primary that serves: to be looked at, on a server that nobody is led to
         own = services.get(step.service or "", [])
         by_hand = plan.mode == "walkthrough"
         near = _unproven(step, step.run, _near(plan, step), own, by_hand)
         yield from near and _unproven(step, step.run, _above(plan, step), own, by_hand)
         if step.on_failure == "continue":
             yield _error("promotion-may-fail", step, "goes on when it fails", "on_failure: halt")
-        if plan.mode != "walkthrough" and not step.run.expect_system_identifier.isdigit():
-            yield _error(
-                "identity-assumed",
-                step,
-                f"expects {step.run.expect_system_identifier!r}, which is no system identifier",
-                "make the plan anew: it reads the identity of the standby",
-            )
+        if plan.mode != "walkthrough" and (assumed := _assumed(step.run)):
+            yield _error("identity-assumed", step, assumed, "make the plan anew: it looks first")
+
+
+def _assumed(run: Takeover) -> str:
+    """What a plan that is run must have seen, and has not; empty where it has."""
+    if isinstance(run, Promote) and not run.expect_system_identifier.isdigit():
+        return f"expects {run.expect_system_identifier!r}, which is no system identifier"
+    if isinstance(run, RestoreCluster) and not LABEL.fullmatch(run.point or ""):
+        return f"would begin with {run.point!r}, which is no backup"
+    return ""
 
 
 def _unproven(
-    step: Step, promote: Promote, above: Mapping[str, Step], own: Collection[Step], by_hand: bool
+    step: Step, promote: Takeover, above: Mapping[str, Step], own: Collection[Step], by_hand: bool
 ) -> list[LintFinding]:
     if by_hand and any(_is_by_hand(step, above)):
         return [*_risks(step, above, own), *_led(step, above, own)]
     return [*_fenced(step, promote, above), *_risks(step, above, own), *_led(step, above, own)]
 
 
-def _fenced(step: Step, promote: Promote, above: Mapping[str, Step]) -> Iterator[LintFinding]:
+def _fenced(step: Step, promote: Takeover, above: Mapping[str, Step]) -> Iterator[LintFinding]:
     """Every path to a promotion leads over a proven fence, a clean handover, or a risk that people bear."""
     if any(_is_handover(promote, above)):
         return
@@ -170,14 +171,14 @@ def _fenced(step: Step, promote: Promote, above: Mapping[str, Step]) -> Iterator
         yield _error(
             "fence-before-promote",
             step,
-            f"{promote.host} would be promoted and nothing proves that the old primary is fenced",
+            f"{promote.host} would be made the primary and nothing proves that the old primary is fenced",
             "it must need a fence-proof, which needs both fences",
         )
     for proof in proofs:
         yield from _proven(step, promote, proof, above)
 
 
-def _proven(step: Step, promote: Promote, proof: Step, above: Mapping[str, Step]) -> Iterator[LintFinding]:
+def _proven(step: Step, promote: Takeover, proof: Step, above: Mapping[str, Step]) -> Iterator[LintFinding]:
     assert isinstance(proof.run, ProveRefused)
     fences = [above[name] for name in proof.needs if name in above]
     kinds = {
@@ -205,13 +206,13 @@ def _proven(step: Step, promote: Promote, proof: Step, above: Mapping[str, Step]
         )
 
 
-def _proves(step: Step, promote: Promote) -> bool:
+def _proves(step: Step, promote: Takeover) -> bool:
     """A proof of this standby's old primary: that of another database says nothing of it."""
     run = step.run
     return isinstance(run, ProveRefused) and run.server != promote.host and promote.host in run.else_from
 
 
-def _is_handover(promote: Promote, above: Mapping[str, Step]) -> Iterator[bool]:
+def _is_handover(promote: Takeover, above: Mapping[str, Step]) -> Iterator[bool]:
     """A planned move: the old primary was demoted, and the standby has replayed its last record."""
     steps = [one for one in above.values() if one.on_failure != "continue"]
     demoted = {
@@ -295,7 +296,9 @@ def _moves(plan: Plan) -> Iterator[LintFinding]:
 
 
 def _brought_back(above: Mapping[str, Step]) -> bool:
-    return any(isinstance(one.run, Promote | StartUnit | RunPlaybook) for one in above.values())
+    return any(
+        isinstance(one.run, Promote | RestoreCluster | StartUnit | RunPlaybook) for one in above.values()
+    )
 
 
 def _declared(plan: Plan) -> Iterator[LintFinding]:
@@ -404,27 +407,6 @@ def _witnessed(plan: Plan) -> Iterator[LintFinding]:
                 f"the witness on {host} would go on for ever",
                 "collect it as cleanup",
             )
-
-
-def lint_isolation(plan: Plan, production: Collection[str]) -> Iterator[LintFinding]:
-    """Give what a test failover would do to production: its names, its databases.
-
-    Args:
-        production: names of endpoints that clients use.
-    """
-    if plan.mode == "test-failover":
-        for step in plan.steps:
-            yield from lint_test_step(step, production)
-
-
-def lint_test_step(step: Step, production: Collection[str]) -> Iterator[LintFinding]:
-    """Give what one step of a test failover would do to production."""
-    if isinstance(step.run, Promote | SwapAddress):
-        yield _error("isolation", step, f"{step.run.do} in a test", "a test acts on a copy alone")
-    elif step.run.effect in ("change", "destroy"):
-        words = set(re.findall(r"[\w.-]+", step.run.model_dump_json()))
-        for name in sorted(words & set(production)):
-            yield _error("isolation", step, f"a test names {name}, which clients use", "use the copy's own")
 
 
 # --- the graph -------------------------------------------------------------------------------------

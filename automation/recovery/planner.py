@@ -1,6 +1,7 @@
 """Compile a drill: watch, wait for steady state, break, declare, recover, check, measure. Pure."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from automation.model.actions import (
@@ -25,17 +26,26 @@ from automation.model.catalog import (
     Playbooks,
     PostgresqlStandby,
     Redeploy,
+    RestoreFromBackup,
     Service,
     Strategy,
     Vendor,
 )
-from automation.model.environment import Environment, Inventory
+from automation.model.environment import Environment, Inventory, SecretRef
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Mode, Plan, Step
+from automation.model.restorable import Restorable
 from automation.recovery.completing import Draft, complete
 from automation.recovery.spec import DarkSite, Drill, DrillFault, Failover, LinkCut, PowerLoss, RecoveryPlan
-from automation.recovery.strategies import manual, playbooks, postgresql_standby, redeploy, vendor
+from automation.recovery.strategies import (
+    manual,
+    playbooks,
+    postgresql_standby,
+    redeploy,
+    restore_from_backup,
+    vendor,
+)
 from automation.recovery.strategies.scope import Accepted, Scope, cutover_ids, is_moved
 from automation.recovery.writes import count_writes
 
@@ -49,6 +59,8 @@ class City(NamedTuple):
     inventory: Inventory
     catalog: Catalog
     clusters: Mapping[str, PostgresqlCluster]
+    restorables: Mapping[str, Restorable] = MappingProxyType({})
+    secrets: Mapping[str, SecretRef] = MappingProxyType({})
 
 
 def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: str) -> Plan:
@@ -308,6 +320,8 @@ def recover(
             ready,
             (accepted or {}).get(name, Accepted()),
             mode,
+            city.restorables,
+            city.secrets,
         )
         steps += _compile(scope, service.strategy)
     return tuple(steps)
@@ -317,6 +331,8 @@ def _compile(scope: Scope, strategy: Strategy) -> tuple[Step, ...]:
     match strategy:
         case PostgresqlStandby():
             return postgresql_standby.compile_failover(scope, strategy)
+        case RestoreFromBackup():
+            return restore_from_backup.compile_failover(scope, strategy)
         case Redeploy():
             return redeploy.compile_failover(scope, strategy)
         case Playbooks():

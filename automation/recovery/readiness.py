@@ -30,7 +30,7 @@ from automation.recovery.names import find_behind
 from automation.recovery.patience import with_retries
 from automation.recovery.planner import City, affected_services, hosts_of_recovery, recovery_site
 from automation.recovery.spec import Failover, RecoveryPlan
-from automation.recovery.strategies.postgresql_standby import FENCED_BY
+from automation.recovery.strategies.fencing import FENCED_BY
 
 LEAST_FREE_BYTES = 1 << 30
 MOST_USED_PERCENT = 90

@@ -15,6 +15,7 @@ from automation.model.errors import ConfigError
 from automation.model.loading import load_model
 from automation.model.plan import Gate, Limits, Mode, OnFailure
 from automation.model.recurrence import Rrule
+from automation.model.strategy import HostName, Name
 
 _DAY_S = 86400.0
 
@@ -269,14 +270,37 @@ class Objective(Model):
     )
 
 
+class Isolation(Model):
+    """Where a test failover rebuilds services, and from what; production is neither used nor touched."""
+
+    services: tuple[Name, ...] = Field(min_length=1, description="databases first, then what runs on them")
+    host: HostName = Field(description="server on demand, which the drill makes and removes")
+    store: Name = Field(description="the copy of backups.yml that is restored; not of the site that is lost")
+    moment: Literal["random", "latest"] = Field(
+        default="random", description="random: any second that can be reached"
+    )
+    prepare: str = Field(
+        default="playbooks/drill.yml", description="playbook that sets the server up, with links out cut"
+    )
+    links: Mapping[Name, str] = Field(
+        default_factory=dict, description="mail relays, banks: name to address:port; out of reach as well"
+    )
+    checks: tuple[str, ...] = Field(
+        default=("drtests/isolated",), min_length=1, description="pytest files or folders that judge the copy"
+    )
+
+
 class Drill(Model):
-    """`drtests/drills/<name>.yml`: a plan, in a mode, against faults."""
+    """`drtests/drills/<name>.yml`: a plan, in a mode, against faults or in isolation."""
 
     name: str
     title: str = Field(description="what the drill is called")
     plan: str = Field(description="a file of drtests/plans, without .yml")
-    mode: Literal["failover", "planned-migration", "failback"] = Field(description="what is exercised")
+    mode: Literal["failover", "planned-migration", "failback", "test-failover"] = Field(
+        description="what is exercised; test-failover: on a copy in isolation"
+    )
     site: str = Field(description="the site that is lost, is left, or is come home to")
+    isolation: Isolation | None = Field(default=None, description="of a test-failover: where, from what")
     faults: tuple[DrillFault, ...] = Field(default=(), description="a failover has one or more, others none")
     pause_s: DurationS = Field(
         default=30.0, alias="pause", gt=0, description="the longest pause announced, where it is planned"
@@ -298,6 +322,8 @@ class Drill(Model):
             raise ValueError(
                 f"a drill of mode {self.mode} has {'a fault' if not self.faults else 'no faults'}"
             )
+        if (self.mode == "test-failover") != (self.isolation is not None):
+            raise ValueError("isolation is of mode test-failover: that mode needs it, no other has it")
         return self
 
 

@@ -32,7 +32,7 @@ from automation.model.actions import (
     UnblockServer,
 )
 from automation.model.base import format_duration
-from automation.model.catalog import Playbooks, PostgresqlStandby, Redeploy, Service
+from automation.model.catalog import Playbooks, PostgresqlStandby, Redeploy, RestoreFromBackup, Service
 from automation.model.errors import PreflightError
 from automation.model.plan import Mode, Step
 from automation.recovery.planner import City, cutovers, probe_ids, recovery_site
@@ -125,6 +125,12 @@ def compile_switch(move: Move, ready: tuple[str, ...]) -> tuple[Step, ...]:
                 steps += _restart(move, name, service.strategy, ready, before_pause)
             case Playbooks():
                 steps += _run_playbooks(move, name, service.strategy, before_pause)
+            case RestoreFromBackup():
+                raise PreflightError(
+                    f"{name} has no standby: a planned move would lose what is not yet in its backup; "
+                    "nothing was changed",
+                    hint="make it a pair (postgresql-standby), or move it by the city's own playbooks",
+                )
             case _:
                 raise PreflightError(f"{name} is moved by people, not by steps; nothing was changed")
     return (*steps, *_judge(move, steps))

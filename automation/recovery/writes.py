@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from automation.model.actions import InspectDisk, ListWrites
-from automation.model.catalog import PostgresqlStandby, Service
+from automation.model.catalog import PostgresqlStandby, RestoreFromBackup, Service
 from automation.model.plan import Step
+
+Database = PostgresqlStandby | RestoreFromBackup
 
 
 def count_writes(services: Mapping[str, Service], *, inspect_old_primary: bool) -> tuple[Step, ...]:
@@ -18,7 +20,7 @@ def count_writes(services: Mapping[str, Service], *, inspect_old_primary: bool) 
             if probe.stored_in is None or probe.database is None or probe.query is None:
                 continue
             store = services[probe.stored_in].strategy if probe.stored_in in services else None
-            if not isinstance(store, PostgresqlStandby):
+            if not isinstance(store, Database):
                 continue
             keeper = services[probe.stored_in]
             steps.append(_list_new(name, keeper, store, probe.database, probe.query))
@@ -37,7 +39,7 @@ def old_writes_artifact(service: str) -> str:
     return f"writes-{service}-lost-primary.txt"
 
 
-def _list_new(name: str, keeper: Service, store: PostgresqlStandby, database: str, query: str) -> Step:
+def _list_new(name: str, keeper: Service, store: Database, database: str, query: str) -> Step:
     return Step(
         id=f"writes/{name}",
         service=name,
@@ -69,7 +71,7 @@ END
 """
 
 
-def _list_old(name: str, keeper: Service, store: PostgresqlStandby, database: str, query: str) -> Step:
+def _list_old(name: str, keeper: Service, store: Database, database: str, query: str) -> Step:
     return Step(
         id=f"writes/{name}-lost-primary",
         service=name,

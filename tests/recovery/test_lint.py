@@ -22,7 +22,8 @@ from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Plan, Step
 from automation.recovery.failover import compile_failover, compile_walkthrough
 from automation.recovery.lint import Facts, lint_recovery
-from automation.recovery.lint_steps import LintFinding, lint_isolation, lint_steps, refuse_unsafe
+from automation.recovery.lint_isolated import lint_test_step
+from automation.recovery.lint_steps import LintFinding, lint_steps, refuse_unsafe
 from automation.recovery.migration import compile_migration
 from automation.recovery.planner import City, affected_services, compile_drill
 from automation.recovery.spec import RecoveryPlan, Switch, load_drill, load_plan
@@ -295,12 +296,10 @@ def test_a_test_that_reaches_production_is_found(city: City, what: str) -> None:
         "moves a name": failover.step(f"{DB}/dns-sql"),
     }
     one = steps[what].model_copy(update={"needs": ()})
-    plan = Plan(name="copy", environment="lab", mode="test-failover", steps=(one,))
     production = [
         end.name for service in city.catalog.services.values() for end in service.endpoints.values()
     ]
-    assert rules(lint_isolation(plan, production)) == {"isolation"}
-    assert rules(lint_isolation(plan.model_copy(update={"mode": "failover"}), production)) == set()
+    assert rules(lint_test_step(one, production)) == {"isolation"}
 
 
 # --- the plan's own words --------------------------------------------------------------------------

@@ -83,6 +83,9 @@ class RunChecks(BaseAction):
     paths: tuple[str, ...]
     services: tuple[str, ...]
     site: str
+    host: str = Field(
+        default="", description="isolated server that they all run on; empty: they serve clients"
+    )
 
 
 class Wait(BaseAction):

@@ -1,13 +1,15 @@
 """What a strategy is given to compile one service's steps."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from automation.model.actions import LookAtRecords, SwapAddress
 from automation.model.catalog import Catalog, Manual, Playbooks, Service, Vendor
-from automation.model.environment import Environment, Inventory
+from automation.model.environment import Environment, Inventory, SecretRef
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Mode, Step
+from automation.model.restorable import Restorable
 
 
 class Accepted(NamedTuple):
@@ -31,6 +33,8 @@ class Scope(NamedTuple):
     ready: tuple[str, ...]
     accepted: Accepted = Accepted()
     mode: Mode = "failover"
+    restorables: Mapping[str, Restorable] = MappingProxyType({})
+    secrets: Mapping[str, SecretRef] = MappingProxyType({})
 
     @property
     def old_host(self) -> str:
