@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from automation.commands import demo, dev, dr, env, lab, provision, run
+from automation.commands import demo, dev, dr, env, lab, provision, run, schedule
 
 namespace = Collection(
     demo.demo,
@@ -12,5 +12,6 @@ namespace = Collection(
     Collection.from_module(provision),
     Collection.from_module(dr),
     Collection.from_module(run),
+    Collection.from_module(schedule),
     Collection("dev", dev.lint, dev.schemas, dev.campaign, dev.bundle, dev.pictures, dev.completion),
 )
