@@ -13,7 +13,8 @@ from automation.model.records import Completed, Context, Outcome, Progress
 
 # WAL that waits is told from so many files on; one or two are on their way at any time.
 _MANY_WAIT = 3
-_CHECK_S = 30
+_ARCHIVE_S = 60
+_NOT_WELL = "archiving: "
 
 _LOOK = """
 SELECT json_build_object('system_identifier', s.system_identifier::text, 'in_recovery', pg_is_in_recovery(),
@@ -47,10 +48,10 @@ def take(action: TakeBackup, ctx: Context) -> Outcome:
     if ctx.unit_state(action.host) == "absent":
         _look_before(action, ctx)
     done = ctx.run_unit(action.host, ["sh", "-c", _TAKE, "take", *_words(action, ctx)])
-    if done.exit_code == _NOT_CHECKED:
-        raise _failed(action, _why_not_checked(action, ctx, done))
     if done.exit_code:
-        raise _failed(action, f"pgbackrest: {said(done)}")
+        raise _failed(action, f"pgbackrest: {said(done)}", *_archiving(action, ctx, done))
+    for fault in _archiving(action, ctx, done):
+        ctx.say(fault)
     told = read_info(ctx.remote(action.host), action.to)
     backup = _find(told, _own(ctx))
     if backup is None:
@@ -74,21 +75,23 @@ def verify_take(action: TakeBackup, ctx: Context) -> Progress:
     return Progress(state="unknown", why=f"{why}; to say that it was not done is safe")
 
 
-# As root: $1 stanza, $2 repository, $3 type, $4 run and step, $5 the seconds that the archive may take. The
-# check switches WAL and waits for it in the archive: it tells before the backup what would fail its end.
+# As root: $1 stanza, $2 repository, $3 type, $4 run and step, $5 seconds that the archive may take. The
+# check tells in words what is wrong with archiving, but of every repository that this host knows. Whether
+# this one works is seen by the backup, which waits for WAL in it before it copies anything.
 _TAKE = """
 set -u
-pgbackrest() { runuser -u postgres -- pgbackrest "--stanza=$stanza" --no-log-timestamp "$@"; }
+pgbackrest() {
+  runuser -u postgres -- pgbackrest "--stanza=$stanza" --no-log-timestamp "--archive-timeout=$limit" "$@"
+}
 stanza=$1 repo=$2 type=$3 by=$4 limit=$5
-pgbackrest --log-level-console=off --log-level-stderr=error "--archive-timeout=$limit" check || exit 20
-pgbackrest "--repo=$repo" "--type=$type" "--annotation=$ANNOTATION=$by" --no-expire-auto --start-fast \
+pgbackrest --log-level-console=off --log-level-stderr=error check 2>&1 | sed "s/^/$NOT_WELL/"
+pgbackrest "--repo=$repo" "--type=$type" "--annotation=$ANNOTATION=$by" --no-expire-auto --start-fast \\
   --log-level-console=info --log-level-stderr=warn backup
-""".replace("$ANNOTATION", ANNOTATION)
-_NOT_CHECKED = 20
+""".replace("$ANNOTATION", ANNOTATION).replace("$NOT_WELL", _NOT_WELL)
 
 
 def _words(action: TakeBackup, ctx: Context) -> list[str]:
-    limit = str(_CHECK_S)
+    limit = str(_ARCHIVE_S)
     return [action.to.stanza, str(action.to.repo), action.type, _own(ctx), limit]
 
 
@@ -124,23 +127,25 @@ def _look_at_primary(action: TakeBackup, ctx: Context) -> Primary:
     return Primary.model_validate(json.loads(done.stdout))
 
 
-def _why_not_checked(action: TakeBackup, ctx: Context, done: Completed) -> str:
-    """Say why the archive does not work, with what the primary knows of it."""
-    why = f"WAL does not reach the archive: {said(done)}"
+def _archiving(action: TakeBackup, ctx: Context, done: Completed) -> tuple[str, ...]:
+    """Say what the check found wrong with archiving, and what the primary knows of it."""
+    lines = [line for line in done.stdout.splitlines() if line.startswith(_NOT_WELL)]
+    if not lines:
+        return ()
+    wrong = " ".join(line.removeprefix(_NOT_WELL).strip() for line in lines)[-600:]
     try:
         primary = _look_at_primary(action, ctx)
     except AdapterError as exc:
-        return f"{why}; {exc}"
-    waits = f"{primary.waiting} WAL files wait on {action.primary}"
-    failing = f", archiving {primary.last_failed} failed last" if primary.failing else ""
-    return f"{why}; {waits}{failing}"
+        return f"{_NOT_WELL}{wrong}", str(exc)
+    last = f", {primary.last_failed} failed last" if primary.failing else ""
+    return f"{_NOT_WELL}{wrong}", f"{primary.waiting} WAL files wait on {action.primary}{last}"
 
 
-def _failed(action: TakeBackup, why: str) -> AdapterError:
+def _failed(action: TakeBackup, *why: str) -> AdapterError:
     return AdapterError(
-        f"no good {action.type} backup of {action.resource} in {action.to.store}: {why}",
+        f"no good {action.type} backup of {action.resource} in {action.to.store}: {'; '.join(why)}",
         hint=f"on {action.host}, as postgres: pgbackrest --stanza={action.to.stanza} check",
-        evidence=TakeFailed(resource=action.resource, store=action.to.store, faults=(why,)),
+        evidence=TakeFailed(resource=action.resource, store=action.to.store, faults=why),
     )
 
 

@@ -90,7 +90,7 @@ def read_archive(remote: Remote, of: Stanza, told: Told) -> Archive:
     listed = ask(remote, of, f"repo-ls {path}", "--output=json", "--recurse", timeout_s=300)
     timelines = history_timelines(listed)
     history = ask(remote, of, f"repo-get {path}/{max(timelines):08X}.history") if timelines else ""
-    return make_archive(folder.split("-")[0], listed, history, told.of_now())
+    return make_archive(path, listed, history, told.of_now())
 
 
 def history_timelines(listed: str) -> set[int]:
@@ -98,20 +98,23 @@ def history_timelines(listed: str) -> set[int]:
     return {int(found[1], 16) for path in json.loads(listed) if (found := _HISTORY.search(path))}
 
 
-def make_archive(version: str, listed: str, history: str, backups: Sequence[Backup]) -> Archive:
+def make_archive(folder: str, listed: str, history: str, backups: Sequence[Backup]) -> Archive:
     """Put together what an archive has from `repo-ls` and the history of its last timeline. Pure.
+
+    Its folder ends in the version of PostgreSQL: archive/payments/15-1.
 
     Raises:
         AdapterError: the names of the backups fit no size of segment.
     """
     files = {
-        found[1]: Stored(path, datetime.fromtimestamp(about["time"], UTC), about["size"])
+        found[1]: Stored(f"{folder}/{path}", datetime.fromtimestamp(about["time"], UTC), about["size"])
         for path, about in json.loads(listed).items()
         if (found := _SEGMENT.search(path)) and about["type"] == "file"
     }
     size = find_segment_size(backups)
     segments = {place(name, size): stored for name, stored in files.items()}
     timelines = {*history_timelines(listed), *(segment.timeline for segment in segments)}
+    version = folder.rpartition("/")[2].partition("-")[0]
     return Archive(version, segments, size, max(timelines, default=0), tuple(parse_history(history)))
 
 

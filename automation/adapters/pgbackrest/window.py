@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from automation.adapters.pgbackrest.door import HERE, USER, words
+from automation.adapters.pgbackrest.door import USER
 from automation.adapters.pgbackrest.listing import Told, read_info
 from automation.adapters.pgbackrest.wal import Archive, Segment, follow, read_archive
 from automation.model.actions.databases import Stanza
@@ -86,36 +86,44 @@ def _join(spans: Iterable[Span]) -> Iterable[Span]:
         yield open_span
 
 
-# $1 the version of PostgreSQL, $2 the names of segments, the newest first, then the words of archive-get.
-# Prints when the last transaction ended whose end is in one of them; a segment that was switched ends in
-# nothing, which pg_waldump calls an error.
-_LAST_COMMIT = """
+# $1 version of PostgreSQL, $2 stanza, $3 repository, then WAL files of it, the newest first. Prints when the
+# last transaction ended whose end is in one of them; a segment that was switched ends in nothing, which
+# pg_waldump calls an error. `archive-get` would need the data directory, and the database may be gone.
+_LAST_COMMIT = r"""
 set -u
-waldump=/usr/lib/postgresql/$1/bin/pg_waldump names=$2
-shift 2
+waldump=/usr/lib/postgresql/$1/bin/pg_waldump stanza=$2 repo=$3
+shift 3
+unpack() {
+  case $1 in
+    *.gz) gzip -dc;; *.bz2) bzip2 -dc;; *.lz4) lz4 -dc;; *.zst) zstd -dcq;; *) cat;;
+  esac
+}
 [ -x "$waldump" ] || { echo "there is no $waldump" >&2; exit 1; }
 folder=$(mktemp -d) && trap 'rm -rf -- "$folder"' EXIT
-for name in $names; do
-  "$@" "--pg1-path=$folder" archive-get "$name" "$folder/$name" || exit 1
-  at=$(TZ=UTC "$waldump" --rmgr=Transaction "$folder/$name" 2>/dev/null |
-    sed -n 's/.*desc: \\(COMMIT\\|ABORT\\)[A-Z_]* \\([0-9: .-]*\\) UTC.*/\\2/p' | tail -n 1)
+for file in "$@"; do
+  packed=$folder/packed name=${file##*/}
+  segment=$folder/${name%%-*}
+  pgbackrest "--stanza=$stanza" "--repo=$repo" --log-level-console=off --log-level-stderr=error \
+    --no-log-timestamp repo-get "$file" >"$packed" || exit 1
+  unpack "$file" <"$packed" >"$segment" || exit 1
+  at=$(TZ=UTC "$waldump" --rmgr=Transaction "$segment" 2>/dev/null |
+    sed -n 's/.*desc: \(COMMIT\|ABORT\)[A-Z_]* \([0-9: .-]*\) UTC.*/\2/p' | tail -n 1)
   [ -z "$at" ] || { echo "$at"; exit 0; }
-  rm -f -- "$folder/$name"
+  rm -f -- "$segment"
 done
 """
 
 
 def _last_commit(remote: Remote, of: Stanza, archive: Archive, end: Segment) -> datetime | None:
     """Ask the keeper for the last commit up to a segment; none within the last sixteen."""
-    names = " ".join(archive.name(one) for one in _back_from(end, archive))
-    call = words(of, "archive-get", *HERE)[:-1]
-    argv = ["sudo", "-n", "-u", USER, "sh", "-c", _LAST_COMMIT, "last", archive.version, names, *call]
-    done = remote.run(argv, timeout_s=300)
+    files = [archive.segments[one].file for one in _back_from(end, archive)]
+    words = [archive.version, of.stanza, str(of.repo), *files]
+    done = remote.run(["sudo", "-n", "-u", USER, "sh", "-c", _LAST_COMMIT, "last", *words], timeout_s=300)
     if done.exit_code:
         raise AdapterError(
             f"{of.store}: cannot tell the last commit in its archive: {done.stderr.strip()}; "
             "nothing was changed",
-            hint="install the server's package of PostgreSQL on the keeper: it has pg_waldump",
+            hint="the keeper needs the server's package of PostgreSQL, and what unpacks its WAL",
         )
     text = done.stdout.strip()
     return datetime.fromisoformat(f"{text}+00:00") if text else None

@@ -9,6 +9,9 @@ from automation.model.actions.base import BaseAction, Effect
 from automation.model.base import Model
 
 CLUSTER = r"^\d+/[a-z0-9_-]+$"
+RESTORED = r"^\d+/restored_[a-z0-9_]+$"  # clusters that a restore makes; only such a one is ever removed
+# On a host, one file for every cluster that was made by a restore or a load of ours: 15-restored_x.
+RESTORED_MARKERS = "/var/lib/mainstay/restored"
 
 
 class Stanza(Model):
@@ -115,7 +118,7 @@ class RemoveCluster(BaseAction):
     do: Literal["postgresql.remove_restored"] = "postgresql.remove_restored"
     effect: ClassVar[Effect] = "destroy"
     host: str
-    cluster: str = Field(pattern=CLUSTER)
+    cluster: str = Field(pattern=RESTORED)
 
 
 class DumpDatabase(BaseAction):
