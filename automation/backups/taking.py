@@ -189,6 +189,7 @@ def _prepared(backups: Backups, name: str, places: Places) -> Iterator[Step]:
                 vendor=source.vendor,
                 folder=config_folder(name),
                 split_secrets=source.split_secrets,
+                login=source.login,
             )
             yield _step(_fetch_id(name, device), fetch, f"what {device} runs with now", FETCH_S)
 

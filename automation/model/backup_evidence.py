@@ -168,6 +168,9 @@ class CanaryRefused(Model):
     version: str
     locked_until: datetime
     refused_with: str
+    refused_by: Literal["lock", "rights"] = Field(
+        default="lock", description="rights: the login may delete no version, locked or not"
+    )
     source: Source = "real"
 
 

@@ -1,7 +1,7 @@
 """Object stores with versions and locks, spoken to by boto3."""
 
 from automation.adapters.object_store.canary import try_delete
-from automation.adapters.object_store.locks import Locks, locks_of, read_locks
+from automation.adapters.object_store.locks import Locks, locks_of
 from automation.adapters.object_store.recovering import recover
 
-__all__ = ["Locks", "locks_of", "read_locks", "recover", "try_delete"]
+__all__ = ["Locks", "locks_of", "recover", "try_delete"]

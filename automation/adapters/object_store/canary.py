@@ -22,7 +22,7 @@ def try_delete(action: TryDelete, ctx: Context) -> Outcome:
     """Write a canary, try to delete it by version, and see that it is still there."""
     bucket = Bucket.of(action.bucket_url, action.login, ctx)
     default = _default_lock(action, bucket, ctx)
-    swept, kept = _sweep(bucket, datetime.now(UTC))
+    swept = _sweep(bucket, datetime.now(UTC))
     key = f"{bucket.place.prefix}{CANARIES}{ctx.run_id}-{ctx.step_id.replace('/', '-')}"
     version = bucket.put(key, f"A canary of Mainstay, run {ctx.run_id}: deleting it must fail.\n".encode())
     retention = _lock_of(action, bucket, key, version, ctx)
@@ -41,15 +41,24 @@ def try_delete(action: TryDelete, ctx: Context) -> Outcome:
         version=version,
         locked_until=retention.until,
         refused_with=refused,
+        refused_by="lock" if _may_delete(bucket, key) else "rights",
         source=_source(ctx),
     )
-    old = f"; {swept} old canaries removed" if swept else ""
-    unswept = f"; {kept} old canaries are unlocked and cannot be deleted: may this login delete at all?"
     summary = (
         f"{action.store} refused to delete {key} ({refused.split(':')[0]}), locked ({retention.mode}) until "
-        f"{retention.until:%Y-%m-%d %H:%M} UTC{old}{unswept if kept else ''}"
+        f"{retention.until:%Y-%m-%d %H:%M} UTC"
     )
+    if swept:
+        summary += f"; {swept} old canaries removed"
+    if evidence.refused_by == "rights":
+        summary += "; this login may delete no version at all, so its lock is read, not tried"
     return Outcome(changed=True, summary=summary, evidence=evidence)
+
+
+def _may_delete(bucket: Bucket, key: str) -> bool:
+    """Whether this login may delete a version that no lock protects: the marker that hides our canary."""
+    marker = bucket.hide(key)
+    return bool(marker) and not bucket.delete(key, marker)
 
 
 def _default_lock(action: TryDelete, bucket: Bucket, ctx: Context) -> Default:
@@ -80,16 +89,14 @@ def _lock_of(action: TryDelete, bucket: Bucket, key: str, version: str, ctx: Con
     return retention
 
 
-def _sweep(bucket: Bucket, now: datetime) -> tuple[int, int]:
-    """Delete canaries of before whose lock has ended; give how many went, and how many could not."""
-    swept = kept = 0
+def _sweep(bucket: Bucket, now: datetime) -> int:
+    """Delete canaries of before whose lock has ended; give how many went."""
+    swept = 0
     for old in tuple(bucket.versions(CANARIES)):
         retention = None if old.marker else bucket.retention(old.key, old.version)
-        if retention is not None and retention.until > now:
-            continue
-        refused = bucket.delete(old.key, old.version)
-        swept, kept = swept + (not refused), kept + bool(refused)
-    return swept, kept
+        if retention is None or retention.until <= now:
+            swept += not bucket.delete(old.key, old.version)
+    return swept
 
 
 def _not_immutable(action: TryDelete, ctx: Context, found: str) -> AdapterError:

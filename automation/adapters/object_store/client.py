@@ -228,6 +228,12 @@ class Bucket:
             raise self._failed(f"asked to delete {key}", exc) from exc
         return ""
 
+    def hide(self, key: str) -> str:
+        """Delete an object without naming a version; give the version of the marker that hides it."""
+        with self._asking(f"asked to hide {key}"):
+            answer = self._client.delete_object(Bucket=self.place.name, Key=key)
+        return str(answer.get("VersionId", ""))
+
     def copy(self, source: ObjectVersion, of: Place, key: str) -> None:
         """Have the store copy one version into this bucket."""
         where = {"Bucket": of.name, "Key": source.key, "VersionId": source.version}
@@ -260,6 +266,13 @@ class Bucket:
             f"bucket {self.place.name} at {self.place.endpoint} could not be {what}: {exc}",
             transient=not response or status >= 500 or status == 429,
         )
+
+
+def _reached(place: Place, ctx: Context) -> Place:
+    """Give a simulator's bucket by its address: the control node does not ask the lab's name servers."""
+    simulators = ctx.environment.lab.simulators.values() if ctx.environment.lab else ()
+    addresses = {one.endpoint: f"https://{one.address}" for one in simulators}
+    return place._replace(endpoint=addresses.get(place.endpoint, place.endpoint))
 
 
 class _Asked:

@@ -12,12 +12,11 @@ import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from pathlib import Path
 
 from pydantic import Field
 
 from automation.adapters.object_store.canary import CANARIES
-from automation.adapters.object_store.client import AT_ONCE, Bucket, ObjectVersion, login_of, place_of
+from automation.adapters.object_store.client import AT_ONCE, Bucket, ObjectVersion
 from automation.model.base import Model
 from automation.model.environment import SecretRef
 from automation.model.records import Context
@@ -40,15 +39,15 @@ class Locks(Model):
     )
 
 
-def read_locks(url: str, login: Mapping[str, str], trusted: Path | None) -> Locks:
+def locks_of(url: str, login: SecretRef | None, ctx: Context) -> Locks:
     """Read until when the points of a bucket are locked; changes nothing.
 
     Args:
         url: https://endpoint/bucket[/prefix], or as restic writes it.
-        login: AWS_ACCESS_KEY_ID and the like; empty: as boto3 finds it.
-        trusted: certificates of the store's authority; None: the system's.
+        login: lines AWS_ACCESS_KEY_ID= and the like; None: as boto3 finds it.
+        ctx: only its secrets, state folder and environment are used.
     """
-    bucket = Bucket(place_of(url), login, trusted)
+    bucket = Bucket.of(url, login, ctx)
     current = [
         one
         for one in bucket.versions()
@@ -68,8 +67,3 @@ def read_locks(url: str, login: Mapping[str, str], trusted: Path | None) -> Lock
         points={point: end for point, end in ends.items() if end is not None},
         all_until=until(min(current, key=lambda one: one.modified)),
     )
-
-
-def locks_of(url: str, login: SecretRef | None, ctx: Context) -> Locks:
-    """Read the same as a run's context does."""
-    return read_locks(url, login_of(ctx, login), ctx.environment.trusted_by_stores(ctx.state))
