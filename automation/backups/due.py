@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from automation.backups.resources import Take
+from automation.backups.spec import Backups
 from automation.backups.verifying import is_due
 from automation.model.recovery_points import RecoveryPoint
 
@@ -95,6 +96,11 @@ def longest_gap_s(take: Take, now: datetime, zone: ZoneInfo) -> float:
     )
     gaps = [(later - at).total_seconds() for at, later in pairwise(times)]
     return max(gaps, default=7 * 86400.0)
+
+
+def gap_s(backups: Backups, resource: str, now: datetime) -> float:
+    """Give the longest time between two backups of a resource, as its schedule has them."""
+    return longest_gap_s(backups.resources[resource].take, now, ZoneInfo(backups.tz))
 
 
 def last_time(when: str, now: datetime, zone: ZoneInfo) -> datetime | None:
