@@ -73,6 +73,7 @@ class ResourceStanding(Model):
     copies: tuple[CopyStanding, ...]
     immutable: int
     due_at: datetime | None
+    frozen: tuple[str, ...] = ()
     wrong: tuple[str, ...]
     unknown: tuple[str, ...]
 
@@ -110,11 +111,13 @@ def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
     limit_s = stale_limit_s(backups, resource, rpo_s, now)
     copies = tuple(_copy(facts, resource, store, newest[store], limit_s) for store in newest)
     proof = _best(facts, resource)
+    doubts = tuple(one.line for one in doubts_of(facts.ledger, backups, resource))
+    stale = last is None or (now - last).total_seconds() > limit_s
     wrong = tuple(
         dict.fromkeys(
             [
                 *_late(facts, resource, last, limit_s),
-                *(one.line for one in doubts_of(facts.ledger, backups, resource)),
+                *doubts,
                 *_unproven(facts, resource),
                 *_breaks(facts, resource, copies),
             ]
@@ -138,6 +141,7 @@ def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
         copies=copies,
         immutable=sum(_is_immutable(copy, now) for copy in copies),
         due_at=due_at(backups, resource, facts.observed),
+        frozen=(*doubts, *(("its newest good point is too old",) if stale else ())),
         wrong=wrong,
         unknown=unknown,
     )

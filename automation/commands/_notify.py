@@ -22,6 +22,10 @@ from automation.model.notices import Delivery, Notice, Told
 from automation.model.templating import render
 
 FOLDER = "told"
+_GROWS = re.compile(
+    r"\b[0-9]{8}-[0-9]{6}-[0-9a-f]{4}\b|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9:.]+)?|\b[0-9a-f]{8,64}\b"
+    r"|\b[0-9.]+ ?(%|[KMGT]iB\b|bytes\b|(ms|s|min|h|d)\b( [0-9]+ (s|min)\b)?)|\bpid [0-9]+"
+)
 REPEAT = timedelta(days=1)
 
 Send = Callable[[str, str, str, bool], None]
@@ -152,5 +156,5 @@ def _keep(state: Path, told: Told) -> None:
 
 
 def _hash_of(*lines: str) -> str:
-    """Hash what is said without its numbers: an age that grows is no news."""
-    return hashlib.sha256(re.sub(r"[0-9]+", "#", "\n".join(lines)).encode()).hexdigest()
+    """Hash what is said without ages, times, shares, sizes and ids: an age that grows is no news."""
+    return hashlib.sha256(_GROWS.sub("#", "\n".join(lines)).encode()).hexdigest()
