@@ -3,6 +3,7 @@
 from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple
 
+from automation.commands._backup_ending import BACKUP_PLANS, conclude_backup
 from automation.commands._command import ROOT, progress
 from automation.commands._drill import Prepared, PreparedFailover, finish_drill, leave_report
 from automation.commands._session import Session
@@ -80,6 +81,13 @@ def conclude(session: Session, finished: Finished, *, json: bool = False) -> int
         from automation.commands._moved import conclude_move
 
         return conclude_move(session, finished, json=json)
+    if plan.mode == "test-failover" and (drill := _drill_of(session, plan)):
+        from automation.commands._isolated import finish_isolated
+
+        finish_isolated(session, drill, finished, json=json)
+        return 0
+    if plan.name in BACKUP_PLANS:
+        return conclude_backup(session, plan, finished, json=json)
     if plan.mode == "exercise" and (drill := _drill_of(session, plan)):
         finish_drill(session, drill, finished, json=json)
         return 0
