@@ -111,6 +111,15 @@ def conclude(session: Session, finished: Finished, *, json: bool = False) -> int
     return 0
 
 
+def _conclude_elsewhere(session: Session, plan: Plan, finished: Finished, *, json: bool) -> int | None:
+    """Conclude a move, or a run on backups, in words of its own; None for another run."""
+    if plan.mode in ("planned-migration", "failback"):
+        from automation.commands._moved import conclude_move
+
+        return conclude_move(session, finished, json=json)
+    return conclude_backup(session, plan, finished, json=json) if plan.name in BACKUP_PLANS else None
+
+
 def _drill_of(session: Session, plan: Plan) -> Prepared | None:
     """The drill that a plan was compiled from; None for an exercise that is none."""
     try:
