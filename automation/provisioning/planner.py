@@ -19,7 +19,7 @@ from automation.model.plan import Plan, Step
 
 SECRETS = ("tsig_key", "replication_password", "payments_owner_password", "payments_app_password")
 # Of a lab with an object store, which is one with backups.
-BACKUP_SECRETS = ("restic_main", "pgbackrest_cipher", "router_password")
+BACKUP_SECRETS = ("restic_main", "pgbackrest_cipher_pass", "router_password")
 IMAGE_TIMEOUT_S = 1800
 
 

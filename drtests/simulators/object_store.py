@@ -20,6 +20,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
+import moto.s3.utils
+import moto.settings
 from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
 from moto.s3.exceptions import AccessDeniedByLock, S3ClientError
 from moto.s3.models import FakeKey, S3Backend, s3_backends
@@ -196,6 +198,8 @@ def main() -> None:
     """Serve until SIGTERM, which saves what is stored."""
     folder = Path(sys.argv[1])
     settings = json.loads((folder / "settings.json").read_text())
+    # The endpoint's first word is no bucket: buckets stand in the path.
+    moto.settings.S3_IGNORE_SUBDOMAIN_BUCKETNAME = moto.s3.utils.S3_IGNORE_SUBDOMAIN_BUCKETNAME = "yes"
     store = Store(folder / "objects.pickle")
     for name, lock in settings["buckets"].items():
         store.make_bucket(name, lock["mode"], lock["days"])

@@ -81,13 +81,16 @@ def run_playbook(action: RunPlaybook, ctx: Context) -> Outcome:
 def _environment(folder: Path, ctx: Context) -> dict[str, str]:
     """Give all that Ansible may know of us; of our own environment it has what `inventory_environ` names."""
     options = (*SSH_OPTIONS, f"UserKnownHostsFile={ctx.environment.known_hosts(ctx.state)}")
-    reading = ctx.environment.reading
+    reading, trusted = ctx.environment.reading, ctx.environment.trusted_by_stores(ctx.state)
     return {
         **{name: os.environ[name] for name in reading.environ if name in os.environ},
         "PATH": f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LANG": "C.UTF-8",
         "HOME": str(folder),
         MARK: str(folder),
+        # For roles that tell servers whom to trust.
+        "MAINSTAY_KNOWN_HOSTS": str(ctx.environment.known_hosts(ctx.state)),
+        **({"MAINSTAY_STORE_CA": str(trusted)} if trusted else {}),
         "ANSIBLE_CONFIG": str(reading.ansible_config or ROOT / "ansible.cfg"),
         "ANSIBLE_HOME": str(folder / "ansible"),
         "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
