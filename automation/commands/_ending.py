@@ -113,6 +113,8 @@ def conclude(session: Session, finished: Finished, *, json: bool = False) -> int
 
 def _conclude_elsewhere(session: Session, plan: Plan, finished: Finished, *, json: bool) -> int | None:
     """Conclude a move, or a run on backups, in words of its own; None for another run."""
+    if plan.mode == "tabletop":
+        leave_record(finished.folder)
     if plan.mode in ("planned-migration", "failback"):
         from automation.commands._moved import conclude_move
 
