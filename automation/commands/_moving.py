@@ -113,7 +113,7 @@ def prepare_failback(session: Session, switch: Switch) -> PreparedMove:
 
 def moves(drill: str) -> bool:
     """Whether a drill is a planned move, which breaks nothing."""
-    return load_drill(ROOT, drill).mode != "failover"
+    return load_drill(ROOT, drill).mode in ("planned-migration", "failback")
 
 
 def prepare_drilled(session: Session, name: str) -> PreparedMove:

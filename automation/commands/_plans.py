@@ -7,6 +7,7 @@ from automation.commands._command import print_json
 from automation.commands._drill import Prepared, PreparedFailover, plan_for, prepare_drill
 from automation.commands._failover import Asked, prepare_failover
 from automation.commands._foretold import foresee
+from automation.commands._isolated import is_isolated, prepare_isolated
 from automation.commands._moving import (
     PreparedMove,
     ask_failback,
@@ -93,6 +94,8 @@ def show(session: Session, chosen: Chosen, shown: Shown) -> None:
 
 def _prepare(session: Session, chosen: Chosen) -> Prepared | PreparedFailover | PreparedMove:
     drill, plan, site, mode = chosen
+    if drill and is_isolated(drill):
+        return prepare_isolated(session, drill)
     if drill:
         return prepare_drilled(session, drill) if moves(drill) else prepare_drill(session, drill)
     if mode == "planned-migration":

@@ -79,7 +79,7 @@ def machine_timezone() -> str:
 def _by_files(environment: Environment, plan: Plan) -> Subject:
     """What the files of today say of a plan: its drill, if it has one, and its services."""
     services = _services(environment, plan)
-    if plan.mode == "exercise":
+    if plan.mode in ("exercise", "test-failover"):
         with suppress(ConfigError):
             drill = load_drill(ROOT, plan.name)
             return subject_of(drill, services, load_plan(ROOT, drill.plan).exercise)

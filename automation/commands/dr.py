@@ -240,16 +240,21 @@ def reconcile(context: Context, env: str, server: str) -> None:
 def drill_(context: Context, env: str, drill: str, json: bool = False) -> int:
     """Break the lab as a drill says, recover, and report what clients saw and what was lost.
 
-    A drill of a planned migration or of a failback breaks nothing: it is that move, measured.
+    A drill of a planned migration or of a failback breaks nothing: it is that move, measured. A test failover
+    rebuilds services from backup on an isolated server, and removes it again: production is not touched.
 
     Exit codes: 0 objectives met, 2 faulty files, 4 refused, 5 stopped part-way, 6 objectives or checks
     not met, 7 another run holds a service, 8 an effect is unknown: a person must look.
     """
     from automation.commands._drill import run_drill
+    from automation.commands._isolated import is_isolated, run_isolated
     from automation.commands._moving import moves, prepare_drilled, run_move
     from automation.commands._session import open_session
 
     with open_session(env) as session:
+        if is_isolated(drill):
+            run_isolated(session, drill, json=json)
+            return EXIT_DONE
         if moves(drill):
             return run_move(session, prepare_drilled(session, drill), json=json)
         run_drill(session, drill, json=json)

@@ -35,7 +35,7 @@ class Restorable(Model):
     """A resource in one copy: which moments can be reached, and how well that is proven."""
 
     resource: Name
-    copy_: Copy = Field(alias="copy")
+    kept: Copy
     site: Name = Field(description="where that copy stands")
     backups: tuple[Backup, ...] = Field(description="oldest first; whole ones alone")
     moments: tuple[Moments, ...] = Field(description="in their order, with gaps between them")
@@ -46,8 +46,6 @@ class Restorable(Model):
     proven_at: AwareDatetime | None = None
     restore_s: float | None = Field(default=None, ge=0, description="what its last proven restore took")
     size_bytes: int = Field(default=0, ge=0)
-
-    model_config = Model.model_config | {"populate_by_name": True}
 
     @property
     def latest(self) -> datetime | None:

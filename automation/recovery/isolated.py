@@ -135,7 +135,7 @@ def _restore(scene: Scene, name: str, service: Service) -> Iterator[Step]:
         run=RestoreCluster(
             host=host,
             resource=source.resource,
-            of=source.copy_.of,
+            of=source.kept.of,
             cluster=cluster,
             point=target.backup.label,
             until=target.until,
@@ -219,7 +219,7 @@ def _prove(scene: Scene) -> Iterator[Step]:
             run=ProveService(
                 host=scene.server.name,
                 resource=source.resource,
-                store=source.copy_.of.store,
+                store=source.kept.of.store,
                 point=restore.point,
                 cluster=restore.cluster,
                 services=tuple(scene.services),

@@ -68,7 +68,7 @@ class Scene(NamedTuple):
     @property
     def keepers(self) -> dict[str, str]:
         """Name to address of the hosts that keep what is restored: all that the server may reach."""
-        names = {one.restorable.copy_.keeper for one in self.given.sources.values()}
+        names = {one.restorable.kept.keeper for one in self.given.sources.values()}
         return {name: self.city.inventory.server(name).address for name in sorted(names)}
 
 

@@ -9,6 +9,10 @@ from automation.model.errors import PreflightError
 from automation.model.restorable import Backup, Restorable
 
 
+# Stores tell whole seconds: a backup may have ended later within the one that it names.
+ROUNDING = timedelta(seconds=1)
+
+
 class Target(NamedTuple):
     """A moment, and the backup from which a restore to it begins."""
 
@@ -50,7 +54,7 @@ def _refuse_nothing(restorable: Restorable) -> datetime:
     latest = restorable.latest
     if latest is None or not restorable.backups:
         raise PreflightError(
-            f"{restorable.resource}: {restorable.copy_.of.store} holds nothing that can be restored; "
+            f"{restorable.resource}: {restorable.kept.of.store} holds nothing that can be restored; "
             "nothing was changed",
             hint="./inv backup.status --env NAME says when it was last taken",
         )
@@ -59,10 +63,10 @@ def _refuse_nothing(restorable: Restorable) -> datetime:
 
 def _begin(restorable: Restorable, until: datetime) -> Backup:
     """The newest backup that had ended by then: the shortest way through the WAL."""
-    ended = [one for one in restorable.backups if one.at <= until]
+    ended = [one for one in restorable.backups if one.at + ROUNDING <= until]
     if not ended:
         raise PreflightError(
-            f"{restorable.resource}: no backup in {restorable.copy_.of.store} had ended at {until:%H:%M:%S}; "
+            f"{restorable.resource}: no backup in {restorable.kept.of.store} had ended at {until:%H:%M:%S}; "
             "nothing was changed"
         )
     return ended[-1]
@@ -72,9 +76,9 @@ def tell(restorable: Restorable) -> str:
     """Say how much would be lost now, how well the copy is proven, and how long it took."""
     behind = restorable.behind_s
     if behind is None:
-        return f"{restorable.copy_.of.store}: nothing can be restored"
+        return f"{restorable.kept.of.store}: nothing can be restored"
     proof = f"proven at {restorable.level.name}" if restorable.level is not None else "not proven"
     if restorable.proven_at is not None:
         proof += f" {format_duration((restorable.seen_at - restorable.proven_at).total_seconds())} ago"
     took = f", its restore took {format_duration(restorable.restore_s)}" if restorable.restore_s else ""
-    return f"{restorable.copy_.of.store}: {format_duration(behind)} would be lost now; {proof}{took}"
+    return f"{restorable.kept.of.store}: {format_duration(behind)} would be lost now; {proof}{took}"

@@ -6,6 +6,7 @@ from datetime import datetime
 from automation.adapters.postgresql.door import psql
 from automation.adapters.postgresql.script import read_script
 from automation.model.actions import ListClusters, LookAtRestored, ProveService
+from automation.model.actions.databases import RESTORED_MARKERS
 from automation.model.backup_evidence import PointProven
 from automation.model.drill_evidence import Listing, RestoredSeen
 from automation.model.errors import AdapterError, NotMet
@@ -37,11 +38,9 @@ SELECT json_build_object('in_recovery', pg_is_in_recovery(), 'archive_mode', cur
 FROM pg_control_system() s, pg_control_checkpoint() c;
 """
 _SIZE = "SELECT sum(pg_database_size(oid)) FROM pg_database;"
-# From the first file that the restore wrote to the moment at which recovery had ended.
+# From the restore's marker, its first file, to the server's word that recovery has ended, its last line there.
 _RESTORE_TOOK = r"""
-began=$(stat -c %W "$data") ended=$(stat -c %Y "$data/postmaster.pid")
-[ "$began" -gt 0 ] || began=$(stat -c %Y "$config/postgresql.conf")
-echo $((ended - began))
+stat -c %.3Y "$2" "$data/postmaster.pid" | awk 'NR == 1 {began = $1} END {printf "%.3f", $1 - began}'
 """
 # The last line of its kind: PostgreSQL says it once, when recovery has ended.
 _LAST_COMMIT = r"""
@@ -105,8 +104,9 @@ def prove_service(action: ProveService, ctx: Context) -> Outcome:
     look = LookAtRestored(host=action.host, cluster=action.cluster, until=action.until)
     seen = look_at_restored(look, ctx)
     remote = ctx.remote(action.host)
+    marker = f"{RESTORED_MARKERS}/{action.cluster.replace('/', '-')}"
     size = int(psql(remote, action.host, action.cluster, "postgres", _SIZE, 10.0))
-    seconds = float(read_script(remote, action.host, _RESTORE_TOOK, [action.cluster]).strip())
+    seconds = float(read_script(remote, action.host, _RESTORE_TOOK, [action.cluster, marker]))
     proof = PointProven(
         resource=action.resource,
         store=action.store,

@@ -72,7 +72,7 @@ def _source(scope: Scope, strategy: RestoreFromBackup) -> tuple[Stanza, str, str
     """The stanza, the backup to begin with, and what is known of the copy."""
     restorable = scope.restorables.get(scope.name)
     if restorable is not None:
-        return restorable.copy_.of, newest_moment(restorable).backup.label, tell(restorable)
+        return restorable.kept.of, newest_moment(restorable).backup.label, tell(restorable)
     if scope.mode != "walkthrough":
         raise PreflightError(
             f"{strategy.store} was not looked at: {scope.name} cannot be planned; nothing was changed"
