@@ -75,19 +75,8 @@ def conclude(session: Session, finished: Finished, *, json: bool = False) -> int
         StepFailed, OutcomeUnknown, NotMet, KeyboardInterrupt: it did not end well.
     """
     plan = read_plan(finished.folder)
-    if plan.mode == "tabletop":
-        leave_record(finished.folder)
-    if plan.mode in ("planned-migration", "failback"):
-        from automation.commands._moved import conclude_move
-
-        return conclude_move(session, finished, json=json)
-    if plan.mode == "test-failover" and (drill := _drill_of(session, plan)):
-        from automation.commands._isolated import finish_isolated
-
-        finish_isolated(session, drill, finished, json=json)
-        return 0
-    if plan.name in BACKUP_PLANS:
-        return conclude_backup(session, plan, finished, json=json)
+    if (code := _conclude_elsewhere(session, plan, finished, json=json)) is not None:
+        return code
     if plan.mode == "exercise" and (drill := _drill_of(session, plan)):
         finish_drill(session, drill, finished, json=json)
         return 0
@@ -119,6 +108,22 @@ def _conclude_elsewhere(session: Session, plan: Plan, finished: Finished, *, jso
         from automation.commands._moved import conclude_move
 
         return conclude_move(session, finished, json=json)
+    return conclude_backup(session, plan, finished, json=json) if plan.name in BACKUP_PLANS else None
+
+
+def _conclude_elsewhere(session: Session, plan: Plan, finished: Finished, *, json: bool) -> int | None:
+    """Conclude what has words of its own: a move, an isolated test, a run on backups; None for another."""
+    if plan.mode == "tabletop":
+        leave_record(finished.folder)
+    if plan.mode in ("planned-migration", "failback"):
+        from automation.commands._moved import conclude_move
+
+        return conclude_move(session, finished, json=json)
+    if plan.mode == "test-failover" and (drill := _drill_of(session, plan)):
+        from automation.commands._isolated import finish_isolated
+
+        finish_isolated(session, drill, finished, json=json)
+        return 0
     return conclude_backup(session, plan, finished, json=json) if plan.name in BACKUP_PLANS else None
 
 
