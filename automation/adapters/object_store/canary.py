@@ -6,11 +6,10 @@ we ask for would prove nothing about what restic and pgBackRest write there.
 
 from datetime import UTC, datetime, timedelta
 
-from automation.adapters.object_store.client import Bucket, Default, Retention
+from automation.adapters.object_store.client import Bucket, Default, Retention, source_of
 from automation.model.actions import TryDelete
 from automation.model.backup_evidence import CanaryRefused, NotImmutable
 from automation.model.errors import AdapterError
-from automation.model.evidence import Source
 from automation.model.records import Context, Outcome
 
 CANARIES = "mainstay-canary/"
@@ -42,7 +41,7 @@ def try_delete(action: TryDelete, ctx: Context) -> Outcome:
         locked_until=retention.until,
         refused_with=refused,
         refused_by="lock" if _may_delete(bucket, key) else "rights",
-        source=_source(ctx),
+        source=source_of(action.bucket_url, ctx),
     )
     summary = (
         f"{action.store} refused to delete {key} ({refused.split(':')[0]}), locked ({retention.mode}) until "
@@ -104,10 +103,5 @@ def _not_immutable(action: TryDelete, ctx: Context, found: str) -> AdapterError:
         f"{action.store} is NOT immutable: {found}; nothing but our own canary was touched",
         hint=f"do not count {action.store} as the immutable copy: give the bucket versioning and a default "
         f"lock ({action.lock_mode}), then ./inv backup.canary --env {ctx.environment.name} again",
-        evidence=NotImmutable(store=action.store, found=(found,), source=_source(ctx)),
+        evidence=NotImmutable(store=action.store, found=(found,), source=source_of(action.bucket_url, ctx)),
     )
-
-
-def _source(ctx: Context) -> Source:
-    """A lab's object store is a simulator."""
-    return "simulated" if ctx.environment.kind == "lab" else "real"

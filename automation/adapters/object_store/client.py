@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from automation.model.environment import SecretRef
 from automation.model.errors import AdapterError
+from automation.model.evidence import Source
 from automation.model.records import Context
 
 AT_ONCE = 16
@@ -28,6 +29,8 @@ _URL = re.compile(
     r"(?:s3:)?(?:https://)?(?P<endpoint>[A-Za-z0-9.-]+(?::\d+)?)/(?P<name>[^/]+)/?(?P<prefix>.*)"
 )
 _MISSING = frozenset({"404", "NoSuchBucket", "NotFound", "NoSuchKey", "NoSuchVersion"})
+_REFUSED = frozenset({"AccessDenied", "403"})
+_PAGE = 1000  # of a listing; more no store gives
 _WITHOUT_LOCK = frozenset(
     {"ObjectLockConfigurationNotFoundError", "NoSuchObjectLockConfiguration", "InvalidRequest"}
 )
@@ -92,6 +95,11 @@ def login_of(ctx: Context, ref: SecretRef | None) -> Mapping[str, str]:
         return {}
     named = (line.partition("=") for line in ctx.secret(ref).splitlines() if not line.startswith("#"))
     return {name.strip().removeprefix("export "): value.strip().strip("'\"") for name, _, value in named}
+
+
+def source_of(url: str, ctx: Context) -> Source:
+    """Say whether what a store shows is of a real one."""
+    return "real" if ctx.environment.simulator_at(url) is None else "simulated"
 
 
 class Bucket:
@@ -176,7 +184,10 @@ class Bucket:
         """List every version and every delete marker, in no order."""
         pages = self._client.get_paginator("list_object_versions")
         with self._asking("listed"):
-            for page in pages.paginate(Bucket=self.place.name, Prefix=self.place.prefix + below):
+            below = self.place.prefix + below
+            for page in pages.paginate(
+                Bucket=self.place.name, Prefix=below, PaginationConfig={"PageSize": _PAGE}
+            ):
                 yield from map(_version, page.get("Versions", ()))
                 yield from map(_marker, page.get("DeleteMarkers", ()))
 
@@ -229,8 +240,9 @@ class Bucket:
         return ""
 
     def hide(self, key: str) -> str:
-        """Delete an object without naming a version; give the version of the marker that hides it."""
-        with self._asking(f"asked to hide {key}"):
+        """Delete an object without naming a version; give the marker that hides it, empty when refused."""
+        answer: Mapping[str, Any] = {}
+        with self._asking(f"asked to hide {key}", none=_REFUSED):
             answer = self._client.delete_object(Bucket=self.place.name, Key=key)
         return str(answer.get("VersionId", ""))
 
@@ -266,13 +278,6 @@ class Bucket:
             f"bucket {self.place.name} at {self.place.endpoint} could not be {what}: {exc}",
             transient=not response or status >= 500 or status == 429,
         )
-
-
-def _reached(place: Place, ctx: Context) -> Place:
-    """Give a simulator's bucket by its address: the control node does not ask the lab's name servers."""
-    simulators = ctx.environment.lab.simulators.values() if ctx.environment.lab else ()
-    addresses = {one.endpoint: f"https://{one.address}" for one in simulators}
-    return place._replace(endpoint=addresses.get(place.endpoint, place.endpoint))
 
 
 class _Asked:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from automation.adapters.object_store.client import AT_ONCE, Bucket, ObjectVersion, place_of
+from automation.adapters.object_store.client import AT_ONCE, Bucket, ObjectVersion, place_of, source_of
 from automation.adapters.object_store.moment import (
     Held,
     count_snapshots,
@@ -44,7 +44,7 @@ def recover(action: RecoverCopy, ctx: Context) -> Outcome:
         rewritten=len(held.rewritten),
         copied=len(lacking),
         snapshots=count_snapshots(wanted) if is_restic(wanted) else 0,
-        source="simulated" if ctx.environment.kind == "lab" else "real",
+        source=source_of(action.bucket_url, ctx),
     )
     return Outcome(changed=bool(lacking), summary=_summary(evidence, held), evidence=evidence)
 
