@@ -16,7 +16,7 @@ from automation.commands._onlooker import Story, looking_on
 from automation.commands._subject import describe, leave_subject
 from automation.commands._table import ask_table
 from automation.engine.admission import changes, guarded
-from automation.engine.authorisation import Granted
+from automation.engine.authorisation import Granted, require_still
 from automation.engine.context import RunContext
 from automation.engine.control_node import require_control_node
 from automation.engine.finished import Finished
@@ -199,22 +199,33 @@ def open_session(name: str, *, say: Callable[[str], None] = progress) -> Iterato
 
 
 def refuse_unwatched(ctx: RunContext) -> None:
-    """See that a person goes on with what a job began: its authorisation was for a job of its own.
+    """See that a run which a job began goes on before a person, or still under what it was begun under.
 
     Raises:
-        PreflightError: nobody sits at a terminal.
+        PreflightError: neither.
     """
     journal = ctx.artifacts.parent / "journal.jsonl"
     if sys.stdin.isatty() or not journal.is_file():
         return
     used = fold(read_journal(journal)).authorised
-    if used is not None:
+    if used is None:
+        return
+    try:
+        require_still(
+            used,
+            read_plan(ctx.artifacts.parent),
+            environment=ctx.environment,
+            inventory=ctx.inventory,
+            state=ctx.state,
+            now=datetime.now(UTC),
+        )
+    except PreflightError as exc:
         raise PreflightError(
-            f"run {ctx.run_id} was begun by a job under the standing authorisation {used.name}, and goes on "
-            "at a terminal alone; nothing was changed",
+            f"run {ctx.run_id} was begun by a job under the standing authorisation {used.name}, and does not "
+            f"go on with nobody watching: {exc}",
             hint=f"a person runs this command, or the job starts anew: ./inv {used.command} "
             f"--env {ctx.environment.name} --authorisation {used.name}",
-        )
+        ) from exc
 
 
 def _consoles(environment: Environment, state: Path) -> Callable[[str], Remote] | None:

@@ -104,6 +104,33 @@ def require_authorisation(
     return granted
 
 
+def require_still(
+    used: AuthorisationRecorded,
+    plan: Plan,
+    *,
+    environment: Environment,
+    inventory: Inventory,
+    state: Path,
+    now: datetime,
+) -> None:
+    """See that a run which a job began may go on with nobody watching.
+
+    Raises:
+        PreflightError: such a run never does, or what it was begun under no longer stands.
+    """
+    job = JOBS.get(used.command)
+    if job is None or not job.resumes:
+        raise PreflightError(f"a run of {used.command} goes on at a terminal alone; nothing was changed")
+    asked = Asked(
+        environment=environment.name,
+        command=used.command,
+        resource=used.resource,
+        policy_digest=policy_digest(environment, inventory, job),
+        amounts=used.amounts,
+    )
+    require_authorisation(used.name, asked, plan, environment=environment, state=state, now=now)
+
+
 def policy_digest(environment: Environment, inventory: Inventory, job: Job) -> str:
     """sha256 over the resolved inventory, environment.yml, and every file that says what a job does."""
     checkout = environment.folder.parents[1]

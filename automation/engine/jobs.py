@@ -10,7 +10,8 @@ class Job(NamedTuple):
     `guards` are the amounts that limit it, and those in `daily` are limited within 24 hours, however often it
     runs. `policy` are the files and folders of the checkout that say what it does, `own` those beside
     environment.yml. `changes` are the addresses of the only actions by which it may change something (None:
-    any), `destroys` those by which it may destroy something.
+    any), `destroys` those by which it may destroy something. A job that `resumes` goes on with a run that was
+    cut off, under what that was begun under; any other begins anew, or a person goes on.
     """
 
     guards: tuple[str, ...]
@@ -19,6 +20,7 @@ class Job(NamedTuple):
     changes: tuple[str, ...] | None = None
     destroys: tuple[str, ...] = ()
     daily: tuple[str, ...] = ()
+    resumes: bool = False
 
 
 # The whole list. Failover, failback, restore in place and the removal of servers are no jobs, and
@@ -31,6 +33,7 @@ JOBS: Mapping[str, Job] = {
         guards=("points",),
         own=("backups.yml",),
         changes=("restic.take", "restic.copy", "pgbackrest.take", "postgresql.dump", "devices.fetch"),
+        resumes=True,
     ),
     "backup.rotate": Job(
         guards=("deleted",),
@@ -44,6 +47,7 @@ JOBS: Mapping[str, Job] = {
         own=("backups.yml",),
         changes=("restic.restore", "restic.prove", "pgbackrest.restore", "postgresql.load_dump"),
         destroys=("restic.clear_scratch", "postgresql.remove_restored"),
+        resumes=True,
     ),
     "backup.canary": Job(guards=("stores",), own=("backups.yml",), changes=("object_store.try_delete",)),
 }

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from automation.engine import authorisation
-from automation.engine.authorisation import FOLDER, Granted, keep, policy_digest, require_authorisation
+from automation.engine.authorisation import (
+    FOLDER,
+    Granted,
+    keep,
+    policy_digest,
+    require_authorisation,
+    require_still,
+)
 from automation.engine.jobs import JOBS
 from automation.engine.journal import Journal
 from automation.engine.signers import load_signers
@@ -33,6 +40,7 @@ from automation.model.approvals import ApprovalSettings, Asked, Authorisation
 from automation.model.environment import Inventory, load_environment
 from automation.model.errors import PreflightError
 from automation.model.plan import Plan, Step
+from automation.model.records import AuthorisationRecorded
 from tests.conftest import ROOT
 from tests.engine.people import NOW, People
 
@@ -218,3 +226,39 @@ def test_what_a_job_may_do_are_addresses_of_actions_of_that_effect(job: str) -> 
     assert {effects[address] for address in JOBS[job].changes or ()} <= {"change"}
     assert {effects[address] for address in JOBS[job].destroys} <= {"destroy"}
     assert set(JOBS[job].daily) <= set(JOBS[job].guards)
+
+
+def begun(nights: Nights, command: str, run: Action) -> AuthorisationRecorded:
+    """What the journal of a run says that a job began."""
+    return nights.use(command, run).leave(nights.state / "runs/20260301-000000-0001")
+
+
+def go_on(nights: Nights, used: AuthorisationRecorded, run: Action) -> None:
+    inventory = Inventory(servers={})
+    require_still(
+        used,
+        plan_of(run),
+        environment=nights.environment,
+        inventory=inventory,
+        state=nights.state,
+        now=NOW,
+    )
+
+
+@pytest.mark.parametrize(("command", "run"), [("backup.run", TAKE), ("backup.verify", RESTORE)])
+def test_what_was_cut_off_goes_on_only_as_long_as_its_authorisation_stands(
+    command: str, run: Action, nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authorisation, "policy_digest", lambda *_: "a" * 64)
+    used = begun(nights, command, run)
+    go_on(nights, used, run)
+    monkeypatch.setattr(authorisation, "policy_digest", lambda *_: "b" * 64)
+    with pytest.raises(PreflightError, match="the policy is not the one that was agreed to"):
+        go_on(nights, used, run)
+
+
+def test_a_rotation_that_was_cut_off_is_decided_anew(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authorisation, "policy_digest", lambda *_: "a" * 64)
+    used = begun(nights, "backup.rotate", forget(1))
+    with pytest.raises(PreflightError, match=r"a run of backup\.rotate goes on at a terminal alone"):
+        go_on(nights, used, forget(1))
