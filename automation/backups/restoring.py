@@ -105,7 +105,7 @@ def refuse_misfit(asked: Asked, backups: Backups) -> None:
     if kind != "files":
         raise ConfigError(
             f"--in-place is for files, and {asked.resource} is {kind}; nothing was touched",
-            hint="restore it beside what runs, look at it, and switch over by hand or by ./inv dr.failover",
+            hint="restore it beside what runs, look at it, then switch over",
         )
     if backups.in_place is None:
         raise PreflightError(

@@ -165,7 +165,7 @@ def _full_id(prefix: str, area: Area) -> str:
     if len(found) == 1:
         return found[0]
     what = f"{len(found)} points begin" if found else "no point begins"
-    raise ConfigError(f"{what} with {prefix}; nothing was touched", hint="./inv backup.list shows them")
+    raise ConfigError(f"{what} with {prefix}; nothing was touched", hint="give more of its id")
 
 
 # --- what must be seen before planning -------------------------------------------------------------
