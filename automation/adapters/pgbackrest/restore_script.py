@@ -51,6 +51,9 @@ mkdir -p "${marker%/*}"
 made=yes
 printf '%s\n%s\n' "$own" "stanza $stanza, repository $repo, $label, until ${until:-the end}" >"$marker"
 sync "$marker"
+for parent in "${data%/*}" "${config%/*}"; do
+  [ -d "$parent" ] || install -d -o postgres -g postgres -m 0755 "$parent"
+done
 install -d -o postgres -g postgres -m 0700 "$data"
 install -d -o postgres -g postgres -m 0755 "$config"
 rm -f -- "$log"
@@ -99,7 +102,7 @@ timezone = 'UTC'
 logging_collector = off
 log_destination = 'stderr'
 END
-printf 'local all postgres peer\n' >"$config/pg_hba.conf"
+printf 'local all,replication postgres peer\n' >"$config/pg_hba.conf"
 [ -z "$listen" ] || printf 'host all all samenet scram-sha-256\n' >>"$config/pg_hba.conf"
 : >"$config/pg_ident.conf"
 echo manual >"$config/start.conf"
@@ -107,7 +110,7 @@ chown -R postgres: "$config"
 chmod 0640 "$config"/pg_*.conf
 
 systemctl daemon-reload
-systemctl start "$unit" || :
+systemctl start "$unit" 2>/dev/null || :
 state=
 while [ "$state" != f ]; do
   state=$(sql -d postgres -c 'SELECT pg_is_in_recovery()' 2>/dev/null) || state=
@@ -144,6 +147,8 @@ timeline=$(sql -d postgres -c \
 printf 'identifier=%s\n' "$(sql -d postgres -c 'SELECT system_identifier FROM pg_control_system()')"
 printf 'timeline=%s\n' "$timeline"
 printf 'last=%s\n' "$last"
-printf 'seconds=%s\n' "$(date +%s.%N | awk -v began="$began" '{printf "%.3f", $1 - began}')"
+seconds=$(date +%s.%N | awk -v began="$began" '{printf "%.3f", $1 - began}')
+printf 'seconds=%s\n' "$seconds" | tee -a "$marker"
+touch -d "@$began" "$marker"
 sync -f "$data"
 """
