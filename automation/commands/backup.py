@@ -1,6 +1,7 @@
 """Commands on backups: take, list, plan, rotate, explain, foretell, look, clear."""
 
 import sys
+from pathlib import Path
 
 from invoke import Context
 
@@ -227,8 +228,15 @@ def simulate(
             print_foretold(shown, load_area(session)[0].tz)
 
 
-@command(help={"env": ENV_HELP, "resource": RESOURCE_HELP, "json": JSON_HELP})
-def status(context: Context, env: str, resource: str = "", json: bool = False) -> int:
+@command(
+    help={
+        "env": ENV_HELP,
+        "resource": RESOURCE_HELP,
+        "metrics": "Also write it, and how the jobs go, for Prometheus: FILE.prom of its textfile collector.",
+        "json": JSON_HELP,
+    }
+)
+def status(context: Context, env: str, resource: str = "", metrics: str = "", json: bool = False) -> int:
     """Show how every resource stands: newest good point, proof, copies, locks, next due; changes nothing.
 
     Red is also what nobody has proven lately, and a copy that does not have the newest point.
@@ -240,6 +248,10 @@ def status(context: Context, env: str, resource: str = "", json: bool = False) -
 
     with open_session(env) as session:
         standing = look_at_standing(session, resource)
+        if metrics:
+            from automation.commands._metrics import leave_metrics
+
+            leave_metrics(session, standing, Path(metrics))
         if json:
             print_json(standing)
         else:

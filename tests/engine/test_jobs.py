@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,7 @@ from automation.model.actions import (
     RunPlaybook,
     TakeFiles,
 )
+from automation.model.actions.base import BaseAction
 from automation.model.actions.databases import Stanza
 from automation.model.actions.restic import Repository
 from automation.model.approvals import ApprovalSettings, Asked, Authorisation
@@ -262,3 +264,15 @@ def test_a_rotation_that_was_cut_off_is_decided_anew(nights: Nights, monkeypatch
     used = begun(nights, "backup.rotate", forget(1))
     with pytest.raises(PreflightError, match=r"a run of backup\.rotate goes on at a terminal alone"):
         go_on(nights, used, forget(1))
+
+
+@pytest.mark.parametrize(
+    ("planner", "job"),
+    [("taking", "backup.run"), ("rotating", "backup.rotate"), ("proof_steps", "backup.verify")],
+)
+def test_whatever_a_planner_puts_into_a_plan_its_job_may_do(planner: str, job: str) -> None:
+    names = vars(import_module(f"automation.backups.{planner}")).values()
+    used = [one for one in names if isinstance(one, type) and issubclass(one, BaseAction)]
+    needed = {one.model_fields["do"].default for one in used if one.effect != "read"}
+    assert needed, "it plans something"
+    assert needed == {*(JOBS[job].changes or ()), *JOBS[job].destroys}
