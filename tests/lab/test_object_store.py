@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from automation.model.backup_evidence import CanaryRefused, CopyRecovered, NotIm
 from automation.model.environment import Environment, SecretRef
 from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome
+from tests.lab.oracles import debian_restic
 
 PROGRAM = Path(__file__).resolve().parents[2] / "drtests/simulators/object_store.py"
 OWNER, WRITER = SecretRef(file="secrets/vault_owner"), SecretRef(file="secrets/vault_writer")
@@ -33,6 +35,7 @@ LOCKED = {
     "attacked": {"mode": "compliance", "days": 40},
     "lenient": {"mode": "governance", "days": 40},
     "locks": {"mode": "compliance", "days": 3},
+    "share": {"mode": "compliance", "days": 40},
 }
 
 
@@ -108,7 +111,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     state = tmp_path_factory.mktemp("store")
     context = cast("Context", _Context(state))
     logins = ("vault_owner", "vault_writer")
-    keys.make(MakeKeys(secrets=(), logins=logins, certificates={"s3": ("127.0.0.1",)}), context)
+    keys.make(MakeKeys(secrets=(), logins=logins, certificates={"s3": ("localhost", "127.0.0.1")}), context)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (state / "settings.json").write_text(json.dumps(_settings(state, port)))
@@ -244,7 +247,10 @@ def test_a_lock_that_this_login_may_lift_is_no_lock(store: Store) -> None:
 
 
 def test_a_store_with_another_certificate_is_not_spoken_to(store: Store, tmp_path: Path) -> None:
-    keys.make(MakeKeys(secrets=(), certificates={"s3": ("127.0.0.1",)}), cast("Context", _Context(tmp_path)))
+    keys.make(
+        MakeKeys(secrets=(), certificates={"s3": ("localhost", "127.0.0.1")}),
+        cast("Context", _Context(tmp_path)),
+    )
     other = _Context(cast("_Context", store.context).state, str(tmp_path / "certificates/ca.crt"))
     action = TryDelete(store="vault", bucket_url=f"{store.url}/vault", login=OWNER)
     with pytest.raises(AdapterError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -355,6 +361,58 @@ def test_a_moment_before_the_repository_is_refused_and_nothing_is_made(
 def test_the_attacked_bucket_itself_is_no_target(store: Store, attacked_at: datetime) -> None:
     with pytest.raises(AdapterError, match="in the bucket that was attacked"):
         recover(store, attacked_at, "attacked/clean")
+
+
+# --- a real repository ----------------------------------------------------------------------------
+
+
+class Restic:
+    """restic with the login of a host that saves, and so that of whoever took it over."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        state = cast("_Context", store.context).state
+        login = dict(line.split("=", 1) for line in (state / WRITER.file).read_text().split())  # type: ignore[operator]
+        self._environ = {**os.environ, **login, "RESTIC_PASSWORD": "x", "RESTIC_CACHE_DIR": str(folder)}
+        self._argv = [debian_restic(), "--cacert", str(state / "certificates/ca.crt")]
+        self._url = store.url
+
+    def __call__(self, bucket: str, *words: str) -> str:
+        argv = [*self._argv, "-r", f"s3:{self._url}/{bucket}/city", *words]
+        done = subprocess.run(argv, env=self._environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def test_a_repository_that_its_own_login_ruined_comes_back_and_every_file_with_it(
+    store: Store, tmp_path: Path
+) -> None:
+    restic, share = Restic(store, tmp_path / "cache"), tmp_path / "share"
+    share.mkdir()
+    for number in range(60):
+        (share / f"{number}.bin").write_bytes(hashlib.sha256(str(number).encode()).digest() * 2000)
+    restic("share", "init")
+    restic("share", "backup", "--quiet", str(share))
+    (share / "0.bin").write_bytes(b"changed")
+    restic("share", "backup", "--quiet", str(share))
+    moment = store.wait_for_the_next_second()
+    ids = [one["id"] for one in json.loads(restic("share", "snapshots", "--json"))]
+    restic("share", "forget", "--prune", *ids)
+    for key in store.content("share"):
+        store.put("share", key, b"your files are encrypted")
+    action = RecoverCopy(
+        store="vault",
+        bucket_url=f"{store.url}/share/city",
+        login=OWNER,
+        as_of=moment,
+        to_bucket_url=f"{store.url}/rescued/city",
+    )
+    evidence = object_store.recover(action, store.context).evidence
+    assert isinstance(evidence, CopyRecovered)
+    assert evidence.snapshots == 2
+    restic("rescued", "check", "--read-data")
+    restic("rescued", "restore", "latest", "--target", str(tmp_path / "back"))
+    found = {file.name: file.read_bytes() for file in (tmp_path / "back" / share.relative_to("/")).iterdir()}
+    assert found == {file.name: file.read_bytes() for file in share.iterdir()}
 
 
 # --- locks ----------------------------------------------------------------------------------------
