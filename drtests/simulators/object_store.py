@@ -12,25 +12,25 @@ import signal
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import moto.s3.utils
 import moto.settings
-from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import create_backend_app
 from moto.s3.exceptions import AccessDeniedByLock, S3ClientError
 from moto.s3.models import FakeKey, S3Backend, s3_backends
 from s3_access import Login, RefusedError, Request, authenticate, check_body, check_rights, parse_login
-from werkzeug.serving import BaseWSGIServer, make_server
 
 ACCOUNT, PARTITION, REGION = "123456789012", "aws", "us-east-1"
 SAVE_EVERY_S = 30.0
-Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class StrictBackend(S3Backend):  # type: ignore[misc]  # moto has no types
@@ -124,74 +124,136 @@ class Guarded:
         self.store, self.application = store, create_backend_app("s3")
         self.logins = {login.key_id: login for login in logins}
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request = read_request(environ)
+    def answer(self, request: Request) -> "Answer":
+        """Carry a request out, or say in S3's words why not."""
         try:
-            login = authenticate(request, self.logins)
+            check_rights(request, authenticate(request, self.logins))
             check_body(request)
-            check_rights(request, login)
             if request.method == "GET" and "retention" in request.parameters:
-                return answer(start_response, "200 OK", self.store.retention_of(request))
+                return Answer.of_xml("200 OK", self.store.retention_of(request))
         except RefusedError as refused:
             text = f"<Error><Code>{refused.code}</Code><Message>{escape(str(refused))}</Message></Error>"
-            return answer(start_response, refused.status, text)
-        if "x-amz-copy-source" in request.headers:  # moto asks copies, too, for what S3 asks only of uploads
-            environ.setdefault("HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM", "CRC32")
-        environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(request.body), str(len(request.body))
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
+            return Answer.of_xml(refused.status, text)
         if request.method in ("GET", "HEAD"):
-            return self.application(environ, start_response)
+            return self._ask(request)
         with self.store.changing:
             self.store.touch()
-            return list(self.application(environ, start_response))
+            return self._ask(request)
+
+    def _ask(self, request: Request) -> "Answer":
+        answer = Answer()
+        answer.content = b"".join(self.application(environ_of(request), answer.start))
+        return answer
 
 
-class TlsServer:
+class Answer:
+    """Status, headers and content."""
+
+    def __init__(self) -> None:
+        self.status, self.headers, self.content = "500 Internal Server Error", [("Content-Length", "0")], b""
+
+    def start(self, status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+        self.status, self.headers = status, headers
+
+    @classmethod
+    def of_xml(cls, status: str, xml: str) -> "Answer":
+        answer = cls()
+        answer.content = f"<?xml version='1.0' encoding='UTF-8'?>{xml}".encode()
+        answer.start(status, [("Content-Type", "application/xml")])
+        return answer
+
+
+def environ_of(request: Request) -> dict[str, Any]:
+    """Give a request as moto reads it."""
+    environ = {f"HTTP_{name.upper().replace('-', '_')}": text for name, text in request.headers.items()}
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if "x-amz-copy-source" in request.headers:  # moto asks copies, too, for what S3 asks only of uploads
+        environ.setdefault("HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM", "CRC32")
+    target = request.raw_path + (f"?{request.raw_query}" if request.raw_query else "")
+    return {
+        **environ,
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": unquote(request.raw_path, "latin-1"),
+        "QUERY_STRING": request.raw_query,
+        "RAW_URI": target,
+        "REQUEST_URI": target,
+        "CONTENT_TYPE": request.headers.get("content-type", ""),
+        "CONTENT_LENGTH": str(len(request.body)),
+        "SERVER_NAME": request.headers.get("host", "").partition(":")[0],
+        "SERVER_PORT": "443",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SCRIPT_NAME": "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "https",
+        "wsgi.input": BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+
+
+class Connection(BaseHTTPRequestHandler):
+    """One client's connection, kept for as many requests as it sends; given up when it is idle."""
+
+    protocol_version, timeout = "HTTP/1.1", 120
+    store: Guarded
+
+    def serve(self) -> None:
+        """Read one request whole, answer it, and say on the log what was refused or failed."""
+        url = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, url.path, url.query, headers, self._body())
+        answer = self.store.answer(request)
+        code, _, words = answer.status.partition(" ")
+        self.send_response_only(int(code), words)
+        for name, value in answer.headers:
+            self.send_header(name, value)
+        if not any(name.lower() == "content-length" for name, _ in answer.headers):
+            self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.content)
+        if code == "403" or code.startswith("5"):
+            when, who = self.log_date_time_string(), self.address_string()
+            print(when, who, self.command, self.path, code, file=sys.stderr, flush=True)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve  # noqa: N815  # names of http.server
+
+    def finish(self) -> None:
+        """Take leave as TLS asks for; without it, clients take a connection for cut."""
+        super().finish()
+        self.connection.settimeout(0)
+        with suppress(OSError, ValueError):
+            self.connection.unwrap()
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        pieces = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        return b"".join(pieces)
+
+
+class TlsServer(ThreadingHTTPServer):
     """Serves over TLS; a handshake is its connection's own, so that a silent client keeps nobody waiting."""
 
-    def __init__(self, address: str, port: int, certificate: Path, key: Path, application: Wsgi) -> None:
-        self.server: BaseWSGIServer = make_server(
-            address, port, application, threaded=True, request_handler=QuietHandler
-        )
+    daemon_threads, request_queue_size = True, 64
+
+    def __init__(self, address: tuple[str, int], certificate: str, key: str, store: Guarded) -> None:
+        super().__init__(address, type("Ours", (Connection,), {"store": store}))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
-        self.server.socket = context.wrap_socket(
-            self.server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        self.server.ssl_context = context
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
-
-class QuietHandler(MotoRequestHandler):  # type: ignore[misc]  # moto has no types
-    """Writes a line for what was refused or failed, no other; gives a connection up that is idle."""
-
-    timeout = 120
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        if str(code) == "403" or str(code).startswith("5"):
-            self.log_message('"%s" %s', self.requestline, code)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        print(self.log_date_time_string(), self.address_string(), format % args, file=sys.stderr, flush=True)
-
-
-def read_request(environ: dict[str, Any]) -> Request:
-    """Read a request with its whole body, however it is sent."""
-    url = urlsplit(environ["REQUEST_URI"])
-    headers = {
-        name.removeprefix("HTTP_").replace("_", "-").lower(): str(value)
-        for name, value in environ.items()
-        if name.startswith("HTTP_") or name in ("CONTENT_TYPE", "CONTENT_LENGTH")
-    }
-    in_pieces = environ.get("wsgi.input_terminated", False)
-    body = environ["wsgi.input"].read(-1 if in_pieces else int(environ.get("CONTENT_LENGTH") or 0))
-    return Request(environ["REQUEST_METHOD"], url.path, url.query, headers, body)
-
-
-def answer(start_response: Callable[..., Any], status: str, xml: str) -> list[bytes]:
-    """Answer as S3 does."""
-    body = f"<?xml version='1.0' encoding='UTF-8'?>{xml}".encode()
-    start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
-    return [body]
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over a connection that broke; anything else is a fault of ours."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 def main() -> None:
@@ -204,14 +266,14 @@ def main() -> None:
     for name, lock in settings["buckets"].items():
         store.make_bucket(name, lock["mode"], lock["days"])
     logins = [parse_login(role, Path(path).read_text()) for role, path in settings["logins"].items()]
-    certificate, key = Path(settings["certificate"]), Path(settings["key"])
-    tls = TlsServer(settings["address"], settings["port"], certificate, key, Guarded(store, logins))
+    address = (settings["address"], settings["port"])
+    server = TlsServer(address, settings["certificate"], settings["key"], Guarded(store, logins))
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    threading.Thread(target=tls.server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
     while not ended.wait(SAVE_EVERY_S):
         store.save()
-    tls.server.shutdown()
+    server.shutdown()
     store.save()
 
 
