@@ -1,4 +1,4 @@
-"""This machine as a host: a mount namespace of its own, in which commands of adapters run for real, as root."""
+"""This machine as a host: in a mount namespace of its own, commands of adapters run for real, as root."""
 
 import os
 import shutil

@@ -51,10 +51,10 @@ restic() {
 }
 """
 _LOOK = """
-program=/var/lib/mainstay/programs
-mkdir -p "$program" && base64 -d >"$program/manifest.$$" && mv -f "$program/manifest.$$" "$program/manifest.zip" ||
+program=/var/lib/mainstay/programs/manifest
+mkdir -p "${program%/*}" && base64 -d >"$program.$$" && mv -f "$program.$$" "$program.zip" ||
   refuse "its disk takes no program of ours"
-look() { PYTHONPATH=$program/manifest.zip python3 -sBS -m manifest "$@"; }
+look() { PYTHONPATH=$program.zip python3 -sBS -m manifest "$@"; }
 """
 
 

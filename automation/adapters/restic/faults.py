@@ -30,16 +30,17 @@ _WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         re.compile(
             r"ciphertext verification failed|[Pp]ack ID does not match|hash does not match|does not match id"
             r"|invalid data returned|repository contains errors|not found in (?:repository|index)"
-            r"|[Ii]ndex is (?:corrupted|damaged)|packs? .*contains? .*errors?|blob .* not found|tree .* not found"
-            r"|incorrect header length|is corrupt|pack \S+: (?:not found|does not exist)|is damaged|damaged pack"
+            r"|[Ii]ndex is (?:corrupted|damaged)|packs? .*contains? .*errors?|(?:blob|tree) .* not found"
+            r"|incorrect header length|is corrupt|pack \S+: (?:not found|does not exist)|is damaged"
             r"|data/[0-9a-f]{2}/[0-9a-f]{64}: no such file"
         ),
     ),
     (
         "network",
         re.compile(
-            r"connection (?:refused|reset|timed out|closed)|i/o timeout|no route to host|network is unreachable"
-            r"|dial tcp|could not resolve|no such host|ssh command exited|unable to start the sftp session"
+            r"connection (?:refused|reset|timed out|closed)|i/o timeout|no route to host"
+            r"|network is unreachable|dial tcp|could not resolve|no such host|ssh command exited"
+            r"|unable to start the sftp session"
             r"|broken pipe|connection lost|TLS handshake|Host key verification failed|Permission denied \(",
             re.IGNORECASE,
         ),
@@ -75,7 +76,7 @@ def recognise(exit_code: int, stderr: str, *, host: str, environment: str) -> Fa
     """
     whole = "\n".join(_words(stderr))
     said = tuple(line for line in whole.splitlines() if not _NOISE.search(line))
-    kind = next((kind for kind, words in _WORDS if words.search(whole)), "other")
+    kind: Kind = next((kind for kind, words in _WORDS if words.search(whole)), "other")
     kind = _CODES.get(exit_code, kind)
     if exit_code in (-9, 137):
         kind, whole = "interrupted", whole or "restic was killed"

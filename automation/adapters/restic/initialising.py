@@ -22,7 +22,7 @@ names_there() {
 }
 """
 _IN_A_BUCKET = """
-names_there() { PYTHONPATH=$program/manifest.zip python3 -sBS -m manifest.bucket {url}; }
+names_there() { PYTHONPATH=$program.zip python3 -sBS -m manifest.bucket {url}; }
 """
 _ELSEWHERE = """
 names_there() { echo "(this kind of place cannot be looked into: make the repository by hand)"; }

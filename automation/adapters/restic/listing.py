@@ -32,11 +32,35 @@ def list_points(
 def list_snapshots(
     remote: Remote, repository: Repository, resource: str | None = None
 ) -> tuple[Snapshot, ...]:
-    """Give the snapshots of one resource, or of all, oldest first."""
+    """Give the snapshots of one resource, or of all, oldest first.
+
+    Raises:
+        AdapterError: it cannot be read, or is not there.
+    """
+    found = find_snapshots(remote, repository, resource)
+    if found is None:
+        raise AdapterError(
+            f"restic snapshots of {repository.store}: there is no repository at {repository.url}; "
+            "nothing was changed",
+            hint="a disk that is not mounted looks like this; the first backup makes one where nothing is",
+        )
+    return found
+
+
+def find_snapshots(
+    remote: Remote, repository: Repository, resource: str | None = None
+) -> tuple[Snapshot, ...] | None:
+    """Give the snapshots, oldest first; none where there is no repository.
+
+    Raises:
+        AdapterError: it cannot be read; `transient` where that may pass.
+    """
     done = ask(remote, repository, _LIST, [resource or ""])
     if done.exit_code == 0:
         return parse_snapshots(done.stdout)
     fault = recognise(done.exit_code, done.stderr, host="the host", environment="ENV")
+    if fault.kind == "no-repository":
+        return None
     raise AdapterError(
         f"restic snapshots of {repository.store} ({repository.url}): {fault.text}; nothing was changed",
         transient=fault.transient,

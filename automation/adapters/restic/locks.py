@@ -1,10 +1,125 @@
-"""Locks that the dead left behind."""
+"""Locks that the dead left behind, and only those.
 
-from automation.model.actions.restic import BreakLock
+A lock stands for a process on a host. It is dead when that host says so, or has booted since; and only then,
+and when nobody has refreshed the lock for 30 minutes (restic does so every 5), is it removed.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from automation.adapters.restic.answers import parse_time, records
+from automation.adapters.restic.door import ask, work
+from automation.adapters.restic.faults import recognise
+from automation.model.actions.restic import BreakLock, Repository
 from automation.model.errors import AdapterError
-from automation.model.records import Context, Outcome
+from automation.model.records import Context, Outcome, Remote
+
+STALE = timedelta(minutes=30)
+
+_LIST = """
+date '+{"record": "now", "at": %s}'
+ids=$(restic list locks --no-lock -q) || exit
+for id in $ids; do
+  lock=$(restic cat lock "$id" --no-lock -q) || continue  # it is gone meanwhile
+  echo "$lock" | tr -d '\\n' | sed "s/^{/{\\"record\\": \\"lock\\", \\"id\\": \\"$id\\", /"
+  echo
+done
+"""
+# Restic's own rule removes what was not refreshed for 30 minutes, and nothing else once we have looked.
+_UNLOCK = """
+restic unlock >&2
+"""
+# $1 a process: since when this machine runs, and whether the process is restic.
+_HOLDER = """
+sed -n 's/^btime //p' /proc/stat
+[ "$(cat "/proc/$1/comm" 2>/dev/null)" != restic ] || echo alive
+"""
+
+
+class Held(NamedTuple):
+    """A lock on a repository."""
+
+    id: str
+    host: str
+    pid: int
+    refreshed: datetime
+    exclusive: bool
+
+    def __str__(self) -> str:
+        return f"{self.id[:8]} of PID {self.pid} on {self.host}, refreshed {self.refreshed:%Y-%m-%d %H:%M:%S}"
+
+
+def list_locks(remote: Remote, repository: Repository) -> tuple[tuple[Held, ...], datetime]:
+    """Give the locks on a repository, oldest first, and the time on the host that was asked.
+
+    Raises:
+        AdapterError: it cannot be read.
+    """
+    done = ask(remote, repository, _LIST, [])
+    if done.exit_code:
+        fault = recognise(done.exit_code, done.stderr, host="the host", environment="ENV")
+        raise AdapterError(
+            f"locks of {repository.store} ({repository.url}): {fault.text}; nothing was changed",
+            transient=fault.transient,
+            hint=fault.hint,
+        )
+    told = tuple(records(done.stdout))
+    now = next(int(str(one["at"])) for one in told if one.get("record") == "now")
+    locks = [_held(one) for one in told if one.get("record") == "lock"]
+    return tuple(sorted(locks, key=lambda one: one.refreshed)), datetime.fromtimestamp(now, UTC)
 
 
 def break_lock(action: BreakLock, ctx: Context) -> Outcome:
-    """Remove locks whose holder's host says that he is dead; none: nothing is changed."""
-    raise AdapterError(f"{action.do} is not built yet; nothing was changed")
+    """Remove locks whose holder's host says that he is dead; none: nothing is changed.
+
+    A lock that may be alive is an error, and then none is removed.
+    """
+    locks, now = list_locks(ctx.remote(action.host), action.of)
+    if not locks:
+        return Outcome(changed=False, summary=f"{action.of.store} is not locked")
+    if doubts := [f"{lock}: {why}" for lock in locks if (why := _why_alive(lock, now, ctx))]:
+        raise AdapterError(
+            f"{action.of.store} stays locked: {'; '.join(doubts)}; nothing was changed",
+            hint="wait for its end; or end that process on its host, wait 30 minutes, and run this again",
+        )
+    done = work(ctx, action.host, action.of, _UNLOCK)
+    left, _ = list_locks(ctx.remote(action.host), action.of)
+    if stayed := {one.id for one in left} & {one.id for one in locks}:
+        raise AdapterError(
+            f"{action.of.store}: {len(stayed)} of {len(locks)} locks are still there "
+            f"({done.stderr.strip()}); nothing else was changed"
+        )
+    summary = f"{action.of.store}: removed {', '.join(map(str, locks))}, whose holders are dead"
+    return Outcome(changed=True, summary=summary)
+
+
+def _why_alive(lock: Held, now: datetime, ctx: Context) -> str:
+    """Say why a lock may be alive; empty: it is dead."""
+    if now - lock.refreshed < STALE:
+        return f"refreshed within {STALE.seconds // 60} minutes, or in the future"
+    name = lock.host.split(".")[0]
+    known = next((host for host in (lock.host, name) if host in ctx.inventory.servers), None)
+    if known is None:
+        return "its host is not in the inventory, so nobody can be asked whether the process lives"
+    done = ctx.remote(known).run(["sh", "-c", _HOLDER, "holder", str(lock.pid)])
+    booted, _, state = done.stdout.strip().partition("\n")
+    if done.exit_code or not booted.isdecimal():
+        return f"{known} does not say whether the process lives"
+    if state == "alive" and datetime.fromtimestamp(int(booted), UTC) < lock.refreshed:
+        return f"{known} says that the process lives"
+    return ""
+
+
+def _held(told: Mapping[str, object]) -> Held:
+    try:
+        return Held(
+            id=str(told["id"]),
+            host=str(told["hostname"]),
+            pid=int(str(told["pid"])),
+            refreshed=parse_time(str(told["time"])),
+            exclusive=told.get("exclusive") is True,
+        )
+    except (KeyError, ValueError) as exc:
+        raise AdapterError(f"a lock cannot be read: {json.dumps(dict(told))[:200]}; nothing changed") from exc

@@ -32,8 +32,8 @@ _SOURCE = 92  # exit code of the script: the source is not as it must be
 PARTLY = 3  # exit code of restic: it saved what it could read
 MOST_FETCHED_BYTES = 48 * 2**20
 
-# $1 resource, $2 its manifest, $3 the tag of this step. Restic before 0.19 saves an empty point without a word
-# when a source is missing, and any version does when a disk is not mounted: hence the looks before and after.
+# $1 resource, $2 its manifest, $3 the tag of this step. Restic before 0.19 saves an empty point without a
+# word when a source is missing, and any does when a disk is not mounted: hence the looks before and after.
 _TAKE = """
 resource=$1 manifest=$2 tag=$3
 fault() { echo "fault: $*"; faulty=yes; }
@@ -45,7 +45,8 @@ look_at_source() {
   for path in $PATHS; do
     if [ -L "$path" ]; then fault "$path is a link${1:-}; name what it points to"
     elif [ ! -e "$path" ]; then fault "missing source $path${1:-}"
-    elif [ -d "$path" ] && [ -z "$(find "$path" -mindepth 1 -print -quit)" ]; then fault "$path is empty${1:-}"
+    elif [ -d "$path" ] && [ -z "$(find "$path" -mindepth 1 -print -quit)" ]; then
+      fault "$path is empty${1:-}"
     elif [ -f "$path" ] && [ ! -s "$path" ]; then fault "$path has no bytes${1:-}"
     fi
   done
@@ -218,7 +219,8 @@ def _summary(action: TakeFiles, told: _Told) -> str:
     more = "; ".join([*told.faults, *told.notes])
     return (
         f"{kind}{what} in {action.to.store} in {format_duration(told.seconds)} as {told.point.id[:8]}: "
-        f"{figures.new_files} new, {figures.changed_files} changed, {figures.stored_bytes / 2**20:.1f} MiB stored"
+        f"{figures.new_files} new, {figures.changed_files} changed, "
+        f"{figures.stored_bytes / 2**20:.1f} MiB stored"
         f"{'; ' + more if more else ''}"
     )
 
@@ -259,9 +261,7 @@ def _fetch_manifest(action: TakeFiles, ctx: Context) -> str:
     argv = ["sudo", "-n", "sh", "-c", f"umask 077; {_PACK}", "pack", path, str(MOST_FETCHED_BYTES)]
     done = ctx.remote(action.host).run(argv, timeout_s=ctx.timeout_s)
     if done.exit_code or not done.stdout:
-        ctx.say(
-            f"the manifest of {action.resource} stays on {action.host} and in the point: {done.stderr.strip()}"
-        )
+        ctx.say(f"the manifest of {action.resource} stays there and in the point: {done.stderr.strip()}")
         return ""
     name = f"manifest-{action.resource}-{action.to.store}.jsonl.gz"
     partial = ctx.artifacts / f"{name}.part"

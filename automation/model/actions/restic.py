@@ -48,6 +48,10 @@ class CopyPoints(BaseAction):
     resource: str
     source: Repository
     target: Repository
+    leave: tuple[str, ...] = Field(
+        default=(),
+        description="full ids in the source that are not copied: the target had them, and they expired",
+    )
 
 
 class ForgetPoints(BaseAction):
@@ -79,7 +83,7 @@ class CheckRepository(BaseAction):
     host: str = Field(description="keeper of the repository")
     of: Repository
     part: int = Field(default=0, ge=0, description="which part is read; 0: none, the structure alone")
-    parts: int = Field(default=1, ge=1, description="in how many parts the data is read")
+    parts: int = Field(default=1, ge=1, le=256, description="in how many parts the data is read")
 
 
 class BreakLock(BaseAction):

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from .comparing import compare
+from .comparing import compare, size_of
 from .drawing import draw, pattern_of
 from .listing import Listing, listed
 from .making import make
@@ -23,8 +23,9 @@ def main(argv: Sequence[str]) -> None:
     """Do one thing; print one line of JSON."""
     parser = argparse.ArgumentParser(description="What stands in folders, with hashes.")
     commands = parser.add_subparsers(dest="command", required=True)
-    made, against, drawn, compared = map(commands.add_parser, ("make", "listed", "draw", "compare"))
-    for command in (made, against, drawn, compared):
+    names = ("make", "listed", "draw", "compare", "size")
+    made, against, drawn, compared, sized = map(commands.add_parser, names)
+    for command in (made, against, drawn, compared, sized):
         command.add_argument("--manifest", required=True)
     made.add_argument("--exclude", action="append", default=[])
     made.add_argument("paths", nargs="+")
@@ -38,8 +39,10 @@ def main(argv: Sequence[str]) -> None:
     drawn.add_argument("--seed", default="")
     drawn.add_argument("--must", action="append", default=[])
     compared.add_argument("--root", required=True)
-    compared.add_argument("--below", action="append", default=[])
-    print(json.dumps(_perform(parser.parse_args(argv))))
+    for command in (compared, sized):
+        command.add_argument("--below", action="append", default=[])
+    asked = parser.parse_args(argv)
+    print(size_of(asked.manifest, asked.below) if asked.command == "size" else json.dumps(_perform(asked)))
 
 
 def _perform(asked: argparse.Namespace) -> Told:

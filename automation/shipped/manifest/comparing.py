@@ -9,7 +9,7 @@ from .entries import KINDS, Faults, entries, read, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from .entries import Entry, Told
     from .listing import Listing
@@ -32,19 +32,34 @@ def compare(
     """
     faults = Faults()
     told: Told = {"record": "comparison", "files": 0, "entries": 0, "bytes": 0, "changed": 0, "vanished": 0}
-    wanted, tops = None if only is None else set(only), tuple(top.rstrip("/") for top in below)
-    for entry in entries(manifest):
+    wanted = None if only is None else set(only)
+    for entry in _below(manifest, below):
         if wanted is not None:
             if entry["path"] not in wanted:
                 continue
             wanted.discard(entry["path"])
-        if tops and not any(f"{entry['path']}/".startswith(f"{top}/") for top in tops):
-            continue
         if wrong := _compare(entry, root.rstrip("/") + entry["path"], listing, told):
             faults.add(f"{shown(entry['path'])}: {wrong}")
     for path in sorted(wanted or ()):
         faults.add(f"{shown(path)}: is not in the manifest")
     return {**told, "fault_count": faults.count, "faults": faults.shown}
+
+
+def size_of(manifest: str, below: Iterable[str] = ()) -> int:
+    """Give the bytes of the files in a manifest: all, or what is below.
+
+    Raises:
+        SystemExit: nothing is.
+    """
+    sizes = [entry.get("size", 0) for entry in _below(manifest, below)]
+    if not sizes:
+        raise SystemExit("nothing of it is in the manifest")
+    return sum(sizes)
+
+
+def _below(manifest: str, below: Iterable[str]) -> Iterator[Entry]:
+    tops = tuple(f"{top.rstrip('/')}/" for top in below)
+    return (one for one in entries(manifest) if not tops or f"{one['path']}/".startswith(tops))
 
 
 def _compare(entry: Entry, place: str, listing: Listing | None, told: Told) -> str:
