@@ -321,3 +321,21 @@ def test_when_nobody_can_be_told_the_notifier_fails_itself(environment: Environm
     unreachable = environment.model_copy(update={"notify": nobody})
     with pytest.raises(NotMet, match="nobody could be told: ops of lab"):
         tell_of_job(unreachable, tmp_path, "backup.rotate", Systemd(tmp_path, failed(5)))
+
+
+def test_every_unit_types_a_command_that_there_is_with_flags_that_it_has(environment: Environment) -> None:
+    import inspect
+
+    from automation.backups.spec import load_backups
+    from automation.backups.timetable import plan_jobs
+    from tasks import namespace
+
+    wanted = environment.model_copy(update={"metrics": Path("/var/lib/node/mainstay.prom")})
+    jobs = plan_jobs(load_backups(ROOT / "inventories/example-city/backups.yml"))
+    granted = {job.command: "name" for job in jobs if job.authorised}
+    for text in render_units(wanted, jobs, granted, PLACE).values():
+        for line in text.splitlines():
+            if line.startswith("ExecStart="):
+                command, *words = line.removeprefix("ExecStart=/opt/mainstay/inv ").split()
+                flags = set(inspect.signature(namespace[command].body).parameters)
+                assert {word[2:] for word in words if word.startswith("--")} <= flags, line
