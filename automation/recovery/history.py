@@ -26,10 +26,11 @@ class ProbeRecord(NamedTuple):
 
 
 class WriteRecord(NamedTuple):
-    """What became of one numbered write, and when that was known (or when it was sent)."""
+    """What became of one numbered write, when that was known (or when it was sent), and when it was sent."""
 
     fate: WriteFate
     at_ns: int
+    sent_ns: int = 0
 
 
 class History(NamedTuple):
@@ -84,7 +85,8 @@ class _Reader:
                 self._add_probe(record)
             case "sending":
                 # In doubt until its probe's line says otherwise; a witness that dies leaves it so.
-                sent = WriteRecord("in_doubt", record["wall_ns"] - self.offset_ns)
+                sent_ns = record["wall_ns"] - self.offset_ns
+                sent = WriteRecord("in_doubt", sent_ns, sent_ns)
                 self.writes.setdefault(record["probe"], {}).setdefault(record["reference"], sent)
             case "missed":
                 self.missed += record["beats"]
@@ -96,7 +98,7 @@ class _Reader:
         probe = ProbeRecord(record["seq"], start_ns, end_ns, record["error"], record["address"])
         self.probes.setdefault(record["probe"], {})[probe.seq] = probe
         if "reference" in record:
-            written = WriteRecord(record["write"], end_ns)
+            written = WriteRecord(record["write"], end_ns, start_ns)
             self.writes.setdefault(record["probe"], {})[record["reference"]] = written
 
     def history(self, offset_s: float, uncertainty_s: float) -> History:
