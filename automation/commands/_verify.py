@@ -13,7 +13,6 @@ from automation.backups.resources import DeviceConfig
 from automation.backups.verifying import Duty, Wanted, history_of, list_duties
 from automation.commands._authorisations import ALL, JobFlags, look_again, unattended
 from automation.commands._backups import Area, find_places, look
-from automation.commands._command import progress
 from automation.commands._hosts_seen import free_bytes, moments_of
 from automation.commands._session import Session
 from automation.commands._unfinished import settle_unfinished
@@ -68,26 +67,23 @@ def verify(session: Session, flags: VerifyFlags) -> Proved:
 
 
 def judge(session: Session, proved: Proved) -> int:
-    """Tell what follows from a run of proofs; give the exit code.
+    """Tell what follows from a run of proofs; give the exit code. With nobody at the terminal, tell people.
 
     Raises:
         NotMet: something was found bad.
         StepFailed: a proof came to no verdict, or something restored could not be removed.
     """
     env = session.environment.name
+    if not sys.stdin.isatty():
+        _tell(session, proved)
     if failed := proved.of("failed"):
-        raise _alarmed(session, _consequence(failed, env))
+        raise _consequence(failed, env)
     if broken := [row for row in proved.rows if row.result == "broken off" or row.left_behind]:
-        said = "; ".join(
-            f"{row.subject} in {row.store}: {row.left_behind or row.said[0]}" for row in broken[:_NAMED]
-        )
-        more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-        raise _alarmed(
-            session,
-            StepFailed(
-                f"{len(broken)} of {len(proved.rows)} proofs came to no end (run {proved.run}): {said}{more}",
-                hint=f"./inv run.show --env {env} --run {proved.run}; ./inv {COMMAND} tries them again",
-            ),
+        count = f"{len(broken)} of {len(proved.rows)}"
+        raise StepFailed(
+            f"{count} proofs came to no end (run {proved.run}): {_listed(broken)}",
+            hint=f"look: ./inv run.show --env {env} --run {proved.run}\n"
+            f"      and again: ./inv {COMMAND} --env {env} --due",
         )
     return EXIT_PARTIAL if proved.of("not tried") else 0
 
@@ -213,31 +209,45 @@ def _run(session: Session, proofs: Proofs, flags: VerifyFlags) -> Finished:
 
 def _consequence(failed: Sequence[ProofRow], env: str) -> NotMet:
     """Say what was found bad, what that stops, and what a person does now."""
-    told = "; ".join(
-        f"{row.subject} in {row.store} ({row.level.name}): {', '.join(row.said[:2])}"
-        for row in failed[:_NAMED]
-    )
-    more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
     stores = list(dict.fromkeys(row.store for row in failed))
-    named = ", ".join(stores)
-    first = stores[0]
     return NotMet(
-        f"a proof failed: {told}{more}. Every proof of {named} is suspended and nothing is deleted there, "
-        "until all of it was read well again or a person clears it",
-        hint=f"what was saved may still be good in another store: ./inv {COMMAND} --env {env} "
-        f"--resource {next((row.resource for row in failed if row.resource), 'NAME')}\n"
-        f"      read all of it: ./inv {COMMAND} --env {env} --store {first} --level L2\n"
-        f"      once a person has looked: ./inv backup.clear --env {env} --store {first} --reason '...'",
+        f"a proof failed: {_listed(failed)}. Every proof of {', '.join(stores)} is suspended and nothing is "
+        "deleted there, until all of it was read well again or a person clears it",
+        hint="\n      ".join(_next_acts(failed, stores[0], env)),
     )
 
 
-def _alarmed(session: Session, error: NotMet | StepFailed) -> NotMet | StepFailed:
-    """Tell people, where nobody sits at the terminal."""
-    if not sys.stdin.isatty():
-        from automation.commands._notify import alarm
+def _next_acts(failed: Sequence[ProofRow], store: str, env: str) -> tuple[str, ...]:
+    named = next((row.resource for row in failed if row.resource), "")
+    other = f"./inv {COMMAND} --env {env} --resource {named}" if named else f"./inv backup.status --env {env}"
+    return (
+        f"see if the other copies are good: {other}",
+        f"read all of {store}: ./inv {COMMAND} --env {env} --store {store} --level L2",
+        f"once a person has looked: ./inv backup.clear --env {env} --store {store} --reason '...'",
+    )
 
-        try:
-            alarm(session.environment, session.state, "proofs of backups", str(error)[:500])
-        except OSError as exc:
-            progress(f"nobody could be told: {exc}")
-    return error
+
+def _listed(rows: Sequence[ProofRow]) -> str:
+    told = "; ".join(
+        f"{row.subject} in {row.store} ({row.level.name}): {row.left_behind or ', '.join(row.said[:2])}"
+        for row in rows[:_NAMED]
+    )
+    return f"{told}; and {len(rows) - _NAMED} more" if len(rows) > _NAMED else told
+
+
+def _tell(session: Session, proved: Proved) -> None:
+    """Tell people of each store what is wrong with its proofs, or that all is well again."""
+    from automation.commands._notify import alarm, well
+
+    environment, state = session.environment, session.state
+    for store in dict.fromkeys(row.store for row in proved.rows):
+        rows = [row for row in proved.rows if row.store == store]
+        about = f"proofs in {store}"
+        bad = [row for row in rows if row.result in ("failed", "broken off") or row.left_behind]
+        failed = [row for row in bad if row.result == "failed"]
+        if bad:
+            what = "a proof failed" if failed else "a proof came to no end"
+            acts = _next_acts(bad, store, environment.name)
+            alarm(environment, state, about, what, said=(_listed(failed or bad),), next_acts=acts)
+        elif all(row.result == "proven" for row in rows):
+            well(environment, state, about, "all that was due there is proven")
