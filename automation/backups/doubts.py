@@ -71,8 +71,11 @@ def signals_of(ledger: Ledger, backups: Backups, resource: str, store: str) -> S
     last: Signals | None = None
     for taken, signals in _judged(ledger, backups, resource, store):
         last = signals
-        if _odd(signals, backups.guards) and not _cleared_at(ledger, resource, store, taken.at):
-            return signals
+        if _odd(signals, backups.guards):
+            by = _cleared_by(ledger, resource, taken.store, taken.at)
+            if not by:
+                return signals
+            last = signals.model_copy(update={"cleared_by": by})
     return last
 
 
@@ -133,14 +136,19 @@ def _proven_after(
 
 
 def _is_cleared(ledger: Ledger, doubt: Doubt) -> bool:
-    return _cleared_at(ledger, doubt.resource, doubt.store, doubt.at)
+    return bool(_cleared_by(ledger, doubt.resource, doubt.store, doubt.at))
 
 
-def _cleared_at(ledger: Ledger, resource: str, store: str, at: datetime) -> bool:
-    return any(
-        one.at > at
-        and (one.found.resource == resource or (one.found.store == store and not one.found.resource))
-        for one in ledger.cleared
+def _cleared_by(ledger: Ledger, resource: str, store: str, at: datetime) -> str:
+    """Name who cleared what was seen of a resource in a store at a time; empty: nobody did."""
+    return next(
+        (
+            one.found.by
+            for one in reversed(ledger.cleared)
+            if one.at > at
+            and (one.found.resource == resource or (one.found.store == store and not one.found.resource))
+        ),
+        "",
     )
 
 
@@ -159,7 +167,7 @@ def _judged(ledger: Ledger, backups: Backups, resource: str, store: str) -> Iter
         yield taken, signals
         if not _odd(signals, backups.guards):
             usual.append(taken)
-        elif _cleared_at(ledger, resource, store, taken.at):
+        elif _cleared_by(ledger, resource, taken.store, taken.at):
             usual = [taken]
 
 
