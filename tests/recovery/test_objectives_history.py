@@ -52,8 +52,8 @@ def test_a_write_that_was_sent_and_never_answered_for_is_in_doubt() -> None:
     answered = [{**sending, "reference": "r/1"}, probe(1, reference="r/1", write="acknowledged")]
     history = read_history(lines(HEADER, *answered, sending))
     assert history.writes["pay/write"] == {
-        "r/1": WriteRecord("acknowledged", 1_200_000),
-        "r/2": WriteRecord("in_doubt", 5_000),
+        "r/1": WriteRecord("acknowledged", 1_200_000, 1_100_000),
+        "r/2": WriteRecord("in_doubt", 5_000, 5_000),
     }
 
 
