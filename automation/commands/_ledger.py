@@ -27,7 +27,7 @@ from automation.model.records import Event
 FOLDER = "backups"
 FILE = "ledger.jsonl"
 _MARKS = tuple(f'"kind":"{kind}"'.encode() for kind in KINDS)
-_PLAN_MARKS = (b'"do": "restic.', b'"do": "pgbackrest.')
+_PLAN_MARKS = (b'"name": "backup-', b'"do": "restic.', b'"do": "pgbackrest.')
 
 
 class RunRead(Model):
