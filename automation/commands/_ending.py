@@ -101,17 +101,6 @@ def conclude(session: Session, finished: Finished, *, json: bool = False) -> int
 
 
 def _conclude_elsewhere(session: Session, plan: Plan, finished: Finished, *, json: bool) -> int | None:
-    """Conclude a move, or a run on backups, in words of its own; None for another run."""
-    if plan.mode == "tabletop":
-        leave_record(finished.folder)
-    if plan.mode in ("planned-migration", "failback"):
-        from automation.commands._moved import conclude_move
-
-        return conclude_move(session, finished, json=json)
-    return conclude_backup(session, plan, finished, json=json) if plan.name in BACKUP_PLANS else None
-
-
-def _conclude_elsewhere(session: Session, plan: Plan, finished: Finished, *, json: bool) -> int | None:
     """Conclude what has words of its own: a move, an isolated test, a run on backups; None for another."""
     if plan.mode == "tabletop":
         leave_record(finished.folder)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from automation.model.base import Model
 
-Listed = Literal["servers", "clusters", "archive", "folders"]
+Listed = Literal["servers", "clusters", "archive", "folders", "names"]
 
 
 class IsolatedServer(Model):

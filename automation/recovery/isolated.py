@@ -149,7 +149,7 @@ def _restore(scene: Scene, name: str, service: Service) -> Iterator[Step]:
     yield Step(
         id=f"{name}/restored",
         service=name,
-        run=LookAtRestored(host=host, cluster=cluster, until=target.until),
+        run=LookAtRestored(host=host, cluster=cluster, until=target.until, behind_s=source.behind_s),
         why="a copy that archives, or feeds a standby, poisons what it was made from",
         needs=(f"{name}/restore",),
         timeout_s=30,

@@ -8,7 +8,6 @@ from automation.model.base import format_duration
 from automation.model.errors import PreflightError
 from automation.model.restorable import Backup, Restorable
 
-
 # Stores tell whole seconds: a backup may have ended later within the one that it names.
 ROUNDING = timedelta(seconds=1)
 

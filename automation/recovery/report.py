@@ -22,6 +22,7 @@ from automation.model.evidence import (
     WritesExported,
 )
 from automation.recovery.objectives import Loss, Milestones, Outage, Verdict
+from automation.recovery.rebuilt import IsolatedResult
 from automation.recovery.report_review import Review
 from automation.recovery.tabletop import TabletopRecord
 
@@ -251,4 +252,5 @@ class Report(Model):
     measurement: Measurement
     probes: tuple[ProbeView, ...]
     evidence: EvidenceState
+    isolated: IsolatedResult | None = Field(default=None, description="of a test failover")
     review: Review

@@ -7,6 +7,7 @@ from automation.model.base import format_duration
 from automation.recovery.objectives import Loss
 from automation.recovery.report import Answer, Report, ServiceResult
 from automation.recovery.report_findings import urgency
+from automation.recovery.report_isolated_words import answer_isolated
 from automation.recovery.report_review import Finding
 from automation.recovery.report_words import count, format_target, listing, name_fault, reasons, utc
 from automation.recovery.tabletop import TabletopRecord, clock
@@ -18,6 +19,8 @@ def answer(report: Report, findings: Sequence[Finding]) -> tuple[Answer, ...]:
     """Answer the questions of a recovery; a run that recovers nothing has fewer."""
     if report.table is not None:
         return (*_of_table(report.table), _to_be_done(report, findings))
+    if report.isolated is not None:
+        return (*answer_isolated(report, report.isolated), _to_be_done(report, findings))
     if not report.services and not report.faults and report.declaration is None and not report.promotions:
         return (_what_it_did(report), _to_be_done(report, findings))
     return (

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from automation.model.base import format_duration
 from automation.recovery.report import Report, ServiceResult, StepResult
+from automation.recovery.report_isolated_words import found_isolated
 from automation.recovery.report_review import Element, Finding, FindingUpdate
 from automation.recovery.report_words import count, format_rpa, format_rta, format_target, listing, reasons
 from automation.recovery.tabletop import TabletopRecord
@@ -38,6 +39,7 @@ def find(report: Report) -> tuple[Finding, ...]:
         *_of_witness(report, day),
         *_of_people(report, day),
         *_of_evidence(report, day),
+        *_of_isolation(report, day),
     ]
     reviewed = (_review(day),) if report.mode != "apply" else ()
     return (*sorted(found, key=urgency), *reviewed)
@@ -125,6 +127,12 @@ def _of_run(report: Report, day: date) -> Iterator[Finding]:
             f"Mend the cause, then {go_on}.",
         )
         yield _make(day, f"run-{report.run_status}", "high", words)
+
+
+def _of_isolation(report: Report, day: date) -> Iterator[Finding]:
+    if report.isolated is not None:
+        for name, severity, was, act in found_isolated(report.isolated):
+            yield _make(day, name, severity, (was, act), element="exercises")
 
 
 def _of_safety(report: Report, day: date) -> Iterator[Finding]:

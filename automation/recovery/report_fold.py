@@ -27,6 +27,8 @@ from automation.recovery.report import EvidenceState, FenceResult, Report, Servi
 from automation.recovery.report_answers import answer
 from automation.recovery.report_exercise import review
 from automation.recovery.report_findings import apply, find
+from automation.recovery.report_isolated import fold_isolated, isolated_rows
+from automation.recovery.report_isolated_words import describe_isolated, judge_isolated
 from automation.recovery.report_measure import (
     Seen,
     all_of,
@@ -88,7 +90,8 @@ def fold_report(facts: Facts) -> Report:
     ledgers = ledgers_of(facts.subject.services)
     seen = Seen(facts.subject, facts.plan, log, history, marks, facts.read, changes, ledgers)
     watches = any(isinstance(step.run, StartWitness) for step in facts.plan.steps)
-    bare = _bare(facts, seen, service_results(seen) if watches else ())
+    rows = isolated_rows(seen) if facts.plan.mode == "test-failover" else service_results(seen)
+    bare = _bare(facts, seen, rows if watches else ())
     findings = apply(find(bare), facts.updates)
     return bare.model_copy(
         update={"answers": answer(bare, findings), "review": review(bare, facts.subject, findings)}
@@ -150,7 +153,13 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
     verdict, headline = judge_run(plan, log, steps, rows, checks, stops=stops, served_s=served_s, borne=borne)
     if plan.mode == "tabletop" and log.closed is not None:
         verdict, headline = judge_table(fold_tabletop(plan, facts.events))
+    measurement = describe_measurement(seen.history, facts.subject.sustained)
+    isolated = fold_isolated(plan, log, facts.read)
+    if isolated is not None:
+        verdict, headline = judge_isolated(verdict, headline, isolated)
+        measurement = describe_isolated(measurement)
     return {
+        "isolated": isolated,
         "verdict": verdict,
         "headline": headline,
         "marks": marks,
@@ -166,7 +175,7 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
         "dns": all_of(log, DnsChange),
         "exported": all_of(log, WritesExported),
         "checks": checks,
-        "measurement": describe_measurement(seen.history, facts.subject.sustained),
+        "measurement": measurement,
         "probes": view_probes(seen),
     }
 

@@ -38,7 +38,7 @@ SELECT json_build_object('in_recovery', pg_is_in_recovery(), 'archive_mode', cur
 FROM pg_control_system() s, pg_control_checkpoint() c;
 """
 _SIZE = "SELECT sum(pg_database_size(oid)) FROM pg_database;"
-# From the restore's marker, its first file, to the server's word that recovery has ended, its last line there.
+# From the marker, the first file of a restore, to the last word in the server's own: recovery has ended.
 _RESTORE_TOOK = r"""
 stat -c %.3Y "$2" "$data/postmaster.pid" | awk 'NR == 1 {began = $1} END {printf "%.3f", $1 - began}'
 """

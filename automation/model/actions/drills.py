@@ -110,6 +110,9 @@ class LookAtRestored(BaseAction):
     host: str
     cluster: str = Field(pattern=CLUSTER)
     until: datetime | None = Field(default=None, description="moment that was asked for; none: the end")
+    behind_s: float | None = Field(
+        default=None, ge=0, description="what a loss would have cost when the plan was made"
+    )
 
 
 class ProveService(BaseAction):

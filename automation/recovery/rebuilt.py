@@ -1,0 +1,35 @@
+"""What a test failover rebuilt, and what it left as it was: a part of its report. Pure words."""
+
+from datetime import datetime
+
+from automation.model.base import Model
+from automation.model.drill_evidence import IsolatedServer, IsolationProof
+from automation.recovery.leftovers import Audit
+
+
+class Rebuilt(Model):
+    """One database that was restored, and how far it came."""
+
+    service: str
+    resource: str
+    store: str
+    point: str
+    asked_at: datetime | None
+    reached_at: datetime | None
+    restore_s: float | None
+    size_bytes: int | None
+    archive_mode: str
+    slots: int | None
+    behind_s: float | None
+    proven: bool
+
+
+class IsolatedResult(Model):
+    """A test failover: its server, the proof that it was isolated, what was rebuilt, what stayed."""
+
+    server: str
+    reaches: tuple[str, ...]
+    read_back: IsolatedServer | None
+    proof: IsolationProof | None
+    rebuilt: tuple[Rebuilt, ...]
+    audit: Audit
