@@ -83,7 +83,7 @@ def work(
     text = prelude(ctx.timeout_s) + _LOOK + opened(repository) + script
     done = ctx.run_unit(host, ["sh", "-c", text, "restic", *words], stdin=_shipped())
     if done.exit_code == REFUSED:
-        raise AdapterError(f"{host}: {done.stderr.strip()}; nothing was changed")
+        raise _refused(done, host, ctx.environment.name)
     return done
 
 
@@ -105,8 +105,15 @@ def ask(remote: Remote, repository: Repository, script: str, words: Sequence[str
     text = prelude(ASKING_S) + opened(repository) + script
     done = remote.run(["sudo", "-n", "sh", "-c", text, "restic", *words], timeout_s=ASKING_S)
     if done.exit_code == REFUSED:
-        raise AdapterError(f"{repository.store}: {done.stderr.strip()}; nothing was changed")
+        raise _refused(done, repository.store, "ENV")
     return done
+
+
+def _refused(done: Completed, where: str, environment: str) -> AdapterError:
+    why = (done.stderr.strip().splitlines() or ["without a word"])[-1]
+    lacks = STORES in why
+    hint = f"the playbook of the host writes them: ./inv provision.apply --env {environment}"
+    return AdapterError(f"{where}: {why}; nothing was changed", hint=hint if lacks else None)
 
 
 def abilities_of(remote: Remote, host: str) -> Abilities:

@@ -22,6 +22,16 @@ _WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ),
     ("wrong-password", re.compile(r"wrong password or no key found|an empty password is not")),
     (
+        "network",
+        re.compile(
+            r"connection (?:refused|reset|timed out|closed)|i/o timeout|no route to host"
+            r"|network is unreachable|dial tcp|could not resolve|no such host|ssh command exited"
+            r"|unable to start the sftp session"
+            r"|broken pipe|connection lost|TLS handshake|Host key verification failed|Permission denied \(",
+            re.IGNORECASE,
+        ),
+    ),
+    (
         "no-repository",
         re.compile(r"Is there a repository at the following location|repository does not exist"),
     ),
@@ -35,24 +45,16 @@ _WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
             r"|data/[0-9a-f]{2}/[0-9a-f]{64}: no such file"
         ),
     ),
-    (
-        "network",
-        re.compile(
-            r"connection (?:refused|reset|timed out|closed)|i/o timeout|no route to host"
-            r"|network is unreachable|dial tcp|could not resolve|no such host|ssh command exited"
-            r"|unable to start the sftp session"
-            r"|broken pipe|connection lost|TLS handshake|Host key verification failed|Permission denied \(",
-            re.IGNORECASE,
-        ),
-    ),
 )
 _CODES: dict[int, Kind] = {10: "no-repository", 11: "locked", 12: "wrong-password", 130: "interrupted"}
-_NAMED = re.compile(r"\b(pack|tree|blob|index|snapshot)s?[ /<(]+([0-9a-f]{8,64})", re.IGNORECASE)
+_NAMED = re.compile(
+    r"\b(pack|tree|blob|index)s?(?: ID does not match, want)?[ /<(]+([0-9a-f]{8,64})", re.IGNORECASE
+)
 _NOISE = re.compile(
     r"^(?:Load\(.*\) (?:returned error|failed)|using temporary cache|unable to (?:open|locate|create).* cache"
     r"|create exclusive lock|load indexes|check all packs|check snapshots|read (?:all|group)|\[\d|storage ID"
     r"|the `unlock` command|lock was created|repo already locked, waiting|restoring|Summary:|restic repair"
-    r"|The repository |Damaged pack files|$)"
+    r"|The repository |Damaged pack files|Is there a repository at|Please follow|$)"
 )
 SHOWN = 3
 

@@ -36,7 +36,7 @@ make_if_empty() {
     echo "there is no repository, but something else: $(echo "$there" | head -n 5 | tr '\\n' ' ')" >&2
     return 1
   }
-  restic init {more} >&2
+  restic init {more} >/dev/null
 }
 """
 
