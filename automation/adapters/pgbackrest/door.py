@@ -1,7 +1,5 @@
 """The door to pgBackRest: one call of its program on a host, as postgres."""
 
-from collections.abc import Sequence
-
 from automation.model.actions.databases import Stanza
 from automation.model.errors import AdapterError
 from automation.model.records import Completed, Remote
@@ -11,6 +9,7 @@ USER = "postgres"
 QUIET = ("--log-level-console=off", "--log-level-stderr=error", "--no-log-timestamp")
 # pgBackRest calls the host of the database "remote" wherever its settings name one; on the host that
 # restores, or that asks for one WAL file, it must not be. Eight is as many as it knows.
+RESTORE_SETTINGS = "/etc/pgbackrest/restore.conf"
 HERE = tuple(f"--reset-pg{number}-host" for number in range(1, 9))
 
 
@@ -33,11 +32,6 @@ def ask(remote: Remote, of: Stanza, command: str, *options: str, timeout_s: floa
             f"{said(done)}; nothing was changed"
         )
     return done.stdout
-
-
-def as_user(argv: Sequence[str]) -> list[str]:
-    """Give the words of a call inside a unit, which runs as root."""
-    return ["runuser", "-u", USER, "--", *argv]
 
 
 def said(done: Completed) -> str:

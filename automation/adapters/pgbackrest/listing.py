@@ -77,13 +77,13 @@ def _point(backup: Backup, of: Stanza, resource: str) -> RecoveryPoint:
     )
 
 
-def read_info(remote: Remote, of: Stanza) -> Told:
-    """Ask a repository what it holds.
+def read_info(remote: Remote, of: Stanza, *settings: str) -> Told:
+    """Ask a repository what it holds; `settings`: other ones than the host's own.
 
     Raises:
         AdapterError: the stanza or its repository cannot be read.
     """
-    return parse_info(ask(remote, of, "info", "--output=json"), of)
+    return parse_info(ask(remote, of, "info", "--output=json", *settings), of)
 
 
 def parse_info(text: str, of: Stanza) -> Told:

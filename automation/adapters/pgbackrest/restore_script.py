@@ -1,7 +1,7 @@
 """The restore as it runs on a host, as root; wherever it is cut off, what it made bears its marker."""
 
 # $1 cluster, $2 stanza, $3 repository, $4 label, $5 moment or empty, $6 port, $7 addresses to listen on or
-# empty, $8 bytes, $9 marker, $10 run and step, $11 options for a host that is not the database's.
+# empty, $8 bytes, $9 marker, $10 run and step, $11 settings for a host that is not the database's.
 # Exit codes: 10 refused, nothing made; 21 the moment was not reached; 22 it did not open. Whatever fails,
 # what was made is removed. The settings are ours: those of the source may name its archive, its standbys, its
 # addresses and libraries; of its own `postgresql.auto.conf` only preloaded libraries and the settings of
@@ -145,7 +145,7 @@ last=$(sed -n 's/.*last completed transaction was at log time //p' "$log" | tail
 timeline=$(sql -d postgres -c \
   "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int")
 printf 'identifier=%s\n' "$(sql -d postgres -c 'SELECT system_identifier FROM pg_control_system()')"
-printf 'timeline=%s\n' "$timeline"
+printf 'timeline=%s\nlabel=%s\n' "$timeline" "$label"
 printf 'last=%s\n' "$last"
 seconds=$(date +%s.%N | awk -v began="$began" '{printf "%.3f", $1 - began}')
 printf 'seconds=%s\n' "$seconds" | tee -a "$marker"

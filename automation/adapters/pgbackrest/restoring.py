@@ -1,18 +1,18 @@
 """A cluster restored under a name of its own, beside whatever else a host has."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from automation.adapters.pgbackrest.door import HERE
+from automation.adapters.pgbackrest.door import HERE, RESTORE_SETTINGS
 from automation.adapters.pgbackrest.listing import Backup, Told, read_info
 from automation.adapters.pgbackrest.restore_script import RESTORE
 from automation.model.actions import RestoreCluster
 from automation.model.actions.databases import RESTORED_MARKERS
 from automation.model.backup_evidence import PointRestored
 from automation.model.errors import AdapterError
-from automation.model.records import Completed, Context, Outcome, Progress
+from automation.model.records import Completed, Context, Outcome, Progress, Remote
 
 REFUSED, NOT_REACHED, NOT_OPENED = 10, 21, 22
 # What pgBackRest tells in whole seconds may have ended later within the last of them.
@@ -20,8 +20,9 @@ _ROUNDING = timedelta(seconds=1)
 
 
 class Made(NamedTuple):
-    """What the script said of the cluster that it made."""
+    """What the script said of the cluster that it made, perhaps for a controller that died meanwhile."""
 
+    label: str
     system_identifier: str
     timeline: int
     seconds: float
@@ -38,8 +39,12 @@ def restore(action: RestoreCluster, ctx: Context) -> Outcome:
         AdapterError: refused before anything was made; or the moment lies after the last commit of the
             archive, or it does not open: then what was made is removed again.
     """
-    backup = _choose(action, ctx)
-    done = ctx.run_unit(action.host, ["sh", "-c", RESTORE, "restore", *_words(action, ctx, backup)])
+    remote = ctx.remote(action.host)
+    settings = _settings(remote)
+    of_settings = [word for word in settings if word.startswith("--config=")]
+    backup = choose_backup(action, read_info(remote, action.of, *of_settings))
+    words = _words(action, ctx, backup, settings)
+    done = ctx.run_unit(action.host, ["sh", "-c", RESTORE, "restore", *words])
     if done.exit_code:
         raise _failed(action, done)
     made = _read(done.stdout)
@@ -47,7 +52,7 @@ def restore(action: RestoreCluster, ctx: Context) -> Outcome:
     evidence = PointRestored(
         resource=action.resource,
         store=action.of.store,
-        point=backup.label,
+        point=made.label,
         host=action.host,
         to=action.cluster,
         seconds=made.seconds,
@@ -57,7 +62,7 @@ def restore(action: RestoreCluster, ctx: Context) -> Outcome:
         timeline=made.timeline,
     )
     when = f", as of {reached:%Y-%m-%d %H:%M:%S.%f} UTC" if reached else ", as the backup has it"
-    summary = f"{action.resource} restored from {backup.label} to {action.cluster} on {action.host}{when}"
+    summary = f"{action.resource} restored from {made.label} to {action.cluster} on {action.host}{when}"
     return Outcome(changed=True, summary=summary, evidence=evidence)
 
 
@@ -92,11 +97,13 @@ def choose_backup(action: RestoreCluster, told: Told) -> Backup:
     )
 
 
-def _choose(action: RestoreCluster, ctx: Context) -> Backup:
-    return choose_backup(action, read_info(ctx.remote(action.host), action.of))
+def _settings(remote: Remote) -> tuple[str, ...]:
+    """Where a host has settings for restores, those count: they know every repository and no database."""
+    there = remote.run(["test", "-e", RESTORE_SETTINGS]).exit_code == 0
+    return (f"--config={RESTORE_SETTINGS}",) if there else HERE
 
 
-def _words(action: RestoreCluster, ctx: Context, backup: Backup) -> list[str]:
+def _words(action: RestoreCluster, ctx: Context, backup: Backup, settings: Sequence[str]) -> list[str]:
     until = f"{action.until.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}+00" if action.until else ""
     return [
         action.cluster,
@@ -109,7 +116,7 @@ def _words(action: RestoreCluster, ctx: Context, backup: Backup) -> list[str]:
         str(backup.size_bytes),
         f"{RESTORED_MARKERS}/{action.cluster.replace('/', '-')}",
         f"{ctx.run_id}/{ctx.step_id}",
-        " ".join(HERE),
+        " ".join(settings),
     ]
 
 
@@ -129,6 +136,7 @@ def _failed(action: RestoreCluster, done: Completed) -> AdapterError:
 def _read(said: str) -> Made:
     told: Mapping[str, str] = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     return Made(
+        label=told["label"],
         system_identifier=told["identifier"],
         timeline=int(told["timeline"]),
         seconds=float(told["seconds"]),
