@@ -86,7 +86,7 @@ def _faults(device: str, text: str, action: ProveConfig, ctx: Context) -> Iterat
     if done.exit_code == _NOT_THERE:
         raise AdapterError(
             f"{action.host} has no {kind.checker[0]}: the configuration of {device} was not read",
-            hint=f"install {kind.package} on {action.host}: ./inv provision.converge",
+            hint=f"install {kind.package} there: ./inv provision.converge --env {ctx.environment.name}",
         )
     if done.exit_code == 0:
         return
