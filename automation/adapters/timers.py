@@ -1,6 +1,7 @@
 """Timers and services of this machine's own systemd."""
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,13 +85,13 @@ class Systemd:
         Raises:
             AdapterError: it says no, or does not answer.
         """
-        argv = ("systemctl", "--no-pager", *words)
+        what = f"systemctl {' '.join(words)}"
         try:
-            done = self.run(argv)
+            done = self.run(("env", "TZ=UTC", "systemctl", "--no-pager", *words))
         except (OSError, subprocess.TimeoutExpired) as exc:
-            raise AdapterError(f"{' '.join(argv)}: {exc}") from exc
+            raise AdapterError(f"{what}: {exc}") from exc
         if done.returncode:
-            raise AdapterError(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()}")
+            raise AdapterError(f"{what}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
     def timer(self, name: str) -> TimerSeen:
@@ -138,5 +139,8 @@ def _pairs(shown: str) -> Iterator[tuple[str, str]]:
 
 
 def _instant(text: str) -> datetime | None:
-    """Read `@1795333293`, which is how systemctl writes seconds since 1970."""
-    return datetime.fromtimestamp(int(text[1:]), UTC) if text.startswith("@") and text[1:].isdigit() else None
+    """Read `@1795333293`, or `Sun 2026-11-22 08:16:18 UTC`, as systemd 252 writes when timers elapse."""
+    if text.startswith("@") and text[1:].isdigit():
+        return datetime.fromtimestamp(int(text[1:]), UTC)
+    match = re.fullmatch(r"[A-Z][a-z]{2} (\S+ \S+) UTC", text)
+    return datetime.fromisoformat(match[1]).replace(tzinfo=UTC) if match else None

@@ -27,7 +27,7 @@ class JobSeen(Model):
     unit: str
     state: State
     next_at: AwareDatetime | None = None
-    last_at: AwareDatetime | None = Field(default=None, description="when its timer last started it")
+    last_at: AwareDatetime | None = Field(default=None, description="when it last began")
     ended_at: AwareDatetime | None = Field(default=None, description="none: not since the machine was booted")
     ended: str = Field(default="", description="how, in words")
     exit_code: int | None = None
@@ -118,14 +118,15 @@ def judge(
     if "not installed" not in faults:
         faults = (*faults, *_timer_faults(job, timer, service, now))
     running = service.state in ("active", "activating")
-    state: State = "red" if faults else "running" if running else "ok" if timer.last_at else "not-run-yet"
+    began = max((at for at in (timer.last_at, service.began_at) if at), default=None)
+    state: State = "red" if faults else "running" if running else "ok" if began else "not-run-yet"
     ended = not running and service.ended_at is not None
     return JobSeen(
         job=job.command,
         unit=unit,
         state=state,
         next_at=timer.next_at,
-        last_at=timer.last_at,
+        last_at=began,
         ended_at=service.ended_at if ended else None,
         ended=_ended(service, now, running=running),
         exit_code=service.exit_code if ended else None,

@@ -31,7 +31,7 @@ HELP: Mapping[str, str] = {
     "backup_copy_points": "Recovery points of a copy.",
     "backup_copy_current": "1: the copy has a point that is new enough.",
     "job_red": "1: the job is missing, disabled, silent, not authorised, or failed.",
-    "job_last_start_timestamp_seconds": "When the timer last started the job.",
+    "job_last_start_timestamp_seconds": "When the job last began.",
     "job_last_end_timestamp_seconds": "When the job last ended, since the machine was booted.",
     "job_last_exit_code": "How it ended: an exit code of ./inv.",
     "job_authorised_until_timestamp_seconds": "Until when the job may run with nobody watching.",

@@ -54,7 +54,7 @@ class Answers:
 
     def __call__(self, argv: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         words = " ".join(argv)
-        self.asked.append(words.removeprefix("systemctl --no-pager "))
+        self.asked.append(words.removeprefix("env TZ=UTC systemctl --no-pager "))
         no = bool(self.refuses) and self.refuses in words
         return subprocess.CompletedProcess(argv, int(no), self.shows, "Access denied" if no else "")
 
@@ -267,9 +267,13 @@ def test_a_job_that_is_not_installed_says_only_that() -> None:
 
 
 def test_what_systemd_says_is_read(folder: Path) -> None:
-    said = "LastTriggerUSec=@1795333293\nNextElapseUSecRealtime=\nUnitFileState=enabled\nActiveState=active\n"
+    said = (
+        "LastTriggerUSec=Sun 2026-11-22 08:16:18 UTC\nActiveEnterTimestamp=@1795333293\n"
+        "NextElapseUSecRealtime=\nUnitFileState=enabled\nActiveState=active\n"
+    )
     seen = Systemd(folder, Answers(shows=said)).timer(TIMER)
-    assert seen == TimerSeen(enabled=True, active=True, last_at=datetime.fromtimestamp(1795333293, UTC))
+    last, since = datetime(2026, 11, 22, 8, 16, 18, tzinfo=UTC), datetime.fromtimestamp(1795333293, UTC)
+    assert seen == TimerSeen(enabled=True, active=True, last_at=last, since=since)
 
 
 # --- telling ---------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -159,7 +159,11 @@ def test_a_timer_begins_its_job_and_the_job_never_overlaps_itself(machine: Machi
     words = machine.log(RUN)
     assert words[::2] == ["begin"] * len(words[::2])
     assert words[1::2] == ["end"] * len(words[1::2])
-    assert machine.judged(RUN).state in ("ok", "running")
+    seen = machine.judged(RUN)
+    assert seen.state in ("ok", "running")
+    assert seen.last_at is not None
+    assert abs(datetime.now(UTC) - seen.last_at) < timedelta(minutes=5)
+    assert machine.judged(ROTATE).next_at == datetime(2099, 1, 1, tzinfo=UTC)
 
 
 def test_a_second_install_changes_nothing_and_mends_a_timer_that_was_disabled(machine: Machine) -> None:
