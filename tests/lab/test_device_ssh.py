@@ -1,5 +1,6 @@
-"""Devices over real SSH: who is let in, whose host key is believed, and a whole configuration."""
+"""Devices over real SSH: who is let in, whose host key is believed; their files, and how they are proven."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -11,16 +12,20 @@ from typing import cast
 import pytest
 
 from automation.adapters import devices
+from automation.adapters.devices.files import Pair, write_pair
+from automation.adapters.devices.secrets import split
 from automation.adapters.devices.vendors import vendor_kind
+from automation.adapters.nspawn.image import build, root_of
 from automation.adapters.ssh import Connections
 from automation.engine.context import RunContext
 from automation.model.actions import FetchConfig, ProveConfig
-from automation.model.backup_evidence import ConfigFetched, ProofFailed
-from automation.model.environment import Environment, Inventory
+from automation.model.backup_evidence import ConfigFetched, PointProven, ProofFailed
+from automation.model.environment import Environment, Inventory, state_root
 from automation.model.errors import AdapterError
-from automation.model.records import Context, Outcome
+from automation.model.records import Context, Outcome, Remote
+from automation.model.recovery_points import Level
 from automation.model.terminals import Manners, Terminal
-from tests.adapters.device_configs import IOS
+from tests.adapters.device_configs import FRR, IOS
 from tests.adapters.talking_device import Script
 from tests.lab.ssh_devices import Bench, Here, bench_in
 
@@ -210,3 +215,84 @@ def test_a_damaged_configuration_is_a_failed_proof(
         devices.prove(proving(tmp_path), context(bench.connections(), tmp_path))
     assert isinstance(told.value.evidence, ProofFailed)
     assert "S3CRET" not in str(told.value)
+
+
+# --- FRR's own checker ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def vtysh(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give a PATH in which vtysh is that of the lab's image."""
+    images = state_root() / "images"
+    build(images, "debian-12", print)
+    root, folder = root_of(images, "debian-12"), tmp_path_factory.mktemp("bin")
+    libraries = f"{root}/usr/lib/x86_64-linux-gnu/frr:{root}/usr/lib/x86_64-linux-gnu"
+    program = folder / "vtysh"
+    program.write_text(
+        f'#!/bin/sh\nexec "{root}/lib64/ld-linux-x86-64.so.2" --library-path "{libraries}" '
+        f'"{root}/usr/bin/vtysh" "$@"\n'
+    )
+    program.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_a_routers_configuration_is_read_by_its_own_checker(
+    tmp_path: Path, vtysh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", vtysh)
+    leave(tmp_path, configuration())
+    evidence = devices.prove(proving(tmp_path, "frr"), context(FakeConnections(), tmp_path)).evidence
+    assert isinstance(evidence, PointProven)
+    assert evidence.level is Level.L4
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["gear.conf", "gear.secrets"]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "said"),
+    [
+        ("remote-as 65002", "remote-is S3CRET", "gear: line 18: Unknown command"),
+        (" neighbor 10.77.2.60 password", " neighbor 10.77.2.60 passwort", "gear: line 19: Unknown command"),
+        ("10.1.0.0/16 10.77.1.1", "10.1.0.0/16", "gear: line 10: Command incomplete"),
+        ("10.1.0.0/16", "10.1.0.0/160", "gear: line 10: Unknown command"),
+        ("router bgp 65001\n", "", "gear: line 17: Unknown command"),
+        ("!\nend\n", "!\n", "the configuration is cut off"),
+    ],
+    ids=["a word", "a secret's line", "a line cut", "an address", "a line gone", "cut at a line's end"],
+)
+def test_the_checker_really_fails(
+    tmp_path: Path, vtysh: str, monkeypatch: pytest.MonkeyPatch, good: str, bad: str, said: str
+) -> None:
+    monkeypatch.setenv("PATH", vtysh)
+    assert good in configuration()
+    leave(tmp_path, configuration().replace(good, bad))
+    with pytest.raises(AdapterError, match=said) as told:
+        devices.prove(proving(tmp_path, "frr"), context(FakeConnections(), tmp_path))
+    assert isinstance(told.value.evidence, ProofFailed)
+    assert "S3CRET" not in str(told.value)
+
+
+def test_a_scratch_host_without_the_checker_proves_nothing_and_accuses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    leave(tmp_path, configuration())
+    with pytest.raises(AdapterError, match="has no vtysh") as told:
+        devices.prove(proving(tmp_path, "frr"), context(FakeConnections(), tmp_path))
+    assert told.value.evidence is None
+
+
+def configuration() -> str:
+    return vendor_kind("frr").configuration(FRR.decode(errors="surrogateescape"))
+
+
+def leave(folder: Path, text: str) -> None:
+    """Leave a configuration as if it had been fetched and restored so."""
+    apart = split(text, vendor_kind("frr").hidden, {})
+    write_pair(cast("Remote", Here()), str(folder), "gear", Pair(apart.text, apart.secrets))
+
+
+class FakeConnections(Connections):
+    """Nobody to connect to."""
+
+    def __init__(self) -> None:
+        super().__init__(Inventory(servers={}), "ops", Path("/nowhere"), Path("/nowhere"))
