@@ -21,8 +21,8 @@ class Difference(NamedTuple):
         said = f"your old rule kept {self.old}, this one keeps {self.new}"
         if not self.only_old and not self.only_new:
             return f"{said}: the same"
-        parts = [f"{_few(self.only_new)} more" if self.only_new else ""]
-        parts.append(f"no longer {_few(self.only_old)}" if self.only_old else "")
+        parts = [f"{len(self.only_new)} more, {_few(self.only_new)}" if self.only_new else ""]
+        parts.append(f"no longer {len(self.only_old)}, {_few(self.only_old)}" if self.only_old else "")
         return f"{said}: {'; '.join(part for part in parts if part)}"
 
 
@@ -46,4 +46,4 @@ def compare_with(old: Collection[str], new: Retention) -> Difference:
 def _few(points: Sequence[RecoveryPoint]) -> str:
     named = ", ".join(f"{point.claimed_at:%Y-%m-%d %H:%M} ({point.id[:8]})" for point in points[:SHOWN])
     more = len(points) - SHOWN
-    return f"{len(points)}: {named}{f' and {more} more' if more > 0 else ''}"
+    return f"{named}{f' and {more} others' if more > 0 else ''}"

@@ -3,7 +3,6 @@
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -22,41 +21,16 @@ from automation.model.records import (
     Failure,
     Outcome,
     RunClosed,
-    RunOpened,
     StepEnded,
     StepStarted,
 )
 from tests.backups.entries import NOW, USUAL, entry
+from tests.fakes.runs import write_run
 
 TAKEN = PointTaken(
     resource="share", store="nas", point="a" * 64, claimed_at=NOW, figures=USUAL, seconds=9.0, manifest="m"
 )
 DUMP = DumpDatabase(host="pg-a", cluster="15/main", database="ledger", file="/var/lib/mainstay/dumps/x")
-
-
-def write_run(state: Path, run_id: str, *bodies: Body, plan: Plan | None = None) -> Path:
-    """Write a run of these events, a second apart."""
-    folder = state / "runs" / run_id
-    folder.mkdir(parents=True)
-    ticks = count()
-    journal = Journal(folder / "journal.jsonl", clock=lambda: NOW + timedelta(seconds=next(ticks)))
-    opened = RunOpened(
-        run_id=run_id,
-        plan_format=3,
-        plan_name=plan.name if plan else TAKE_PLAN,
-        plan_digest="d",
-        environment="lab",
-        mode="apply",
-        actor="ana",
-        node="n",
-        version="1",
-    )
-    for body in (opened, *bodies):
-        journal.append(body)
-    journal.close()
-    if plan is not None:
-        (folder / "plan.json").write_text(json.dumps(plan.model_dump(mode="json"), indent=1))
-    return folder / "journal.jsonl"
 
 
 def took(step: str = "share/take-nas", evidence: Evidence = TAKEN) -> tuple[Body, ...]:
