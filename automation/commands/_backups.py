@@ -233,10 +233,13 @@ def _locks(session: Session, backups: Backups, store: str) -> tuple[Mapping[str,
 def _is_full(session: Session, backups: Backups, store: str) -> bool:
     """Whether the disk of a repository on its keeper has hardly any room; of others nobody knows."""
     known = backups.stores[store]
-    if not isinstance(known, ResticStore) or not known.kept_at.startswith("/"):
+    if not isinstance(known, ResticStore):
+        return False
+    path = known.kept_at.partition(f"@{known.keeper.host}:")[2] or known.kept_at
+    if not path.startswith("/"):
         return False
     with suppress(AdapterError, ValueError, IndexError):
-        argv = ["df", "--output=pcent", known.kept_at]
+        argv = ["df", "--output=pcent", path]
         done = session.remote(known.keeper.host).run(["sudo", "-n", *argv], timeout_s=15.0)
         return int(done.stdout.split()[-1].rstrip("%")) >= FULL_PERCENT
     return False

@@ -1,8 +1,8 @@
 """Stores of restic that are only lists: a host answers `restic snapshots`, and steps add and remove ids.
 
 Contract with the real adapters, held by tests/lab/test_backups.py: a take adds one snapshot of the resource
-and fails where its source is not there; a copy adds what the other store lacks; a deletion removes exactly the
-ids it is given, and refuses if one that must stay is not there; nobody else removes anything.
+and fails where its source is not there; a copy adds what the other store lacks; a deletion removes exactly
+the ids it is given, and refuses if one that must stay is not there; nobody else removes anything.
 """
 
 import hashlib
