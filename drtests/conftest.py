@@ -18,6 +18,11 @@ class Recovered(NamedTuple):
     run_id: str
     site: str
     services: dict[str, Service]
+    host: str = ""  # the isolated server that they all run on; empty: they serve clients
+
+    def vantage(self, session: Session) -> str:
+        """The host from which they are used as clients use them."""
+        return self.host or session.environment.witness.host
 
 
 def _asked() -> dict[str, object]:
@@ -48,4 +53,4 @@ def recovered(catalog: Catalog) -> Recovered:
     names = asked["services"]
     assert isinstance(names, list)
     services = {name: catalog.services[name] for name in names}
-    return Recovered(str(asked["run_id"]), str(asked["site"]), services)
+    return Recovered(str(asked["run_id"]), str(asked["site"]), services, str(asked.get("host", "")))

@@ -234,8 +234,9 @@ def _production(scene: Scene) -> Iterator[Target]:
         what = f"name server {server.name}"
         yield Target(what=what, address=server.address, port=DNS_PORT, kind="dns")
     for name, place in scene.isolation.links.items():
-        address, _, port = place.rpartition(":")
-        yield Target(what=f"link {name}", address=address, port=int(port))
+        host, _, port = place.rpartition(":")
+        known = inventory.servers.get(host)
+        yield Target(what=f"link {name}", address=known.address if known else host, port=int(port))
 
 
 def _others(scene: Scene) -> Iterator[str]:

@@ -270,6 +270,9 @@ class Objective(Model):
     )
 
 
+LinkPlace = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")]
+
+
 class Isolation(Model):
     """Where a test failover rebuilds services, and from what; production is neither used nor touched."""
 
@@ -282,8 +285,8 @@ class Isolation(Model):
     prepare: str = Field(
         default="playbooks/drill.yml", description="playbook that sets the server up, with links out cut"
     )
-    links: Mapping[Name, str] = Field(
-        default_factory=dict, description="mail relays, banks: name to address:port; out of reach as well"
+    links: Mapping[Name, LinkPlace] = Field(
+        default_factory=dict, description="mail relays, banks: name to HOST:PORT; out of reach as well"
     )
     checks: tuple[str, ...] = Field(
         default=("drtests/isolated",), min_length=1, description="pytest files or folders that judge the copy"

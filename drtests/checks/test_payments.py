@@ -27,11 +27,9 @@ def web(recovered: Recovered) -> Endpoint:
     return recovered.services["payments"].endpoints["web"]
 
 
-def ask(session: Session, url: str, body: dict[str, object] | None = None) -> tuple[int, Any]:
-    """Ask over HTTP from the client host; give status and answer."""
-    done = session.remote(session.environment.witness.host).run(
-        ["python3", "-c", _ASK, url], stdin=json.dumps(body), timeout_s=15
-    )
+def ask(session: Session, host: str, url: str, body: dict[str, object] | None = None) -> tuple[int, Any]:
+    """Ask over HTTP from a client's host; give status and answer."""
+    done = session.remote(host).run(["python3", "-c", _ASK, url], stdin=json.dumps(body), timeout_s=15)
     assert done.exit_code == 0, done.stderr
     status, answer = json.loads(done.stdout)
     return status, answer
@@ -40,10 +38,10 @@ def ask(session: Session, url: str, body: dict[str, object] | None = None) -> tu
 def test_a_payment_is_taken_once_and_its_receipt_listed(
     session: Session, recovered: Recovered, web: Endpoint
 ) -> None:
-    base = f"http://{web.name}:{web.port}"
+    base, host = f"http://{web.name}:{web.port}", recovered.vantage(session)
     reference = f"check-{recovered.run_id}-{time.time_ns()}"  # a run that is resumed may check again
     payment = {"reference": reference, "account": "check", "amount_cents": 100}
-    assert ask(session, f"{base}/payments", payment)[0] == 201
-    assert ask(session, f"{base}/payments", payment)[0] == 200
-    _, receipts = ask(session, f"{base}/receipts?limit=200")
+    assert ask(session, host, f"{base}/payments", payment)[0] == 201
+    assert ask(session, host, f"{base}/payments", payment)[0] == 200
+    _, receipts = ask(session, host, f"{base}/receipts?limit=200")
     assert [row["reference"] for row in receipts].count(payment["reference"]) == 1

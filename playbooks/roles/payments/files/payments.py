@@ -13,6 +13,7 @@ of a failover: Flask under gunicorn starts in three to four times this one's tim
 
 import json
 import os
+import queue
 import select
 import signal
 import socket
@@ -33,6 +34,8 @@ COMMIT_S = 4.0  # a synchronous primary without its standby keeps a COMMIT waiti
 CONNECTION_AGE_S = 5.0  # the TTL of the database's name: no connection outlives its address
 CONNECTIONS = 32
 BODY_BYTES = 65536
+LINK_S = 2.0
+WAITING_NOTICES = 1000
 
 INSERT = """insert into payments (reference, account, amount_cents) values (%s, %s, %s)
             on conflict (reference) do nothing returning receipt"""
@@ -265,6 +268,34 @@ def first_line(error):
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+class Links:
+    """What others are told of every new payment: the bank, a mail relay. Nobody waits for them."""
+
+    def __init__(self, places):
+        self._places = [(host, int(port)) for host, _, port in (place.rpartition(":") for place in places)]
+        self._notices = queue.Queue(WAITING_NOTICES)
+        if places:
+            threading.Thread(target=self._send_all, daemon=True).start()
+
+    def tell(self, notice):
+        """Hand a notice over; one too many is dropped: the receipts are the record, not these."""
+        try:
+            if self._places:
+                self._notices.put_nowait(json.dumps(notice).encode() + b"\n")
+        except queue.Full:
+            print("a notice was dropped: links do not answer", file=sys.stderr)
+
+    def _send_all(self):
+        while True:
+            notice = self._notices.get()
+            for place in self._places:
+                try:
+                    with socket.create_connection(place, LINK_S) as door:
+                        door.sendall(notice)
+                except OSError as error:
+                    print(f"link {place[0]}:{place[1]}: {error}", file=sys.stderr)
+
+
 class Requests(BaseHTTPRequestHandler):
     """HTTP on one side, Payments on the other."""
 
@@ -272,6 +303,7 @@ class Requests(BaseHTTPRequestHandler):
     timeout = 30
     disable_nagle_algorithm = True
     payments: Payments
+    links: Links
 
     def do_GET(self):
         self._answer({"/receipts": self._receipts, "/health": self._health})
@@ -296,6 +328,8 @@ class Requests(BaseHTTPRequestHandler):
     def _pay(self, _query):
         reference, account, amount_cents = read_payment(self._body())
         receipt, new = self.payments.take(reference, account, amount_cents)
+        if new:
+            self.links.tell({"receipt": receipt, "reference": reference, "amount_cents": amount_cents})
         return (201 if new else 200), {"receipt": receipt, "reference": reference}
 
     def _receipts(self, query):
@@ -358,7 +392,7 @@ class Server(ThreadingHTTPServer):
 
 def serve(settings):
     """Answer requests until SIGTERM."""
-    Requests.payments = Payments(settings)
+    Requests.payments, Requests.links = Payments(settings), Links(settings["links"])
     server = Server(("", settings["listen"]), Requests)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     tell_systemd("READY=1")
@@ -394,6 +428,7 @@ def read_settings(environ):
         "database": environ["PAYMENTS_DATABASE"],
         "user": environ["PAYMENTS_DATABASE_USER"],
         "password": environ.get("PAYMENTS_DATABASE_PASSWORD", ""),
+        "links": [place for place in environ.get("PAYMENTS_LINKS", "").split(",") if place],
     }
 
 
