@@ -11,8 +11,9 @@ from pydantic import Field, ValidationError
 
 from automation.backups.durations import CalendarSpan
 from automation.backups.guard_settings import GuardSettings
-from automation.backups.resources import Resource
+from automation.backups.resources import DeviceConfig, Resource
 from automation.backups.rules import RetentionPolicy, RetentionRules, Zone
+from automation.model.actions.devices import WITH_CHECKER
 from automation.model.approvals import ApprovalRule
 from automation.model.base import Model
 from automation.model.environment import SecretRef
@@ -243,6 +244,10 @@ def _unasserted(name: str, resource: Resource) -> Iterator[Finding]:
             if word not in _ASSERTED[kind]:
                 message = f"{word} says nothing of {kind}; write {' or '.join(_ASSERTED[kind])}"
                 yield Finding((*here, "assert", number), message)
+        source = resource.source
+        if isinstance(source, DeviceConfig) and rule.level > Level.L3 and source.vendor not in WITH_CHECKER:
+            message = f"no free program reads a configuration of {source.vendor}; write L3, without assert"
+            yield Finding((*here, "level"), message)
         if kind != "postgresql" and any(pick.moment == "random" for pick in rule.pick):
             yield Finding((*here, "pick"), f"{kind} has points and no moments between them; leave moment out")
 

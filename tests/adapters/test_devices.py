@@ -1,6 +1,7 @@
 """Configurations: what is whole, what only looks changed, and how secrets leave them and come back."""
 
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from automation.adapters.devices.secrets import (
     written,
 )
 from automation.adapters.devices.vendors import vendor_kind
-from automation.model.actions.devices import Vendor
+from automation.model.actions.devices import WITH_CHECKER, Vendor
 from tests.adapters.device_configs import ALL
 
 each_vendor = pytest.mark.parametrize("vendor", ALL)
@@ -149,3 +150,7 @@ def test_any_other_line_is_a_change(vendor: Vendor) -> None:
     kind, text = vendor_kind(vendor), configuration(vendor)
     other = text.replace("gear", "geer", 1)
     assert kind.lasting(other) != kind.lasting(text)
+
+
+def test_what_can_be_declared_at_l4_is_what_has_a_checker() -> None:
+    assert {vendor for vendor in get_args(Vendor) if vendor_kind(vendor).checker} == WITH_CHECKER

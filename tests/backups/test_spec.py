@@ -1,5 +1,6 @@
 """What a city writes about its backups: words are exact, and every fault has its line."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -183,3 +184,16 @@ def test_what_nobody_could_see_after_such_a_restore_is_refused(
 ) -> None:
     text = WHOLE.replace("{level: L3, every: 1 week}", rule)
     assert any(problem in found for _, found in faults(tmp_path, text))
+
+
+@pytest.mark.parametrize(("vendor", "right"), [("frr", True), ("cisco-ios", False), ("junos", False)])
+def test_l4_is_refused_for_devices_whose_vendor_has_no_free_checker(
+    tmp_path: Path, vendor: str, right: bool
+) -> None:
+    source = f"{{kind: device-config, devices: [rtr-a], vendor: {vendor}}}"
+    text = re.sub(r"source: \{.*\}", f"source: {source}", WHOLE)
+    text = text.replace("{level: L3, every: 1 week}", "{level: L4, every: 1 week, assert: [{parse: vendor}]}")
+    if right:
+        assert load(tmp_path, text).resources["shares"].source.kind == "device-config"
+    else:
+        assert [why for _, why in faults(tmp_path, text) if "no free program" in why and "write L3" in why]

@@ -10,6 +10,8 @@ from automation.model.environment import SecretRef
 from automation.model.terminals import DeviceLogin
 
 Vendor = Literal["frr", "cisco-ios", "junos"]
+# Vendors whose checker of configurations anybody may run; of others L3 is the most that can be proven.
+WITH_CHECKER: frozenset[Vendor] = frozenset({"frr"})
 
 
 class FetchConfig(BaseAction):
