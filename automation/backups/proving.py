@@ -104,7 +104,8 @@ def plan_proofs(
     left_out: list[LeftOut] = []
     taken: dict[str, str] = {}  # host or store to the last step that used it
     for duty in duties:
-        for made in _made(backups, duty, seen, draw, len(units)):
+        before_it = sum((u.resource, u.store) == (duty.resource, duty.store) for u, _ in units)
+        for made in _made(backups, duty, seen, draw, (len(units), before_it)):
             if isinstance(made, LeftOut):
                 left_out.append(made)
                 continue
@@ -137,7 +138,8 @@ def room_for(kind: str, size_bytes: int) -> int:
 Made = tuple[Unit, tuple[Step, ...]] | LeftOut
 
 
-def _made(backups: Backups, duty: Duty, seen: Seen, draw: Draw, number: int) -> list[Made]:
+def _made(backups: Backups, duty: Duty, seen: Seen, draw: Draw, before: tuple[int, int]) -> list[Made]:
+    """Compile one duty; `before`: how many units there are already, and how many of its place."""
     place = (duty.resource, duty.store)
     if duty.store in seen.silent:
         return [_left_out(duty, seen.silent[duty.store])]
@@ -151,7 +153,9 @@ def _made(backups: Backups, duty: Duty, seen: Seen, draw: Draw, number: int) -> 
     chosen = list(dict.fromkeys(_choices(backups, duty, good, seen.moments.get(place, ()), draw)))
     wanted = chosen[duty.done :] if len(chosen) > duty.done else chosen[:1]
     return [
-        _restore(backups, duty, one, seen, draw, number + extra, extra + duty.done)
+        _restore(
+            backups, duty, one, seen, draw, _Number(before[0] + extra, before[1] + extra, extra + duty.done)
+        )
         for extra, one in enumerate(wanted)
     ]
 
@@ -194,7 +198,7 @@ def _choices(
     backups: Backups, duty: Duty, good: Sequence[RecoveryPoint], moments: Sequence[Moments], draw: Draw
 ) -> Iterable[Chosen]:
     zone = ZoneInfo(backups.tz)
-    for number, pick in enumerate(duty.rule.pick or (Pick(),)):
+    for number, pick in enumerate(duty.picks):
         random = draw.random(duty, number)
         if pick.moment == "random" and moments and not draw.point:
             oldest = min(point.claimed_at for point in good)  # nothing begins before there is a backup
@@ -268,9 +272,15 @@ def _s(span: timedelta) -> float:
 # --- a restore that is looked at -------------------------------------------------------------------
 
 
-def _restore(
-    backups: Backups, duty: Duty, chosen: Chosen, seen: Seen, draw: Draw, number: int, pick: int
-) -> Made:
+class _Number(NamedTuple):
+    """The place of a proof in its plan, among those of its resource and store, and in its rule."""
+
+    in_all: int
+    in_place: int
+    in_rule: int
+
+
+def _restore(backups: Backups, duty: Duty, chosen: Chosen, seen: Seen, draw: Draw, number: _Number) -> Made:
     source = backups.resources[duty.resource].source
     size = seen.sizes.get(chosen.point.id, 0) or chosen.point.size_bytes
     most = duty.rule.sample.max_bytes if isinstance(duty.rule.sample, Sample) else size
@@ -278,7 +288,7 @@ def _restore(
     if size and seen.free_bytes is not None and seen.free_bytes < needed:
         free, room = format_size(seen.free_bytes), format_size(needed)
         return _left_out(duty, f"{backups.scratch} has {free} free, and {room} are needed")
-    name = f"{duty.resource}/{duty.store}" + (f"/{pick + 1}" if pick else "")
+    name = f"{duty.resource}/{duty.store}" + (f"/{number.in_place + 1}" if number.in_place else "")
     heavy = isinstance(source, Postgresql | PostgresqlDump)
     steps = steps_of(
         Proof(
@@ -286,8 +296,8 @@ def _restore(
             duty,
             chosen,
             name=name,
-            token=draw.token(number),
-            seed=draw.random(duty, pick).getrandbits(31),
+            token=draw.token(number.in_all),
+            seed=draw.random(duty, number.in_rule).getrandbits(31),
             why=f"{_said(chosen)} (seed {draw.seed})",
             devices=seen.devices.get(duty.resource, ()),
             primary=seen.primaries.get(duty.resource, ""),

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from automation.backups.durations import Span
 from automation.backups.ledger import Ledger
-from automation.backups.resources import Verify
+from automation.backups.resources import Pick, Verify
 from automation.backups.spec import Backups
 from automation.model.backup_evidence import ProofFailed
 from automation.model.recovery_points import Level
@@ -100,6 +100,16 @@ class Duty(NamedTuple):
     parts: int = 1
     done: int = 0  # picks of the rule that were proven in this period already
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of a point is looked at, and not a sample."""
+        return self.rule.sample in (None, "all")
+
+    @property
+    def picks(self) -> tuple[Pick, ...]:
+        """Which points are looked at; without a word the newest."""
+        return self.rule.pick or (Pick(),)
+
 
 class Wanted(NamedTuple):
     """What a person or a job asks for; what is empty is not limited."""
@@ -132,7 +142,9 @@ def list_duties(backups: Backups, history: History, wanted: Wanted, now: datetim
         for rule in resource.verify
         if wanted.takes(name, store, rule)
     ]
-    duties = [*_checks(backups, rules, history, wanted, now), *_restores(rules, history, wanted, now, zone)]
+    restores = tuple(_restores(rules, history, wanted, now, zone))
+    left = [one for one in restores if not any(_covers(other, one) for other in restores)]
+    duties = [*_checks(backups, rules, history, wanted, now), *left]
     return tuple(sorted(duties, key=lambda duty: (duty.level, duty.store, duty.resource, duty.part)))
 
 
@@ -249,8 +261,16 @@ def _restores(
         recent = sum(not is_due(at, rule.every, now, zone) for at in proofs)
         if not wanted.due_only:
             yield Duty(resource, store, rule.level, rule, last)
-        elif recent < max(1, len(rule.pick)):
+        elif recent < len(rule.pick or (Pick(),)):
             yield Duty(resource, store, rule.level, rule, last, done=recent)
+
+
+def _covers(other: Duty, one: Duty) -> bool:
+    """Whether one duty proves all that another one asks for: all files of a point, and not some of them."""
+    if (other.resource, other.store) != (one.resource, one.store) or other is one:
+        return False
+    more = (other.level, other.is_whole) > (one.level, one.is_whole) and other.is_whole >= one.is_whole
+    return more and set(one.picks) <= set(other.picks)
 
 
 def _counts(proof: Proven, resource: str, store: str, rule: Verify) -> bool:

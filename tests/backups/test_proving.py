@@ -83,6 +83,18 @@ def test_what_is_restored_is_removed_whatever_fails_before() -> None:
             assert not removal.needs
 
 
+def test_two_rules_of_one_copy_are_two_proofs_that_draw_apart() -> None:
+    some = {"level": "L3", "every": "1 week", "sample": {"files": 5}, "pick": [{"point": "random"}]}
+    whole = {"level": "L3", "every": "1 quarter"}
+    made = plan({"share": SHARE | {"to": ["nas", "far", "vault"], "verify": [some, whole]}})
+    assert [step.id for step in made.plan.steps if "/nas/" in step.id] == [
+        "share/nas/prove",
+        "share/nas/clear",
+        "share/nas/2/prove",
+        "share/nas/2/clear",
+    ]
+
+
 def uses(step: Step) -> set[str]:
     store = getattr(step.run, "store", None) or getattr(getattr(step.run, "of", None), "store", None)
     return {f"host:{step.run.host}", *([f"store:{store}"] if store else [])}  # type: ignore[union-attr]

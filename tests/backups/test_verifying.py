@@ -67,6 +67,7 @@ def test_a_higher_level_proves_a_lower_one_and_a_sample_does_not_prove_all() -> 
     )
     stores = ("nas", "far", "vault")
     sampled = History(proofs=[proven(store, 1, whole=False) for store in stores])
+    assert {duty.rule.sample for duty in list_duties(backups, History(), DUE, NOW)} == {"all"}
     duties = list_duties(backups, sampled, DUE, NOW)
     assert len(duties) == 3
     assert {duty.rule.sample for duty in duties} == {"all"}
