@@ -15,9 +15,16 @@ _CANARY_S, _RECOVER_S, _CHECK_S = 120.0, 24 * 3600.0, 6 * 3600.0
 
 
 def bucket_of(store: Store) -> str:
-    """Give the address of a store's bucket; empty where it is in none that we can name."""
-    url = store.repository.removeprefix("s3:") if isinstance(store, ResticStore) else store.bucket
-    return url if url.startswith("https://") else ""
+    """Give the address of a store's bucket; empty where it is in none that we can name.
+
+    restic takes s3:HOST/BUCKET for s3:https://HOST/BUCKET.
+    """
+    if not isinstance(store, ResticStore):
+        return store.bucket
+    url = store.repository.removeprefix("s3:")
+    if url == store.repository or url.startswith("http://"):
+        return ""
+    return url if url.startswith("https://") else f"https://{url}"
 
 
 def locked_stores(backups: Backups) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from automation.backups.copies import bucket_of
 from automation.backups.ledger import Ledger
 from automation.backups.places import repository
 from automation.backups.proof_steps import stanza
@@ -221,8 +222,8 @@ def _locks(session: Session, backups: Backups, store: str) -> tuple[Mapping[str,
     from automation.adapters.object_store import locks_of
 
     known = backups.stores[store]
-    url = known.repository.removeprefix("s3:") if isinstance(known, ResticStore) else known.bucket
-    if known.lock is None or not url.startswith("https://"):
+    url = bucket_of(known)
+    if known.lock is None or not url:
         return {}, ""
     try:
         return locks_of(url, known.login, session.context("look")).points, ""

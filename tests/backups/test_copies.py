@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from automation.backups.copies import locked_stores, plan_canary, plan_recovery, restore_from
+from automation.backups.copies import bucket_of, locked_stores, plan_canary, plan_recovery, restore_from
 from automation.model.actions import CheckRepository, RecoverCopy, TryDelete
 from automation.model.errors import ConfigError
 from tests.backups.policies import DATABASE, SHARE, make_backups
@@ -25,6 +25,21 @@ def test_every_store_that_is_said_to_be_locked_is_tried_for_as_long_as_it_is_sai
     ]
     assert all(34.5 * 86400 < run.lock_s < 35 * 86400 for run in tried if isinstance(run, TryDelete))
     assert {step.on_failure for step in plan.steps} == {"continue"}
+
+
+@pytest.mark.parametrize(
+    ("repository", "bucket"),
+    [
+        ("s3:https://s3.city.lab/b", "https://s3.city.lab/b"),
+        ("s3:s3.amazonaws.com/b", "https://s3.amazonaws.com/b"),
+        ("s3:http://s3.city.lab/b", ""),
+        ("sftp:b@nas:/main", ""),
+        ("/srv/main", ""),
+    ],
+)
+def test_a_bucket_is_found_however_restic_names_it(repository: str, bucket: str) -> None:
+    vault = make_backups().stores["vault"]
+    assert bucket_of(vault.model_copy(update={"repository": repository})) == bucket
 
 
 def test_a_store_without_a_lock_has_no_canary() -> None:
