@@ -60,7 +60,7 @@ def fold_results(
         )
         for one in left_out
     ]
-    return tuple(rows)
+    return tuple(sorted(rows, key=lambda row: (row.resource, row.level, row.store)))
 
 
 def _row(unit: Unit, ends: Mapping[str, StepEnded]) -> ProofRow:

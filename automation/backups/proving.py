@@ -49,6 +49,7 @@ class Seen:
     devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a resource
     primaries: Mapping[str, str] = field(default_factory=dict)  # where its database is written now
     silent: Mapping[str, str] = field(default_factory=dict)  # store that cannot be looked at to why
+    blind: Mapping[Place, str] = field(default_factory=dict)  # why nobody knows its moments
     free_bytes: int | None = None  # on the scratch host
 
 
@@ -145,6 +146,8 @@ def _made(backups: Backups, duty: Duty, seen: Seen, draw: Draw, before: tuple[in
         return [_left_out(duty, seen.silent[duty.store])]
     if not duty.resource:
         return [_check(backups, duty)]
+    if place in seen.blind:
+        return [_left_out(duty, seen.blind[place])]
     good = [p for p in seen.points.get(place, ()) if p.status == "ok" and p.claimed_at <= draw.now]
     if draw.point:
         good = [p for p in good if p.id == draw.point]

@@ -174,6 +174,7 @@ def _look_further(session: Session, area: Area, duties: Sequence[Duty]) -> Seen:
     scratch = area.backups.scratch
     silent = {store: area.observed.problem(store) for store in area.backups.stores}
     moments: dict[tuple[str, str], tuple[Moments, ...]] = {}
+    blind: dict[tuple[str, str], str] = {}
     for duty in duties:
         if any(pick.moment == "random" for pick in duty.rule.pick) and not silent[duty.store]:
             try:
@@ -181,7 +182,7 @@ def _look_further(session: Session, area: Area, duties: Sequence[Duty]) -> Seen:
                 found = moments_of(session, area.backups, duty.store, keeper)
                 moments[duty.resource, duty.store] = found
             except AdapterError as exc:
-                silent[duty.store] = str(exc)
+                blind[duty.resource, duty.store] = str(exc)
     return Seen(
         points={(d.resource, d.store): area.observed.points(d.resource, d.store) or () for d in duties},
         moments=moments,
@@ -192,6 +193,7 @@ def _look_further(session: Session, area: Area, duties: Sequence[Duty]) -> Seen:
         },
         primaries=places.primaries,
         silent={store: why for store, why in silent.items() if why and why != "it was not looked at"},
+        blind=blind,
         free_bytes=free_bytes(session, scratch, "/var/lib") if named and scratch else None,
     )
 

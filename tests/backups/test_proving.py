@@ -229,6 +229,13 @@ def test_a_store_that_does_not_answer_or_has_no_good_point_stops_no_other() -> N
     }
 
 
+def test_a_store_whose_moments_nobody_knows_is_read_all_the_same() -> None:
+    rules = [{"level": "L2", "every": "1 day"}, *DATABASE["verify"]]
+    made = plan({"db": DATABASE | {"verify": rules}}, blind={("db", "pg"): "no pg_waldump"})
+    assert [unit.level.name for unit in made.units if unit.store == "pg"] == ["L2"]
+    assert [(one.store, one.reason) for one in made.left_out] == [("pg", "no pg_waldump")]
+
+
 def test_a_point_that_a_person_names_is_proven_where_it_is() -> None:
     named = points("share", "far")[3].id
     made = plan({"share": SHARE}, point=named, wanted=Wanted("share", due_only=False))
