@@ -121,23 +121,6 @@ def find_places(session: Session, area: Area, resources: Iterable[str]) -> Place
     )
 
 
-def devices_of(session: Session, source: DeviceConfig) -> tuple[str, ...]:
-    """Give the devices of a resource: named, or of a group of the inventory.
-
-    Raises:
-        ConfigError: there is no such group.
-    """
-    if source.devices:
-        return source.devices
-    members = session.inventory.groups.get(source.group, ())
-    if not members:
-        raise ConfigError(
-            f"{FILE}: the inventory has no group {source.group}, or nothing in it; nothing was touched",
-            hint=f"groups: {', '.join(sorted(session.inventory.groups))}",
-        )
-    return members
-
-
 def database_hosts(area: Area, resource: str) -> tuple[str, ...]:
     """Give the hosts on which the primary of a database may be: those of its service, else its own."""
     spec = area.backups.resources[resource]
@@ -159,7 +142,7 @@ def _place(session: Session, area: Area, name: str) -> str | tuple[str, ...] | A
 
     source = area.backups.resources[name].source
     if isinstance(source, DeviceConfig):
-        return devices_of(session, source)
+        return source.names(session.inventory)
     if isinstance(source, Files):
         return None
     try:
