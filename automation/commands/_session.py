@@ -4,7 +4,7 @@ import getpass
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +22,9 @@ from automation.engine.control_node import require_control_node
 from automation.engine.finished import Finished
 from automation.engine.fold import Folded, fold
 from automation.engine.hooks import Hooks
+from automation.engine.jobs import JOBS
 from automation.engine.journal import read_journal
+from automation.engine.lock import hold
 from automation.engine.retention import let_go
 from automation.engine.run import (
     Decision,
@@ -77,7 +79,7 @@ class Session:
 
         Args:
             look: called under the run's locks before its first step; what it raises leaves all as it was.
-            granted: the standing authorisation of a job that nobody watches.
+            granted: the standing authorisation of a job that nobody watches, for this plan.
             subject: what a drill or a failover is about, for its report.
             story: told instead of a line a step.
         """
@@ -86,12 +88,14 @@ class Session:
             require_control_node(self.environment)
         if plan.mode not in HURRIED:
             self.make_room()
+        if granted is not None and granted.plan_digest != plan.digest:
+            raise PreflightError(f"what was authorised is another plan than {plan.name}; nothing was changed")
         run_id = new_run_id(datetime.now(UTC))
         folder = make_run_folder(self.state, run_id)
         leave_subject(folder, describe(self.environment, self.inventory, plan, subject))
         self.say(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
         ctx = self.context(run_id)
-        with self.hooks(ctx, plan, narrate, story) as hooks:
+        with self.hooks(ctx, plan, narrate, story) as hooks, self._alone(granted):
 
             def admit(plan: Plan, folded: Folded) -> Sequence[Body]:
                 look()
@@ -99,6 +103,14 @@ class Session:
                 return [*used, *hooks.admit(plan, folded)]
 
             return run_plan(plan, ctx, actor=actor(), hooks=replace(hooks, admit=admit))
+
+    def _alone(self, granted: Granted | None) -> AbstractContextManager[None]:
+        """Keep another run from using up the same day of an authorisation meanwhile."""
+        if granted is None or not JOBS[granted.asked.command].daily:
+            return nullcontext()
+        name = granted.authorisation.name
+        reason = f"{granted.asked.command} is limited by the day"
+        return hold(self.state / "locks", [f"authorisation:{name}"], holder=actor(), reason=reason)
 
     def make_room(self) -> None:
         """Let run folders go that environment.yml keeps no longer; says which."""
@@ -109,9 +121,12 @@ class Session:
 
     def resume(self, run_id: str, decisions: Sequence[Decision] = ()) -> Finished:
         """Go on with a run that stopped."""
+        from automation.commands._resumed_rotation import refuse_stale
+
         ctx = self.existing(run_id)
         refuse_unwatched(ctx)
         plan = read_plan(ctx.artifacts.parent)
+        refuse_stale(self, plan, ctx.artifacts.parent)
         refuse_frozen_beginning(ctx.artifacts.parent, plan, datetime.now(UTC))
         progress(f"run {run_id} goes on")
         with self.hooks(ctx, plan) as hooks:

@@ -46,6 +46,7 @@ class Granted(NamedTuple):
     signer: Checked
     signed: SignedApproval
     asked: Asked
+    plan_digest: str = ""
 
     def leave(self, folder: Path) -> AuthorisationRecorded:
         """Keep it in the folder of the run that uses it; give the journal's record of it."""
@@ -95,7 +96,9 @@ def require_authorisation(
         )
     signers = load_signers(environment.approvals.allowed_signers, checkout=environment.folder.parents[1])
     today = _with_earlier(asked, state, now)
-    granted = verify(signed, today, allowed_signers=signers, now=now)._replace(asked=asked)
+    granted = verify(signed, today, allowed_signers=signers, now=now)._replace(
+        asked=asked, plan_digest=plan.digest
+    )
     refuse_role(granted.authorisation, environment)
     if granted.authorisation.name != name:
         raise PreflightError(

@@ -3,9 +3,11 @@
 import io
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
@@ -255,3 +257,13 @@ def test_a_pattern_never_reaches_more_than_is_counted(
     pattern: str | None, covered: tuple[str, ...], session: Session
 ) -> None:
     assert session.inventory.covered(pattern) == covered
+
+
+def test_what_was_authorised_is_run_and_no_other_plan(session: Session, people: People) -> None:
+    sign(session, wanted(people))
+    granted = use(session)
+    other = plan_converge(session, limit="pg-a", check=False, variables={})
+    here = session.environment.model_copy(update={"control_nodes": (gethostname(),)})
+    with pytest.raises(PreflightError, match="what was authorised is another plan than converge"):
+        replace(session, environment=here).run(other, granted=granted)
+    assert not (session.state / "runs").exists()
