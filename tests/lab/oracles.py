@@ -40,14 +40,14 @@ def debian_restic() -> str:
     return str(shutil.which("restic"))
 
 
-def built_restic() -> str:
+def built_restic(version: str = BUILT) -> str:
     """Give a newer restic, built from its module with a go.mod of our own."""
-    program = oracle_folder() / f"go-v{BUILT}/restic"
+    program = oracle_folder() / f"go-v{version}/restic"
     if not program.exists():
-        module = oracle_folder() / f"build-{BUILT}"
+        module = oracle_folder() / f"build-{version}"
         module.mkdir(exist_ok=True)
         (module / "go.mod").write_text(
-            f"module oracle\n\ngo 1.21\n\nrequire github.com/restic/restic v{BUILT}\n"
+            f"module oracle\n\ngo 1.21\n\nrequire github.com/restic/restic v{version}\n"
         )
         (module / "tools.go").write_text(
             '//go:build tools\n\npackage oracle\n\nimport _ "github.com/restic/restic/cmd/restic"\n'

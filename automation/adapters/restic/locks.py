@@ -31,10 +31,11 @@ done
 _UNLOCK = """
 restic unlock >&2
 """
-# $1 a process: since when this machine runs, and whether the process is restic.
+# $1 a process: since when this machine runs, and whether the process is restic, and no mere remnant of it.
 _HOLDER = """
 sed -n 's/^btime //p' /proc/stat
-[ "$(cat "/proc/$1/comm" 2>/dev/null)" != restic ] || echo alive
+[ "$(cat "/proc/$1/comm" 2>/dev/null)" != restic ] ||
+  grep -q '^State:[[:space:]]*[ZX]' "/proc/$1/status" || echo alive
 """
 
 
