@@ -33,9 +33,11 @@ class ApprovalSettings(Model):
 class ApprovalRule(Model):
     """What a plan, a gate or an override asks for: one person for each role, all different people."""
 
-    roles: tuple[str, ...] = Field(min_length=1)
-    requester_may_approve: bool = False
-    valid_for_s: DurationS = Field(default=12 * 3600.0, alias="valid_for", gt=0)
+    roles: tuple[str, ...] = Field(min_length=1, description="one person for each")
+    requester_may_approve: bool = Field(default=False, description="whether who asks may be one of them")
+    valid_for_s: DurationS = Field(
+        default=12 * 3600.0, alias="valid_for", gt=0, description="how long a signature holds: 12 h"
+    )
 
     model_config = Model.model_config | {"populate_by_name": True}
 
