@@ -240,23 +240,27 @@ def _achieved(facts: Facts, resource: str) -> float | None:
 
 
 def _unproven(facts: Facts, resource: str) -> Iterator[str]:
-    """Say which rules of `verify` are not kept in which store."""
+    """Say which rules of `verify` are not kept, and in which stores."""
     spec, now = facts.backups.resources[resource], facts.observed.at
+    believed = []
     for store in spec.to:
         if suspended := facts.ledger.suspended(store):
             yield f"no proof in {store} is believed: {suspended}"
-            continue
-        proofs = facts.ledger.proofs(resource, store, spec)
-        for rule in spec.verify:
-            at = _last_proven(facts, store, rule, proofs)
-            most_s = SHELF_LIVES * rule.every.about_s
-            if at is None:
-                yield f"{rule.level.name} was never proven in {store}"
-            elif (age_s := (now - at).total_seconds()) > most_s:
-                yield (
-                    f"{rule.level.name} in {store} was proven {format_duration(age_s)} ago, "
-                    f"and is due every {rule.every.words}"
-                )
+        else:
+            believed.append(store)
+    proofs = {store: facts.ledger.proofs(resource, store, spec) for store in believed}
+    for level, rule in {rule.level: rule for rule in _strictest_last(spec.verify)}.items():
+        last = {store: _last_proven(facts, store, rule, proofs[store]) for store in believed}
+        if never := [store for store, at in last.items() if at is None]:
+            yield f"{level.name} was never proven in {', '.join(never)}"
+        for store, at in last.items():
+            if at and (age_s := (now - at).total_seconds()) > SHELF_LIVES * rule.every.about_s:
+                age = format_duration(age_s)
+                yield f"{level.name} in {store} was proven {age} ago, and is due every {rule.every.words}"
+
+
+def _strictest_last(rules: tuple[Verify, ...]) -> list[Verify]:
+    return sorted(rules, key=lambda rule: -rule.every.about_s)
 
 
 def _last_proven(facts: Facts, store: str, rule: Verify, proofs: tuple[Proof, ...]) -> datetime | None:
@@ -295,13 +299,16 @@ def _breaks(facts: Facts, resource: str, copies: tuple[CopyStanding, ...]) -> It
         "offsite": (sum(copy.site != home for copy in current), rule.offsite),
         "immutable": (sum(_is_immutable(copy, facts.observed.at) for copy in current), rule.immutable),
     }
-    lacking = [f"{there} {word} instead of {most}" for word, (there, most) in counts.items() if there < most]
+    lacking = [f"{there} of {most} {word}" for word, (there, most) in counts.items() if there < most]
     if lacking:
         yield f"the newest point has {', '.join(lacking)}"
     for copy in copies:
-        behind = not copy.current and not copy.problem
-        if behind:
-            since = f"{copy.newest_at.astimezone(zone):%Y-%m-%d %H:%M}" if copy.newest_at else "never"
-            yield f"{copy.store} has no new point: its last is of {since}"
+        if not copy.current and not copy.problem:
+            last = copy.newest_at
+            yield (
+                f"{copy.store} has no new point; its last is of {last.astimezone(zone):%Y-%m-%d %H:%M}"
+                if last
+                else f"{copy.store} has no good point"
+            )
         if copy.current and copy.locked and not _is_immutable(copy, facts.observed.at):
-            yield f"nobody has tried the lock of {copy.store} for {CANARY_LIVES.days} days: backup.canary"
+            yield f"nobody has tried the lock of {copy.store} for {CANARY_LIVES.days} days"
