@@ -45,7 +45,6 @@ class Seen:
 
     points: Mapping[Place, Sequence[RecoveryPoint]]
     moments: Mapping[Place, Sequence[Moments]] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)  # of a point restored, where it is known
     devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a resource
     primaries: Mapping[str, str] = field(default_factory=dict)  # where its database is written now
     silent: Mapping[str, str] = field(default_factory=dict)  # store that cannot be looked at to why
@@ -129,6 +128,11 @@ def patience_s(size_bytes: int) -> float:
     return _PATIENCE_S + size_bytes / _SLOWEST_BYTES_S if size_bytes else _UNKNOWN_S
 
 
+def size_of(point: RecoveryPoint, points: Sequence[RecoveryPoint]) -> int:
+    """Give the size of a point with all that it is restored from."""
+    return point.size_bytes + sum(one.size_bytes for one in points if one.id in point.depends_on)
+
+
 def room_for(kind: str, size_bytes: int) -> int:
     """Say how many free bytes a restore needs where it goes."""
     return int(size_bytes * _ROOM_FOR[kind]) + SPARE_BYTES
@@ -154,7 +158,7 @@ def _made(backups: Backups, duty: Duty, seen: Seen, draw: Draw, before: tuple[in
     if not good:
         return [_left_out(duty, "there is no good point in this store")]
     chosen = list(dict.fromkeys(_choices(backups, duty, good, seen.moments.get(place, ()), draw)))
-    wanted = chosen[duty.done :] if len(chosen) > duty.done else chosen[:1]
+    wanted = chosen[duty.done :]
     return [
         _restore(
             backups, duty, one, seen, draw, _Number(before[0] + extra, before[1] + extra, extra + duty.done)
@@ -285,7 +289,7 @@ class _Number(NamedTuple):
 
 def _restore(backups: Backups, duty: Duty, chosen: Chosen, seen: Seen, draw: Draw, number: _Number) -> Made:
     source = backups.resources[duty.resource].source
-    size = seen.sizes.get(chosen.point.id, 0) or chosen.point.size_bytes
+    size = size_of(chosen.point, seen.points[duty.resource, duty.store])
     most = duty.rule.sample.max_bytes if isinstance(duty.rule.sample, Sample) else size
     needed = room_for(source.kind, min(size, most))
     if size and seen.free_bytes is not None and seen.free_bytes < needed:

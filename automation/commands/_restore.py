@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from automation.backups.moments import parse_moment
 from automation.backups.proof_steps import stanza
-from automation.backups.proving import Moments, room_for
+from automation.backups.proving import Moments, room_for, size_of
 from automation.backups.resources import Postgresql
 from automation.backups.restoring import (
     PLAN_NAME,
@@ -106,7 +106,7 @@ def prepare(session: Session, flags: RestoreFlags, now: datetime) -> Prepared:
         point=found.point.id,
         claimed_at=found.point.claimed_at,
         until=asked.at if found.moments else None,
-        size_bytes=found.point.size_bytes,
+        size_bytes=found.size_bytes,
         where=where,
     )
     free = _refuse_no_room(session, choice)
@@ -218,6 +218,7 @@ class _Found(NamedTuple):
 
     store: str
     point: RecoveryPoint
+    size_bytes: int
     moments: tuple[Moments, ...] = ()
 
 
@@ -257,7 +258,7 @@ def _find_in(session: Session, backups: Backups, asked: Asked, store: str) -> _F
         oldest = min((one.claimed_at for one in points), default=None)
         said = f"its oldest is of {oldest:%Y-%m-%d %H:%M} UTC" if oldest else "it has none at all"
         raise PreflightError(f"no good point of {asked.resource} is that old, {said}; nothing was changed")
-    return _Found(store, point, moments)
+    return _Found(store, point, size_of(point, points), moments)
 
 
 # --- to where --------------------------------------------------------------------------------------
