@@ -27,6 +27,8 @@ _GROWS = re.compile(
     r"|\b[0-9.]+ ?(%|[KMGT]iB\b|bytes\b|(ms|s|min|h|d)\b( [0-9]+ (s|min)\b)?)|\bpid [0-9]+"
 )
 REPEAT = timedelta(days=1)
+# What was not seen for so long, and is there again, is new; the rarest job comes once a week.
+FORGOTTEN = timedelta(days=15)
 
 Send = Callable[[str, str, str, bool], None]
 
@@ -51,6 +53,8 @@ def alarm(
     """
     now = now or datetime.now(UTC)
     before = recall(state, about)
+    if before is not None and now - before.told_at > FORGOTTEN:
+        before = None
     words = _hash_of(what, *said)
     since, times = (before.since, before.times + 1) if before else (now, 1)
     notice = Notice(

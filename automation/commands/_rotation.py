@@ -196,9 +196,12 @@ def alarm_frozen(session: Session, shown: RotationShown) -> None:
     """Tell people what is frozen, where nobody sits at the terminal; each resource is a thing of its own."""
     if sys.stdin.isatty():
         return
-    from automation.commands._notify import alarm
+    from automation.commands._notify import alarm, well
 
     env = session.environment.name
+    doubtful = {row.resource for row in (*shown.frozen, *shown.unknown)}
+    for name in {row.resource for row in shown.rows} - doubtful:
+        well(session.environment, session.state, f"rotation of {name}", "rotation is not frozen any more")
     by_resource: Mapping[str, DecisionRow] = {row.resource: row for row in reversed(shown.frozen)}
     for name, row in by_resource.items():
         acts = (

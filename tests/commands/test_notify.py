@@ -114,6 +114,14 @@ def test_the_same_is_told_once_a_day_and_at_once_when_it_changes(
     assert see("rotation is frozen: a source is missing", 25) == 3
 
 
+def test_what_comes_back_after_weeks_is_new(environment: Environment, state: Path, mailbox: Mailbox) -> None:
+    alarm(environment, state, ABOUT, FROZEN, now=NOW)
+    alarm(environment, state, ABOUT, FROZEN, now=NOW + timedelta(days=7))
+    assert "Since:  2026-11-22" in mailbox.messages[-1]["message"]
+    alarm(environment, state, ABOUT, FROZEN, now=NOW + timedelta(days=30))
+    assert "Since:  2026-12-22 03:31 UTC\n" in mailbox.messages[-1]["message"]
+
+
 def test_its_end_is_told_to_those_who_want_everything_and_then_it_is_new_again(
     environment: Environment, state: Path, mailbox: Mailbox
 ) -> None:
