@@ -283,9 +283,7 @@ def test_a_full_repository_is_named_and_its_points_stay(city: Saved) -> None:
 
 def test_a_scratch_host_without_room_proves_nothing_and_fails_nothing(city: Saved) -> None:
     point = city.take()
-    city.host.sh(
-        "mkdir -p /var/lib/mainstay/scratch; mount -t tmpfs -o size=300k tmpfs /var/lib/mainstay/scratch"
-    )
+    city.host.sh('mkdir -p "$1"; mount -t tmpfs -o size=300k tmpfs "$1"', SCRATCH)
     error = refused(city, city.proving(point))
     assert "out of disk on files-a" in str(error)
     assert error.evidence is None

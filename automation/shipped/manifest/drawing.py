@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import re
 import sys
-from itertools import zip_longest
 
 from .entries import entries
 from .listing import mark
@@ -39,11 +38,18 @@ def draw(
     sizes = {path: size for path, _, size in [*by_age, *by_lot]}
     chosen = {path: sizes.get(path, 0) for path in must}
     left = (max_bytes or sys.maxsize) - sum(chosen.values())
-    for path in (one[0] for pair in zip_longest(by_age, by_lot) for one in pair if one):
+    for path in _in_turn([one[0] for one in by_age], [one[0] for one in by_lot], count - young):
         if path not in chosen and len(chosen) < count and (sizes[path] <= left or not chosen):
             chosen[path] = sizes[path]
             left -= sizes[path]
     return chosen
+
+
+def _in_turn(by_age: Sequence[str], by_lot: Sequence[str], others: int) -> Iterator[str]:
+    """Mix both in the ratio wanted, so that either has its share of the bytes; leftovers come last."""
+    ages = [((place + 0.5) / len(by_age), 0, path) for place, path in enumerate(by_age)]
+    lots = [((place + 0.5) / others if others else 2.0, 1, path) for place, path in enumerate(by_lot)]
+    return (path for _, _, path in heapq.merge(ages, lots, key=lambda one: one[:2]))
 
 
 def _files(manifest: str, listing: Listing | None) -> Iterator[tuple[str, int, int]]:
