@@ -14,6 +14,7 @@ from automation.backups.proving import Moments, patience_s
 from automation.backups.resources import Postgresql, PostgresqlDump
 from automation.backups.spec import Backups
 from automation.model.actions import LoadDump, RestoreCluster, RestoreFiles
+from automation.model.actions.databases import RESTORED_MARKERS
 from automation.model.actions.restic import Repository
 from automation.model.base import Model
 from automation.model.errors import ConfigError, PreflightError
@@ -21,7 +22,7 @@ from automation.model.plan import Plan, Step
 from automation.model.recovery_points import Proof, RecoveryPoint
 
 PLAN_NAME = "backup-restore"
-FOLDER = "/var/lib/mainstay/restored"
+FOLDER = "/var/lib/mainstay/restored-files"
 
 
 class Target(NamedTuple):
@@ -289,5 +290,10 @@ def ways_to_remove(where: Where) -> tuple[str, ...]:
     """Give the commands, on the target, that remove what was restored; none for what is in place."""
     if where.in_place:
         return ()
-    drop = (f"sudo pg_dropcluster --stop {where.cluster.replace('/', ' ')}",) if where.cluster else ()
-    return (*drop, f"sudo rm -r {quote(where.folder)}") if where.folder else drop
+    found: list[str] = []
+    if where.cluster:
+        found.append(f"sudo pg_dropcluster --stop {where.cluster.replace('/', ' ')}")
+        found.append(f"sudo rm -f {RESTORED_MARKERS}/{where.cluster.replace('/', '-')}")
+    if where.folder:
+        found.append(f"sudo rm -r {quote(where.folder)}")
+    return tuple(found)

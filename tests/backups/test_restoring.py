@@ -202,6 +202,7 @@ def test_what_was_restored_is_looked_at_and_removed_by_name_and_never_in_place()
     there = Where(host="bk-b", folder="/srv/a b", cluster="15/restored_dump", port=5434)
     assert ways_to_remove(there) == (
         "sudo pg_dropcluster --stop 15 restored_dump",
+        "sudo rm -f /var/lib/mainstay/restored/15-restored_dump",
         "sudo rm -r '/srv/a b'",
     )
     assert any("-p 5434" in way for way in ways_to_check(there))
