@@ -45,6 +45,15 @@ def take(action: TakeBackup, ctx: Context) -> Outcome:
     Raises:
         AdapterError: it was refused or failed; its evidence says why, for the ledger.
     """
+    try:
+        return _take(action, ctx)
+    except AdapterError as exc:
+        why = TakeFailed(resource=action.resource, store=action.to.store, faults=(str(exc),))
+        exc.evidence = exc.evidence or why  # a host that does not answer leaves none of its own
+        raise
+
+
+def _take(action: TakeBackup, ctx: Context) -> Outcome:
     if ctx.unit_state(action.host) == "absent":
         _look_before(action, ctx)
     done = ctx.run_unit(action.host, ["sh", "-c", _TAKE, "take", *_words(action, ctx)])

@@ -34,9 +34,12 @@ if [ "$2" = yes ]; then
   code=0
   said=$(as_postgres "$bin/pg_amcheck" -h /var/run/postgresql -p "$port" --all --install-missing \
     --heapallindexed --parent-check --no-password 2>&1) || code=$?
-  if [ "$code" -eq 0 ]; then echo "good pg_amcheck: every heap and every B-tree holds together"
-  else echo "bad pg_amcheck: $(printf '%s' "$said" | grep -v '^$' | head -n 6 | tr '\n' ' ')"
-  fi
+  short=$(printf '%s' "$said" | grep -v '^$' | head -n 6 | tr '\n' ' ')
+  case $code in
+    0) echo "good pg_amcheck: every heap and every B-tree holds together";;
+    2) echo "bad pg_amcheck: $short";;
+    *) refuse "pg_amcheck could not look: $short";;
+  esac
 fi
 if [ "$(ask 'SHOW data_checksums')" = on ]; then
   code=0
@@ -44,9 +47,12 @@ if [ "$(ask 'SHOW data_checksums')" = on ]; then
   [ "$version" -lt 15 ] || set -- --target=blackhole
   said=$(as_postgres "$bin/pg_basebackup" -h /var/run/postgresql -p "$port" "$@" --wal-method=none \
     --checkpoint=fast --no-password 2>&1) || code=$?
-  if [ "$code" -eq 0 ]; then echo "good checksums: every page read, every checksum right"
-  else echo "bad checksums: $(printf '%s' "$said" | grep -v NOTICE | head -n 6 | tr '\n' ' ')"
-  fi
+  short=$(printf '%s' "$said" | grep -v NOTICE | head -n 6 | tr '\n' ' ')
+  case $code/$short in
+    0/*) echo "good checksums: every page read, every checksum right";;
+    *checksum*) echo "bad checksums: $short";;
+    *) refuse "pg_basebackup could not read the pages: $short";;
+  esac
 else
   echo "good checksums: the cluster has none, its pages were not compared"
 fi
@@ -61,7 +67,8 @@ def examine(action: ExamineCluster, ctx: Context) -> Outcome:
     All is looked at, whatever the first look found, so that one proof tells everything that is wrong.
 
     Raises:
-        AdapterError: something is not as it must be; its evidence has every value, for the ledger.
+        AdapterError: something is not as it must be; its evidence has every value, for the ledger. Or it
+            could not be looked at, or its source not asked: that proves nothing, and comes without evidence.
     """
     whole = "yes" if any(assertion.amcheck for assertion in action.assertions) else "no"
     marker = f"{RESTORED_MARKERS}/{action.cluster.replace('/', '-')}"
@@ -106,14 +113,16 @@ def _failed(action: ExamineCluster, found: Sequence[Found]) -> AdapterError:
 
 
 def _assert(assertion: Assertion, action: ExamineCluster, ctx: Context) -> Found:
-    """Ask one query and judge its one value; a query that fails is a finding, not an end."""
+    """Ask one query and judge its one value; a query that fails is a finding, a lost connection is none."""
     query = (assertion.sql or "").strip().rstrip(";")
     try:
         value = _ask(ctx, action.host, action.cluster, assertion, query)
-        if assertion.share_of_source is not None:
-            return _judge_share(assertion, action, ctx, query, value)
     except AdapterError as exc:
+        if exc.transient:
+            raise
         return Found(False, f"{query}: {exc}")
+    if assertion.share_of_source is not None:
+        return _judge_share(assertion, action, ctx, query, value)
     return judge_value(assertion, query, value, action.until)
 
 
