@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -204,7 +204,7 @@ class Bucket:
         with self._asking(f"asked for the lock of {key}", none=_WITHOUT_LOCK):
             answer = self._client.get_object_retention(Bucket=self.place.name, Key=key, VersionId=version)
         kept = answer.get("Retention")
-        return Retention(kept["Mode"].lower(), kept["RetainUntilDate"]) if kept else None
+        return Retention(kept["Mode"].lower(), kept["RetainUntilDate"].astimezone(UTC)) if kept else None
 
     def has(self, key: str, version: str) -> bool:
         with self._asking(f"asked for {key}", none=_MISSING) as asked:
@@ -290,7 +290,7 @@ def _version(shown: Mapping[str, Any]) -> ObjectVersion:
     return ObjectVersion(
         key=shown["Key"],
         version=shown["VersionId"],
-        modified=shown["LastModified"],
+        modified=shown["LastModified"].astimezone(UTC),
         latest=shown["IsLatest"],
         size_bytes=shown["Size"],
         etag=shown["ETag"].strip('"'),
@@ -299,5 +299,9 @@ def _version(shown: Mapping[str, Any]) -> ObjectVersion:
 
 def _marker(shown: Mapping[str, Any]) -> ObjectVersion:
     return ObjectVersion(
-        shown["Key"], shown["VersionId"], shown["LastModified"], shown["IsLatest"], marker=True
+        key=shown["Key"],
+        version=shown["VersionId"],
+        modified=shown["LastModified"].astimezone(UTC),
+        latest=shown["IsLatest"],
+        marker=True,
     )

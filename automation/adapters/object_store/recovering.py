@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
 
 from automation.adapters.object_store.client import AT_ONCE, Bucket, ObjectVersion, place_of, source_of
 from automation.adapters.object_store.moment import (
@@ -51,8 +52,8 @@ def recover(action: RecoverCopy, ctx: Context) -> Outcome:
 
 def _summary(evidence: CopyRecovered, held: Held) -> str:
     parts = [
-        f"{evidence.objects} objects ({evidence.size_bytes} bytes) as of {evidence.as_of:%Y-%m-%d %H:%M:%S} "
-        f"are in {evidence.to}, {evidence.copied} copied now",
+        f"{evidence.objects} objects ({evidence.size_bytes} bytes) as of {_told(evidence.as_of)} are in "
+        f"{evidence.to}, {evidence.copied} copied now",
         f"{evidence.undeleted} of them had been deleted or overwritten since",
     ]
     if evidence.snapshots:
@@ -62,9 +63,13 @@ def _summary(evidence: CopyRecovered, held: Held) -> str:
     if held.last_gone_at is not None:
         parts.append(
             f"{evidence.gone_before} were deleted before that moment and are left out, "
-            f"the last at {held.last_gone_at:%Y-%m-%d %H:%M:%S}"
+            f"the last at {_told(held.last_gone_at)}"
         )
     return "; ".join(parts)
+
+
+def _told(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _apart(source: Bucket, action: RecoverCopy) -> Bucket:
@@ -92,9 +97,9 @@ def _see_whole(held: Held, action: RecoverCopy) -> None:
         lacks += [] if "config" in keys else ["its config"]
         lacks += [] if any(key.startswith("keys/") for key in keys) else ["a key"]
     if lacks:
-        ago = f", the last at {held.last_gone_at:%Y-%m-%d %H:%M:%S} UTC" if held.last_gone_at else ""
+        ago = f", the last at {_told(held.last_gone_at)}" if held.last_gone_at else ""
         raise AdapterError(
-            f"{action.bucket_url} lacked {' and '.join(lacks)} at {action.as_of:%Y-%m-%d %H:%M:%S}; "
+            f"{action.bucket_url} lacked {' and '.join(lacks)} at {_told(action.as_of)}; "
             f"{held.gone_before} objects were deleted before{ago}; nothing was changed",
             hint="name an earlier moment: before the attack began",
         )
@@ -158,7 +163,7 @@ class _Teller:
         if now - self._told >= _TELL_EVERY_S:
             self._told = now
             self._ctx.say(f"{self._objects - left} of {self._objects} objects are there")
-        if now > self.deadline:
+        if left and now > self.deadline:
             raise AdapterError(
                 f"the time of the step is up, {left} of {self._objects} objects are not copied yet; "
                 "what was copied stays",
@@ -174,19 +179,14 @@ def _copy_all(lacking: Mapping[str, ObjectVersion], source: Bucket, target: Buck
         target.copy(one, source.place, target.place.prefix + key)
 
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        running = {threads.submit(copy, key, one) for key, one in lacking.items()}
+        begun = [threads.submit(copy, key, one) for key, one in lacking.items()]
         try:
-            while running:
-                done, running = wait(running, timeout=_TELL_EVERY_S, return_when=FIRST_COMPLETED)
-                _raise_first(done)
-                teller.tell(len(running))
+            teller.tell(len(begun))
+            for number, one in enumerate(as_completed(begun), start=1):
+                one.result()
+                teller.tell(len(begun) - number)
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
-
-
-def _raise_first(done: Iterable["Future[None]"]) -> None:
-    for one in done:
-        one.result()
 
 
 def _compare(wanted: Mapping[str, ObjectVersion], target: Bucket) -> None:

@@ -1,9 +1,8 @@
 """Actions on network devices and object stores, and the notes that backups leave in the journal."""
 
-from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from automation.model.actions.base import BaseAction, Effect
 from automation.model.environment import SecretRef
@@ -68,8 +67,8 @@ class RecoverCopy(BaseAction):
     effect: ClassVar[Effect] = "change"
     store: str
     bucket_url: str
-    login: SecretRef | None = None
-    as_of: datetime
+    login: SecretRef | None = Field(default=None, description="as of the canary")
+    as_of: AwareDatetime
     to_bucket_url: str = Field(description="made if it is not there; what is there already is compared")
 
 
