@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -297,25 +298,21 @@ def test_wal_that_is_missing_is_found_without_reading(backups: Backups) -> None:
     assert isinstance(backups.check(bytes_read=False).evidence, RepositoryChecked)
 
 
-class damaged:  # noqa: N801 - reads as what it does
-    """A file of the repository broken or gone, and put back afterwards."""
+@contextmanager
+def damaged(backups: Backups, which: str, *, flip: bool) -> Iterator[None]:
+    """Break a file of the repository, or take it away; it is put back afterwards."""
 
-    def __init__(self, backups: Backups, which: str, *, flip: bool) -> None:
-        self.backups, self.flip = backups, flip
-        self.file = self._sh(which)
+    def sh(script: str) -> str:
+        return backups.city.root("bk-b", "sh", "-ec", f"cd {FOLDER['eoc-pg']}; {script}")
 
-    def __enter__(self) -> None:
-        self._sh(f"cp -p {self.file} /root/kept")
-        if self.flip:
-            self._sh(f"printf '\\001' | dd of={self.file} bs=1 seek=4321 conv=notrunc status=none")
-        else:
-            self._sh(f"rm {self.file}")
-
-    def __exit__(self, *_: object) -> None:
-        self._sh(f"cp -p /root/kept {self.file}")
-
-    def _sh(self, script: str) -> str:
-        return self.backups.city.root("bk-b", "sh", "-ec", f"cd {FOLDER['eoc-pg']}; {script}")
+    file = sh(which)
+    sh(f"cp -p {file} /root/kept")
+    breaks = f"printf '\\001' | dd of={file} bs=1 seek=4321 conv=notrunc status=none"
+    sh(breaks if flip else f"rm {file}")
+    try:
+        yield
+    finally:
+        sh(f"cp -p /root/kept {file}")
 
 
 def test_a_backup_of_a_damaged_page_is_a_failure_although_pgbackrest_ends_well(backups: Backups) -> None:
