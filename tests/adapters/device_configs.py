@@ -51,6 +51,7 @@ ntp clock-period 36028797
 banner motd ^C
 gear#
     Nobody but staff. --More--
+    This is not the end
 ^C
 line vty 0 4
  password 7 S3CRET-vty

@@ -87,6 +87,11 @@ def test_a_secret_keeps_its_number_though_others_come_and_go() -> None:
     assert second.text == "password <secret-3>\npassword <secret-2>\npassword <secret-4>\n"
 
 
+def test_where_two_patterns_overlap_all_of_it_is_hidden() -> None:
+    apart = split("abcd", [r"a(?P<secret>bc)", r"b(?P<secret_2>cd)"], {})
+    assert (apart.text, dict(apart.secrets.values)) == ("a<secret-1>", {"<secret-1>": "bcd"})
+
+
 def test_files_that_do_not_belong_together_are_found_out() -> None:
     patterns = vendor_kind("frr").hidden
     old, new = split("password old\n!\n", patterns, {}), split("password new\n", patterns, {})

@@ -10,7 +10,7 @@ from automation.adapters.devices.vendors import vendor_kind
 from automation.adapters.ssh.shell import Shell
 from automation.model.actions.devices import Vendor
 from automation.model.errors import AdapterError
-from automation.model.terminals import readable
+from automation.model.terminals import readable, unwiped
 from tests.adapters.device_configs import IOS, JUNOS
 from tests.adapters.talking_device import JUNOS_WIPE, Script, talking
 
@@ -152,3 +152,12 @@ def test_without_the_rights_nothing_is_read(enable: str | None, said: str) -> No
 )
 def test_what_a_person_would_read(raw: str, read: str) -> None:
     assert readable(raw) == read
+
+
+@pytest.mark.parametrize(
+    "wipe",
+    ["", "\r", "\r\x1b[K", "\r" + " " * 40 + "\r", "\x08" * 9 + " " * 8 + "\x08" * 9, "\x1b[2K\r"],
+    ids=["nothing", "return", "return and erase", "blanks", "backspaces", "erase and return"],
+)
+def test_after_a_pager_a_lines_own_indentation_stays(wipe: str) -> None:
+    assert unwiped(f"{wipe}    login {{\r\n") == "    login {\r\n"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partialmethod
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from botocore.config import Config
 
 from automation.adapters import keys, object_store
 from automation.adapters.object_store import client as client_of_store
+from automation.adapters.object_store.client import Bucket
 from automation.model.actions import MakeKeys, RecoverCopy, TryDelete
 from automation.model.backup_evidence import CanaryRefused, CopyRecovered, NotImmutable
 from automation.model.environment import Environment, SecretRef
@@ -244,6 +246,14 @@ def test_a_lock_that_this_login_may_lift_is_no_lock(store: Store) -> None:
     before = store.versions("lenient")
     assert "may lift the lock" in refused(store, "lenient")
     assert store.versions("lenient") == before
+
+
+def test_a_store_that_deletes_in_spite_of_its_lock_is_told(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lifting = partialmethod(Bucket.delete, lift_governance=True)
+    monkeypatch.setattr(Bucket, "delete", lifting)
+    assert "was deleted in spite of its lock" in refused(store, "lenient")
 
 
 def test_a_store_with_another_certificate_is_not_spoken_to(store: Store, tmp_path: Path) -> None:
