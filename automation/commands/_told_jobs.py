@@ -41,6 +41,7 @@ def _tell_failure(
 ) -> Delivery:
     said = what_it_said(systemd.said(service.invocation, LINES)) if service.invocation else ()
     env, unit = environment.name, unit_of(environment.name, job)
+    looks = (f"./inv backup.status --env {env}",) if job.startswith("backup.") else ()
     return alarm(
         environment,
         state,
@@ -48,6 +49,7 @@ def _tell_failure(
         f"the job failed: {in_words(service)}",
         said=said,
         next_acts=(
+            *looks,
             f"./inv schedule.list --env {env}",
             f"./inv run.list --env {env} --limit 5",
             f"journalctl -u {unit}.service -n 50",
