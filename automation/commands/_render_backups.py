@@ -110,9 +110,12 @@ def print_rotation(shown: "RotationShown", tz: str, *, points: bool) -> None:
     console.print(table)
     for row in shown.rows:
         _print_decision(row, tz, points=points)
+    _print_rulings(shown.rows)
     done = f"{shown.deletes} points go" if shown.deletes else "nothing to delete"
-    notes = len(shown.steps)
-    console.print(Text(f"{done}; {notes} steps" if notes else f"{done}; nothing to do"))
+    notes = sum(step.endswith(("/accept", "/mark")) for step in shown.steps)
+    others = ", ".join(step for step in shown.steps if step.startswith("reclaim/"))
+    noted = f"; {notes} notes" if notes else ""
+    console.print(Text(f"{done}{noted}{'; ' if others else ''}{others}"))
 
 
 def print_explained(found: Sequence["Explained"], tz: str) -> None:
@@ -162,12 +165,29 @@ def short(point: str) -> str:
 # --- parts -----------------------------------------------------------------------------------------
 
 
+def _print_rulings(rows: Sequence["DecisionRow"]) -> None:
+    """Print each ruling that keeps something once, with the places where it does; then the alarms."""
+    said: dict[tuple[str, str, str], list[str]] = {}
+    alarms: dict[str, list[str]] = {}
+    for row in rows:
+        name = f"{row.resource} in {row.store}"
+        for guard in row.guards if row.expired else ():
+            if guard.answer != "allow":
+                said.setdefault((guard.guard, guard.answer, guard.reason), []).append(name)
+        for line in row.alarms:
+            alarms.setdefault(line, []).append(name)
+    console = _console()
+    for (guard_, answer, reason), names in said.items():
+        console.print(Text.assemble(f"{guard_} ", _word(answer), f": {reason} ({', '.join(names)})"))
+    for line, names in alarms.items():
+        console.print(Text(f"ALARM {', '.join(names)}: {line}", style="bold red"))
+
+
 def _print_decision(row: "DecisionRow", tz: str, *, points: bool) -> None:
     console = _console()
     name = f"{row.resource} in {row.store}"
-    for guard in row.guards:
-        if points or guard.answer != "allow":
-            console.print(Text.assemble(f"{name}: {guard.guard} ", _word(guard.answer), f": {guard.reason}"))
+    for guard in row.guards if points else ():
+        console.print(Text.assemble(f"{name}: {guard.guard} ", _word(guard.answer), f": {guard.reason}"))
     wanted = [one for one in row.points if points or one.fate == "goes"]
     limit = len(wanted) if points else SHOWN_POINTS
     for one in wanted[:limit]:
@@ -175,8 +195,6 @@ def _print_decision(row: "DecisionRow", tz: str, *, points: bool) -> None:
         console.print(Text.assemble(f"{name}: {at} {short(one.point)} ", _word(one.fate), f": {one.why}"))
     if len(wanted) > limit:
         console.print(Text(f"{name}: and {len(wanted) - limit} more that go; --points shows every one"))
-    for line in row.alarms:
-        console.print(Text(f"ALARM {name}: {line}", style="bold red"))
 
 
 def _says(row: "DecisionRow") -> Text:

@@ -226,6 +226,8 @@ def row_of(one: Decision) -> DecisionRow:
     if one.case is None or one.rotation is None:
         return DecisionRow(resource=one.resource, store=one.store, problem=one.problem)
     retention, rulings = one.case.retention, one.rotation.rulings
+    refusals = tuple(f"{ruling.guard}: {ruling.reason}" for ruling in rulings if ruling.answer == "refuse")
+    others = tuple(alarm for alarm in one.rotation.alarms if alarm not in refusals)
     return DecisionRow(
         resource=one.resource,
         store=one.store,
@@ -234,7 +236,7 @@ def row_of(one: Decision) -> DecisionRow:
         going=len(one.rotation.delete),
         held=len(one.rotation.held),
         frozen=one.frozen,
-        alarms=one.rotation.alarms,
+        alarms=(*one.frozen, *others),
         new_policy=one.is_new_policy,
         points=tuple(_points(one)),
         guards=tuple(GuardRow(guard=r.guard, answer=r.answer, reason=r.reason) for r in rulings),
