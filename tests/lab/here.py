@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from automation.model.environment import Environment, Inventory, Server
@@ -132,7 +132,20 @@ class OneStep:
     def cut_power(self) -> None:
         """End all that the unit began, at once and without a word."""
         assert self.unit is not None
-        os.killpg(self.unit.pid, signal.SIGKILL)
+        for process in _session(self.unit.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def _session(leader: int) -> list[int]:
+    """Give every process of a session; whoever begins another group stays in it."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                found.append(int(folder.name))
+    return found
 
 
 @contextmanager

@@ -108,20 +108,38 @@ class Saved:
             link.unlink()
             link.symlink_to(self.program)
 
-    def cut_off(self, action: Any) -> OneStep:
-        """Perform an action whose unit is killed by what was put in front of restic; give its step."""
-        step = self.step()
+    def cut_off(self, action: Any, command: str, folder: str) -> OneStep:
+        """Cut the power when a file of a folder appears, or goes, during a command; give the step."""
+        step, moment = self.step(), self.folder / "moment"
         perform = getattr(restic, action.do.partition(".")[2])
 
         def until_lost() -> None:
             with suppress(OutcomeUnknown):
                 perform(action, step)
 
-        thread = Thread(target=until_lost)
-        thread.start()
-        thread.join(120)
-        assert not thread.is_alive()
+        stop = _STOP_WHEN.format(command=command, folder=folder, moment=moment)
+        with self.restic_is(stop):
+            thread = Thread(target=until_lost)
+            thread.start()
+            while thread.is_alive() and not moment.exists():
+                thread.join(0.01)
+            step.cut_power()
+            thread.join(60)
+        assert moment.exists()
         return step
+
+
+# restic is halted at that moment, so that it goes no further until it is killed.
+_STOP_WHEN = """
+case " $* " in *" {command} "*) ;; *) exec "$REAL" "$@" ;; esac
+count() {{ find "{folder}" -type f 2>/dev/null | sort | cksum; }}
+before=$(count)
+"$REAL" "$@" &
+while [ "$(count)" = "$before" ]; do :; done
+kill -STOP "$!"
+touch "{moment}"
+wait
+"""
 
 
 @contextmanager

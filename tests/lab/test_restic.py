@@ -1,12 +1,14 @@
 """restic as it is, of several versions: what our steps on it do, and what it hides that they find."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from automation.adapters import restic
+from automation.adapters.restic.locks import list_locks
 from automation.model.actions.restic import (
     SCRATCH,
     BreakLock,
@@ -329,34 +331,20 @@ def test_a_lock_is_broken_when_its_holder_is_dead_and_not_before(city: Saved) ->
     later.write_text('#!/bin/sh\nexec /bin/date -d "+31 minutes" "$@"\n')
     later.chmod(0o755)
     assert "says that the process lives" in str(refused(city, lock))
-    os.killpg(holder.pid, 9)
-    holder.wait()
+    held, _ = list_locks(city.host, city.nas)
+    os.kill(held[0].pid, signal.SIGKILL)
     assert city.do(lock).changed
+    os.killpg(holder.pid, signal.SIGKILL)
+    holder.communicate()
     later.unlink()
     assert not city.do(lock).changed
     assert city.do(told).evidence.left == 1
 
 
-# The moment is when a file appears, or goes, in a folder of the repository: then all of the unit is killed.
-_KILL_WHEN = """
-case " $* " in *" {command} "*) ;; *) exec "$REAL" "$@" ;; esac
-count() {{ find "{folder}" -type f 2>/dev/null | sort | cksum; }}
-before=$(count)
-"$REAL" "$@" &
-while [ "$(count)" = "$before" ]; do :; done
-kill -9 -- -$(ps -o sid= -p $$ | tr -d ' ')
-"""
-
-
-def killed_when(city: Saved, command: str, folder: str) -> str:
-    return _KILL_WHEN.format(command=command, folder=folder)
-
-
 def test_a_backup_that_was_cut_off_is_finished_by_a_second_run(city: Saved) -> None:
     before = city.take()
     (city.share / "large").write_bytes(os.urandom(40_000_000))
-    with city.restic_is(killed_when(city, "backup", f"{city.nas.url}/data")):
-        step = city.cut_off(city.taking())
+    step = city.cut_off(city.taking(), "backup", f"{city.nas.url}/data")
     assert restic.verify_take(city.taking(), step).state == "unknown"
     assert city.ids() == [before]
     after = city.take()
@@ -367,8 +355,7 @@ def test_a_backup_that_was_cut_off_is_finished_by_a_second_run(city: Saved) -> N
 def test_a_copy_that_was_cut_off_is_finished_by_a_second_run(city: Saved) -> None:
     (city.share / "large").write_bytes(os.urandom(40_000_000))
     points = [city.take(), city.take("later")]
-    with city.restic_is(killed_when(city, "copy", f"{city.eoc.url}/data")):
-        step = city.cut_off(city.copying())
+    step = city.cut_off(city.copying(), "copy", f"{city.eoc.url}/data")
     assert "2 points are not copied yet" in restic.verify_copy(city.copying(), step).why
     assert sorted(city.do(city.copying()).evidence.points.values()) == sorted(points)
     assert city.do(city.proving(city.ids(city.eoc)[1], city.eoc)).evidence.whole
@@ -378,8 +365,7 @@ def test_a_copy_that_was_cut_off_is_finished_by_a_second_run(city: Saved) -> Non
 def test_a_deletion_that_was_cut_off_is_finished_by_a_second_run(city: Saved) -> None:
     *old, newest = [city.take(f"day {day}") for day in range(5)]
     told = ForgetPoints(host=HOST, resource=RESOURCE, of=city.nas, points=tuple(old), stay=(newest,))
-    with city.restic_is(killed_when(city, "forget", f"{city.nas.url}/snapshots")):
-        step = city.cut_off(told)
+    step = city.cut_off(told, "forget", f"{city.nas.url}/snapshots")
     assert newest in city.ids()
     found = restic.verify_forget(told, step)
     assert found.state == ("unknown" if len(city.ids()) > 1 else "done")
@@ -395,8 +381,7 @@ def test_space_that_was_being_reclaimed_when_all_was_cut_off_harms_no_point(city
     third = city.take("three")
     told = ForgetPoints(host=HOST, resource=RESOURCE, of=city.nas, points=(first, second), stay=(third,))
     city.do(told)
-    with city.restic_is(killed_when(city, "prune", city.nas.url + "/data")):
-        step = city.cut_off(ReclaimSpace(host=HOST, of=city.nas))
+    step = city.cut_off(ReclaimSpace(host=HOST, of=city.nas), "prune", f"{city.nas.url}/data")
     assert restic.verify_reclaim(ReclaimSpace(host=HOST, of=city.nas), step).state == "unknown"
     city.host.sh(f"set -a; . /etc/mainstay/stores/nas.env; restic -r {city.nas.url} unlock -q")
     city.do(ReclaimSpace(host=HOST, of=city.nas))

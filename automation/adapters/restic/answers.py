@@ -68,8 +68,8 @@ def parse_snapshots(said: str) -> tuple[Snapshot, ...]:
     """
     start = said.find("[")
     try:
-        told = json.loads(said[start:]) if start >= 0 else None
-        return tuple(sorted(map(_snapshot, told or []), key=lambda one: (one.at, one.id)))
+        told = json.loads(said[start:] if start >= 0 else said) or []
+        return tuple(sorted(map(_snapshot, told), key=lambda one: (one.at, one.id)))
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise AdapterError(f"restic snapshots: its answer cannot be read ({exc}); nothing changed") from exc
 

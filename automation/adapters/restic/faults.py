@@ -81,7 +81,7 @@ def recognise(exit_code: int, stderr: str, *, host: str, environment: str) -> Fa
     kind: Kind = next((kind for kind, words in _WORDS if words.search(whole)), "other")
     kind = _CODES.get(exit_code, kind)
     if exit_code in (-9, 137):
-        kind, whole = "interrupted", whole or "restic was killed"
+        kind, said = "interrupted", said or ("it was killed",)
     last = " | ".join(said[-SHOWN:]) or f"restic ended with exit code {exit_code} and no word"
     return Fault(kind, _text(kind, whole, last), _hint(kind, host, environment))
 
