@@ -111,15 +111,16 @@ class Take(Model):
         return self
 
 
+MOST_PARTS = 256  # restic tells the parts apart by the first byte of a pack's name
 _PART = re.compile(r"1/([1-9][0-9]{0,2})")
 
 
 def _parse_part(value: object) -> object:
     match = _PART.fullmatch(value.strip()) if isinstance(value, str) else None
-    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 999:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_PARTS:
         return value
-    if match is None:
-        raise ValueError(f"{str(value)[:40]!r} is no part; write for example 1/30")
+    if match is None or int(match[1]) > MOST_PARTS:
+        raise ValueError(f"{str(value)[:40]!r} is no part; write for example 1/30, 1/{MOST_PARTS} at least")
     return int(match[1])
 
 
