@@ -131,6 +131,8 @@ def test_two_files_of_root_alone_hold_a_configuration_and_apart_from_it_its_secr
 ) -> None:
     bench.device(SCRIPT)
     folder = tmp_path / "configs/routers"
+    folder.mkdir(parents=True)
+    (folder / ".gear.secrets.a1B2c3").write_text("left by one that was killed")
     outcome = fetched(bench, folder)
     config, secrets = folder / "gear.conf", folder / "gear.secrets"
     assert "S3CRET" not in config.read_text() + outcome.model_dump_json()

@@ -10,10 +10,12 @@ from automation.model.errors import AdapterError
 from automation.model.records import Remote
 
 _READ = 'for file in "$@"; do if [ -e "$file" ]; then base64 -w 0 -- "$file" || exit; fi; echo; done'
-# The hash tells a content that was cut off; the file is on the disk before it has its name.
+# The hash tells a content that was cut off; the file is on the disk before it has its name. What a killed one
+# left must not be saved with the others.
 _WRITE = """
 umask 077
 mkdir -p -- "$1" || exit
+rm -f -- "$1/.$2".??????
 t=$(mktemp "$1/.$2.XXXXXX") || exit
 base64 -d >"$t" && [ "$(sha256sum <"$t" | cut -c 1-64)" = "$3" ] && sync "$t" && mv -f -- "$t" "$1/$2" && exit
 rm -f -- "$t"
