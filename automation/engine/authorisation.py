@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from automation.engine.approval import inventory_digest
-from automation.engine.jobs import JOBS, Job
+from automation.engine.jobs import JOBS, Job, refuse_plan
 from automation.engine.journal import read_journal
 from automation.engine.signers import (
     BadSignature,
@@ -25,7 +25,6 @@ from automation.engine.signers import (
     load_signers,
     sign_text,
 )
-from automation.model.actions import ExpireBackups, ForgetPoints, RestoreFiles
 from automation.model.approvals import AUTHORISATION_NAMESPACE, Asked, Authorisation, SignedApproval
 from automation.model.environment import Environment, Inventory
 from automation.model.errors import ConfigError, PreflightError
@@ -83,7 +82,7 @@ def require_authorisation(
             would do beyond it.
         ConfigError: allowed_signers has faulty lines.
     """
-    _refuse_plan(plan, asked)
+    refuse_plan(plan, asked)
     path = path_of(state, name)
     if not path.is_file():
         raise PreflightError(
@@ -163,29 +162,6 @@ def refuse_role(authorisation: Authorisation, environment: Environment) -> None:
             f"{authorisation.role} may not authorise {authorisation.command} in {environment.name}: {who}; "
             "nothing was changed",
             hint="environment.yml names the role of each job in approvals.authorise",
-        )
-
-
-def _refuse_plan(plan: Plan, asked: Asked) -> None:
-    """Refuse what no standing authorisation can allow, whatever was signed."""
-    job = JOBS.get(asked.command)
-    if job is None or plan.mode != "apply":
-        what = f"{asked.command} in mode {plan.mode}"
-        raise PreflightError(f"{what} is never done with nobody watching; nothing was changed")
-    acts = [(step, run) for step in plan.steps for run in (step.run, step.undo) if run is not None]
-    for step, run in acts:
-        destroys = run.effect == "destroy" and run.do not in job.destroys
-        changes = run.effect == "change" and job.changes is not None and run.do not in job.changes
-        in_place = isinstance(run, RestoreFiles) and run.in_place
-        if destroys or changes or in_place or run.irreversible or run.effect == "fault":
-            raise PreflightError(
-                f"step {step.id} ({run.do}) of {asked.command} is never done with nobody watching; "
-                "nothing was changed"
-            )
-    deleted = sum(len(run.points) for _, run in acts if isinstance(run, ForgetPoints | ExpireBackups))
-    if deleted > asked.amounts.get("deleted", 0):
-        raise PreflightError(
-            f"{asked.command} would delete {deleted} points, which is more than it says; nothing was changed"
         )
 
 

@@ -1,7 +1,23 @@
 """Jobs: the commands that may run with nobody watching, and how far each may go."""
 
+import re
 from collections.abc import Mapping
+from posixpath import normpath
 from typing import NamedTuple
+
+from automation.model.actions import (
+    Action,
+    ExpireBackups,
+    ForgetPoints,
+    LoadDump,
+    RestoreCluster,
+    RestoreFiles,
+)
+from automation.model.actions.databases import RESTORED
+from automation.model.actions.restic import SCRATCH
+from automation.model.approvals import Asked
+from automation.model.errors import PreflightError
+from automation.model.plan import Plan
 
 
 class Job(NamedTuple):
@@ -24,7 +40,7 @@ class Job(NamedTuple):
 
 
 # The whole list. Failover, failback, restore in place and the removal of servers are no jobs, and
-# `_refuse_plan` sees that no job contains one. A lock that was left behind is broken by a person alone.
+# `refuse_plan` sees that no job contains one. A lock that was left behind is broken by a person alone.
 # What a service may lose decides when a rotation freezes, so the catalog is policy of it.
 JOBS: Mapping[str, Job] = {
     "provision.apply": Job(guards=("created", "started"), policy=("playbooks", "ansible.cfg")),
@@ -51,3 +67,40 @@ JOBS: Mapping[str, Job] = {
     ),
     "backup.canary": Job(guards=("stores",), own=("backups.yml",), changes=("object_store.try_delete",)),
 }
+
+
+def refuse_plan(plan: Plan, asked: Asked) -> None:
+    """Refuse what no standing authorisation can allow, whatever was signed.
+
+    Raises:
+        PreflightError: names the step, or the deletions that the job does not say.
+    """
+    job = JOBS.get(asked.command)
+    if job is None or plan.mode != "apply":
+        what = f"{asked.command} in mode {plan.mode}"
+        raise PreflightError(f"{what} is never done with nobody watching; nothing was changed")
+    acts = [(step, run) for step in plan.steps for run in (step.run, step.undo) if run is not None]
+    for step, run in acts:
+        destroys = run.effect == "destroy" and run.do not in job.destroys
+        changes = run.effect == "change" and job.changes is not None and run.do not in job.changes
+        if destroys or changes or _beyond_scratch(run) or run.irreversible or run.effect == "fault":
+            raise PreflightError(
+                f"step {step.id} ({run.do}) of {asked.command} is never done with nobody watching; "
+                "nothing was changed"
+            )
+    deleted = sum(len(run.points) for _, run in acts if isinstance(run, ForgetPoints | ExpireBackups))
+    if deleted > asked.amounts.get("deleted", 0):
+        raise PreflightError(
+            f"{asked.command} would delete {deleted} points, which is more than it says; nothing was changed"
+        )
+
+
+def _beyond_scratch(run: Action) -> bool:
+    """Whether something is restored to where people or others use it."""
+    match run:
+        case RestoreFiles():
+            return run.in_place or not normpath(run.folder).startswith(f"{SCRATCH}/")
+        case RestoreCluster() | LoadDump():
+            listens = isinstance(run, RestoreCluster) and bool(run.listen)
+            return listens or re.fullmatch(RESTORED, run.cluster) is None
+    return False

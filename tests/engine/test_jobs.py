@@ -160,6 +160,18 @@ BEYOND: dict[str, tuple[str, Action]] = {
         "backup.verify",
         RESTORE.model_copy(update={"in_place": True, "folder": "/"}),
     ),
+    "a proof that restores elsewhere": (
+        "backup.verify",
+        RESTORE.model_copy(update={"folder": "/var/lib/mainstay/scratch/../../../srv/share"}),
+    ),
+    "a proof of a database under another name": (
+        "backup.verify",
+        PG_RESTORE.model_copy(update={"cluster": "15/main2"}),
+    ),
+    "a proof of a database that others reach": (
+        "backup.verify",
+        PG_RESTORE.model_copy(update={"listen": "10.0.0.1"}),
+    ),
     "a proof that deletes points": ("backup.verify", forget(1)),
     "a canary that deletes": ("backup.canary", expire(1)),
 }
