@@ -14,7 +14,7 @@ from automation.commands._session import Session
 from automation.engine.finished import Finished
 from automation.model.catalog import PostgresqlStandby, RestoreFromBackup, Service
 from automation.model.environment import SecretRef
-from automation.model.errors import AdapterError, ConfigError, NotMet, PreflightError
+from automation.model.errors import AdapterError, ConfigError, NotMet, PreflightError, StepFailed
 from automation.model.recovery_points import Proof
 from automation.model.restorable import Backup, Copy, Moments, Restorable
 from automation.provisioning.planner import needed_secrets
@@ -91,6 +91,11 @@ def finish_isolated(
         session.say("the drill stopped: what it made is removed")
         session.abort(finished.folder.name, reason="a drill that stops cleans up after itself", undo=False)
     report = leave_report(session, prepared, finished.folder, json=json)
+    if stopped:
+        raise StepFailed(
+            f"drill {prepared.drill.name}: {report.headline}",
+            hint=f"mend that, then run it again; the report is {finished.folder / 'report.html'}",
+        )
     finished.raise_for_status()
     if report.verdict != "met":
         raise NotMet(

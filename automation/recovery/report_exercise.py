@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from automation.recovery.rebuilt import IsolatedResult
 from automation.recovery.report import Report
 from automation.recovery.report_findings import REVIEW, next_due
+from automation.recovery.report_isolated_words import isolation_in_words, strengths_isolated
 from automation.recovery.report_review import (
     ControlRow,
     Finding,
@@ -111,20 +113,23 @@ def _participants(report: Report) -> Iterator[Participant]:
 
 
 def _objectives(report: Report) -> Iterator[RatedObjective]:
-    if report.services:
+    if report.isolated is not None:
+        yield _apart(report, report.isolated)
+    elif report.services:
         yield _coordination(report)
+    rebuilt = report.isolated is not None
     challenged = _challenged(report)
     for row in report.services:
         yield RatedObjective(
             capability=_CAPABILITY,
-            objective=f"{row.title} serves clients again",
+            objective=f"{row.title} {'is rebuilt and serves' if rebuilt else 'serves clients again'}",
             criterion=f"within {format_target(row.rto_s)} (RTO)",
             result=format_rta(row.outage),
             rating=_rate(row.rto_verdict, row.service in challenged, row.outage.status == "not-recovered"),
         )
         yield RatedObjective(
             capability=_CAPABILITY,
-            objective=f"{row.title} keeps what it acknowledged",
+            objective=f"{row.title} {'has a recent copy' if rebuilt else 'keeps what it acknowledged'}",
             criterion=f"at most {format_target(row.rpo_s)} lost (RPO)",
             result=format_rpa(row.loss),
             rating=_rate(row.rpo_verdict, bool(row.loss.missing), gone=False),
@@ -147,6 +152,18 @@ def _challenged(report: Report) -> frozenset[str]:
     return frozenset(hit)
 
 
+def _apart(report: Report, result: IsolatedResult) -> RatedObjective:
+    """A test is apart from production: proved so, and nothing of it stays."""
+    clean = result.audit.clean and result.proof is not None
+    return RatedObjective(
+        capability=_COORDINATION,
+        objective="Production is not touched",
+        criterion="isolation proved before anything is restored; everything is as it was afterwards",
+        result=isolation_in_words(result),
+        rating="P" if clean else "U" if result.audit.leftovers else "-",
+    )
+
+
 def _coordination(report: Report) -> RatedObjective:
     rating = _SAFE.get(report.safety.verdict, "-")
     if report.safety.verdict == "nothing-promoted":
@@ -166,10 +183,13 @@ def _strengths(report: Report) -> Iterator[str]:
         yield f"Every objective was met for {listing(met)}."
     if report.safety.verdict == "safe":
         yield "The old primary was fenced and proved before anything was promoted."
-    if report.safety.verdict == "nothing-promoted" and report.verdict == "met":
+    if report.isolated is not None:
+        yield from strengths_isolated(report.isolated)
+    elif report.safety.verdict == "nothing-promoted" and report.verdict == "met":
         yield "What could not be fenced was not replaced: the run stopped by itself."
     measured = [row for row in report.services if row.loss.status == "measured"]
-    if measured and not any(row.loss.missing for row in measured):
+    counted = any(row.loss.acknowledged for row in measured)
+    if counted and not any(row.loss.missing for row in measured):
         yield "No acknowledged write was lost."
     if report.checks and not report.checks.failed and report.checks.passed:
         yield f"All {report.checks.passed} checks of the recovered services passed."
@@ -183,6 +203,9 @@ def _strengths(report: Report) -> Iterator[str]:
 
 def _controls(report: Report, subject: Subject, findings: Sequence[Finding]) -> Iterator[ControlRow]:
     recovered = bool(report.promotions or report.dns) and report.run_status == "succeeded"
+    if report.isolated is not None:
+        recovered = report.run_status == "succeeded" and all(one.proven for one in report.isolated.rebuilt)
+        yield _backup_tested(report.isolated, recovered)
     yield from _sp_800_34(report, recovered)
     yield from _cp_4(report, findings, recovered)
     named: dict[str, list[str]] = {}
@@ -198,6 +221,13 @@ def _row(source: str, asks: str, shown: str, how: str) -> ControlRow:
     return ControlRow.model_validate({"source": source, "asks": asks, "shown": shown, "how": how})
 
 
+def _backup_tested(result: IsolatedResult, recovered: bool) -> ControlRow:
+    points = listing([f"{one.point} in {one.store}" for one in result.rebuilt]) or "none"
+    how = f"services ran on what was restored from {points}" if recovered else "no service was judged good"
+    asks = "test backup information for reliability and integrity"
+    return _row(f"{_SP_800_53} CP-9(1)", asks, "shown" if recovered else "not shown", how)
+
+
 def _sp_800_34(report: Report, recovered: bool) -> Iterator[ControlRow]:
     source = "NIST SP 800-34 Rev. 1, 3.5"
     told = report.declaration is not None
@@ -211,7 +241,7 @@ def _sp_800_34(report: Report, recovered: bool) -> Iterator[ControlRow]:
         source,
         "recovery on an alternate platform",
         "shown" if recovered else "not shown",
-        "services moved to the other site" if recovered else "no service was moved to its end",
+        _where_recovered(report) if recovered else "no service was recovered to its end",
     )
     seen = bool(report.served_again_at)
     yield _row(
@@ -229,6 +259,12 @@ def _sp_800_34(report: Report, recovered: bool) -> Iterator[ControlRow]:
         "shown" if home else "not shown",
         "services were brought home" if home else "failback is an exercise of its own",
     )
+
+
+def _where_recovered(report: Report) -> str:
+    if report.isolated is not None:
+        return "services ran at the recovery site on an isolated server, from backup"
+    return "services moved to the other site"
 
 
 def _cp_4(report: Report, findings: Sequence[Finding], recovered: bool) -> Iterator[ControlRow]:
@@ -262,12 +298,12 @@ def _cp_4(report: Report, findings: Sequence[Finding], recovered: bool) -> Itera
         f"{_SP_800_53} CP-4(2)",
         "test at the alternate processing site",
         "shown" if recovered else "not shown",
-        "the other site served" if recovered else "it did not serve",
+        _where_recovered(report) if recovered else "it did not serve",
     )
     talk = report.mode in ("tabletop", "walkthrough")
     how = "people talked, nothing was run" if talk else "this run and its record"
     yield _row(f"{_SP_800_53} CP-4(3)", "test by automated means", "not shown" if talk else "shown", how)
-    counted = any(row.loss.status == "measured" for row in report.services)
+    counted = report.isolated is None and any(row.loss.status == "measured" for row in report.services)
     yield _row(
         f"{_SP_800_53} CP-10(2)",
         "transaction recovery",

@@ -27,7 +27,7 @@ from automation.recovery.report import EvidenceState, FenceResult, Report, Servi
 from automation.recovery.report_answers import answer
 from automation.recovery.report_exercise import review
 from automation.recovery.report_findings import apply, find
-from automation.recovery.report_isolated import fold_isolated, isolated_rows
+from automation.recovery.report_isolated import fold_isolated, isolated_probes, isolated_rows
 from automation.recovery.report_isolated_words import describe_isolated, judge_isolated
 from automation.recovery.report_measure import (
     Seen,
@@ -154,10 +154,10 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
     if plan.mode == "tabletop" and log.closed is not None:
         verdict, headline = judge_table(fold_tabletop(plan, facts.events))
     measurement = describe_measurement(seen.history, facts.subject.sustained)
-    isolated = fold_isolated(plan, log, facts.read)
+    isolated, probes = fold_isolated(plan, log, facts.read), view_probes(seen)
     if isolated is not None:
-        verdict, headline = judge_isolated(verdict, headline, isolated)
-        measurement = describe_isolated(measurement)
+        verdict, headline = judge_isolated(verdict, headline, isolated, steps)
+        measurement, probes = describe_isolated(measurement), isolated_probes(probes, rows)
     return {
         "isolated": isolated,
         "verdict": verdict,
@@ -176,7 +176,7 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
         "exported": all_of(log, WritesExported),
         "checks": checks,
         "measurement": measurement,
-        "probes": view_probes(seen),
+        "probes": probes,
     }
 
 

@@ -12,7 +12,7 @@ from automation.recovery.history import ProbeRecord
 from automation.recovery.leftovers import Audit, Seen, audit, read_items
 from automation.recovery.objectives import Loss, Outage, at_ns, judge_rpo, judge_rto
 from automation.recovery.rebuilt import IsolatedResult, Rebuilt
-from automation.recovery.report import ServiceResult
+from automation.recovery.report import ProbeView, ServiceResult
 from automation.recovery.report_measure import Read, all_of
 from automation.recovery.report_measure import Seen as Measured
 from automation.recovery.report_steps import RunLog
@@ -112,7 +112,7 @@ def isolated_rows(seen: Measured) -> tuple[ServiceResult, ...]:
 def _row(seen: Measured, name: str, began: datetime | None) -> ServiceResult:
     service, target = seen.subject.services[name], seen.subject.targets[name]
     probes = [f"{name}/{probe}" for probe in service.probes]
-    outage = _outage(seen, probes, began)
+    outage = _outage(seen, name, probes, began)
     loss = _loss(seen, name)
     verdicts = (judge_rto(outage, target.rto_s), judge_rpo(loss, target.rpo_s))
     return ServiceResult(
@@ -137,7 +137,7 @@ def _began(plan: Plan, log: RunLog) -> datetime | None:
     return log.log(create).started_at if create else None
 
 
-def _outage(seen: Measured, probes: Sequence[str], began: datetime | None) -> Outage:
+def _outage(seen: Measured, name: str, probes: Sequence[str], began: datetime | None) -> Outage:
     if began is None or not probes:
         why = "nothing was made" if began is None else "no probe watches this service"
         return Outage(status="not-measured", reason=why)
@@ -147,7 +147,7 @@ def _outage(seen: Measured, probes: Sequence[str], began: datetime | None) -> Ou
     known = [at_ns(one.end_ns) for one in goods if one is not None]
     if len(known) < len(probes):
         return Outage(status="not-measured", reason="no client inside saw it served")
-    good_at = max(known)
+    good_at = max(*known, *_opened(seen, name))
     return Outage(
         status="measured",
         rta_s=(good_at - began).total_seconds(),
@@ -155,6 +155,27 @@ def _outage(seen: Measured, probes: Sequence[str], began: datetime | None) -> Ou
         client_good_at=good_at,
         resolution_s=seen.history.beat_s,
     )
+
+
+def _opened(seen: Measured, name: str) -> Iterator[datetime]:
+    """When its own database was seen open: one that still replays answers clients already."""
+    for step in seen.plan.steps:
+        ended_at = seen.log.log(step.id).ended_at
+        if isinstance(step.run, LookAtRestored) and step.service == name and ended_at is not None:
+            yield ended_at
+
+
+def isolated_probes(views: Sequence[ProbeView], rows: Sequence[ServiceResult]) -> tuple[ProbeView, ...]:
+    """Say of each probe from when until when its service was being rebuilt."""
+    spans = {row.service: (row.outage.first_failed_at, row.outage.client_good_at) for row in rows}
+    return tuple(_rebuilding(view, *spans.get(view.probe.partition("/")[0], (None, None))) for view in views)
+
+
+def _rebuilding(view: ProbeView, began: datetime | None, good_at: datetime | None) -> ProbeView:
+    if began is None or good_at is None:
+        return view
+    ends = {"out_from": began, "out_until": good_at, "down_from": began, "down_until": good_at}
+    return view.model_copy(update=ends)
 
 
 def _first_sustained(records: Sequence[ProbeRecord], sustained: int) -> ProbeRecord | None:

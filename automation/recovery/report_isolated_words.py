@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from automation.model.base import format_duration, format_size
 from automation.recovery.rebuilt import IsolatedResult, Rebuilt
-from automation.recovery.report import Answer, Measurement, Report, ReportVerdict
+from automation.recovery.report import Answer, Measurement, Report, ReportVerdict, StepResult
 from automation.recovery.report_words import count, format_target, listing
 
 SHOWN = 5
@@ -28,12 +28,14 @@ def describe_isolated(measurement: Measurement) -> Measurement:
 
 
 def judge_isolated(
-    verdict: ReportVerdict, headline: str, result: IsolatedResult
+    verdict: ReportVerdict, headline: str, result: IsolatedResult, steps: Sequence[StepResult]
 ) -> tuple[ReportVerdict, str]:
     """Give the verdict with what the audit found: a drill that leaves something behind has failed."""
     audit = result.audit
     if verdict == "open":
         return verdict, headline
+    if bad := next((step for step in steps if step.status == "failed"), None):
+        headline = f"It stopped at {bad.id}: {bad.text.rstrip('.')}."
     if audit.leftovers:
         told = "; ".join(one.words for one in audit.leftovers[:SHOWN])
         more = f"; and {len(audit.leftovers) - SHOWN} more" if len(audit.leftovers) > SHOWN else ""
@@ -43,6 +45,8 @@ def judge_isolated(
         return "failed", f"Nobody looked afterwards whether everything is as it was: {told}. {headline}"
     if verdict in ("met", "missed", "not-measured") and result.proof is None:
         return "failed", f"Nothing proves that {result.server} was isolated. {headline}"
+    if verdict == "failed" and audit.clean:
+        return verdict, f"{headline} What it made is removed, and everything is as it was."
     if verdict == "met":
         return verdict, f"Rebuilt from backup in isolation, and everything is as it was. {_summary(result)}"
     return verdict, headline
@@ -83,7 +87,7 @@ def answer_isolated(report: Report, result: IsolatedResult) -> Iterator[Answer]:
         text=f"{'; '.join(losses) or 'Not known'}, if the site had been lost when this was planned.",
         more=tuple(_archives(one) for one in result.rebuilt if one.archive_mode),
     )
-    yield Answer(question="Could it touch production?", text=_isolation(result), more=_tried(result))
+    yield Answer(question="Could it touch production?", text=isolation_in_words(result), more=_tried(result))
     yield Answer(question="Is everything as it was?", text=_audited(result), more=_left(result))
 
 
@@ -101,7 +105,8 @@ def _archives(one: Rebuilt) -> str:
     return f"The copy of {one.service} had archive_mode {one.archive_mode} and {one.slots} replication slots."
 
 
-def _isolation(result: IsolatedResult) -> str:
+def isolation_in_words(result: IsolatedResult) -> str:
+    """Say whether it could touch production, and on what that rests."""
     proof = result.proof
     if proof is None:
         return f"Not proven: nobody tried what {result.server} could reach."
@@ -136,6 +141,17 @@ def _left(result: IsolatedResult) -> tuple[str, ...]:
         for where, number in audit.grown.items()
     )
     return (*(f"{one.words}." for one in audit.leftovers[:SHOWN]), *own)
+
+
+def strengths_isolated(result: IsolatedResult) -> Iterator[str]:
+    """Say what went well beside the objectives."""
+    if result.proof is not None:
+        yield "Its isolation was proved, from inside and from outside, before anything was restored."
+    if result.audit.clean:
+        yield f"All of {result.audit.compared} things that were listed before are as they were."
+    for one in result.rebuilt:
+        if one.proven:
+            yield f"Backup {one.point} in {one.store} is proven at L5: a service ran on it and was checked."
 
 
 # --- findings ------------------------------------------------------------------------------------

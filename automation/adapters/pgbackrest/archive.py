@@ -46,7 +46,7 @@ def _list(action: ListArchive, ctx: Context, part: str) -> list[str]:
             f"cannot list {part} of {action.of.store} on {action.host}: {said[-400:]}; nothing was changed"
         ) from exc
     return [
-        f"{part}/{path}\t{about.get('size', about['type'])}"
+        f"{part}/{action.of.stanza}/{path}\t{about.get('size', about['type'])}"
         for path, about in found.items()
         if _is_told(part, path, about["type"])
     ]

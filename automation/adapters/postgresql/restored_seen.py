@@ -23,7 +23,7 @@ pg_lsclusters -h | while read -r version name port status rest; do
   printf 'cluster %s/%s\tport %s, %s\n' "$version" "$name" "$port" "$said"
 done
 """
-_STATE = """SELECT format('system identifier %s, timeline %s, %s, archive_mode %s, archive_command %s, '
+_STATE = """SELECT format('system identifier %s, timeline %s, %s, archive_mode %s, archive_command %s, ' ||
     'slots: %s',
   s.system_identifier, c.timeline_id, CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
   current_setting('archive_mode'), md5(current_setting('archive_command')),
