@@ -28,6 +28,9 @@ PLAN_NAME = "backup-verify"
 SPARE_BYTES = 256 * 2**20
 # Of a cluster is known what it takes packed, and it replays WAL; a loaded dump has indexes, and was packed.
 _ROOM_FOR = {"files": 1.1, "postgresql": 5.0, "postgresql-dump": 7.0, "device-config": 2.0}
+# WAL is kept from the last full backup before a day began, and looked for from the last one before it ended,
+# however long that day was: what a rotation of the same day lets go is not missed.
+_A_DAY = timedelta(hours=25)
 _PATIENCE_S, _SLOWEST_BYTES_S, _UNKNOWN_S = 1800.0, 4 * 2**20, 6 * 3600.0
 Place = tuple[str, str]
 
@@ -149,7 +152,7 @@ def _made(backups: Backups, duty: Duty, seen: Seen, draw: Draw, before: tuple[in
     if duty.store in seen.silent:
         return [_left_out(duty, seen.silent[duty.store])]
     if not duty.resource:
-        return [_check(backups, duty)]
+        return [_check(backups, duty, draw.now)]
     if place in seen.blind:
         return [_left_out(duty, seen.blind[place])]
     good = [p for p in seen.points.get(place, ()) if p.status == "ok" and p.claimed_at <= draw.now]
@@ -171,12 +174,13 @@ def _left_out(duty: Duty, reason: str) -> LeftOut:
     return LeftOut(resource=duty.resource, store=duty.store, level=duty.level, reason=reason)
 
 
-def _check(backups: Backups, duty: Duty) -> tuple[Unit, tuple[Step, ...]]:
+def _check(backups: Backups, duty: Duty, now: datetime) -> tuple[Unit, tuple[Step, ...]]:
     """Plan a look at a repository's structure, or the reading of a part of it."""
     store, reads = backups.stores[duty.store], duty.level >= Level.L2
     why = "its structure holds together" if not reads else "every byte of it can be read"
     if reads and duty.parts > 1:
         why = f"part {duty.part} of {duty.parts} can be read; it was last {_when(duty.last)}"
+    since = backups.pitr_since(duty.store, now)
     run: CheckRepository | CheckStanza
     if isinstance(store, ResticStore):
         run = CheckRepository(
@@ -186,7 +190,12 @@ def _check(backups: Backups, duty: Duty) -> tuple[Unit, tuple[Step, ...]]:
             parts=duty.parts if reads else 1,
         )
     else:
-        run = CheckStanza(host=store.keeper.host, of=stanza(backups, duty.store), bytes_read=reads)
+        run = CheckStanza(
+            host=store.keeper.host,
+            of=stanza(backups, duty.store),
+            bytes_read=reads,
+            pitr_since=None if since is None else since + _A_DAY,
+        )
     word = f"read-{duty.part}" if reads else "check"
     step = Step(
         id=f"{duty.store}/{word}", run=run, why=why, timeout_s=_UNKNOWN_S, on_failure="continue", retries=2

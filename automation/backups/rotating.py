@@ -315,6 +315,7 @@ def _delete(
             of=stanza(backups, one.store),
             points=tuple(sorted(ids)),
             stay=stay,
+            pitr_since=backups.pitr_since(one.store, one.case.now),
         )
     return Step(id=step_id, run=action, why=why, timeout_s=FORGET_S, retries=RETRIES)
 

@@ -1,7 +1,7 @@
 """`backups.yml`: stores, retention profiles, resources, guards, and the rule that the copies follow."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -126,6 +126,21 @@ class Backups(Model):
         """Give a hash of all that decides on deletions there: the policy and the guards."""
         text = f"{self.policy(resource, store).model_dump_json()}{self.guards.model_dump_json()}"
         return sha256(text.encode()).hexdigest()
+
+    def pitr_since(self, store: str, now: datetime) -> datetime | None:
+        """Since when every moment of a store's databases must stay reachable; none: since its oldest backup.
+
+        The beginning of a day, so that a plan made again a moment later is the same.
+        """
+        saved = [
+            one for one in self.resources.values() if one.source.kind == "postgresql" and store in one.to
+        ]
+        windows = [one.keep.pitr_window for one in saved if one.keep.pitr_window is not None]
+        if not saved or len(windows) < len(saved):
+            return None
+        zone = ZoneInfo(self.tz)
+        begins = min(window.before(now, zone) for window in windows).astimezone(zone)
+        return datetime.combine(begins.date(), time(), zone).astimezone(UTC)
 
     def holds(self, resource: str) -> tuple[Hold, ...]:
         """Give what people keep of a resource; a day is held to its end."""

@@ -1,7 +1,7 @@
 """What a city writes about its backups: words are exact, and every fault has its line."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from automation.backups.spec import Backups, load_backups
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
 from automation.model.recovery_points import Level
+from tests.backups.policies import DATABASE, make_backups
 
 WHOLE = """\
 version: 1
@@ -197,3 +198,16 @@ def test_l4_is_refused_for_devices_whose_vendor_has_no_free_checker(
         assert load(tmp_path, text).resources["shares"].source.kind == "device-config"
     else:
         assert [why for _, why in faults(tmp_path, text) if "no free program" in why and "write L3" in why]
+
+
+def test_wal_stays_for_the_window_of_a_stores_databases_and_without_one_for_all() -> None:
+    windowed = DATABASE | {"keep": {"profile": "standard", "pitr_window": "3 days"}}
+    now = datetime(2026, 11, 22, 15, 30, tzinfo=UTC)
+    backups = make_backups(ledger=windowed)
+    since = backups.pitr_since("pg", now)
+    assert since is not None
+    assert since.astimezone(ZoneInfo(backups.tz)).timetuple()[:5] == (2026, 11, 19, 0, 0)
+    assert backups.pitr_since("pg", now + timedelta(minutes=1)) == since, "a plan made again is the same"
+    assert make_backups(ledger=DATABASE).pitr_since("pg", now) is None
+    assert make_backups(ledger=windowed, other=DATABASE).pitr_since("pg", now) is None
+    assert backups.pitr_since("nas", now) is None
