@@ -172,11 +172,17 @@ class Session:
 
 
 @contextmanager
-def open_session(name: str, *, say: Callable[[str], None] = progress) -> Iterator[Session]:
+def open_session(
+    name: str,
+    *,
+    say: Callable[[str], None] = progress,
+    narrow: Callable[[Environment], Environment] = lambda whole: whole,
+) -> Iterator[Session]:
     """Load an environment and keep its connections until the block ends.
 
     Args:
         say: told what runs and what their steps say between their starts and ends.
+        narrow: leaves out what the session has no use for.
 
     Raises:
         ConfigError: the environment or its inventory has faults.
@@ -184,7 +190,7 @@ def open_session(name: str, *, say: Callable[[str], None] = progress) -> Iterato
     from automation.adapters.ansible import list_inventory
     from automation.adapters.ssh import Connections
 
-    environment = load_environment(ROOT, name)
+    environment = narrow(load_environment(ROOT, name))
     root = state_root()
     state, images = root / name, root / "images"
     for folder in (root, state, images):

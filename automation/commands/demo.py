@@ -14,6 +14,7 @@ from automation.commands._command import ROOT, command, progress
 if TYPE_CHECKING:
     from automation.commands._session import Session
     from automation.commands._story import Said, Scene
+    from automation.model.environment import Environment
     from automation.model.plan import Plan
     from automation.model.records import Event
     from automation.recovery.report import Report
@@ -45,7 +46,10 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
 
     took: dict[str, float] = {}
     wings = _Wings()
-    with open_session(ENVIRONMENT, say=wings.hear) as session, hold_lab(session.state, "demo"):
+    with (
+        open_session(ENVIRONMENT, say=wings.hear, narrow=_without_backups) as session,
+        hold_lab(session.state, "demo"),
+    ):
         refuse_running_lab(session)
         require_machine(session)
         scene = _set_scene(session)
@@ -58,6 +62,12 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
                 with _timed(took, "removal"):
                     take_down(ENVIRONMENT)
         _end(session, scene, report, took, kept=keep)
+
+
+def _without_backups(environment: "Environment") -> "Environment":
+    """Leave out what keeps backups, which stands in inventory files of its own: the story is another one."""
+    lab = environment.require_lab().model_copy(update={"simulators": {}})
+    return environment.model_copy(update={"inventory": environment.inventory[:1], "lab": lab})
 
 
 class _Wings:
