@@ -8,6 +8,9 @@ from automation.model.base import format_duration, format_size
 
 def print_restored(restored: Restored) -> None:
     """Print what a restore left, how to check it, and how to remove it."""
+    if not restored.remove:
+        print(f"{restored.said}; run {restored.run}")
+        return
     moment = f", recovered to {restored.until:%Y-%m-%d %H:%M:%S} UTC" if restored.until else ""
     files = f", {restored.files} files" if restored.files else ""
     print(

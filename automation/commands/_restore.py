@@ -83,6 +83,7 @@ class Restored(Model):
     seconds: float
     size_bytes: int
     files: int
+    said: str
     check: tuple[str, ...]
     remove: tuple[str, ...]
 
@@ -146,8 +147,9 @@ def conclude_restore(finished: Finished) -> Restored:
     """
     finished.raise_for_status()
     where = where_of(read_plan(finished.folder))
-    ends = (event.body for event in read_journal(finished.folder / "journal.jsonl"))
-    good = [body.outcome.evidence for body in ends if isinstance(body, StepEnded) and body.outcome]
+    bodies = (event.body for event in read_journal(finished.folder / "journal.jsonl"))
+    ended = [body for body in bodies if isinstance(body, StepEnded)]
+    good = [body.outcome.evidence for body in ended if body.outcome]
     found = [one for one in good if isinstance(one, PointRestored)][-1]
     return Restored(
         run=finished.folder.name,
@@ -160,6 +162,7 @@ def conclude_restore(finished: Finished) -> Restored:
         seconds=found.seconds,
         size_bytes=found.size_bytes,
         files=found.files,
+        said=next(body.outcome.summary for body in ended if body.outcome and body.outcome.evidence == found),
         check=ways_to_check(where),
         remove=ways_to_remove(where),
     )

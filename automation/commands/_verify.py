@@ -23,6 +23,7 @@ from automation.model.recovery_points import Level
 
 COMMAND = "backup.verify"
 _NAMED = 3
+_SAID = 200  # characters of each; the journal and the table have all of it
 
 
 class VerifyFlags(NamedTuple):
@@ -231,10 +232,14 @@ def _next_acts(failed: Sequence[ProofRow], store: str, env: str) -> tuple[str, .
 
 def _listed(rows: Sequence[ProofRow]) -> str:
     told = "; ".join(
-        f"{row.subject} in {row.store} ({row.level.name}): {row.left_behind or ', '.join(row.said[:2])}"
-        for row in rows[:_NAMED]
+        f"{row.subject} in {row.store} ({row.level.name}): {_short(row)}" for row in rows[:_NAMED]
     )
     return f"{told}; and {len(rows) - _NAMED} more" if len(rows) > _NAMED else told
+
+
+def _short(row: ProofRow) -> str:
+    text = row.left_behind or ", ".join(row.said[:2])
+    return text if len(text) <= _SAID else f"{text[: _SAID - 3]}..."
 
 
 def _tell(session: Session, proved: Proved) -> None:
