@@ -1,5 +1,6 @@
 """Backups on a terminal: how resources stand, which points there are, what a rotation would do."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ STYLES = {
     "failed": "bold red",
     "not started": "dim",
 }
+_HASH = re.compile(r"\b[0-9a-f]{64}\b")
 SHOWN_POINTS = 12
 SHOWN_DAYS = 30
 
@@ -59,7 +61,7 @@ def print_standing(standing: "BackupStanding") -> None:
     console.print(table)
     for row in standing.resources:
         for line in row.wrong:
-            console.print(Text.assemble((f"{row.resource}: ", "bold red"), line))
+            console.print(Text.assemble((f"{row.resource}: ", "bold red"), _brief(line)))
         for line in row.unknown:
             console.print(Text.assemble((f"{row.resource}: ", "bold yellow"), line))
     for line in standing.strangers:
@@ -123,7 +125,9 @@ def print_explained(found: Sequence["Explained"], tz: str) -> None:
     console = _console()
     for one in found:
         at = f"{one.claimed_at.astimezone(ZoneInfo(tz)):%Y-%m-%d %H:%M %Z}"
-        console.print(Text(f"{one.resource} in {one.store}, {short(one.point)} of {at}: {one.sentence}"))
+        console.print(
+            Text(f"{one.resource} in {one.store}, {short(one.point)} of {at}: {_brief(one.sentence)}")
+        )
         console.print(Text(f"  proof: {one.proof or 'none of ours'}"))
 
 
@@ -157,6 +161,11 @@ def print_foretold(shown: "Foretold", tz: str) -> None:
         console.print(Text(shown.old))
 
 
+def _brief(words: str) -> str:
+    """Give words with every id of restic as short as people type it."""
+    return _HASH.sub(lambda found: found[0][:12], words)
+
+
 def short(point: str) -> str:
     """Give as much of an id as people type: 12 letters of a hash, a label whole."""
     return point[:12] if len(point) == 64 else point
@@ -178,21 +187,25 @@ def _print_rulings(rows: Sequence["DecisionRow"]) -> None:
             alarms.setdefault(line, []).append(name)
     console = _console()
     for (guard_, answer, reason), names in said.items():
-        console.print(Text.assemble(f"{guard_} ", _word(answer), f": {reason} ({', '.join(names)})"))
+        console.print(Text.assemble(f"{guard_} ", _word(answer), f": {_brief(reason)} ({', '.join(names)})"))
     for line, names in alarms.items():
-        console.print(Text(f"ALARM {', '.join(names)}: {line}", style="bold red"))
+        console.print(Text(f"ALARM {', '.join(names)}: {_brief(line)}", style="bold red"))
 
 
 def _print_decision(row: "DecisionRow", tz: str, *, points: bool) -> None:
     console = _console()
     name = f"{row.resource} in {row.store}"
     for guard in row.guards if points else ():
-        console.print(Text.assemble(f"{name}: {guard.guard} ", _word(guard.answer), f": {guard.reason}"))
+        console.print(
+            Text.assemble(f"{name}: {guard.guard} ", _word(guard.answer), f": {_brief(guard.reason)}")
+        )
     wanted = [one for one in row.points if points or one.fate == "goes"]
     limit = len(wanted) if points else SHOWN_POINTS
     for one in wanted[:limit]:
         at = f"{one.claimed_at.astimezone(ZoneInfo(tz)):%Y-%m-%d %H:%M}"
-        console.print(Text.assemble(f"{name}: {at} {short(one.point)} ", _word(one.fate), f": {one.why}"))
+        console.print(
+            Text.assemble(f"{name}: {at} {short(one.point)} ", _word(one.fate), f": {_brief(one.why)}")
+        )
     if len(wanted) > limit:
         console.print(Text(f"{name}: and {len(wanted) - limit} more that go; --points shows every one"))
 
