@@ -87,7 +87,7 @@ def test_what_nobody_ever_made_is_removed_without_a_trace(locks: Path, removed: 
 @pytest.fixture
 def opened(locks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def open_session(name: str, say: object = None) -> Iterator[SimpleNamespace]:
+    def open_session(name: str, say: object = None, narrow: object = None) -> Iterator[SimpleNamespace]:
         city = make_city()
         yield SimpleNamespace(state=locks.parent, environment=city.environment, inventory=city.inventory)
 
