@@ -130,9 +130,9 @@ class OneStep:
         return self._ended
 
     def cut_power(self) -> None:
-        """End all that the unit began, at once and without a word."""
+        """End all that the unit began, without a word: first who would tell the result."""
         assert self.unit is not None
-        for process in _session(self.unit.pid):
+        for process in (self.unit.pid, *_session(self.unit.pid)):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 

@@ -7,7 +7,7 @@ restic leaves unsaid (a missing source, an unknown id, a partial deletion) we lo
 from automation.adapters.restic.checking import check, verify_check
 from automation.adapters.restic.copying import copy, verify_copy
 from automation.adapters.restic.listing import list_points
-from automation.adapters.restic.locks import break_lock
+from automation.adapters.restic.locks import break_lock, verify_break_lock
 from automation.adapters.restic.proving import prove, verify_prove
 from automation.adapters.restic.restoring import clear_scratch, restore, verify_clear_scratch, verify_restore
 from automation.adapters.restic.rotating import forget, reclaim, verify_forget, verify_reclaim
@@ -24,6 +24,7 @@ __all__ = [
     "reclaim",
     "restore",
     "take",
+    "verify_break_lock",
     "verify_check",
     "verify_clear_scratch",
     "verify_copy",

@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from automation.adapters.restic.answers import number, record, texts
+from automation.adapters.restic.answers import number, record, records, texts
 from automation.adapters.restic.door import fault_of, manifest_of
 from automation.adapters.restic.faults import Fault
 from automation.adapters.restic.listing import list_snapshots
@@ -83,9 +83,14 @@ def script(ctx: Context, named: Mapping[str, str], body: str) -> str:
 
 
 def seconds_of(done: Completed) -> float:
-    """How long the restoring took."""
-    brought = record(done.stdout, "brought") or {}
-    return max(0.0, float(str(brought.get("to", 0.0))) - float(str(brought.get("from", 0.0))))
+    """How long the restoring took, of every path together."""
+    brought = (one for one in records(done.stdout) if one.get("record") == "brought")
+    return sum(float(str(one.get("to", 0.0))) - float(str(one.get("from", 0.0))) for one in brought)
+
+
+def compared_total(done: Completed, key: str) -> int:
+    """Add up a number of every comparison."""
+    return sum(number(one, key) for one in records(done.stdout) if one.get("record") == "comparison")
 
 
 def problem_of(done: Completed, ctx: Context, host: str) -> Fault | None:
@@ -121,11 +126,10 @@ def faults_of(done: Completed, ctx: Context, host: str) -> tuple[str, ...]:
 
 def compared_words(done: Completed) -> str:
     """Say what was compared."""
-    compared = record(done.stdout, "comparison")
-    files, size = number(compared, "files"), number(compared, "bytes")
+    files, size = compared_total(done, "files"), compared_total(done, "bytes")
     notes = [f"{files} files, {size / 2**20:.1f} MiB compared with the manifest: equal"]
-    if changed := number(compared, "changed"):
+    if changed := compared_total(done, "changed"):
         notes.append(f"{changed} of them changed while they were saved: as the point says")
-    if vanished := number(compared, "vanished"):
+    if vanished := compared_total(done, "vanished"):
         notes.append(f"{vanished} went away while they were saved")
     return "; ".join(notes)

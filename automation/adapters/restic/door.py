@@ -31,8 +31,9 @@ umask 077
 export LC_ALL=C RESTIC_CACHE_DIR=/var/cache/mainstay/restic RESTIC_PROGRESS_FPS=0.1
 mkdir -p "$RESTIC_CACHE_DIR"
 refuse() { echo "$*" >&2; exit 90; }
-said=$(mktemp) || refuse "no room for temporary files"
-trap 'rm -f -- "$said"' EXIT
+own=$(mktemp -d) || refuse "no room for temporary files"
+said=$own/said
+trap 'rm -rf -- "$own"' EXIT
 credentials() {
   [ -r "$STORES/$1.env" ] || refuse "the credentials $STORES/$1.env are not there"
   set -a; . "$STORES/$1.env"; set +a

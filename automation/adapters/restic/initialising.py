@@ -15,10 +15,9 @@ names_there() { [ ! -e {path} ] || ls -A -- {path}; }
 """
 _OVER_SFTP = """
 names_there() {
-  printf 'ls -1a "%s"\\n' {path} | sftp -q -b - {port} {login} >"$said.names" 2>"$said" ||
+  printf 'ls -1a "%s"\\n' {path} | sftp -q -b - {port} {login} >"$own/names" 2>"$said" ||
     grep -q 'not found' "$said" || { cat "$said" >&2; return 1; }
-  grep -v -e '^sftp>' -e '/\\.\\.*$' -e '^\\.\\.*$' "$said.names" || :
-  rm -f "$said.names"
+  grep -v -e '^sftp>' -e '/\\.\\.*$' -e '^\\.\\.*$' "$own/names" || :
 }
 """
 _IN_A_BUCKET = """

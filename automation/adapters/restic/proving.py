@@ -25,10 +25,9 @@ claim
 study
 if [ -n "$DRAWN" ]; then
   look draw --manifest "$ours/manifest" --listing "$ours/listing" --only "$ours/only" \\
-    --patterns "$ours/patterns" $DRAWN >"$said.drawn" || exit
-  cat "$said.drawn"
-  size=$(sed -n 's/.*"bytes": \\([0-9]*\\).*/\\1/p' "$said.drawn")
-  rm -f "$said.drawn"
+    --patterns "$ours/patterns" $DRAWN >"$own/drawn" || exit
+  cat "$own/drawn"
+  size=$(sed -n 's/.*"bytes": \\([0-9]*\\).*/\\1/p' "$own/drawn")
   room_for "$size" "$folder"
   bring "$folder" --from "$ours/patterns"
   set -- --only "$ours/only"

@@ -3,9 +3,9 @@
 import shlex
 from collections.abc import Sequence
 
-from automation.adapters.restic.answers import number, record
 from automation.adapters.restic.bringing import (
     NOT_BROUGHT,
+    compared_total,
     compared_words,
     faults_of,
     pattern_of,
@@ -63,10 +63,9 @@ for path in $PATHS; do
   room_for "$size" "$stage"
   bring "$stage" "--include=$(pattern_of "$path")"
   look compare --manifest "$ours/manifest" --listing "$ours/listing" --root "$stage" \\
-    "--below=$path" >"$said.told"
-  cat "$said.told"
-  grep -q '"fault_count": 0,' "$said.told" || { rm -f "$said.told"; drop_stages; exit 94; }
-  rm -f "$said.told"
+    "--below=$path" >"$own/told"
+  cat "$own/told"
+  grep -q '"fault_count": 0,' "$own/told" || { drop_stages; exit 94; }
 done
 for path in $PATHS; do
   stage=$(stage_of "$path") kept=$(kept_of "$path")
@@ -105,7 +104,6 @@ def restore(action: RestoreFiles, ctx: Context) -> Outcome:
             hint=f"another point or store may be good: ./inv backup.list --env {ctx.environment.name} "
             f"--resource {action.resource}",
         )
-    compared = record(done.stdout, "comparison")
     evidence = PointRestored(
         resource=action.resource,
         store=action.of.store,
@@ -113,8 +111,8 @@ def restore(action: RestoreFiles, ctx: Context) -> Outcome:
         host=action.host,
         to=action.folder,
         seconds=seconds_of(done),
-        size_bytes=number(compared, "bytes"),
-        files=number(compared, "files"),
+        size_bytes=compared_total(done, "bytes"),
+        files=compared_total(done, "files"),
     )
     kept = [line.removeprefix("kept: ") for line in done.stdout.splitlines() if line.startswith("kept: ")]
     beside = f"; what was there is in {', '.join(kept)}" if kept else ""

@@ -54,25 +54,23 @@ look_at_source() {
 }
 look_at_source || exit 92
 mkdir -p "${manifest%/*}"
-look make --manifest "$manifest" $EXCLUDED -- $PATHS >"$said.made" || refuse "the manifest cannot be written"
-cat "$said.made"
-figure() { sed -n "s/.*\\"$1\\": \\([0-9]*\\).*/\\1/p" "$said.made"; }
+look make --manifest "$manifest" $EXCLUDED -- $PATHS >"$own/made" || refuse "the manifest cannot be written"
+cat "$own/made"
+figure() { sed -n "s/.*\\"$1\\": \\([0-9]*\\).*/\\1/p" "$own/made"; }
 set -- --tag "$tag" --tag "$SIZE$(figure bytes)" --tag "$FILES$(figure files)"
 [ "$(figure unreadable)" = 0 ] || set -- "$@" --tag $PARTIAL
-rm -f "$said.made"
 make_if_empty || exit 1
 restic backup --json --host "$resource" "$@" $TAGS $EXCLUDED -- $PATHS "$manifest"
 saved=$?
 echo "{\\"record\\": \\"saved\\", \\"code\\": $saved}"
 [ "$saved" -eq 0 ] || [ "$saved" -eq 3 ] || exit "$saved"
-restic snapshots --json --no-lock --host "$resource" --tag "$tag" >"$said.point" || exit
-cat "$said.point"
-id() { sed -n "s/.*\\"$1\\":\\"\\([0-9a-f]\\{64\\}\\)\\".*/\\1/p" "$said.point"; }
+restic snapshots --json --no-lock --host "$resource" --tag "$tag" >"$own/point" || exit
+cat "$own/point"
+id() { sed -n "s/.*\\"$1\\":\\"\\([0-9a-f]\\{64\\}\\)\\".*/\\1/p" "$own/point"; }
 point=$(id id) parent=$(id parent)
-rm -f "$said.point"
 [ -n "$point" ] || { echo "restic saved it and lists no point of it" >&2; exit 1; }
-{ restic ls --json --no-lock "$point"; echo "$?" >"$said.listed"; } | look listed --manifest "$manifest"
-listed=$(cat "$said.listed"); rm -f "$said.listed"
+{ restic ls --json --no-lock "$point"; echo "$?" >"$own/listed"; } | look listed --manifest "$manifest"
+listed=$(cat "$own/listed")
 [ "$listed" = 0 ] || exit "$listed"
 raw() { restic stats --json --no-lock --mode raw-data "$@" | sed "s/^{/{\\"record\\": \\"$kind\\", /"; }
 if [ "$PACKED" = no ]; then
@@ -190,6 +188,8 @@ def _faults(
     done: Completed, made: Mapping[str, object], listed: Mapping[str, object], *, saved_code: int
 ) -> Iterator[str]:
     """Say what makes the point partial."""
+    if not listed.get("itself"):
+        yield "its own manifest is not in the point: is it left out by a pattern?"
     for record_, key, word in (
         (made, "unreadable", "cannot be read"),
         (listed, "missing", "not in the point"),
@@ -238,8 +238,10 @@ def _failed(action: TakeFiles, ctx: Context, done: Completed) -> AdapterError:
             f"--resource {action.resource}",
         )
     fault = fault_of(done, ctx, action.host)
-    made = record(done.stdout, "saved") is not None
-    left = "data may lie there that no point refers to" if made else "no point was made"
+    saved = record(done.stdout, "saved")
+    left = "data may lie there that no point refers to" if saved else "no point was made"
+    if saved and number(saved, "code") in (0, PARTLY):
+        left = "its point is there, and was not looked at"
     return AdapterError(
         f"{action.resource} on {action.host} was not saved in {action.to.store} ({action.to.url}): "
         f"{fault.text}; {left}, and every older point is as it was",

@@ -47,6 +47,7 @@ def listed(manifest: str, listing: Listing) -> Told:
     """Compare a manifest with a point: what it lacks though it is still there, and what changed meanwhile."""
     missing, changed = Faults(), Faults()
     told: Told = {"record": "listed", "nodes": len(listing), "files": 0, "bytes": 0, "vanished": 0}
+    told["itself"] = listing.has(os.path.abspath(manifest))
     for entry in entries(manifest):
         path = entry["path"]
         if not listing.has(path):
