@@ -5,7 +5,13 @@ import pytest
 from automation.model.environment import Environment, Inventory, Server, load_environment
 from automation.model.errors import ConfigError
 from automation.model.observations import ObservedLab, ObservedServer
-from automation.provisioning.planner import plan_servers
+from automation.provisioning.planner import (
+    SECRETS,
+    needed_certificates,
+    needed_logins,
+    needed_secrets,
+    plan_servers,
+)
 from tests.conftest import ROOT
 
 NAMES = ("pg-a", "pg-b")
@@ -43,7 +49,9 @@ def seen(
         )
         for name in NAMES
     }
-    return ObservedLab(running=running, missing_images=images, missing_keys=keys, servers=servers)
+    return ObservedLab(
+        running=running, missing_images=images, missing_keys=keys, servers=servers, simulators=("s3",)
+    )
 
 
 def steps(lab: Environment, observed: ObservedLab) -> list[str]:
@@ -60,6 +68,7 @@ def test_an_empty_machine_needs_everything_in_order(lab: Environment) -> None:
     assert [step.id for step in plan.steps][:3] == ["keys", "image/debian-12", "lab"]
     assert set(plan.step("create/pg-a").needs) == {"keys", "image/debian-12", "lab"}
     assert plan.step("ready/pg-a").needs == ("create/pg-a",)
+    assert set(plan.step("simulator/s3").needs) == {"keys", "image/debian-12", "lab"}
 
 
 def test_a_dead_host_is_brought_back(lab: Environment) -> None:
@@ -81,7 +90,24 @@ def test_a_host_of_a_site_without_power_is_left_alone(lab: Environment) -> None:
 
 
 def test_a_dead_supervisor_is_started_again_with_its_hosts(lab: Environment) -> None:
-    assert steps(lab, seen(running=False)) == ["lab", "start/pg-a", "ready/pg-a", "start/pg-b", "ready/pg-b"]
+    wanted = ["lab", "simulator/s3", "start/pg-a", "ready/pg-a", "start/pg-b", "ready/pg-b"]
+    assert steps(lab, seen(running=False)) == wanted
+
+
+def test_a_simulator_that_ended_is_started_again_unless_nobody_reaches_its_site(lab: Environment) -> None:
+    ended = seen().model_copy(update={"simulators": ()})
+    assert steps(lab, ended) == ["simulator/s3"]
+    for unreachable in ("failed_sites", "cut_sites"):
+        assert steps(lab, ended.model_copy(update={unreachable: ("cloud",)})) == []
+
+
+def test_the_keys_of_a_lab_without_simulators_are_few(lab: Environment) -> None:
+    small = lab.model_copy(update={"lab": lab.require_lab().model_copy(update={"simulators": {}})})
+    assert needed_secrets(small) == SECRETS
+    assert (needed_logins(small), needed_certificates(small)) == ((), {})
+    assert set(needed_secrets(lab)) > set(SECRETS)
+    assert needed_logins(lab) == ("vault_writer", "vault_owner")
+    assert needed_certificates(lab) == {"s3": ("s3.city.lab", "10.77.4.10")}
 
 
 @pytest.mark.parametrize("change", [{"provider": "vmware"}, {"site": "moon"}])
@@ -105,7 +131,8 @@ def test_a_host_at_a_site_whose_management_is_silent_is_left_alone(lab: Environm
 def test_a_host_at_a_site_that_is_cut_off_is_started_and_not_waited_for(lab: Environment) -> None:
     cut = seen(running=False).model_copy(update={"cut_sites": ("city-hall",)})
     wanted = plan_servers(lab, inventory(), cut)
-    assert [step.id for step in wanted.plan.steps] == ["lab", "start/pg-a", "start/pg-b", "ready/pg-b"]
+    begun = ["lab", "simulator/s3", "start/pg-a", "start/pg-b", "ready/pg-b"]
+    assert [step.id for step in wanted.plan.steps] == begun
     assert wanted.left_alone == {"pg-a": "site city-hall is cut off: it is started and cannot be seen"}
 
 
