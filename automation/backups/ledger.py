@@ -165,6 +165,13 @@ class Ledger:
         there = self.appeared.get((resource, store), {}).keys()
         return frozenset(there - self.gone.get((resource, store), set()))
 
+    def given_up(self, resource: str, store: str, source: str) -> tuple[str, ...]:
+        """Give the points of a source that rotation deleted from a copy: to copy them again is in vain."""
+        place = resource, store
+        gone = self.gone.get(place, set()) - self.missed.get(place, {}).keys()
+        origins = self.origins.get(place, {})
+        return tuple(sorted(origins[one][1] for one in gone & origins.keys() if origins[one][0] == source))
+
     # --- proofs ------------------------------------------------------------------------------------
 
     def coverage(self, store: str) -> Coverage:

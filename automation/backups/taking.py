@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from automation.backups.due import Due, judge
 from automation.backups.entries import TAKE_PLAN
+from automation.backups.ledger import Ledger
 from automation.backups.places import config_folder, dump_file, repository
 from automation.backups.proof_steps import stanza
 from automation.backups.resources import DeviceConfig, Files, Postgresql, PostgresqlDump
@@ -25,6 +26,7 @@ from automation.model.actions import (
 )
 from automation.model.base import Model
 from automation.model.plan import Limits, Plan, Step
+from automation.model.recovery_points import RecoveryPoint
 
 FETCH_S, DUMP_S, TAKE_S, COPY_S = 120.0, 6 * 3600.0, 24 * 3600.0, 24 * 3600.0
 RETRIES = 2
@@ -40,6 +42,13 @@ class Places(NamedTuple):
     primaries: Mapping[str, str]
     devices: Mapping[str, tuple[str, ...]]
     unknown: Mapping[str, str]
+
+
+class Seen(NamedTuple):
+    """What the stores show, and what the ledger knows."""
+
+    observed: Observed
+    ledger: Ledger
 
 
 class Wanted(NamedTuple):
@@ -72,9 +81,7 @@ class Backup(NamedTuple):
         return sum(isinstance(step.run, makers) for step in self.plan.steps)
 
 
-def plan_backup(
-    backups: Backups, wanted: Wanted, observed: Observed, places: Places, *, environment: str
-) -> Backup:
+def plan_backup(backups: Backups, wanted: Wanted, seen: Seen, places: Places, *, environment: str) -> Backup:
     """Compile what is wanted into one plan; the time is that of the look at the stores."""
     steps: list[Step] = []
     left_out: list[LeftOut] = []
@@ -82,16 +89,14 @@ def plan_backup(
         if name in places.unknown:
             left_out.append(LeftOut(resource=name, store="", reason=places.unknown[name], is_fault=True))
             continue
-        dues = _dues(backups, name, wanted, observed)
+        dues = _dues(backups, name, wanted, seen)
         left_out += [
             LeftOut(resource=name, store=store, reason=due.why) for store, due in dues.items() if not due.now
         ]
         now = {store: due for store, due in dues.items() if due.now}
-        if now:
-            steps += _steps(backups, name, now, places)
-        else:  # what a copy lacks is copied though no new point is due
-            lacking = [to for to in _to(backups, name) if _lacks(backups, name, to, observed)]
-            steps += _copied(backups, name, (), lacking)
+        # What a copy lacks is copied though no new point is due.
+        to = [one for one in _to(backups, name) if now or _lacks(backups, name, one, seen.observed)]
+        steps += [*_steps(backups, name, now, places), *_copied(backups, name, now, to, seen.ledger)]
     plan = Plan(name=TAKE_PLAN, environment=environment, mode="apply", steps=tuple(steps), limits=LIMITS)
     return Backup(plan, tuple(left_out))
 
@@ -107,18 +112,35 @@ def _copies(backups: Backups, store: str, stores: Sequence[str]) -> bool:
     return isinstance(known, ResticStore) and known.copy_of in stores and store != stores[0]
 
 
-def _dues(backups: Backups, name: str, wanted: Wanted, observed: Observed) -> dict[str, Due]:
-    """Say for each store that is taken into what is due there; one that was not seen is tried."""
+def _dues(backups: Backups, name: str, wanted: Wanted, seen: Seen) -> dict[str, Due]:
+    """Say for each store that is taken into what is due there, or asked for."""
     resource, zone = backups.resources[name], ZoneInfo(backups.tz)
     dues = {}
     for store in taken_into(backups, name):
-        due = judge(resource.take, observed.points(name, store) or (), observed.at, zone)
-        if observed.points(name, store) is None and wanted.due_only:
-            due = due._replace(now=True, why=f"{store} could not be looked at, so it is tried")
+        points = seen.observed.points(name, store)
+        known = _known(seen.ledger, name, store) if points is None else points
+        due = judge(resource.take, known, seen.observed.at, zone)
         if not wanted.due_only:
             due = due._replace(now=True, why="asked for" if not due.now else due.why)
         dues[store] = due._replace(type="full") if wanted.full else due
     return dues
+
+
+def _known(ledger: Ledger, resource: str, store: str) -> tuple[RecoveryPoint, ...]:
+    """Give what jobs of ours made in a store that cannot be looked at now; it is not taken for empty."""
+    words = (
+        {
+            "id": one.point,
+            "resource": resource,
+            "copy": store,
+            "claimed_at": one.claimed_at,
+            "status": one.status,
+            "depends_on": (one.point.partition("_")[0],) if "_" in one.point else (),  # of pgBackRest
+        }
+        for one in ledger.taken(resource, store)
+        if one.point in ledger.known(resource, store)
+    )
+    return tuple(map(RecoveryPoint.model_validate, words))
 
 
 def _steps(backups: Backups, name: str, dues: Mapping[str, Due], places: Places) -> Iterator[Step]:
@@ -135,7 +157,6 @@ def _steps(backups: Backups, name: str, dues: Mapping[str, Due], places: Places)
         # The first store is the one that restores come from: it is taken first.
         yield step.model_copy(update={"after": (*step.after, *([before] if before else []))})
         before = step.id
-    yield from _copied(backups, name, dues, _to(backups, name))
 
 
 def _step(step_id: str, run: Action, why: str, timeout_s: float, **more: tuple[str, ...]) -> Step:
@@ -249,7 +270,9 @@ def _to(backups: Backups, name: str) -> tuple[str, ...]:
     return tuple(ready[len(taken_into(backups, name)) :])
 
 
-def _copied(backups: Backups, name: str, taken: Iterable[str], to: Iterable[str]) -> Iterator[Step]:
+def _copied(
+    backups: Backups, name: str, taken: Iterable[str], to: Iterable[str], ledger: Ledger
+) -> Iterator[Step]:
     """Copy to the other stores, each after what is made in the one that it copies."""
     made = {store: f"{name}/take-{store}" for store in taken}
     for store in to:
@@ -262,6 +285,7 @@ def _copied(backups: Backups, name: str, taken: Iterable[str], to: Iterable[str]
             resource=name,
             source=repository(backups, origin, host),
             target=repository(backups, store, host),
+            leave=ledger.given_up(name, store, origin),
         )
         after = (made[origin],) if origin in made else ()
         made[store] = f"{name}/copy-{store}"

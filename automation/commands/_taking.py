@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from automation.backups.entries import TAKE_PLAN
-from automation.backups.taking import Backup, LeftOut, Wanted, plan_backup
+from automation.backups.taking import Backup, LeftOut, Seen, Wanted, plan_backup
 from automation.commands._authorisations import ALL, JobFlags, look_again, unattended
 from automation.commands._backups import choose, find_places, load_area, look
 from automation.commands._command import progress
@@ -67,7 +67,8 @@ def back_up(session: Session, flags: TakeFlags) -> tuple[TakeResult, int]:
     area = look(session, named)
     places = find_places(session, area, named)
     wanted = Wanted(named, flags.due, flags.full)
-    backup = plan_backup(backups, wanted, area.observed, places, environment=session.environment.name)
+    seen = Seen(area.observed, area.ledger)
+    backup = plan_backup(backups, wanted, seen, places, environment=session.environment.name)
     if not backup.plan.steps:
         return TakeResult(run="", rows=(), left_out=backup.left_out), _exit_code(backup.left_out)
     finished = _run(session, backup, flags)

@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automation.backups.due import judge, last_time, longest_gap_s, next_time
+from automation.backups.entries import Entry, PointsMissed
+from automation.backups.folding import fold
 from automation.backups.resources import Take
 from automation.backups.sighting import Observed, StoreSeen
 from automation.backups.spec import Backups
-from automation.backups.taking import Backup, Places, Wanted, plan_backup
+from automation.backups.taking import Backup, Places, Seen, Wanted, plan_backup
 from automation.model.actions import CopyPoints, FetchConfig, TakeBackup, TakeFiles
+from automation.model.backup_evidence import PointsDeleted
 from automation.model.recovery_points import RecoveryPoint
-from tests.backups.entries import NOW, make_backups
+from tests.backups.entries import NOW, copied, entry, make_backups, taken
 from tests.backups.points import make_point
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -39,9 +42,11 @@ def seen(backups: Backups, *points: RecoveryPoint, silent: tuple[str, ...] = ())
     return Observed(NOW, stores, places)
 
 
-def plan(backups: Backups, observed: Observed, *resources: str, **how: bool) -> Backup:
+def plan(
+    backups: Backups, observed: Observed, *resources: str, story: tuple[Entry, ...] = (), **how: bool
+) -> Backup:
     named = resources or tuple(backups.resources)
-    return plan_backup(backups, Wanted(named, **how), observed, PLACES, environment="lab")
+    return plan_backup(backups, Wanted(named, **how), Seen(observed, fold(story)), PLACES, environment="lab")
 
 
 def ids(backup: Backup) -> list[str]:
@@ -200,15 +205,28 @@ def test_what_a_copy_lacks_is_copied_though_nothing_is_due(backups: Backups) -> 
     assert ids(plan(backups, seen(backups, *points), "share", due_only=True)) == ["share/copy-vault"]
 
 
-def test_a_store_that_cannot_be_looked_at_is_tried_and_not_taken_for_empty(backups: Backups) -> None:
-    backup = plan(backups, seen(backups, silent=("nas", "vault")), "share", due_only=True)
-    assert ids(backup)[0] == "share/take-nas"
-    assert "could not be looked at" in backup.plan.steps[0].why
+def test_a_store_that_cannot_be_looked_at_is_due_by_what_the_ledger_knows(backups: Backups) -> None:
+    silent = seen(backups, silent=("nas", "vault"))
+    assert ids(plan(backups, silent, "share", due_only=True))[0] == "share/take-nas"
+    known = taken("a", NOW - HOUR, claimed_at=NOW - HOUR)
+    assert ids(plan(backups, silent, "share", due_only=True, story=(known,))) == []
+
+
+def test_what_rotation_deleted_from_a_copy_is_not_copied_again_and_what_an_attacker_did_is(
+    backups: Backups,
+) -> None:
+    story = [taken(name, NOW - HOUR) for name in ("a", "b", "c")]
+    story += [copied({"a2": "a", "b2": "b", "c2": "c"})]
+    story += [entry(PointsDeleted(resource="share", store="eoc", points=("a2",), left=2), NOW)]
+    story += [entry(PointsMissed(resource="share", store="eoc", points=("b2",)), NOW)]
+    steps = plan(backups, seen(backups), "share", story=tuple(story)).plan.by_id
+    left = {name: steps[f"share/copy-{name}"].run.leave for name in ("eoc", "vault")}  # type: ignore[union-attr]
+    assert left == {"eoc": ("a",), "vault": ()}
 
 
 def test_a_database_whose_primary_nobody_knows_is_left_out_and_told(backups: Backups) -> None:
     places = Places({}, {}, {"ledger-db": "two primaries"})
     named = ("share", "ledger-db")
-    backup = plan_backup(backups, Wanted(named), seen(backups), places, environment="lab")
+    backup = plan_backup(backups, Wanted(named), Seen(seen(backups), fold(())), places, environment="lab")
     assert {step.id.split("/")[0] for step in backup.plan.steps} == {"share"}
     assert [(one.resource, one.is_fault) for one in backup.left_out] == [("ledger-db", True)]
