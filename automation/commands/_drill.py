@@ -11,6 +11,7 @@ from automation.commands._foretold import foretell, keep
 from automation.commands._observations import forget_positions, keep_position
 from automation.commands._onlooker import Story
 from automation.commands._report import make_report, write_report
+from automation.commands._restorable import find_restorables, role_secrets
 from automation.commands._session import Session, actor
 from automation.engine.finished import Finished
 from automation.model.actions import AwaitReady, Declare, RestoreDisks, SaveDisks
@@ -48,7 +49,14 @@ def prepare_drill(session: Session, name: str) -> Prepared:
     check_hosts(catalog, session)
     services = affected_services(drill, plan, catalog)
     refuse_suspected(session, services)
-    city = City(session.environment, session.inventory, catalog, _observe(session, services))
+    city = City(
+        session.environment,
+        session.inventory,
+        catalog,
+        _observe(session, services),
+        find_restorables(session, services),
+        role_secrets(session),
+    )
     return Prepared(drill, services, compile_drill(drill, plan, city, declared_by=actor()))
 
 

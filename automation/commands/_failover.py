@@ -11,14 +11,17 @@ from automation.commands._drill import PreparedFailover, about, check_hosts, pla
 from automation.commands._ending import conclude
 from automation.commands._foretold import foretell, keep
 from automation.commands._observations import last_position
+from automation.commands._restorable import find_restorables, role_secrets
 from automation.commands._session import Session
 from automation.commands._whereabouts import turn_those_at
 from automation.engine.fold import fold
 from automation.engine.journal import read_journal
+from automation.model.base import format_duration
 from automation.model.catalog import Catalog, PostgresqlStandby, Service, load_catalog
 from automation.model.errors import AdapterError, AutomationError, ConfigError, PreflightError
 from automation.model.evidence import DECLARATION_LIVES, Declaration
 from automation.model.observations import PostgresqlCluster, StandbyPosition
+from automation.model.restorable import Restorable
 from automation.recovery.failover import compile_failover
 from automation.recovery.freezes import refuse_frozen
 from automation.recovery.lag import Lag, format_limit, judge_lag
@@ -59,7 +62,8 @@ def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
     run_id, declaration = live_declaration(session, asked.site, datetime.now(UTC))
     standbys = _observe(session, services)
     lags = _lags(session, services, standbys)
-    accepted = _accept_lag(session, asked, lags, services)
+    restorables = find_restorables(session, services)
+    accepted = _accept_lag(session, asked, lags, services) | _accept_age(asked, restorables, services)
     failover = Failover(
         plan=asked.plan,
         site=asked.site,
@@ -68,7 +72,8 @@ def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
         accept_unfenced=asked.reason if asked.accept_unfenced else "",
         accept_lag=accepted,
     )
-    plan = compile_failover(failover, recovery, _city(session, catalog, standbys))
+    city = _city(session, catalog, standbys)._replace(restorables=restorables, secrets=role_secrets(session))
+    plan = compile_failover(failover, recovery, city)
     for name, lag in lags.items():
         progress(f"{name}: lag of the standby: {lag.words}")
     return PreparedFailover(failover, services, plan)
@@ -201,6 +206,28 @@ def _accept_lag(
             f"--env {session.environment.name} --plan {asked.plan} --site {asked.site} --accept-lag",
         )
     return {name: lag.observed for name, lag in risky.items()}
+
+
+def _accept_age(
+    asked: Asked, restorables: Mapping[str, Restorable], services: Mapping[str, Service]
+) -> dict[str, str]:
+    """Refuse a copy that is further behind than the RPO allows, unless it was asked to be accepted."""
+    accepted = {}
+    for name, one in restorables.items():
+        behind, store = one.behind_s, one.kept.of.store
+        if behind is not None and behind <= services[name].rpo_s:
+            continue
+        words = (
+            f"{store} ends {format_duration(behind)} before now" if behind is not None else "holds nothing"
+        )
+        if behind is None or not asked.accept_lag:
+            allowed = format_duration(services[name].rpo_s)
+            raise PreflightError(
+                f"{name} would be restored from backup, and {words}; allowed: {allowed}; nothing was changed",
+                hint="to lose that much, two people must sign for it: --accept-lag",
+            )
+        accepted[name] = words
+    return accepted
 
 
 def _city(session: Session, catalog: Catalog, standbys: Mapping[str, StandbyPosition]) -> City:

@@ -23,6 +23,7 @@ from automation.model.actions import (
     Promote,
     ProveRefused,
     ReconcileServer,
+    RestoreCluster,
     RunChecks,
     RunPlaybook,
     StartUnit,
@@ -146,6 +147,8 @@ def _databases(action: BaseAction, around: Around) -> ByHand:
     match action:
         case Promote():
             return _promote(action, around)
+        case RestoreCluster():
+            return _restore(action, around)
         case ListWrites():
             listed = around.psql(action.host, action.cluster, action.query, action.database)
             return ByHand("one line a write; keep the file", (f"{listed} > {action.artifact}",))
@@ -178,6 +181,25 @@ def _promote(action: Promote, around: Around) -> ByHand:
             around.psql(action.host, action.cluster, after),
         ),
         "Point of no return. Only once the old primary is fenced by two means and a client was refused.",
+    )
+
+
+def _restore(action: RestoreCluster, around: Around) -> ByHand:
+    version, _, name = action.cluster.partition("/")
+    words = ["pgbackrest", f"--stanza={action.of.stanza}", f"--repo={action.of.repo}"]
+    there = ["sudo", "-u", "postgres"]
+    data = f"--pg1-path=/var/lib/postgresql/{version}/{name}"
+    return ByHand(
+        "status: ok; after the start: f, and every table that you ask for",
+        (
+            around.ssh(action.host, *there, *words, "info"),
+            around.ssh(action.host, "sudo", "pg_createcluster", version, name, "--port", str(action.port)),
+            around.ssh(action.host, *there, *words, data, "--delta", "--archive-mode=off", "restore"),
+            around.ssh(action.host, "sudo", "pg_ctlcluster", version, name, "start"),
+            around.psql(action.host, action.cluster, "select pg_is_in_recovery()"),
+        ),
+        "Point of no return. Only once the old primary is fenced by two means. With --archive-mode=off: what "
+        "was restored must not write into the archive that it came from before somebody has decided so.",
     )
 
 
@@ -248,7 +270,7 @@ _SERVERS: tuple[_Kinds, _Words] = (
     _servers,
 )
 _DATABASES: tuple[_Kinds, _Words] = (
-    frozenset({Promote, ListWrites, LookAtRecords, SwapAddress, ReconcileServer}),
+    frozenset({Promote, RestoreCluster, ListWrites, LookAtRecords, SwapAddress, ReconcileServer}),
     _databases,
 )
 _CLIENTS: tuple[_Kinds, _Words] = (

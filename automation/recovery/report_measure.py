@@ -73,7 +73,9 @@ def milestones(plan: Plan, log: RunLog) -> Milestones:
         detected_at=next((at for at in detections if at), None),
         declared_at=declaration.declared_at if declaration else None,
         approved_at=max(agreed, default=None),
-        run_ended_at=_last_end(chain.from_iterable(changes_by_service(plan).values()), log),
+        run_ended_at=None
+        if plan.mode == "test-failover"  # nothing is moved there
+        else _last_end(chain.from_iterable(changes_by_service(plan).values()), log),
     )
 
 
