@@ -17,8 +17,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from automation.adapters import nspawn
-from automation.model.actions import PowerOffServer, StartSimulator
+from automation.adapters import devices, nspawn
+from automation.model.actions import FetchConfig, PowerOffServer, ProveConfig, StartSimulator
+from automation.model.backup_evidence import ConfigFetched
+from automation.model.terminals import DeviceLogin
 from tests.lab.checkout import until
 from tests.lab.city import City
 
@@ -49,7 +51,10 @@ def restic(city: City, host: str, store: str, repository: str, *words: str) -> s
 
 
 def stanza(city: City, host: str, *words: str) -> str:
-    return city.root(host, "runuser", "-u", "postgres", "--", "pgbackrest", "--stanza=payments", *words)
+    command = ["sudo", "-n", "runuser", "-u", "postgres", "--", "pgbackrest", "--stanza=payments", *words]
+    done = city.connections.remote(host).run(command, timeout_s=240)
+    assert done.exit_code == 0, f"{words} on {host}: {done.stderr}"
+    return done.stdout.strip()
 
 
 def archived(city: City, host: str, number: int) -> str:
@@ -171,6 +176,28 @@ def test_the_routers_speak_with_each_other_by_their_password(city: City) -> None
         return [peer["state"] for peer in told["ipv4Unicast"]["peers"].values()] == ["Established"]
 
     until(seen, "rtr-a and rtr-b exchange routes")
+
+
+def test_a_configuration_is_fetched_without_its_secrets_and_proven_put_together(city: City) -> None:
+    folder = "/var/lib/mainstay/devices/test"
+
+    def fetched() -> ConfigFetched:
+        login = DeviceLogin(user="backup")
+        wanted = {"host": "bk-b", "device": "rtr-a", "vendor": "frr", "folder": folder, "login": login}
+        evidence = devices.fetch(FetchConfig(split_secrets=True, **wanted), city.context).evidence
+        assert isinstance(evidence, ConfigFetched)
+        return evidence
+
+    assert (fetched().changed, fetched().changed) == (True, False)
+    left = city.root("bk-b", "cat", f"{folder}/rtr-a.conf")
+    password = (city.state / "secrets/router_password").read_text().strip()
+    assert password not in left
+    assert "neighbor" in left
+    city.root("rtr-a", "vtysh", "-c", "configure terminal", "-c", "ip route 203.0.113.0/24 Null0")
+    assert fetched().changed
+    proof = {"resource": "routers", "store": "eoc-nas", "point": "0" * 64, "vendor": "frr"}
+    look = ProveConfig(host="bk-b", folder=folder, devices=("rtr-a",), **proof)
+    assert devices.prove(look, city.context).evidence is not None
 
 
 # --- the object store -----------------------------------------------------------------------------
