@@ -3,7 +3,8 @@
 The ledger of the witness is the judge. PostgreSQL stops at the first commit later than the moment, by the
 clock of its server; the witness knows when it sent a write and when it knew what became of it, by its own.
 A commit lies between the two. So a write that was known before the moment must be there, one that was sent
-after it must not, and one whose span holds the moment may be either: those are told, never counted.
+after it must not, and one whose span holds the moment may be either, as may one that was sent before and
+never answered: those are told, never counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,6 +38,7 @@ class Judgement(Model):
     lost: tuple[str, ...] = ()
     too_many: tuple[str, ...] = ()
     boundary: tuple[str, ...] = ()
+    unanswered: int = 0
     strangers: int = 0
     clock_s: float = 0.0
 
@@ -57,6 +59,8 @@ class Judgement(Model):
             parts.append(f"there though later or refused: {', '.join(self.too_many[:5])}{more}")
         if self.boundary:
             parts.append(f"{len(self.boundary)} at the moment itself may be either")
+        if self.unanswered:
+            parts.append(f"{self.unanswered} sent before it got no answer and may be either")
         return "; ".join(parts)
 
 
@@ -74,6 +78,8 @@ def judge(writes: Iterable[Write], found: AbstractSet[str], target: datetime, *,
     must = {one.reference for one in ledger if must_be_there(one, target, slack)}
     must_not = {one.reference for one in ledger if must_not_be_there(one, target, slack)}
     known = {one.reference for one in ledger}
+    either = known - must - must_not
+    unanswered = {one.reference for one in ledger if one.fate == "in_doubt"} & either
     lost = _in_order(ledger, must - found)
     too_many = _in_order(ledger, must_not & found)
     return Judgement(
@@ -83,7 +89,8 @@ def judge(writes: Iterable[Write], found: AbstractSet[str], target: datetime, *,
         held=len(must & found),
         lost=lost,
         too_many=too_many,
-        boundary=_in_order(ledger, known - must - must_not),
+        boundary=_in_order(ledger, either - unanswered),
+        unanswered=len(unanswered),
         strangers=len(found - known),
         clock_s=clock_s,
     )

@@ -71,6 +71,12 @@ def test_what_was_never_acknowledged(one: Write, found: set[str], verdict: str) 
     assert judge([one], found, T, clock_s=0).verdict == verdict
 
 
+def test_a_write_that_was_never_answered_is_told_apart_from_the_boundary() -> None:
+    seen = judge([*LEDGER, write("silent", -9, -8, "in_doubt")], {"before", "silent"}, T, clock_s=0)
+    assert (seen.boundary, seen.unanswered) == (("across",), 1)
+    assert "1 sent before it got no answer" in seen.says()
+
+
 def test_what_the_witness_never_sent_is_counted_apart() -> None:
     seen = judge(LEDGER, {"before", "x", "y"}, T, clock_s=0)
     assert (seen.exact, seen.strangers) == (True, 2)
