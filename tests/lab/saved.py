@@ -138,7 +138,7 @@ before=$(count)
 while [ "$(count)" = "$before" ]; do :; done
 kill -STOP "$!"
 touch "{moment}"
-wait
+exec sleep 600
 """
 
 

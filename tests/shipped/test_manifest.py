@@ -248,9 +248,11 @@ def test_a_listing_tells_missing_from_vanished_and_changed(tmp_path: Path) -> No
         ls(f"{share}/a/1", 1, "2023-11-14T17:13:20.123456789-05:00"),
         ls(f"{share}/a/4\ufffd", 1, "2023-11-14T22:13:20.123456788Z"),
     ]
-    told = listed(manifest, Listing(there))
+    told = listed(manifest, Listing([*there, ls(manifest, 9, "2023-11-14T22:13:20Z")]))
+    assert told["itself"]
+    assert not listed(manifest, Listing(there))["itself"]
     assert told["faults"] == [f"{share}/a/2"]
-    assert (told["missing"], told["vanished"], told["changed"], told["nodes"]) == (1, 1, 1, 4)
+    assert (told["missing"], told["vanished"], told["changed"], told["nodes"]) == (1, 1, 1, 5)
 
 
 def test_a_file_that_changed_while_it_was_saved_is_compared_with_what_the_point_says(tmp_path: Path) -> None:

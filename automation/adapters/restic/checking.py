@@ -1,8 +1,9 @@
 """A repository's structure looked at, or a part of its data read."""
 
 from automation.adapters.restic.answers import list_line, number, parse_snapshots, record
-from automation.adapters.restic.door import fault_of, progress_of, work
+from automation.adapters.restic.door import fault_of, progress_of
 from automation.adapters.restic.faults import Fault, named_parts
+from automation.adapters.restic.locks import work_past_the_dead
 from automation.model.actions.restic import CheckRepository
 from automation.model.backup_evidence import ProofFailed, RepositoryChecked
 from automation.model.base import format_duration
@@ -39,7 +40,7 @@ def check(action: CheckRepository, ctx: Context) -> Outcome:
     A repository that cannot be reached or is locked proves nothing, and fails nothing.
     """
     words = [str(action.part), str(action.parts)]
-    done = work(ctx, action.host, action.of, _CHECK, words)
+    done = work_past_the_dead(ctx, action.host, action.of, _CHECK, words)
     checked = record(done.stdout, "checked")
     if done.exit_code:
         raise _failed(action, ctx, done, looked=checked is not None)

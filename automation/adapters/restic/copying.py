@@ -5,9 +5,10 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from automation.adapters.restic.answers import Snapshot, number, record, texts
-from automation.adapters.restic.door import fault_of, progress_of, work
+from automation.adapters.restic.door import fault_of, progress_of
 from automation.adapters.restic.initialising import make_if_empty
 from automation.adapters.restic.listing import find_snapshots, list_snapshots
+from automation.adapters.restic.locks import work_past_the_dead
 from automation.model.actions.restic import CopyPoints
 from automation.model.backup_evidence import PointsCopied
 from automation.model.base import format_duration
@@ -49,7 +50,7 @@ def copy(action: CopyPoints, ctx: Context) -> Outcome:
         summary = f"{action.target.store} has every point of {action.resource}"
         return Outcome(changed=False, summary=summary)
     words = [json.dumps({"record": "copying", "ids": lacking}), *lacking]
-    done = work(ctx, action.host, action.target, _script(action), words)
+    done = work_past_the_dead(ctx, action.host, action.target, _script(action), words)
     where = f"{action.source.store} to {action.target.store}"
     wanted = texts((record(done.stdout, "copying") or {}).get("ids"))
     points = _mapped(source, list_snapshots(remote, action.target, action.resource) if wanted else (), wanted)

@@ -147,7 +147,7 @@ def _locked(whole: str) -> str:
 def _hint(kind: Kind, host: str, environment: str) -> str:
     env = f"--env {environment}"
     return {
-        "locked": f"./inv backup.status {env}; a lock whose holder is dead is broken by the next rotation",
+        "locked": "wait for its end; if its holder is dead, the next job 30 minutes later removes it",
         "wrong-password": f"compare /etc/mainstay/stores/*.env on {host} with what made the repository",
         "no-repository": f"look at the place from {host}; a disk that is not mounted looks like this",
         "out-of-disk": f"make room, then run it again; ./inv backup.status {env} shows what takes it",

@@ -5,16 +5,17 @@ and when nobody has refreshed the lock for 30 minutes (restic does so every 5), 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from automation.adapters.restic.answers import parse_time, records
-from automation.adapters.restic.door import ask
+from automation.adapters.restic.door import ask, work
 from automation.adapters.restic.faults import recognise
 from automation.model.actions.restic import BreakLock, Repository
 from automation.model.errors import AdapterError
-from automation.model.records import Context, Outcome, Progress, Remote
+from automation.model.records import Completed, Context, Outcome, Progress, Remote
 
 STALE = timedelta(minutes=30)
 
@@ -27,7 +28,7 @@ for id in $ids; do
   echo
 done
 """
-# Restic's own rule removes what was not refreshed for 30 minutes, and nothing else once we have looked.
+# Restic's own rule: what was not refreshed for 30 minutes goes, and what a dead process of this host holds.
 _UNLOCK = """
 restic unlock >&2
 """
@@ -75,25 +76,47 @@ def list_locks(remote: Remote, repository: Repository) -> tuple[tuple[Held, ...]
 def break_lock(action: BreakLock, ctx: Context) -> Outcome:
     """Remove locks whose holder's host says that he is dead; none: nothing is changed.
 
-    A lock that may be alive is an error, and then none is removed.
+    Where one that is old may be alive that is an error, and none is removed.
     """
     locks, now = list_locks(ctx.remote(action.host), action.of)
     if not locks:
         return Outcome(changed=False, summary=f"{action.of.store} is not locked")
-    if doubts := [f"{lock}: {why}" for lock in locks if (why := _why_alive(lock, now, ctx))]:
+    old = [lock for lock in locks if _is_old(lock, now)]
+    doubts = [f"{lock}: {why}" for lock in old if (why := _why_alive(lock, ctx))]
+    if doubts or not old:
+        doubts = doubts or [f"{lock}: that is less than {STALE.seconds // 60} minutes ago" for lock in locks]
         raise AdapterError(
             f"{action.of.store} stays locked: {'; '.join(doubts)}; nothing was changed",
             hint="wait for its end; or end that process on its host, wait 30 minutes, and run this again",
         )
     done = ask(ctx.remote(action.host), action.of, _UNLOCK, [])
     left, _ = list_locks(ctx.remote(action.host), action.of)
-    if stayed := {one.id for one in left} & {one.id for one in locks}:
+    if stayed := {one.id for one in left} & {one.id for one in old}:
         raise AdapterError(
-            f"{action.of.store}: {len(stayed)} of {len(locks)} locks are still there "
+            f"{action.of.store}: {len(stayed)} of {len(old)} dead locks are still there "
             f"({done.stderr.strip()}); nothing else was changed"
         )
-    summary = f"{action.of.store}: removed {', '.join(map(str, locks))}, whose holders are dead"
+    summary = f"{action.of.store}: removed {', '.join(map(str, old))}, whose holders are dead"
     return Outcome(changed=True, summary=summary)
+
+
+def work_past_the_dead(
+    ctx: Context, host: str, repository: Repository, script: str, words: Sequence[str] = ()
+) -> Completed:
+    """Run a script on a repository as the step's unit; locks of the dead, if any, are removed before.
+
+    In doubt they stay, and restic itself says who holds it.
+    """
+    if ctx.unit_state(host) == "absent":
+        with suppress(AdapterError):
+            locks, now = list_locks(ctx.remote(host), repository)
+            old = [lock for lock in locks if _is_old(lock, now)]
+            if old and not any(_why_alive(lock, ctx) for lock in old):
+                ask(ctx.remote(host), repository, _UNLOCK, [])
+                ctx.say(
+                    f"removed from {repository.store}, the holders being dead: {', '.join(map(str, old))}"
+                )
+    return work(ctx, host, repository, script, words)
 
 
 def verify_break_lock(action: BreakLock, ctx: Context) -> Progress:
@@ -101,10 +124,13 @@ def verify_break_lock(action: BreakLock, ctx: Context) -> Progress:
     return Progress(state="not_done", why="to look at every lock again is safe")
 
 
-def _why_alive(lock: Held, now: datetime, ctx: Context) -> str:
+def _is_old(lock: Held, now: datetime) -> bool:
+    """Whether restic itself would take it for stale, by its age alone."""
+    return now - lock.refreshed >= STALE
+
+
+def _why_alive(lock: Held, ctx: Context) -> str:
     """Say why a lock may be alive; empty: it is dead."""
-    if now - lock.refreshed < STALE:
-        return f"refreshed within {STALE.seconds // 60} minutes, or in the future"
     name = lock.host.split(".")[0]
     known = next((host for host in (lock.host, name) if host in ctx.inventory.servers), None)
     if known is None:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Collection, Iterable
 
 from automation.adapters.restic.answers import Snapshot
-from automation.adapters.restic.door import fault_of, progress_of, work
+from automation.adapters.restic.door import fault_of, progress_of
 from automation.adapters.restic.listing import list_snapshots
+from automation.adapters.restic.locks import work_past_the_dead
 from automation.model.actions.restic import ForgetPoints, ReclaimSpace
 from automation.model.backup_evidence import PointsDeleted, SpaceReclaimed
 from automation.model.errors import AdapterError, OutcomeUnknown
@@ -29,7 +30,7 @@ def forget(action: ForgetPoints, ctx: Context) -> Outcome:
         if not doomed:
             evidence = _deleted(action, before)
             return Outcome(changed=False, summary="they are gone already", evidence=evidence)
-    done = work(ctx, action.host, action.of, _FORGET, doomed)
+    done = work_past_the_dead(ctx, action.host, action.of, _FORGET, doomed)
     after = _ids(action, ctx)
     _hold_to_the_plan(action, before, after)
     if stayed := [point for point in action.points if point in after]:
@@ -131,7 +132,7 @@ _TOLD = re.compile(r"^(total prune|remaining): .*/ ([0-9.]+) ([KMGT]?i?B)", re.M
 
 def reclaim(action: ReclaimSpace, ctx: Context) -> Outcome:
     """Remove what no point needs; evidence SpaceReclaimed."""
-    done = work(ctx, action.host, action.of, _RECLAIM)
+    done = work_past_the_dead(ctx, action.host, action.of, _RECLAIM)
     if done.exit_code:
         fault = fault_of(done, ctx, action.host)
         raise AdapterError(

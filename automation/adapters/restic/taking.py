@@ -18,9 +18,10 @@ from automation.adapters.restic.answers import (
     record,
     texts,
 )
-from automation.adapters.restic.door import abilities_of, fault_of, manifest_of, progress_of, work
+from automation.adapters.restic.door import abilities_of, fault_of, manifest_of, progress_of
 from automation.adapters.restic.faults import what_was_said
 from automation.adapters.restic.initialising import make_if_empty
+from automation.adapters.restic.locks import work_past_the_dead
 from automation.adapters.restic.versions import Abilities
 from automation.model.actions.restic import TakeFiles
 from automation.model.backup_evidence import Figures, PointTaken, TakeFailed
@@ -89,7 +90,7 @@ def take(action: TakeFiles, ctx: Context) -> Outcome:
     try:
         can = abilities_of(ctx.remote(action.host), action.host)
         words = [action.resource, manifest_of(action.resource), f"{RUN}{ctx.run_id}/{ctx.step_id}"]
-        done = work(ctx, action.host, action.to, _script(action, can), words)
+        done = work_past_the_dead(ctx, action.host, action.to, _script(action, can), words)
         if done.exit_code:
             raise _failed(action, ctx, done)
         told = _read(done)
