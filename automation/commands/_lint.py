@@ -9,6 +9,7 @@ from typing import TypeVar
 from automation.adapters.ansible import list_inventory
 from automation.commands._command import ROOT
 from automation.commands._lint_plans import lint_plans, lint_tabletops
+from automation.commands._lint_restores import lint_drill, lint_strategies
 from automation.model.base import Model
 from automation.model.catalog import CatalogFiles, read_catalog
 from automation.model.catalog_checks import check_acceptances, check_hosts
@@ -57,8 +58,7 @@ def lint_environment(name: str, today: date) -> LintReport:
     plans = sorted((ROOT / "drtests/plans").glob("*.yml"))
     drills = sorted((ROOT / "drtests/drills").glob("*.yml"))
     read = {path.stem: _read(problems, path, load_plan, path.stem) for path in plans}
-    for path in drills:
-        _read(problems, path, load_drill, path.stem)
+    isolated = [_read(problems, path, load_drill, path.stem) for path in drills]
     notes = list(files.locate(check_acceptances(files.catalog.services, today)))
     tabletops, faults = lint_tabletops()
     problems += faults
@@ -66,6 +66,10 @@ def lint_environment(name: str, today: date) -> LintReport:
         city = City(environment, inventory, files.catalog, {})
         wrong, worth_a_look = lint_plans(city, {stem: plan for stem, plan in read.items() if plan}, today)
         problems, notes = [*problems, *wrong], [*notes, *worth_a_look]
+        services = files.catalog.services
+        problems += files.locate(lint_strategies(environment, services))
+        for drill in isolated:
+            problems += lint_drill(environment, inventory, services, drill) if drill else ()
     return LintReport(
         environment=name,
         files=1 + len(files.documents) + len(plans) + len(drills) + tabletops,
