@@ -123,7 +123,7 @@ class Checkout:
         """Put the disks back, mend everything, forget what was said; the primary was seen just now."""
         self.connections.close()
         self.ask("restore_disks", name=DISKS, within_s=120)
-        for name in ("declarations", "suspicions", "observations", "runs"):
+        for name in ("declarations", "suspicions", "observations", "runs", "backups", "told"):
             shutil.rmtree(self.state / name, ignore_errors=True)
         self.await_streaming()
         seen = postgresql.observe_primary("pg-a", "15/main", self.connections.remote("pg-a"))

@@ -1,22 +1,39 @@
 """What stands around the whole lab suite: somebody who looks for secrets from its first test to its last."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from automation.model.environment import state_root
+from tests.lab.checkout import Checkout
+from tests.lab.city import City, open_city
 from tests.lab.secrecy import SuiteWatch, find_states
 
 JUDGE = "test_whole_suite.py"
+# They share one city, so they follow each other; the first one sees it as it was made.
+OF_BACKUPS = (
+    "test_backup_city.py",
+    "test_backups.py",
+    "test_backup_disasters.py",
+    "test_postgresql_backups.py",
+)
 _WATCH = pytest.StashKey[SuiteWatch]()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Judge the whole suite when all of it has been run."""
-    items.sort(key=lambda item: item.path.name == JUDGE)
+    """Judge the whole suite when all of it has been run; before that, all tests of one city together."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    name = item.path.name
+    if name in OF_BACKUPS:
+        return 1 + OF_BACKUPS.index(name)
+    return 1 + len(OF_BACKUPS) if name == JUDGE else 0
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,6 +59,53 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     last_of_module = nextitem is None or nextitem.path != item.path
     if last_of_module or _has_a_lab_of_its_own(item):
         watch.look()
+
+
+# --- one city for all tests of backups --------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _city_of_backups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Checkout]]:
+    """The city with all its stores, configured and its disks kept; a list that grows with each use."""
+    folder = tmp_path_factory.mktemp("hacc")
+    city = Checkout("hacc", "10.89", folder, backups=True)
+    shutil.copytree(city.environment.folder, folder / "declared")
+    try:
+        city.up()
+        yield [city]
+    finally:
+        city.down()
+
+
+@pytest.fixture(scope="module")
+def backup_checkout(_city_of_backups: list[Checkout]) -> Checkout:
+    """The city with all its stores and nothing saved, to type commands into; it is as site.yml made it."""
+    city, *used = _city_of_backups
+    if used:
+        shutil.rmtree(city.environment.folder)
+        shutil.copytree(city.signers.parent / "declared", city.environment.folder)
+        city.back_to_base()
+    _city_of_backups.append(city)
+    return city
+
+
+@pytest.fixture(scope="module")
+def backup_folder(backup_checkout: Checkout) -> Path:
+    """A folder from which another process opens the same city with `open_city`."""
+    folder = backup_checkout.signers.parent / "opened"
+    if not folder.exists():
+        folder.mkdir()
+        (folder / "inventory").symlink_to(backup_checkout.environment.folder)
+        (folder / "state").symlink_to(backup_checkout.state)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backup_city(backup_folder: Path) -> Iterator[City]:
+    """The same city, to call adapters on."""
+    city = open_city(backup_folder)
+    yield city
+    city.connections.close()
 
 
 def _has_a_lab_of_its_own(item: pytest.Item) -> bool:
