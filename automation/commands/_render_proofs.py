@@ -1,9 +1,11 @@
 """Proofs and restores for people: a row each, and under it what was found."""
 
+from textwrap import fill
+
 from rich.text import Text
 
 from automation.backups.proof_results import ProofRow, Proved
-from automation.commands._render import _console, _table
+from automation.commands._render import NARROW, _console, _table
 from automation.model.base import format_duration, format_size
 
 _STYLES = {"proven": "green", "failed": "bold red", "broken off": "bold yellow", "not tried": "yellow"}
@@ -16,26 +18,34 @@ def print_proved(proved: Proved) -> None:
     if not proved.rows:
         console.print(Text("nothing is due"))
         return
-    table = _table("Proof of", "Store", "Level", "Point", "Result", "Took", "Size", right={5, 6})
+    columns = ["Proof of", "Store", "Level", "Point", "Result", "Took", "Size"]
+    shown = columns if console.width >= NARROW else columns[:-1]
+    table = _table(*shown, right={5, 6})
     for row in proved.rows:
-        table.add_row(
-            row.subject,
-            row.store,
-            row.level.name,
-            short_point(row.point),
-            Text(row.result, style=_STYLES[row.result]),
-            format_duration(row.seconds) if row.seconds else "",
-            format_size(row.size_bytes) if row.size_bytes else "",
-        )
+        table.add_row(*_cells(row)[: len(shown)])
     console.print(table)
     for row in proved.rows:
         for line in _lines(row):
-            console.print(Text(line))
+            console.print(Text(fill(line, console.width, subsequent_indent="  ", break_on_hyphens=False)))
+    if proved.run:
+        console.print(Text(f"run {proved.run}; what was drawn was drawn from seed {proved.seed}"))
 
 
 def short_point(point: str) -> str:
-    """Give so much of an id as people need to tell it from others; a label stands whole."""
-    return point[:SHORT_ID] if len(point) == 64 else point
+    """Give so much of an id as people need to tell it from others: of a label its own part."""
+    return point[:SHORT_ID] if len(point) == 64 else point.rpartition("_")[2]
+
+
+def _cells(row: ProofRow) -> tuple[str | Text, ...]:
+    return (
+        row.resource or "(repository)",
+        row.store,
+        row.level.name,
+        short_point(row.point),
+        Text(row.result, style=_STYLES[row.result]),
+        format_duration(row.seconds) if row.seconds else "",
+        format_size(row.size_bytes) if row.size_bytes else "",
+    )
 
 
 def _lines(row: ProofRow) -> list[str]:
