@@ -19,7 +19,6 @@ from botocore.exceptions import ClientError
 
 from automation.adapters import devices, nspawn
 from automation.model.actions import FetchConfig, PowerOffServer, ProveConfig, StartSimulator
-from automation.model.backup_evidence import ConfigFetched
 from automation.model.terminals import DeviceLogin
 from tests.lab.checkout import until
 from tests.lab.city import City
@@ -179,24 +178,31 @@ def test_the_routers_speak_with_each_other_by_their_password(city: City) -> None
 
 
 def test_a_configuration_is_fetched_without_its_secrets_and_proven_put_together(city: City) -> None:
-    folder = "/var/lib/mainstay/devices/test"
-
-    def fetched() -> ConfigFetched:
-        login = DeviceLogin(user="backup")
-        wanted = {"host": "bk-b", "device": "rtr-a", "vendor": "frr", "folder": folder, "login": login}
-        evidence = devices.fetch(FetchConfig(split_secrets=True, **wanted), city.context).evidence
-        assert isinstance(evidence, ConfigFetched)
-        return evidence
-
-    assert (fetched().changed, fetched().changed) == (True, False)
+    folder, password = "/var/lib/mainstay/devices/test", (city.state / "secrets/router_password").read_text()
+    fetch = FetchConfig(
+        host="bk-b",
+        device="rtr-a",
+        vendor="frr",
+        folder=folder,
+        split_secrets=True,
+        login=DeviceLogin(user="backup"),
+    )
+    assert devices.fetch(fetch, city.context).changed
+    assert not devices.fetch(fetch, city.context).changed
     left = city.root("bk-b", "cat", f"{folder}/rtr-a.conf")
-    password = (city.state / "secrets/router_password").read_text().strip()
-    assert password not in left
     assert "neighbor" in left
+    assert password.strip() not in left
     city.root("rtr-a", "vtysh", "-c", "configure terminal", "-c", "ip route 203.0.113.0/24 Null0")
-    assert fetched().changed
-    proof = {"resource": "routers", "store": "eoc-nas", "point": "0" * 64, "vendor": "frr"}
-    look = ProveConfig(host="bk-b", folder=folder, devices=("rtr-a",), **proof)
+    assert devices.fetch(fetch, city.context).changed
+    look = ProveConfig(
+        host="bk-b",
+        resource="routers",
+        store="eoc-nas",
+        point="0" * 64,
+        vendor="frr",
+        folder=folder,
+        devices=("rtr-a",),
+    )
     assert devices.prove(look, city.context).evidence is not None
 
 
