@@ -59,10 +59,10 @@ look() { PYTHONPATH=$program.zip python3 -sBS -m manifest "$@"; }
 """
 
 
-def prelude(limit_s: float) -> str:
+def prelude(limit_s: float, patience_s: float = PATIENCE_S) -> str:
     """Give what every script on a repository begins with; no call of restic lasts longer than the limit."""
-    patience_s = int(min(PATIENCE_S, limit_s / 4))
-    text = _PRELUDE.replace("PATIENCE_S", str(patience_s)).replace("LIMIT_S", str(int(limit_s)))
+    patience = str(int(min(patience_s, limit_s / 4)))
+    text = _PRELUDE.replace("PATIENCE_S", patience).replace("LIMIT_S", str(int(limit_s)))
     return text.replace("$STORES", STORES)
 
 
@@ -73,7 +73,13 @@ def opened(repository: Repository) -> str:
 
 
 def work(
-    ctx: Context, host: str, repository: Repository, script: str, words: Sequence[str] = ()
+    ctx: Context,
+    host: str,
+    repository: Repository,
+    script: str,
+    words: Sequence[str] = (),
+    *,
+    patience_s: float = PATIENCE_S,
 ) -> Completed:
     """Run a script on a repository as the step's unit; its positional parameters are the words.
 
@@ -81,7 +87,7 @@ def work(
         AdapterError: it refused, and changed nothing.
         OutcomeUnknown: it has not ended, or left no result.
     """
-    text = prelude(ctx.timeout_s) + _LOOK + opened(repository) + script
+    text = prelude(ctx.timeout_s, patience_s) + _LOOK + opened(repository) + script
     done = ctx.run_unit(host, ["sh", "-c", text, "restic", *words], stdin=_shipped())
     if done.exit_code == REFUSED:
         raise _refused(done, host, ctx.environment.name)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from automation.adapters.restic.answers import parse_time, records
-from automation.adapters.restic.door import ask, work
+from automation.adapters.restic.door import PATIENCE_S, ask, work
 from automation.adapters.restic.faults import recognise
 from automation.model.actions.restic import BreakLock, Repository
 from automation.model.errors import AdapterError
@@ -105,18 +105,22 @@ def work_past_the_dead(
 ) -> Completed:
     """Run a script on a repository as the step's unit; locks of the dead, if any, are removed before.
 
-    In doubt they stay, and restic itself says who holds it.
+    In doubt they stay, and restic itself says who holds it: at once, where he is dead and his lock is young.
     """
+    patience_s = PATIENCE_S
     if ctx.unit_state(host) == "absent":
         with suppress(AdapterError):
             locks, now = list_locks(ctx.remote(host), repository)
+            dead = [lock for lock in locks if not _why_alive(lock, ctx)]
             old = [lock for lock in locks if _is_old(lock, now)]
-            if old and not any(_why_alive(lock, ctx) for lock in old):
+            if old and set(old) <= set(dead):
                 ask(ctx.remote(host), repository, _UNLOCK, [])
                 ctx.say(
                     f"removed from {repository.store}, the holders being dead: {', '.join(map(str, old))}"
                 )
-    return work(ctx, host, repository, script, words)
+            if any(lock.exclusive for lock in dead if lock not in old):
+                patience_s = 0.0
+    return work(ctx, host, repository, script, words, patience_s=patience_s)
 
 
 def verify_break_lock(action: BreakLock, ctx: Context) -> Progress:
