@@ -136,10 +136,10 @@ def _strangers(area: Area) -> Iterable[str]:
 def _act(row: ResourceStanding, standing: BackupStanding) -> str:
     """Say what to type about the first thing that is wrong."""
     env, name, first = standing.environment, row.resource, row.wrong[0]
-    if "proven" in first or "proof" in first:
+    if first.startswith(("strange figures", "points gone", "take failed", "proof failed")):
+        return f"./inv backup.clear --env {env} --resource {name} shows it; with --reason a person clears it"
+    if "proven" in first or "no proof" in first:
         return f"./inv backup.verify --env {env} --resource {name}"
-    if "lock" in first:
+    if "lock" in first or "immutable" in first:
         return f"./inv backup.canary --env {env}"
-    if "point" in first and "newest" in first:
-        return f"./inv backup.run --env {env} --resource {name}"
-    return f"./inv backup.status --env {env} --resource {name} shows all; ./inv run.list --env {env}"
+    return f"./inv backup.run --env {env} --resource {name}; ./inv run.list --env {env} shows what failed"

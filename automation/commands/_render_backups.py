@@ -71,13 +71,17 @@ def print_standing(standing: "BackupStanding") -> None:
 def print_listing(listing: "Listing", tz: str) -> None:
     """Print every point, newest first, by resource and store."""
     console = _console()
-    table = _table("Resource", "Store", f"Taken ({tz})", "Point", "Size", "Proven", "Status", right={4})
+    table = _table("Resource", "Store", "Taken", "Point", "Size", "Proven", "Status", right={4})
+    for column in table.columns[2:4]:
+        column.no_wrap = True
     for one in listing.points:
         at = f"{one.point.claimed_at.astimezone(ZoneInfo(tz)):%Y-%m-%d %H:%M}"
         level = f"{one.level}, suspended" if one.suspended else one.level
         size = format_size(one.point.size_bytes)
         table.add_row(one.resource, one.store, at, short(one.point.id), size, level, one.point.status)
     console.print(table if listing.points else Text("no points"))
+    if listing.points:
+        console.print(Text(f"times of {tz}"))
     for line in listing.problems:
         console.print(Text(f"cannot be looked at: {line}", style="bold yellow"))
     for line in listing.strangers:

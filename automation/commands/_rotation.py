@@ -181,9 +181,12 @@ def refuse_frozen(session: Session, shown: RotationShown) -> int:
     """
     env = session.environment.name
     if shown.frozen:
-        told = "; ".join(f"{row.resource} in {row.store}: {row.frozen[0]}" for row in shown.frozen[:4])
-        more = f"; and {len(shown.frozen) - 4} more" if len(shown.frozen) > 4 else ""
-        first = shown.frozen[0].resource
+        reasons: dict[str, list[str]] = {}
+        for row in shown.frozen:
+            reasons.setdefault(f"{row.resource}: {row.frozen[0]}", []).append(row.store)
+        words = [f"{reason} ({', '.join(stores)})" for reason, stores in reasons.items()]
+        more = f"; and {len(words) - 4} more" if len(words) > 4 else ""
+        told, first = "; ".join(words[:4]), shown.frozen[0].resource
         raise NotMet(
             f"rotation is frozen: {told}{more}; nothing of these is deleted",
             hint=f"./inv backup.status --env {env}; what a person has judged to be right is cleared by\n"

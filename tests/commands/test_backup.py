@@ -258,7 +258,7 @@ def test_what_is_frozen_ends_with_6_and_stops_no_other(desk: Desk) -> None:
     desk.stores.missing.add("/srv/share/.here")
     desk.type("run_", resource="share")
     assert desk.type("rotate", store="nas") == 6
-    assert "rotation is frozen: share in nas: freeze_if_doubted: take failed: missing source" in desk.err
+    assert "rotation is frozen: share: freeze_if_doubted: take failed: missing source" in desk.err
     assert desk.stores.ids("nas") == set(share)
     assert desk.stores.ids("nas", "plans") == set(plans[:5])
 
