@@ -193,7 +193,8 @@ def _apart_or_together(trouble: _Trouble, steps: list[StepResult], day: date) ->
 def _of_service(row: ServiceResult, report: Report, day: date) -> Iterator[Finding]:
     name, owner = row.service, row.owner
     if row.rto_verdict == "missed":
-        was = f"{row.title} was out for {format_rta(row.outage)}; its target is {format_target(row.rto_s)}."
+        did = "took" if report.isolated is not None else "was out for"
+        was = f"{row.title} {did} {format_rta(row.outage)}; its target is {format_target(row.rto_s)}."
         act = "Shorten the recovery, or set the target anew."
         if row.outage.status == "not-recovered":
             seen = format_duration(row.outage.rta_s or 0.0)
@@ -203,6 +204,10 @@ def _of_service(row: ServiceResult, report: Report, day: date) -> Iterator[Findi
     if row.rpo_verdict == "missed":
         was = f"{row.title} lost writes: {format_rpa(row.loss)}; its target is {format_target(row.rpo_s)}."
         act = "Replicate closer, or set the target anew."
+        if report.isolated is not None:
+            behind, allowed = format_rpa(row.loss), format_target(row.rpo_s)
+            was = f"From backup alone, {row.title} would lose {behind}; its target is {allowed}."
+            act = "Archive more often, or set a target of its own for a recovery from backup."
         yield _make(day, f"rpo-{name}", "high", (was, act), owner=owner, element="equipment")
     if row.loss.missing and _keeps(row, report):
         where = f" They are listed in artifacts/{row.exports[-1]}." if row.found_on_lost_primary else ""

@@ -156,7 +156,7 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
     measurement = describe_measurement(seen.history, facts.subject.sustained)
     isolated, probes = fold_isolated(plan, log, facts.read), view_probes(seen)
     if isolated is not None:
-        verdict, headline = judge_isolated(verdict, headline, isolated, steps)
+        verdict, headline = judge_isolated(verdict, headline, isolated, steps, rows)
         measurement, probes = describe_isolated(measurement), isolated_probes(probes, rows)
     return {
         "isolated": isolated,

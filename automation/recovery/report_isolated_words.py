@@ -4,7 +4,14 @@ from collections.abc import Iterator, Sequence
 
 from automation.model.base import format_duration, format_size
 from automation.recovery.rebuilt import IsolatedResult, Rebuilt
-from automation.recovery.report import Answer, Measurement, Report, ReportVerdict, StepResult
+from automation.recovery.report import (
+    Answer,
+    Measurement,
+    Report,
+    ReportVerdict,
+    ServiceResult,
+    StepResult,
+)
 from automation.recovery.report_words import count, format_target, listing
 
 SHOWN = 5
@@ -28,12 +35,17 @@ def describe_isolated(measurement: Measurement) -> Measurement:
 
 
 def judge_isolated(
-    verdict: ReportVerdict, headline: str, result: IsolatedResult, steps: Sequence[StepResult]
+    verdict: ReportVerdict,
+    headline: str,
+    result: IsolatedResult,
+    steps: Sequence[StepResult],
+    rows: Sequence[ServiceResult],
 ) -> tuple[ReportVerdict, str]:
     """Give the verdict with what the audit found: a drill that leaves something behind has failed."""
     audit = result.audit
     if verdict == "open":
         return verdict, headline
+    headline = _measured(rows) if verdict in ("missed", "not-measured") else headline
     if bad := next((step for step in steps if step.status == "failed"), None):
         headline = f"It stopped at {bad.id}: {bad.text.rstrip('.')}."
     if audit.leftovers:
@@ -50,6 +62,14 @@ def judge_isolated(
     if verdict == "met":
         return verdict, f"Rebuilt from backup in isolation, and everything is as it was. {_summary(result)}"
     return verdict, headline
+
+
+def _measured(rows: Sequence[ServiceResult]) -> str:
+    missed = [f"{row.service} (RTO)" for row in rows if row.rto_verdict == "missed"]
+    missed += [f"{row.service} (RPO)" for row in rows if row.rpo_verdict == "missed"]
+    if missed:
+        return f"Rebuilt from backup in isolation. Missed: {listing(missed, 8)}."
+    return f"Not measured in part: {listing([row.service for row in rows if row.verdict == 'not-measured'])}."
 
 
 def _summary(result: IsolatedResult) -> str:
