@@ -1,7 +1,9 @@
 """restic as it is, of several versions: what our steps on it do, and what it hides that they find."""
 
 import os
+import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from automation.adapters import restic
 from automation.adapters.restic.locks import list_locks
+from automation.adapters.restic.versions import OLDEST, Abilities, abilities, parse_version
 from automation.model.actions.restic import (
     SCRATCH,
     BreakLock,
@@ -39,6 +42,43 @@ def refused(city: Saved, action: object, timeout_s: float = 300.0) -> AdapterErr
     with pytest.raises(AdapterError) as caught:
         city.do(action, timeout_s)
     return caught.value
+
+
+# --- the table of versions ------------------------------------------------------------------------
+
+TOLD = ("0.16.5", "0.17.3", NEWEST)
+
+
+def told_by(program: str, folder: Path) -> Abilities:
+    """Try a program, and write down what it tells."""
+    (folder / "file").write_text("content")
+    environ = {
+        **os.environ,
+        "RESTIC_REPOSITORY": f"{folder}/repository",
+        "RESTIC_CACHE_DIR": f"{folder}/cache",
+    }
+
+    def call(*words: str, password: str = "good") -> subprocess.CompletedProcess[str]:
+        argv, told = [program, *words, "--json"], {**environ, "RESTIC_PASSWORD": password}
+        return subprocess.run(argv, env=told, capture_output=True, text=True, check=False)
+
+    call("init")
+    summary = call("backup", str(folder / "file")).stdout
+    return Abilities(
+        since=OLDEST,
+        full_id_in_summary=re.search(r'"snapshot_id":"[0-9a-f]{64}"', summary) is not None,
+        size_in_point='"total_bytes_processed":7' in call("snapshots").stdout,
+        packed_in_summary='"data_added_packed":' in summary,
+        exit_codes_tell=call("snapshots", password="bad").returncode == 12,
+        missing_source_fails=call("backup", str(folder / "file"), f"{folder}/gone").returncode == 3,
+    )
+
+
+@pytest.mark.parametrize("version", ["0.14", *TOLD])
+def test_the_table_says_what_each_version_tells(version: str, tmp_path: Path) -> None:
+    program = debian_restic() if version == "0.14" else built_restic(version)
+    known = abilities(parse_version(f"restic {version}"))
+    assert told_by(program, tmp_path)[1:] == known[1:]
 
 
 # --- what it is for -------------------------------------------------------------------------------

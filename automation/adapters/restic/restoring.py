@@ -16,10 +16,11 @@ from automation.adapters.restic.bringing import (
 )
 from automation.adapters.restic.door import REFUSED, manifest_of, progress_of, work
 from automation.model.actions.restic import SCRATCH, ClearScratch, RestoreFiles
-from automation.model.backup_evidence import PointRestored
+from automation.model.backup_evidence import PointRestored, ProofFailed
 from automation.model.base import format_duration
 from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome, Progress
+from automation.model.recovery_points import Level
 
 _BELOW_A_FOLDER = """
 claim
@@ -96,13 +97,16 @@ def restore(action: RestoreFiles, ctx: Context) -> Outcome:
     problem = problem_of(done, ctx, action.host) if done.exit_code != NOT_BROUGHT else None
     if problem:
         raise AdapterError(
-            f"{what} was not restored to {_where(action)}: {problem.text}; {_left(action)}", hint=problem.hint
+            f"{what} was not restored to {_where(action)}: {problem.text}; {_left(action)}",
+            hint=problem.hint,
+            evidence=_bad(action, (problem.text,)) if problem.kind == "damaged" else None,
         )
     if found := faults_of(done, ctx, action.host):
         raise AdapterError(
             f"{what} was not restored whole to {_where(action)}: {'; '.join(found[:3])}; {_left(action)}",
             hint=f"another point or store may be good: ./inv backup.list --env {ctx.environment.name} "
             f"--resource {action.resource}",
+            evidence=_bad(action, found),
         )
     evidence = PointRestored(
         resource=action.resource,
@@ -121,6 +125,13 @@ def restore(action: RestoreFiles, ctx: Context) -> Outcome:
         f"{compared_words(done)}{beside}"
     )
     return Outcome(changed=True, summary=summary, evidence=evidence)
+
+
+def _bad(action: RestoreFiles, found: tuple[str, ...]) -> ProofFailed:
+    """What people restore is a proof, too: a point that is found bad is bad for every later use."""
+    return ProofFailed(
+        resource=action.resource, store=action.of.store, point=action.point, level=Level.L3, found=found
+    )
 
 
 def verify_restore(action: RestoreFiles, ctx: Context) -> Progress:

@@ -1,7 +1,7 @@
-"""What restic of which version can do, and which of its silences we close ourselves. Pure.
+"""What restic of which version tells by itself. Pure.
 
-Source: restic's changelog; what is said of 0.14, 0.16, 0.17, 0.18 and 0.19 is held to the programs themselves
-by tests/lab/test_restic.py.
+A silence of any version is closed by us for every version, so a job asks this table only where the way to a
+number differs. The table is held to the programs themselves by tests/lab/test_restic.py.
 """
 
 import re
@@ -14,39 +14,29 @@ _SAID = re.compile(r"^restic (\d+)\.(\d+)(?:\.(\d+))?", re.MULTILINE)
 
 
 class Abilities(NamedTuple):
-    """What a version of restic does by itself; what is false is done by us, whatever the version."""
+    """What a version of restic tells; where it says nothing we look, or reckon."""
 
     since: tuple[int, int]
-    full_id_in_summary: bool = False  # else the point is found by a tag of its own
-    waits_for_lock: bool = False  # --retry-lock; else we wait and ask again
-    size_in_point: bool = False  # the summary stands in the snapshot; else in tags of ours
-    packed_in_summary: bool = False  # data_added_packed; else from stats
-    exit_codes_tell: bool = False  # 10 no repository, 11 locked, 12 wrong password; else its words tell
-    missing_source_fails: bool = False  # exit 3; else exit 0, and our own look at the paths finds it
-    partial_forget_fails: bool = False  # exit 3; else exit 0, and listing again finds it
+    full_id_in_summary: bool = False  # we find the point by a tag of its own
+    size_in_point: bool = False  # we put it in a tag
+    packed_in_summary: bool = False  # we reckon it from stats, with and without the point
+    exit_codes_tell: bool = False  # 10 no repository, 11 locked, 12 wrong password: we read its words, too
+    missing_source_fails: bool = False  # exit 3 since then, 0 before: we look before and after
 
 
 TABLE = (
     Abilities((0, 14)),
-    Abilities((0, 15), full_id_in_summary=True),
-    Abilities((0, 16), full_id_in_summary=True, waits_for_lock=True),
+    Abilities((0, 16), full_id_in_summary=True),
     Abilities(
-        (0, 17),
-        full_id_in_summary=True,
-        waits_for_lock=True,
-        size_in_point=True,
-        packed_in_summary=True,
-        exit_codes_tell=True,
+        (0, 17), full_id_in_summary=True, size_in_point=True, packed_in_summary=True, exit_codes_tell=True
     ),
     Abilities(
         (0, 19),
         full_id_in_summary=True,
-        waits_for_lock=True,
         size_in_point=True,
         packed_in_summary=True,
         exit_codes_tell=True,
         missing_source_fails=True,
-        partial_forget_fails=True,
     ),
 )
 
@@ -70,5 +60,5 @@ def parse_version(said: str) -> tuple[int, int]:
 
 
 def abilities(version: tuple[int, int]) -> Abilities:
-    """Give what a version can do; one newer than all we know is taken as the newest known."""
+    """Give what a version tells; one newer than all we know is taken as the newest known."""
     return next(known for known in reversed(TABLE) if known.since <= version)
