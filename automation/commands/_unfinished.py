@@ -1,5 +1,6 @@
 """Runs whose controller is gone: the next run of the same kind finishes them, or cleans up after them."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -33,10 +34,17 @@ def list_unfinished(state: Path, plan_name: str, now: datetime) -> Iterator[str]
 def settle_unfinished(session: Session, plan_name: str) -> None:
     """Go on with what was cut off; what cannot be finished is given up and cleaned up.
 
+    With nobody watching, and outside a lab, nothing of it goes on: it was agreed to for another plan. What
+    it restored is removed.
+
     Raises:
         KeyboardInterrupt: a person stopped it.
     """
     for run_id in tuple(list_unfinished(session.state, plan_name, datetime.now(UTC))):
+        if not _may_go_on(session):
+            progress(f"run {run_id} was cut off; it is cleaned up first")
+            _give_up(session, run_id)
+            continue
         progress(f"run {run_id} was cut off; it is finished first")
         try:
             finished = session.resume(run_id)
@@ -47,6 +55,10 @@ def settle_unfinished(session: Session, plan_name: str) -> None:
         except AutomationError as exc:
             progress(f"run {run_id} does not go on: {exc}")
         _give_up(session, run_id)
+
+
+def _may_go_on(session: Session) -> bool:
+    return sys.stdin.isatty() or session.environment.kind == "lab"
 
 
 def _give_up(session: Session, run_id: str) -> None:

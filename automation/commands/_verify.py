@@ -10,10 +10,12 @@ from typing import NamedTuple
 from automation.backups.proof_results import ProofRow, Proved, fold_results
 from automation.backups.proving import PLAN_NAME, Draw, Moments, Proofs, Seen, plan_proofs
 from automation.backups.resources import DeviceConfig
+from automation.backups.spec import Backups
 from automation.backups.verifying import Duty, Wanted, history_of, list_duties
 from automation.commands._authorisations import ALL, JobFlags, look_again, unattended
-from automation.commands._backups import Area, find_places, look
+from automation.commands._backups import Area, choose, find_places, load_area, look
 from automation.commands._hosts_seen import free_bytes, moments_of
+from automation.commands._ledger import read_ledger
 from automation.commands._session import Session
 from automation.commands._unfinished import settle_unfinished
 from automation.engine.finished import Finished
@@ -48,8 +50,10 @@ def verify(session: Session, flags: VerifyFlags) -> Proved:
     """
     _refuse_flags(flags)
     settle_unfinished(session, PLAN_NAME)
+    if flags.due and not _is_anything_due(session, flags):
+        return Proved(run="", seed=0, rows=())
     area = look(session, [flags.resource] if flags.resource else ())
-    wanted = _wanted(flags, area)
+    wanted = _wanted(flags, area.backups)
     seed = int(flags.seed) if flags.seed else secrets.randbelow(2**31)
     now = datetime.now(UTC)
     duties = list_duties(area.backups, history_of(area.ledger, area.backups), wanted, now)
@@ -108,17 +112,25 @@ def _refuse_flags(flags: VerifyFlags) -> None:
         raise ConfigError(f"--seed {flags.seed} is no number; nothing was touched")
 
 
-def _wanted(flags: VerifyFlags, area: Area) -> Wanted:
-    if flags.store and flags.store not in area.backups.stores:
+def _is_anything_due(session: Session, flags: VerifyFlags) -> bool:
+    """Ask the ledger alone: a timer that comes every hour bothers no host for nothing."""
+    backups, _ = load_area(session)
+    choose(backups, [flags.resource])
+    history = history_of(read_ledger(session.state), backups)
+    return bool(list_duties(backups, history, _wanted(flags, backups), datetime.now(UTC)))
+
+
+def _wanted(flags: VerifyFlags, backups: Backups) -> Wanted:
+    if flags.store and flags.store not in backups.stores:
         raise ConfigError(
             f"there is no store {flags.store}; nothing was touched",
-            hint=f"--store {', '.join(area.backups.stores)}",
+            hint=f"--store {', '.join(backups.stores)}",
         )
     level = Level[flags.level] if flags.level else None
     wanted = Wanted(flags.resource, flags.store, level, due_only=flags.due)
     if not any(
         wanted.takes(name, store, rule)
-        for name, resource in area.backups.resources.items()
+        for name, resource in backups.resources.items()
         for store in resource.to
         for rule in resource.verify
     ):

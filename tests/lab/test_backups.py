@@ -135,7 +135,7 @@ def test_a_share_comes_back_on_another_host_equal_to_the_last_bit(city: Checkout
     again = city.inv("backup.restore", *words)
     assert again.returncode == 4
     assert "is there already on bk-b, and nothing is ever put over it" in again.stderr
-    city.sh("bk-b", restored["remove"][0].removeprefix("sudo "))
+    city.sh("bk-b", restored["remove"][0])
 
 
 def test_nobody_at_a_terminal_restores_nothing_without_a_word(city: Checkout) -> None:
@@ -178,6 +178,16 @@ def told_last(city: Checkout) -> dict[str, str]:
 def pay(city: Checkout, prefix: str, count: int) -> None:
     values = ",".join(f"('{prefix}-{number}', 'A-1', 100)" for number in range(count))
     city.sql("pg-a", f"insert into payments (reference, account, amount_cents) values {values}", "payments")
+
+
+def test_a_dump_comes_back_loaded_into_a_cluster_of_its_own(city: Checkout) -> None:
+    words = ("--resource", "payments-dump", "--at", "latest", "--to", "bk-b", "--yes", "--json")
+    restored = told(city.inv("backup.restore", *words))
+    ask = "sudo -u postgres psql -XqAt -p 5433 -d payments -c 'select count(*) >= 0 from payments'"
+    assert city.sh("bk-b", ask) == "t"
+    for line in restored["remove"]:
+        city.sh("bk-b", line)
+    assert left_on_scratch(city) == []
 
 
 def test_over_the_originals_only_after_another_person_has_signed(city: Checkout) -> None:

@@ -10,13 +10,16 @@ from automation.adapters.pgbackrest.listing import Backup, Told, read_info
 from automation.adapters.pgbackrest.restore_script import RESTORE
 from automation.model.actions import RestoreCluster
 from automation.model.actions.databases import RESTORED_MARKERS
-from automation.model.backup_evidence import PointRestored
+from automation.model.backup_evidence import PointRestored, ProofFailed
 from automation.model.errors import AdapterError
 from automation.model.records import Completed, Context, Outcome, Progress, Remote
+from automation.model.recovery_points import Level
 
 REFUSED, NOT_REACHED, NOT_OPENED = 10, 21, 22
 # What pgBackRest tells in whole seconds may have ended later within the last of them.
 _ROUNDING = timedelta(seconds=1)
+# A file of the repository that is not what its manifest says (checksum), or that cannot be unpacked (format).
+_DAMAGED = re.compile(r"\[02[69]\]")
 
 
 class Made(NamedTuple):
@@ -130,7 +133,13 @@ def _failed(action: RestoreCluster, done: Completed) -> AdapterError:
             f"{where}: {action.until} was not reached: {said}; what was restored is removed again",
             hint="give a moment before the last commit in the archive, or none for all there is",
         )
-    return AdapterError(f"{where} was not restored: {said}; what was made is removed again")
+    bad = None
+    if _DAMAGED.search(said):
+        point, store = action.point or "", action.of.store
+        bad = ProofFailed(
+            resource=action.resource, store=store, point=point, level=Level.L3, found=(said[-300:],)
+        )
+    return AdapterError(f"{where} was not restored: {said}; what was made is removed again", evidence=bad)
 
 
 def _read(said: str) -> Made:
