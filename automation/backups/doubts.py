@@ -1,8 +1,8 @@
 """What stops the rotation of a resource until a proof or a person says otherwise. Pure.
 
 A failed job, and a proof that failed, are cleared by a good later point that is proven at the level that the
-guards ask for, or by a person. Figures that look like a lost or encrypted source, and points that are gone
-though no rotation deleted them, are cleared by a person alone.
+guards ask for, or by a person. Figures that look like a lost or encrypted source, points that are gone though
+no rotation deleted them, and a clock that was wrong while a point was made are cleared by a person alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ USUAL_OF = 10
 # How far new data shrinks says something when it is so much of the whole.
 TELLING_SHARE = 0.05
 
-Kind = Literal["take failed", "proof failed", "strange figures", "points gone"]
+Kind = Literal["take failed", "proof failed", "strange figures", "points gone", "strange time"]
 
 
 class Doubt(NamedTuple):
@@ -49,6 +49,7 @@ def doubts_of(ledger: Ledger, backups: Backups, resource: str) -> tuple[Doubt, .
         *_failed_proofs(ledger, resource, level),
         *_missed(ledger, resource),
         *_strange(ledger, backups, resource),
+        *_untimely(ledger, backups, resource),
     ]
     return tuple(sorted((one for one in found if not _is_cleared(ledger, one)), key=lambda one: one.at))
 
@@ -110,6 +111,22 @@ def _strange(ledger: Ledger, backups: Backups, resource: str) -> Iterator[Doubt]
             if odd := _odd(signals, backups.guards):
                 said = f"{odd} (point {taken.point[:12]}, run {taken.run_id})"
                 yield Doubt("strange figures", resource, store, taken.at, said, by_proof=False)
+
+
+def _untimely(ledger: Ledger, backups: Backups, resource: str) -> Iterator[Doubt]:
+    """Points of ours whose own time is not that of the run which made them: some clock is wrong."""
+    limit_s = backups.guards.time_trust.max_skew.about_s
+    for store in dict.fromkeys(first_store(backups, resource, to) for to in backups.resources[resource].to):
+        for taken in ledger.taken(resource, store):
+            late_s = (taken.claimed_at - taken.at).total_seconds()
+            early_s = (taken.began_at - taken.claimed_at).total_seconds()
+            if max(late_s, early_s) > limit_s:
+                said = (
+                    f"point {taken.point[:12]} says that it is of {taken.claimed_at:%Y-%m-%d %H:%M} UTC, and "
+                    f"was made {taken.at:%Y-%m-%d %H:%M} by run {taken.run_id}: a clock is wrong, on the "
+                    "host that saved it or here; the point stays, and stands in for no other"
+                )
+                yield Doubt("strange time", resource, store, taken.at, said, by_proof=False)
 
 
 def _odd(signals: Signals, settings: GuardSettings) -> str:

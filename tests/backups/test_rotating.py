@@ -224,6 +224,25 @@ def clock_of_2099(world: World) -> None:
     world.points = world.points[:3] + world.points[6:]  # nothing newer of a time that is right
 
 
+def clock_of_2099_once(world: World) -> None:
+    """One job had the wrong time, and those after it were right again."""
+    world.story.append(
+        taken("f0", NOW - 2 * DAY, claimed_at=datetime.fromisoformat("2099-01-01T00:00:00+00:00"))
+    )
+    world.points.insert(
+        0, make_point(datetime.fromisoformat("2099-01-01T00:00:00+00:00"), "f0", resource="share")
+    )
+
+
+def clock_of_1980_once(world: World) -> None:
+    world.story.append(
+        taken("f0", NOW - 2 * DAY, claimed_at=datetime.fromisoformat("1980-01-01T00:00:00+00:00"))
+    )
+    world.points.append(
+        make_point(datetime.fromisoformat("1980-01-01T00:00:00+00:00"), "f0", resource="share")
+    )
+
+
 def changed_policy(world: World) -> None:
     rules = world.backups.retention["standard"].model_copy(update={"last": 1, "daily": None})
     world.backups = world.backups.model_copy(update={"retention": {"standard": rules}})
@@ -258,6 +277,8 @@ FREEZING: dict[str, tuple[Callable[[World], None], str]] = {
     "a damaged pack": (damaged_pack, "never_drop_last_verified"),
     "no proof at all": (never_proven, "never_drop_last_verified"),
     "a clock set to 2099": (clock_of_2099, "freeze_if_stale"),
+    "a clock that was of 2099 once": (clock_of_2099_once, "freeze_if_doubted"),
+    "a clock that was of 1980 once": (clock_of_1980_once, "freeze_if_doubted"),
     "somebody else's point as the newest": (foreign_newest, "freeze_if_anomalous"),
 }
 
