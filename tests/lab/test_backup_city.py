@@ -284,7 +284,7 @@ def test_a_dark_backup_server_stops_neither_payments_nor_the_other_repositories(
     city.connections.close()
     assert city.pay("while-dark").status == 201
     written = city.sql("pg-a", "select pg_walfile_name(pg_switch_wal())")
-    until(lambda: archived(city, "bk-b", 2) >= written, "the other site's repository has it", patience_s=60)
+    until(lambda: archived(city, "bk-b", 2) >= written, "the other site's repository has it", patience_s=150)
     assert city.pay("dark-still").status == 201
 
 
@@ -292,4 +292,4 @@ def test_a_promoted_standby_archives_from_its_first_moment_though_a_repository_i
     nspawn.power_off_server(PowerOffServer(host="pg-a"), city.context)
     assert city.sql("pg-b", "select pg_promote(wait_seconds => 30)") == "t"
     city.sql("pg-b", "checkpoint", "select pg_switch_wal()")
-    until(lambda: archived(city, "bk-b", 2).startswith("00000002"), "the new timeline's WAL", patience_s=60)
+    until(lambda: archived(city, "bk-b", 2).startswith("00000002"), "the new timeline's WAL", patience_s=150)
