@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automation.backups.verifying import Checked, Duty, History, Proven, Wanted, list_duties, next_parts
+from automation.backups.entries import Entry, Noted
+from automation.backups.folding import fold
+from automation.backups.verifying import (
+    Checked,
+    Duty,
+    History,
+    Proven,
+    Wanted,
+    history_of,
+    list_duties,
+    next_parts,
+)
+from automation.model.backup_evidence import PointProven, ProofFailed, RepositoryChecked
 from automation.model.recovery_points import Level
 from tests.backups.policies import DATABASE, DUMP, SHARE, make_backups
 
@@ -188,3 +200,56 @@ def test_after_missed_days_so_many_more_are_read_that_one_a_day_is_enough_again(
 
 def test_a_new_repository_is_read_part_by_part_and_not_all_at_once() -> None:
     assert next_parts(dict.fromkeys(range(1, 31)), DAY, since=NOW, now=NOW) == (1,)
+
+
+# --- what a ledger knows -----------------------------------------------------------------------------
+
+
+def entry(number: int, days_ago: float, noted: Noted) -> Entry:
+    return Entry(at=NOW - days_ago * DAY, run_id="run-1", sequence=number, actor="a", noted=noted)
+
+
+def of_point(store: str = "nas", *, whole: bool = True) -> PointProven:
+    return PointProven(
+        resource="share",
+        store=store,
+        point="p",
+        level=Level.L3,
+        seconds=1,
+        size_bytes=1,
+        found=("equal",),
+        whole=whole,
+        host="bk-b",
+    )
+
+
+def of_part(part: int) -> RepositoryChecked:
+    return RepositoryChecked(store="nas", level=Level.L2, part=part, parts=4, seconds=1, size_bytes=1)
+
+
+def test_what_was_proven_before_something_failed_there_counts_no_more() -> None:
+    bad = ProofFailed(resource="share", store="nas", point="p", level=Level.L3, found=("differs",))
+    entries = [
+        entry(1, 3, of_point()),
+        entry(2, 3, of_point("far")),
+        entry(3, 2, bad),
+        entry(4, 1, of_part(2)),
+    ]
+    history = history_of(fold(entries), make_backups(share=SHARE))
+    assert [proof.store for proof in history.proofs] == ["far"]
+    assert [check.part for check in history.checks] == [2]
+    assert history.doubtful == {"nas"}
+    again = history_of(fold([*entries, entry(5, 0.5, of_point())]), make_backups(share=SHARE))
+    assert sorted(proof.store for proof in again.proofs) == ["far", "nas"]
+
+
+def test_a_sample_stays_one_in_the_ledger() -> None:
+    history = history_of(fold([entry(1, 1, of_point(whole=False))]), make_backups(share=SHARE))
+    assert [proof.whole for proof in history.proofs] == [False]
+
+
+def test_a_store_whose_every_part_was_read_again_is_believed() -> None:
+    bad = ProofFailed(store="nas", level=Level.L2, found=("pack 4f",))
+    read = [entry(number, 1, of_part(number)) for number in (1, 2, 3, 4)]
+    assert history_of(fold([entry(9, 2, bad), *read[:3]]), make_backups(share=SHARE)).doubtful == {"nas"}
+    assert not history_of(fold([entry(9, 2, bad), *read]), make_backups(share=SHARE)).doubtful
