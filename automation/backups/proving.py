@@ -32,6 +32,8 @@ _ROOM_FOR = {"files": 1.1, "postgresql": 5.0, "postgresql-dump": 7.0, "device-co
 # however long that day was: what a rotation of the same day lets go is not missed.
 _A_DAY = timedelta(hours=25)
 _PATIENCE_S, _SLOWEST_BYTES_S, _UNKNOWN_S = 1800.0, 4 * 2**20, 6 * 3600.0
+# pgBackRest tells the end of a backup in whole seconds: it may have ended later within the last of them.
+WHOLE_SECOND = timedelta(seconds=1)
 Place = tuple[str, str]
 
 
@@ -217,10 +219,10 @@ def _choices(
     for number, pick in enumerate(duty.picks):
         random = draw.random(duty, number)
         if pick.moment == "random" and moments and not draw.point:
-            oldest = min(point.claimed_at for point in good)  # nothing begins before there is a backup
+            oldest = min(point.claimed_at for point in good) + WHOLE_SECOND  # nothing is there before
             begin = max(oldest, pick.within.before(draw.now, zone)) if pick.within else oldest
             until = random_moment(moments, random, not_before=begin)
-            if fit := [point for point in good if point.claimed_at <= until]:
+            if fit := [point for point in good if point.claimed_at + WHOLE_SECOND <= until]:
                 yield Chosen(max(fit, key=_age_key), until)
                 continue
         yield Chosen(_point(pick, good, random, draw.now, zone), None)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from automation.backups.moments import parse_moment
 from automation.backups.proof_steps import stanza
-from automation.backups.proving import Moments, room_for, size_of
+from automation.backups.proving import WHOLE_SECOND, Moments, room_for, size_of
 from automation.backups.resources import Postgresql
 from automation.backups.restoring import (
     PLAN_NAME,
@@ -256,7 +256,8 @@ def _find_in(session: Session, backups: Backups, asked: Asked, store: str) -> _F
         from automation.adapters import restic
 
         points, moments = restic.list_points(remote, repository_of(asked, backups, store), asked.resource), ()
-    point = choose_point(points, asked.at)
+    before = asked.at - WHOLE_SECOND if asked.at is not None and moments else asked.at
+    point = choose_point(points, before)
     if point is None:
         oldest = min((one.claimed_at for one in points), default=None)
         said = f"its oldest is of {oldest:%Y-%m-%d %H:%M} UTC" if oldest else "it has none at all"

@@ -153,7 +153,7 @@ def test_a_database_begins_with_the_newest_backup_before_its_moment() -> None:
         for unit in plan({"db": DATABASE}, seed=seed).units:
             listed = {p.id: p.claimed_at for p in points("db", unit.store)}
             assert unit.until is not None
-            before = [name for name, at in listed.items() if at <= unit.until]
+            before = [name for name, at in listed.items() if at < unit.until]
             if before:
                 assert unit.point == max(before, key=listed.__getitem__)
 
