@@ -34,14 +34,14 @@ def list_unfinished(state: Path, plan_name: str, now: datetime) -> Iterator[str]
 def settle_unfinished(session: Session, plan_name: str) -> None:
     """Go on with what was cut off; what cannot be finished is given up and cleaned up.
 
-    With nobody watching, and outside a lab, nothing of it goes on: it was agreed to for another plan. What
-    it restored is removed.
+    With nobody watching, and outside a lab, only a job goes on that was allowed and still is; of a person's
+    own run is removed what it restored.
 
     Raises:
         KeyboardInterrupt: a person stopped it.
     """
     for run_id in tuple(list_unfinished(session.state, plan_name, datetime.now(UTC))):
-        if not _may_go_on(session):
+        if not _may_go_on(session, run_id):
             progress(f"run {run_id} was cut off; it is cleaned up first")
             _give_up(session, run_id)
             continue
@@ -57,8 +57,12 @@ def settle_unfinished(session: Session, plan_name: str) -> None:
         _give_up(session, run_id)
 
 
-def _may_go_on(session: Session) -> bool:
-    return sys.stdin.isatty() or session.environment.kind == "lab"
+def _may_go_on(session: Session, run_id: str) -> bool:
+    """Whether a run may be resumed here; that its authorisation still stands is seen by the resume."""
+    if sys.stdin.isatty() or session.environment.kind == "lab":
+        return True
+    folded = read_folded(session.state / "runs" / run_id)
+    return folded is not None and folded.authorised is not None
 
 
 def _give_up(session: Session, run_id: str) -> None:
