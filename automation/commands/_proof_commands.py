@@ -44,7 +44,7 @@ def verify(
 
     Exit codes: 0 all proven, or nothing due, 2 faulty flags or files, 3 some could not be tried, 4 refused,
     5 a proof came to no end, 6 a proof failed: what was saved there is bad, 7 another run holds the scratch
-    host, 8 a person must look, 130 stopped.
+    host, 130 stopped.
     """
     from automation.commands._render_proofs import print_proved
     from automation.commands._session import open_session
