@@ -16,7 +16,7 @@ from automation.model.actions.restic import ProveFiles, RestoreFiles
 from automation.model.errors import AdapterError
 from automation.model.records import Completed, Context
 
-NO_MANIFEST, NO_ROOM, NOT_BROUGHT = 92, 93, 94  # exit codes of the scripts, of us alone
+NO_MANIFEST, NO_ROOM, NOT_BROUGHT, NOT_SWAPPED = 92, 93, 94, 95  # exit codes of ours alone
 
 # $point $folder $in_point: where the manifest is in the point. `bring`: what of the point is restored.
 BRING = """

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from automation.adapters.restic.bringing import (
     NOT_BROUGHT,
+    NOT_SWAPPED,
     compared_total,
     compared_words,
     faults_of,
@@ -18,7 +19,7 @@ from automation.adapters.restic.door import REFUSED, manifest_of, progress_of, w
 from automation.model.actions.restic import SCRATCH, ClearScratch, RestoreFiles
 from automation.model.backup_evidence import PointRestored, ProofFailed
 from automation.model.base import format_duration
-from automation.model.errors import AdapterError
+from automation.model.errors import AdapterError, OutcomeUnknown
 from automation.model.records import Context, Outcome, Progress
 from automation.model.recovery_points import Level
 
@@ -71,15 +72,19 @@ done
 for path in $PATHS; do
   stage=$(stage_of "$path") kept=$(kept_of "$path")
   if mountpoint -q "$path"; then
-    mkdir -m 0700 "$kept"
-    find "$path" -mindepth 1 -maxdepth 1 ! -path "$stage" ! -path "$kept" -exec mv -t "$kept" -- {} + || exit
-    find "$stage$path" -mindepth 1 -maxdepth 1 -exec mv -t "$path" -- {} + || exit
+    echo "kept: $kept"
+    mkdir -m 0700 "$kept" || exit 95
+    find "$path" -mindepth 1 -maxdepth 1 ! -path "$stage" ! -path "$kept" \\
+      -exec mv -t "$kept" -- {} + || exit 95
+    find "$stage$path" -mindepth 1 -maxdepth 1 -exec mv -t "$path" -- {} + || exit 95
   else
-    [ ! -e "$path" ] && [ ! -L "$path" ] || mv -T -- "$path" "$kept" || exit
-    mv -T -- "$stage$path" "$path" || { mv -T -- "$kept" "$path"; exit 1; }
+    if [ -e "$path" ] || [ -L "$path" ]; then
+      echo "kept: $kept"
+      mv -T -- "$path" "$kept" || exit 95
+    fi
+    mv -T -- "$stage$path" "$path" || exit 95
   fi
   rm -rf -- "$stage"
-  [ ! -e "$kept" ] || echo "kept: $kept"
 done
 rm -rf -- "$folder"
 """
@@ -94,6 +99,14 @@ def restore(action: RestoreFiles, ctx: Context) -> Outcome:
     what = f"point {action.point[:8]} of {action.resource} in {action.of.store}"
     paths = action.include or saved_paths(action, ctx)
     done = work(ctx, action.host, action.of, _script(action, ctx, paths))
+    kept = [line.removeprefix("kept: ") for line in done.stdout.splitlines() if line.startswith("kept: ")]
+    beside = f"; what was there is in {', '.join(kept)}" if kept else ""
+    if done.exit_code == NOT_SWAPPED:
+        raise OutcomeUnknown(
+            f"{what} lies whole beside the originals on {action.host}, and did not take their place: "
+            f"{done.stderr.strip()}{beside}",
+            hint=f"look at both on {action.host}: .mainstay-restoring-* beside a path is what was restored",
+        )
     problem = problem_of(done, ctx, action.host) if done.exit_code != NOT_BROUGHT else None
     if problem:
         raise AdapterError(
@@ -118,8 +131,6 @@ def restore(action: RestoreFiles, ctx: Context) -> Outcome:
         size_bytes=compared_total(done, "bytes"),
         files=compared_total(done, "files"),
     )
-    kept = [line.removeprefix("kept: ") for line in done.stdout.splitlines() if line.startswith("kept: ")]
-    beside = f"; what was there is in {', '.join(kept)}" if kept else ""
     summary = (
         f"{what} restored to {_where(action)} in {format_duration(evidence.seconds)}: "
         f"{compared_words(done)}{beside}"
