@@ -42,7 +42,8 @@ def abort(
 
     Returns:
         `aborted`: all of it is done. `interrupted`: a stop came between. `paused`: something could not be
-        taken back, cleaned up or looked at; another abort tries that again.
+        taken back, cleaned up or looked at; another abort tries that again. A cleanup that may fail (a record
+        that was never begun cannot be fetched) is tried and holds nothing up.
     """
     stopped = False
     for act in _acts(plan, ctx, folded, append, work):
@@ -53,7 +54,8 @@ def abort(
     kept = tuple(s.id for s in plan.steps if s.id not in folded.succeeded and s.id not in folded.failed)
     if stopped:
         return RunClosed(status="interrupted", not_started=kept)
-    left = folded.undo_failed or in_doubt(plan, folded) or _dirty(plan, folded)
+    dirty = [step for step in _dirty(plan, folded) if step.on_failure != "continue"]
+    left = folded.undo_failed or in_doubt(plan, folded) or dirty
     return RunClosed(status="paused" if left else "aborted", not_started=kept)
 
 

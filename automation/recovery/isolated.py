@@ -256,6 +256,7 @@ def _end(scene: Scene, before: Sequence[Step], done: Sequence[Step]) -> tuple[St
         after=tuple(step.id for step in done if step.id != WITNESS),
         timeout_s=60,
         cleanup=True,
+        on_failure="continue",  # no record is worth the server that it is on
     )
     remove = Step(
         id=REMOVE,

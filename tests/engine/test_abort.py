@@ -92,6 +92,15 @@ def test_cleanup_that_fails_is_run_again_by_another_abort_and_nothing_else_is(ct
     assert notes.said == ["x"]
 
 
+def test_cleanup_that_may_fail_is_tried_and_holds_no_abort_up(ctx: RunContext) -> None:
+    notes = Notes("b", "x")
+    record = step("x", "b", cleanup=True).model_copy(update={"on_failure": "continue"})
+    plan = make_plan(step("a"), step("b", "a"), record, step("y", "b", cleanup=True))
+    run(plan, ctx, notes)
+    assert abort(ctx, notes, undo=False) == "aborted"
+    assert notes.said == ["y", "x"]
+
+
 def test_a_step_in_doubt_is_taken_back_too_because_an_undo_looks_first(ctx: RunContext) -> None:
     notes = Notes()
 

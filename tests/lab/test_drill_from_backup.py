@@ -20,7 +20,7 @@ from tests.lab.checkout import Checkout, until
 
 DRILL = "restore-from-backup"
 SERVER = "drill-b"
-PLANTED = "/var/lib/mainstay/scratch/left-by-a-drill"
+PLANTED = "/var/lib/mainstay/left-by-a-drill"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def _nothing_stays(city: Checkout) -> Iterator[None]:
     assert SERVER not in city.ask("status")["servers"]
     assert city.inventory.server(SERVER).address not in (city.state / "known_hosts").read_text()
     assert city.sql("pg-a", "select pg_is_in_recovery()") == "f"
-    assert "00000002" not in archive(city)
+    assert "/00000002" not in archive(city), "a second timeline"
     city.await_streaming()
 
 
@@ -133,7 +133,7 @@ def test_a_controller_that_is_killed_in_the_restore_is_resumed_and_a_leftover_is
     city: Checkout,
 ) -> None:
     run = kill_in(city, "payments-db/restore")
-    city.sh("bk-b", f"mkdir -p {PLANTED}")
+    city.sh("bk-b", f"mkdir {PLANTED}")
     try:
         done = city.inv("run.resume", "--run", run.name)
     finally:
