@@ -7,7 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from automation.adapters import restic
 from automation.adapters.restic.locks import list_locks
@@ -348,6 +350,31 @@ def test_wrong_credentials_and_foreign_places_are_told_apart(city: Saved) -> Non
         city.points(elsewhere)
     unreachable = Repository(store="nas", url="sftp:nobody@127.0.0.1:/x")
     assert "cannot be reached" in str(refused(city, CheckRepository(host=HOST, of=unreachable)))
+
+
+def test_a_bucket_whose_objects_were_all_deleted_gets_no_second_repository(city: Saved) -> None:
+    """Delete markers hide the first one, which recover-copy would bring back; a new one would mix with it."""
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any", "region_name": "us-east-1"}
+        store = boto3.client("s3", endpoint_url=f"http://{host}:{port}", **keys)
+        store.create_bucket(Bucket="city", ObjectLockEnabledForBucket=True)
+        city.host.sh(
+            'printf "RESTIC_PASSWORD=any\\nAWS_ACCESS_KEY_ID=any\\nAWS_SECRET_ACCESS_KEY=any\\n" '
+            ">/etc/mainstay/stores/vault.env"
+        )
+        vault = Repository(store="vault", url=f"s3:http://{host}:{port}/city/main")
+        point = city.do(city.taking(to=vault)).evidence.point
+        assert city.ids(vault) == [point]
+        there = store.list_objects_v2(Bucket="city")["Contents"]
+        store.delete_objects(Bucket="city", Delete={"Objects": [{"Key": one["Key"]} for one in there]})
+        assert store.list_objects_v2(Bucket="city")["KeyCount"] == 0
+        assert "but something else: main/" in str(refused(city, city.taking(to=vault)))
+        assert store.list_objects_v2(Bucket="city")["KeyCount"] == 0
+    finally:
+        server.stop()
 
 
 # --- locks, and what was cut off ------------------------------------------------------------------
