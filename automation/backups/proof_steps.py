@@ -134,6 +134,9 @@ def _of_dump(proof: Proof, source: PostgresqlDump) -> tuple[Step, ...]:
         host=proof.host,
         file=f"{proof.folder}{dump_file(proof.duty.resource)}",
         database=source.database,
+        resource=proof.duty.resource,
+        store=proof.duty.store,
+        point=proof.chosen.point.id,
         cluster=cluster,
         port=SCRATCH_PORT,
     )

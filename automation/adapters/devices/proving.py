@@ -35,6 +35,7 @@ def prove(action: ProveConfig, ctx: Context) -> Outcome:
     """Have the vendor's checker read every configuration of a restored point."""
     began = time.monotonic()
     kind = vendor_kind(action.vendor)
+    _see_restored(action, ctx)
     whole = {device: _whole(device, action, kind, ctx) for device in action.devices}
     if not kind.checker:
         raise AdapterError(
@@ -59,6 +60,15 @@ def prove(action: ProveConfig, ctx: Context) -> Outcome:
     )
     summary = f"{len(whole)} configurations with {lines} lines are read by {kind.checker[0]} on {action.host}"
     return Outcome(changed=False, summary=summary, evidence=evidence)
+
+
+def _see_restored(action: ProveConfig, ctx: Context) -> None:
+    """Tell a point that lacks something from a restore that never came to its end."""
+    done = ctx.remote(action.host).run(["sudo", "-n", "test", "-d", action.folder], timeout_s=30.0)
+    if done.exit_code:
+        raise AdapterError(
+            f"{action.host} has no {action.folder}: nothing was restored there, and nothing proven"
+        )
 
 
 def _whole(device: str, action: ProveConfig, kind: VendorKind, ctx: Context) -> str:

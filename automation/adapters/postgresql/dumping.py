@@ -4,10 +4,11 @@ from automation.adapters.postgresql.dump_scripts import DUMP, EXAMINE, LOAD
 from automation.adapters.postgresql.script import progress_of, read_script, run_script
 from automation.model.actions import DumpDatabase, LoadDump
 from automation.model.actions.databases import RESTORED_MARKERS
-from automation.model.backup_evidence import DatabaseDumped
+from automation.model.backup_evidence import DatabaseDumped, ProofFailed
 from automation.model.base import Model
 from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome, Progress, Remote
+from automation.model.recovery_points import Level
 
 
 class DumpSeen(Model):
@@ -80,11 +81,23 @@ def load_dump(action: LoadDump, ctx: Context) -> Outcome:
     if done.exit_code:
         raise AdapterError(
             f"{action.file} was not loaded into {action.cluster} on {action.host}: {done.stderr.strip()}; "
-            "what was made is removed again"
+            "what was made is removed again",
+            evidence=_bad(action, done.stderr.strip()) if action.point else None,
         )
     tables, seconds = done.stdout.split()[-2:]
     summary = f"{action.file} loaded into {action.cluster} on {action.host}: {tables} tables, {seconds} s"
     return Outcome(changed=True, summary=summary)
+
+
+def _bad(action: LoadDump, said: str) -> ProofFailed:
+    """A dump whose file is whole, and that no database takes, is bad."""
+    return ProofFailed(
+        resource=action.resource,
+        store=action.store,
+        point=action.point,
+        level=Level.L4,
+        found=(f"it cannot be loaded: {said[-300:]}",),
+    )
 
 
 def verify_load_dump(action: LoadDump, ctx: Context) -> Progress:

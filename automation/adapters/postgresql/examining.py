@@ -28,6 +28,7 @@ class Found(NamedTuple):
 # $2 whether every heap and index is looked at, $3 the marker. What is printed: a line for each look, its
 # first word telling whether it is good; then bytes, and the seconds of the restore if somebody noted them.
 _LOOK = r"""
+[ -e "$config/postgresql.conf" ] || refuse "there is no cluster $version/$name, so nothing is proven"
 port=$(pg_conftool -s "$version" "$name" show port)
 seconds=$(sed -n 's/^seconds=//p' "$3" 2>/dev/null || :)
 if [ "$2" = yes ]; then

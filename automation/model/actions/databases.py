@@ -140,5 +140,10 @@ class LoadDump(BaseAction):
     host: str
     file: str = Field(pattern=r"^/")
     database: str
+    resource: str = Field(
+        default="", description="of a recovery point that the dump is of, with store and point"
+    )
+    store: str = ""
+    point: str = ""
     cluster: str = Field(pattern=CLUSTER, description="the one to make; never one that is there")
     port: int = Field(default=5433, ge=1024, le=65535)
