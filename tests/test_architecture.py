@@ -36,6 +36,7 @@ ONE_PLACE = {
     "paramiko": "adapters/ssh/__init__.py",
     "psycopg2": "shipped/checker.py",  # on hosts of a lab alone, whose image has it
 }
+SIMULATORS = {"moto"}  # of drtests/simulators alone
 LAB_ADAPTERS = {"nspawn"}
 OUTER_EDGES = {"commands/_command.py": 1, "engine/attempt.py": 1}
 HEAVY = {
@@ -220,7 +221,14 @@ def test_drill_checks_import_only_model_adapters_and_pytest() -> None:
     for path in (ROOT / "drtests").rglob("*.py"):
         allowed = {"model", "adapters"} | ({"commands"} if path.name == "conftest.py" else set())
         assert {i.ring for i in imported(path) if i.top == "automation"} <= allowed, path
-        assert third_party(path) <= {"pytest", "drtests"}, path
+        assert third_party(path) <= {"pytest", "drtests"} | libraries_of_simulators(path), path
+
+
+def libraries_of_simulators(path: Path) -> set[str]:
+    """What a simulator may import beside: what it is made of, and the files beside it."""
+    if path.parent != ROOT / "drtests/simulators":
+        return set()
+    return SIMULATORS | {other.stem for other in path.parent.glob("*.py")}
 
 
 # --- the address rule -----------------------------------------------------------------------------

@@ -2,9 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal
-
-from pydantic import AwareDatetime, Field
 
 from automation.adapters.timers import Systemd, require_systemd
 from automation.backups.timetable import ScheduledJob
@@ -12,40 +9,11 @@ from automation.commands._authorisations import Standing
 from automation.commands._schedule import authorised_by, jobs_of, wanted_units
 from automation.commands._session import Session
 from automation.commands._units import marker, unit_of
-from automation.model.base import Model, format_duration
+from automation.model.base import format_duration
 from automation.model.errors import PreflightError
-from automation.model.timers import ServiceSeen, TimerSeen
+from automation.model.timers import JobSeen, JobState, Schedule, ServiceSeen, TimerSeen
 
 EXIT_BUSY = 7
-State = Literal["ok", "running", "not-run-yet", "red"]
-
-
-class JobSeen(Model):
-    """One job of an environment on this machine."""
-
-    job: str
-    unit: str
-    state: State
-    next_at: AwareDatetime | None = None
-    last_at: AwareDatetime | None = Field(default=None, description="when it last began")
-    ended_at: AwareDatetime | None = Field(default=None, description="none: not since the machine was booted")
-    ended: str = Field(default="", description="how, in words")
-    exit_code: int | None = None
-    authorisation: str = ""
-    authorised_until: AwareDatetime | None = None
-    faults: tuple[str, ...] = ()
-
-
-class Schedule(Model):
-    """Every job of an environment, and whom it tells."""
-
-    environment: str
-    told: tuple[str, ...] = Field(description="names of the targets that alarms go to")
-    jobs: tuple[JobSeen, ...]
-
-    @property
-    def red(self) -> tuple[JobSeen, ...]:
-        return tuple(job for job in self.jobs if job.state == "red")
 
 
 def look_at_jobs(session: Session, systemd: Systemd, now: datetime | None = None) -> Schedule:
@@ -119,7 +87,7 @@ def judge(
         faults = (*faults, *_timer_faults(job, timer, service, now))
     running = service.state in ("active", "activating")
     began = max((at for at in (timer.last_at, service.began_at) if at), default=None)
-    state: State = "red" if faults else "running" if running else "ok" if began else "not-run-yet"
+    state: JobState = "red" if faults else "running" if running else "ok" if began else "not-run-yet"
     ended = not running and service.ended_at is not None
     return JobSeen(
         job=job.command,

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from pydantic import ValidationError
-
 from automation.backups.entries import KINDS, Entry, entries_of
 from automation.backups.folding import fold
 from automation.backups.ledger import Ledger
@@ -107,7 +105,7 @@ def _read(file: BinaryIO) -> Kept:
     for number, line in enumerate(content[:whole].splitlines(), start=1):
         try:
             _take_line(line, kept)
-        except (ValueError, ValidationError):
+        except ValueError:
             progress(f"line {number} of the ledger cannot be read; all runs are read again")
             faulty = True
     file.seek(whole)

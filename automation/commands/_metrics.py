@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from automation.adapters.timers import Systemd
 from automation.backups.standing import BackupStanding, ResourceStanding
-from automation.commands._jobs import JobSeen, look_at_jobs
+from automation.commands._jobs import look_at_jobs
 from automation.commands._session import Session
 from automation.model.errors import ConfigError, PreflightError
+from automation.model.timers import JobSeen
 
 # Every one is a gauge; what is not known is left out, and is no zero.
 HELP: Mapping[str, str] = {

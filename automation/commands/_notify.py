@@ -12,8 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from automation.commands._command import ROOT, progress
 from automation.engine.context import read_secret
 from automation.model.environment import Environment
@@ -142,7 +140,7 @@ def recall(state: Path, about: str) -> Told | None:
     """Give what people were last told of something; None when it is well, or nobody knows any more."""
     try:
         return Told.model_validate_json(memory_of(state, about).read_text())
-    except (FileNotFoundError, ValidationError):
+    except (FileNotFoundError, ValueError):
         return None
 
 

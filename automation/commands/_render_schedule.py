@@ -4,8 +4,8 @@ from datetime import datetime
 
 from rich.text import Text
 
-from automation.commands._jobs import JobSeen, Schedule
 from automation.commands._render import _console, _table
+from automation.model.timers import JobSeen, Schedule
 
 _STYLES = {"ok": "green", "running": "green", "not-run-yet": "yellow", "red": "bold red"}
 

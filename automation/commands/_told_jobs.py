@@ -4,8 +4,6 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from automation.adapters.timers import Systemd
 from automation.commands._jobs import EXIT_BUSY, in_words
 from automation.commands._notify import FOLDER, alarm, deliver, well
@@ -93,7 +91,7 @@ def _said_itself(state: Path, invocation: str) -> bool:
     for path in (state / FOLDER).glob("*.json"):
         try:
             told = Told.model_validate_json(path.read_text())
-        except (OSError, ValidationError):
+        except (OSError, ValueError):
             continue
         if invocation and told.invocation == invocation:
             return True

@@ -7,10 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from automation.backups.standing import BackupStanding, CopyStanding, ProofSeen, ResourceStanding
-from automation.commands._jobs import JobSeen
 from automation.commands._metrics import HELP, render_metrics, write_metrics
 from automation.model.errors import ConfigError
 from automation.model.recovery_points import Level
+from automation.model.timers import JobSeen
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)
 TAKEN = NOW - timedelta(hours=3)
