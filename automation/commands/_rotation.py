@@ -13,6 +13,7 @@ from automation.commands._backups import Area, choose, load_area, look, rpo_of
 from automation.commands._command import progress
 from automation.commands._session import Session
 from automation.commands._unfinished import list_unfinished
+from automation.model.actions import ExpireBackups, ForgetPoints
 from automation.model.base import Model
 from automation.model.errors import EXIT_PARTIAL, AutomationError, NotMet, PreflightError
 from automation.model.plan import Plan
@@ -151,16 +152,29 @@ def rotate(session: Session, decided: Decided, flags: RotateFlags) -> RotationSh
 
 
 def refuse_changed(before: Plan, now: Plan) -> None:
-    """See that a plan is the one that would be made now.
+    """See that all that was decided to go may go still, and that the same points are there.
+
+    What may go since, as its time of grace has just ended, waits for the next rotation.
 
     Raises:
-        PreflightError: it is not.
+        PreflightError: it is not so.
     """
-    if [step.run for step in before.steps] != [step.run for step in now.steps]:
+    wanted, still = _deletions(before), _deletions(now)
+    same = all(
+        name in still
+        and set(act.points) <= set(still[name].points)
+        and {*act.points, *act.stay} == {*still[name].points, *still[name].stay}
+        for name, act in wanted.items()
+    )
+    if not same:
         raise PreflightError(
             "what may be deleted is not what it was a moment ago; nothing was changed",
             hint=f"./inv {COMMAND} again looks anew",
         )
+
+
+def _deletions(plan: Plan) -> dict[str, ForgetPoints | ExpireBackups]:
+    return {step.id: step.run for step in plan.steps if isinstance(step.run, ForgetPoints | ExpireBackups)}
 
 
 def close_unfinished(session: Session) -> None:

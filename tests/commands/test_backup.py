@@ -16,6 +16,7 @@ from invoke import Exit
 
 from automation.commands import _session, backup
 from automation.commands._ledger import FILE, FOLDER, note, read_ledger
+from automation.commands._rotation import refuse_changed
 from automation.commands._session import Session
 from automation.engine import dispatch
 from automation.engine.context import RunContext
@@ -23,6 +24,7 @@ from automation.model.actions import Action, ForgetPoints
 from automation.model.actions.restic import Repository
 from automation.model.backup_evidence import PointTaken
 from automation.model.environment import Inventory, Server, load_environment
+from automation.model.errors import PreflightError
 from automation.model.plan import Plan, Step
 from automation.model.records import Context, Outcome, StepStarted
 from tests.backups.entries import entry, proven
@@ -309,6 +311,19 @@ def test_what_was_decided_is_decided_again_under_the_locks(
     assert desk.type("rotate", resource="share", store="nas") == 4
     assert "not what it was a moment ago" in desk.err
     assert set(names) < desk.stores.ids("nas")
+
+
+def test_what_ends_its_time_of_grace_meanwhile_waits_for_the_next_rotation() -> None:
+    def plan(going: tuple[str, ...], stay: tuple[str, ...]) -> Plan:
+        of = Repository(store="nas", url="/nas")
+        act = ForgetPoints(host="bk-a", resource="share", of=of, points=going, stay=stay)
+        step = Step(id="share/nas/delete", run=act, why="expired")
+        return Plan(name="backup-rotate", environment="lab", mode="apply", steps=(step,))
+
+    refuse_changed(plan(("a",), ("b", "c")), plan(("a", "b"), ("c",)))
+    for now in (plan(("b",), ("a", "c")), plan(("a",), ("b",)), plan(("a",), ("b", "c", "d"))):
+        with pytest.raises(PreflightError):
+            refuse_changed(plan(("a",), ("b", "c")), now)
 
 
 def test_a_rotation_that_was_cut_off_after_its_deletion_leaves_nothing_missed(desk: Desk) -> None:
