@@ -1,7 +1,7 @@
 """The city with its backups, as site.yml makes it: stores, who reaches them, and who does not.
 
-One city for the whole module; the tests stand in the order of what they leave behind, and the last ones
-take a backup server away and put another primary in place.
+One city for the whole module; the tests stand in the order of what they leave behind, and the last one
+takes a backup server away.
 """
 
 import json
@@ -286,10 +286,3 @@ def test_a_dark_backup_server_stops_neither_payments_nor_the_other_repositories(
     written = city.sql("pg-a", "select pg_walfile_name(pg_switch_wal())")
     until(lambda: archived(city, "bk-b", 2) >= written, "the other site's repository has it", patience_s=150)
     assert city.pay("dark-still").status == 201
-
-
-def test_a_promoted_standby_archives_from_its_first_moment_though_a_repository_is_dark(city: City) -> None:
-    nspawn.power_off_server(PowerOffServer(host="pg-a"), city.context)
-    assert city.sql("pg-b", "select pg_promote(wait_seconds => 30)") == "t"
-    city.sql("pg-b", "checkpoint", "select pg_switch_wal()")
-    until(lambda: archived(city, "bk-b", 2).startswith("00000002"), "the new timeline's WAL", patience_s=150)
