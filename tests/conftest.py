@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all of tests/lab, so that no forgotten mark lets a lab test into the unit suite."""
+    """Mark all that runs real programs or labs, so that none of it gets into the unit suite."""
     for item in items:
-        if ROOT / "tests" / "lab" in item.path.parents:
+        if {ROOT / "tests" / "lab", ROOT / "tests" / "programs"} & set(item.path.parents):
             item.add_marker(pytest.mark.lab)
 
 

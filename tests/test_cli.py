@@ -140,7 +140,7 @@ def test_without_env_a_command_names_the_environments_and_exits_2(
 def test_an_unknown_suite_is_refused_with_exit_code_2(inv: Run) -> None:
     done = inv("test", "--only", "integration")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--only is unit or lab" in done.stderr
+    assert "--only is one of: unit, programs, lab" in done.stderr
 
 
 # --- how commands end -----------------------------------------------------------------------------

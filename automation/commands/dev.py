@@ -27,7 +27,8 @@ _LINTERS: Mapping[str, Sequence[str]] = {
     "ansible-lint": ("ansible-lint", "--offline", "--nocolor", "-q", *_YAML_FOLDERS),
 }
 _SUITES: Mapping[str, Sequence[str]] = {
-    "unit": ("tests", "--ignore=tests/lab", "-m", "not lab", "-n", "2"),
+    "unit": ("tests", "--ignore=tests/lab", "--ignore=tests/programs", "-m", "not lab", "-n", "2"),
+    "programs": ("tests/programs", "-m", "lab", "-n", "2"),
     "lab": ("tests/lab", "-m", "lab"),
 }
 _NOTHING_COLLECTED = 5
@@ -61,24 +62,25 @@ def schemas(context: Context, to: str = "") -> None:
 
 
 @command(
-    help={"only": "Run one suite: unit (no root, no network) or lab (a real lab, as root)."},
+    help={"only": "One suite: unit (no root, no network), programs (real ones, no lab) or lab (as root)."},
     leaves="if the lab suite was cut short, a test lab; lab.status and lab.down deal with it",
 )
 def test(context: Context, only: str = "") -> None:
-    """Run the unit suite, then the lab suite, which builds a lab and takes it down again.
+    """Run the unit suite, real programs, then the lab suite, which builds a lab and takes it down again.
 
     Exit codes: 0 all passed, 6 a test failed, a suite could not run or had no test.
     """
     if only and only not in _SUITES:
-        raise ConfigError(f"--only {only} is no suite; nothing was run", hint="--only is unit or lab")
+        known = ", ".join(_SUITES)
+        raise ConfigError(f"--only {only} is no suite; nothing was run", hint=f"--only is one of: {known}")
     started = time.monotonic()
     verdicts = {suite: _run_suite(suite) for suite in ([only] if only else _SUITES)}
     for suite, (verdict, seconds) in verdicts.items():
-        progress(f"{suite:6} {seconds:7.1f} s  {verdict}")
-    progress(f"{'all':6} {time.monotonic() - started:7.1f} s")
+        progress(f"{suite:8} {seconds:7.1f} s  {verdict}")
+    progress(f"{'all':8} {time.monotonic() - started:7.1f} s")
     faulty = [f"{suite}: {verdict}" for suite, (verdict, _) in verdicts.items() if verdict != "passed"]
     if faulty:
-        raise NotMet("; ".join(faulty), hint="./inv test --only unit|lab runs one suite alone")
+        raise NotMet("; ".join(faulty), hint="./inv test --only unit|programs|lab runs one suite alone")
 
 
 @command(
@@ -216,8 +218,8 @@ def _passes(name: str, words: Sequence[str]) -> bool:
 
 def _run_suite(suite: str) -> tuple[str, float]:
     """Run one suite with pytest's own output; give the verdict and the seconds."""
-    if suite == "lab" and os.geteuid() != 0:
-        progress("lab suite: needs root (it makes network namespaces, mounts and containers); not run")
+    if suite != "unit" and os.geteuid() != 0:
+        progress(f"{suite} suite: needs root (it makes namespaces, mounts and containers); not run")
         return "not run, needs root", 0.0
     progress(f"--- {suite} suite")
     started = time.monotonic()

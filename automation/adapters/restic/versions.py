@@ -1,7 +1,7 @@
 """What restic of which version tells by itself. Pure.
 
 A silence of any version is closed by us for every version, so a job asks this table only where the way to a
-number differs. The table is held to the programs themselves by tests/lab/test_restic.py.
+number differs. The table is held to the programs themselves by tests/programs/test_restic.py.
 """
 
 import re
