@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.poly1305 import Poly1305
@@ -126,19 +126,25 @@ class ResticOracle:
         return {group["host"]: (_ids(group["keep"]), _ids(group["remove"])) for group in groups}
 
     def _store(self, plain: bytes) -> str:
-        """Encrypt as restic does, AES-256-CTR and Poly1305-AES; what is stored is named by its hash."""
-        nonce = secrets.token_bytes(16)
-        encryptor = Cipher(
-            algorithms.AES(base64.b64decode(self._key["encrypt"])), modes.CTR(nonce)
-        ).encryptor()
-        sealed = encryptor.update(plain) + encryptor.finalize()
-        mac = self._key["mac"]
-        block = Cipher(algorithms.AES(base64.b64decode(mac["k"])), modes.ECB()).encryptor().update(nonce)
-        tag = Poly1305.generate_tag(base64.b64decode(mac["r"]) + block, sealed)
-        stored = nonce + sealed + tag
+        stored = seal(self._key, plain)
         name = sha256(stored).hexdigest()
         (self.folder / "snapshots" / name).write_bytes(stored)
         return name
+
+
+def seal(key: Mapping[str, Any], plain: bytes) -> bytes:
+    """Encrypt as restic does, AES-256-CTR and Poly1305-AES; what is stored is named by its hash.
+
+    Args:
+        key: as `restic cat masterkey` gives it.
+    """
+    nonce = secrets.token_bytes(16)
+    encryptor = Cipher(algorithms.AES(base64.b64decode(key["encrypt"])), modes.CTR(nonce)).encryptor()
+    sealed = encryptor.update(plain) + encryptor.finalize()
+    mac = key["mac"]
+    block = Cipher(algorithms.AES(base64.b64decode(mac["k"])), modes.ECB()).encryptor().update(nonce)
+    tag = Poly1305.generate_tag(base64.b64decode(mac["r"]) + block, sealed)
+    return nonce + sealed + tag
 
 
 def _snapshot(one: Snapshot) -> dict[str, object]:
