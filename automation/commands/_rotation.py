@@ -13,7 +13,7 @@ from automation.commands._backups import Area, choose, load_area, look, rpo_of
 from automation.commands._command import progress
 from automation.commands._session import Session
 from automation.commands._unfinished import list_unfinished
-from automation.model.actions import ExpireBackups, ForgetPoints
+from automation.model.actions import ExpireBackups, ForgetPoints, ReclaimSpace
 from automation.model.base import Model
 from automation.model.errors import EXIT_PARTIAL, AutomationError, NotMet, PreflightError
 from automation.model.plan import Plan
@@ -143,7 +143,7 @@ def rotate(session: Session, decided: Decided, flags: RotateFlags) -> RotationSh
 
     def look_under_locks() -> None:
         look_again(session, decided.plan, granted)
-        if deleted(decided.plan):
+        if any(step.run.effect == "destroy" for step in decided.plan.steps):
             refuse_changed(decided.plan, decide_now(session, flags).plan)
 
     finished = session.run(decided.plan, look=look_under_locks, granted=granted)
@@ -166,7 +166,10 @@ def refuse_changed(before: Plan, now: Plan) -> None:
         and {*act.points, *act.stay} == {*still[name].points, *still[name].stay}
         for name, act in wanted.items()
     )
-    if not same:
+    reclaims = [
+        {step.id for step in plan.steps if isinstance(step.run, ReclaimSpace)} for plan in (before, now)
+    ]
+    if not same or not reclaims[0] <= reclaims[1]:
         raise PreflightError(
             "what may be deleted is not what it was a moment ago; nothing was changed",
             hint=f"./inv {COMMAND} again looks anew",

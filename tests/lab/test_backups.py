@@ -9,7 +9,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -277,6 +278,127 @@ def test_a_restore_that_was_cut_off_goes_on_to_the_same_end(city: Checkout) -> N
     assert resumed.returncode == 0, resumed.stderr
     assert "city-share is restored on bk-a: /srv/back" in resumed.stdout
     assert share(city, "bk-a", "/srv/back") == share(city)
+
+
+# --- strange days, and a rotation ------------------------------------------------------------------
+
+OF_HALL = ("--resource", "city-share", "--store", "hall-nas")
+OLD_DAYS = """
+set -e; set -a; . /etc/mainstay/stores/hall-nas.env; set +a
+mkdir -p /tmp/old /tmp/cache; chown backup /tmp/cache; date > /tmp/old/file
+for day in 2 3 4 5 6 7 8 9 10 12 14 17 20 28 42 90 150 210 330 365; do
+  runuser -u backup -- env RESTIC_PASSWORD="$RESTIC_PASSWORD" RESTIC_CACHE_DIR=/tmp/cache restic -q \
+    -r /srv/restic/main backup --host city-share --time "$(date -d "$day days ago" '+%F %T')" /tmp/old
+done
+rm -rf /tmp/old /tmp/cache
+"""
+
+
+def listed(city: Checkout, store: str = "hall-nas") -> set[str]:
+    """Name the points of the share that a store has."""
+    found = told(city.inv("backup.list", "--resource", "city-share", "--store", store, "--json"))
+    return {one["point"]["id"] for one in found["points"]}
+
+
+def test_a_backup_that_was_cut_off_is_finished_by_the_next_one(city: Checkout) -> None:
+    city.sh("files-a", "date > /srv/share/new.txt")
+    before, last = {store: listed(city, store) for store in RESTIC}, city.last_run("backup-run")
+    process = city.start("backup.run", "--resource", "city-share")
+    until(lambda: copies_now(city, last), "a copy has begun", 90)
+    kill(process)
+    done = city.inv("backup.run", "--resource", "city-share", "--due")
+    assert done.returncode == 0, done.stderr
+    assert "was cut off; it is finished first" in done.stderr
+    assert {store: len(listed(city, store) - before[store]) for store in RESTIC} == dict.fromkeys(RESTIC, 1)
+
+
+def copies_now(city: Checkout, last: str) -> bool:
+    """Whether a backup that is newer than another has begun to copy."""
+    run = city.last_run("backup-run")
+    journal = city.state / "runs" / run / "journal.jsonl"
+    text = journal.read_text() if run != last and journal.exists() else ""
+    return '"kind":"step-started","step":"city-share/copy-' in text
+
+
+def test_an_unmounted_share_is_no_backup_and_freezes_until_a_person_has_looked(city: Checkout) -> None:
+    before = listed(city)
+    city.sh("files-a", "mv /srv/share /srv/away && mkdir /srv/share")
+    failed = city.inv("backup.run", "--resource", "city-share")
+    city.sh("files-a", "rmdir /srv/share && mv /srv/away /srv/share")
+    assert failed.returncode == 5
+    assert "/srv/share/.here" in failed.stderr
+    assert listed(city) == before
+    assert city.inv("backup.rotate", *OF_HALL).returncode == 6
+    status = city.inv("backup.status", "--resource", "city-share")
+    assert status.returncode == 6
+    assert "take failed" in status.stdout
+    city.must("backup.clear", "--resource", "city-share", "--reason", "it was not mounted")
+    assert city.inv("backup.rotate", *OF_HALL).returncode == 0
+
+
+def test_points_that_an_attacker_dates_back_are_kept_and_count_for_nothing(city: Checkout) -> None:
+    before = listed(city)
+    made = city.connections.remote("bk-a").run(["sudo", "-n", "bash", "-c", OLD_DAYS], timeout_s=120.0)
+    assert made.exit_code == 0, made.stderr
+    shown = told(city.inv("backup.plan", *OF_HALL, "--json"))["rows"][0]
+    fates = {one["point"]: one for one in shown["points"]}
+    assert len(fates) == len(before) + 20
+    assert {fates[point]["fate"] for point in fates.keys() - before} == {"kept"}
+    assert all("fills no period" in fates[point]["why"] for point in fates.keys() - before)
+    assert any("20 points of a time that is not believed" in line for line in shown["alarms"])
+
+
+def test_a_year_that_was_there_before_us_goes_as_it_was_shown_and_after_its_time_of_grace(
+    city: Checkout,
+) -> None:
+    ledger = city.state / "backups/ledger.jsonl"
+    kept = [line for line in ledger.read_text().splitlines() if '"points-seen"' not in line]
+    ledger.write_text("".join(f"{line}\n" for line in kept))
+    (city.state / "backups/looks.json").unlink()  # nobody had looked: these points were always there
+    policy = city.root / "inventories" / city.name / "backups.yml"
+    was = policy.read_text()
+    policy.write_text(
+        was.replace("standard: {last: 3, hourly: 24, daily: 14,", "standard: {last: 3, daily: 5,")
+    )
+    before = listed(city)
+    marked = city.inv("backup.rotate", *OF_HALL)
+    assert marked.returncode == 0, marked.stderr
+    assert listed(city) == before
+    let_grace_pass(ledger)
+    shown = told(city.inv("backup.plan", *OF_HALL, "--json"))
+    goes = {one["point"] for one in shown["rows"][0]["points"] if one["fate"] == "goes"}
+    assert 0 < len(goes) == shown["deletes"] <= len(before) / 5
+    rotated = city.inv("backup.rotate", *OF_HALL)
+    assert rotated.returncode == 0, rotated.stderr
+    assert listed(city) == before - goes
+    policy.write_text(was)
+
+
+def let_grace_pass(ledger: Path) -> None:
+    """Let what was noted of policies and marks have been noted two days earlier."""
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    for line in lines:
+        if line.get("noted", {}).get("kind") in ("points-marked", "policy-accepted"):
+            line["at"] = (datetime.fromisoformat(line["at"]) - timedelta(days=2)).isoformat()
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_an_encrypted_share_freezes_every_copy_and_the_alarm_says_why(city: Checkout) -> None:
+    city.sh("files-a", "cp -a /srv/share /srv/before")
+    encrypt = (
+        'for f in $(find /srv/share -type f -name "*.*"); do openssl rand 4000 > "$f.locked"; rm "$f"; done'
+    )
+    city.sh("files-a", f"{encrypt}; date > /srv/share/.here")
+    city.must("backup.run", "--resource", "city-share")
+    frozen = city.inv("backup.rotate", "--resource", "city-share")
+    assert frozen.returncode == 6
+    assert "of the files are new or changed (hall-nas, eoc-nas, vault)" in frozen.stderr
+    city.sh("files-a", "rm -r /srv/share && mv /srv/before /srv/share")
+    city.must("backup.run", "--resource", "city-share")
+    again = city.inv("backup.rotate", "--resource", "city-share")
+    assert again.returncode == 6, "a quiet day after it clears nothing"
+    city.must("backup.clear", "--resource", "city-share", "--reason", "an exercise")
+    assert city.inv("backup.rotate", *OF_HALL).returncode == 0
 
 
 # --- after an attack -------------------------------------------------------------------------------
