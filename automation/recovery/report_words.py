@@ -28,7 +28,7 @@ def format_rpa(loss: Loss) -> str:
     """Give the measured loss: the age of the oldest lost write, and how many were lost."""
     if loss.status == "not-measured" or loss.rpa_s is None:
         return "not measured"
-    if not loss.acknowledged and loss.rpa_s:
+    if loss.rpa_s and not loss.acknowledged and not loss.missing:
         return format_duration(loss.rpa_s)  # no write was counted: how far a copy was behind
     return f"{format_duration(loss.rpa_s)}, {len(loss.missing)} lost" if loss.missing else "none lost"
 
