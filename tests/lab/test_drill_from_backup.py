@@ -16,7 +16,7 @@ import pytest
 from automation.engine.journal import read_journal
 from automation.model.actions import ProveIsolated
 from automation.model.plan import Plan
-from automation.model.records import StepStarted
+from automation.model.records import StepEnded, StepStarted
 from tests.lab.checkout import Checkout, until
 
 DRILL = "restore-from-backup"
@@ -94,6 +94,11 @@ def started(run: Path) -> list[str]:
     return [event.body.step for event in events if isinstance(event.body, StepStarted)]
 
 
+def succeeded(run: Path) -> list[str]:
+    bodies = [event.body for event in read_journal(run / "journal.jsonl")]
+    return [one.step for one in bodies if isinstance(one, StepEnded) and one.status == "succeeded"]
+
+
 def kill_in(city: Checkout, step: str) -> Path:
     """Begin the drill, and kill -9 its controller once a step has begun; give the run."""
     before = set((city.state / "runs").iterdir())
@@ -150,7 +155,7 @@ def test_a_controller_that_is_killed_in_the_restore_is_resumed_and_a_leftover_is
     told = report(city)
     assert told["verdict"] == "failed"
     assert [one["thing"] for one in told["isolated"]["audit"]["leftovers"]] == [PLANTED]
-    assert started(run).count("payments-db/restore") == 1
+    assert succeeded(run).count("payments-db/restore") == 1
     assert told["isolated"]["rebuilt"][0]["proven"]
 
 
