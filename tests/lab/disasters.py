@@ -80,14 +80,14 @@ def a_small_disk(city: Checkout, free_kib: int) -> Iterator[None]:
     mkdir /mnt/small
     mount -t ext4 /dev/small /mnt/small
     cp -a {MAIN}/. /mnt/small
-    mount --move /mnt/small {MAIN}
+    mount --bind /mnt/small {MAIN}
     """
     try:
         subprocess.run([*enter, mount], check=True)
         yield
         subprocess.run([*enter, f"cp -a {MAIN} /srv/restic/moved"], check=True)
     finally:
-        back = f"umount {MAIN}; rm /dev/small; rmdir /mnt/small; [ ! -e /srv/restic/moved ] || "
+        back = f"umount {MAIN} /mnt/small; rm /dev/small; rmdir /mnt/small; [ ! -e /srv/restic/moved ] || "
         back += f"{{ rm -rf {MAIN}; mv /srv/restic/moved {MAIN}; }}"
         subprocess.run([*enter, back], check=False)
         subprocess.run(["losetup", "--detach", loop], check=True)
