@@ -199,13 +199,16 @@ def _made_by(folder: Path) -> str:
 def locks_of(plan: Plan, inventory: Inventory) -> tuple[str, ...]:
     """Every service of a plan, and every host, or else the environment, that its steps change.
 
-    A playbook changes the environment and every host that it may reach.
+    A playbook changes the environment and every host that it may reach; what only saves from a host locks
+    the resource that it saves, and holds no failover back.
     """
     names = {f"service:{step.service}" for step in plan.steps if step.service}
     for action in (action for step in plan.steps for action in _actions(step)):
-        if action.effect != "read":
+        if action.effect != "read" and action.locks:
             host = getattr(action, "host", None)
             names.add(f"host:{host}" if host else f"environment:{plan.environment}")
+        elif action.effect != "read" and (resource := getattr(action, "resource", None)):
+            names.add(f"resource:{resource}")
         if isinstance(action, RunPlaybook) and not action.check:
             names |= {f"host:{server}" for server in inventory.covered(action.limit)}
     return tuple(sorted(names))

@@ -17,3 +17,6 @@ class BaseAction(Model):
     # Must hold when the step that needs it starts: done again right before that by a resumed run, and after a
     # person's answer that the step has waited for.
     guards: ClassVar[bool] = False
+    # Whether a run locks the host that it changes. What only saves from a host changes nothing that others
+    # mind: a backup that hangs on a lost site must not hold a failover back.
+    locks: ClassVar[bool] = True

@@ -38,6 +38,7 @@ class TakeBackup(BaseAction):
 
     do: Literal["pgbackrest.take"] = "pgbackrest.take"
     effect: ClassVar[Effect] = "change"
+    locks: ClassVar[bool] = False
     host: str = Field(
         description="keeper of the repository: pgBackRest takes a backup there and nowhere else"
     )
@@ -126,6 +127,7 @@ class DumpDatabase(BaseAction):
 
     do: Literal["postgresql.dump"] = "postgresql.dump"
     effect: ClassVar[Effect] = "change"
+    locks: ClassVar[bool] = False
     host: str
     cluster: str = Field(pattern=CLUSTER)
     database: str

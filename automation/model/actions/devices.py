@@ -18,6 +18,7 @@ class FetchConfig(BaseAction):
 
     do: Literal["devices.fetch"] = "devices.fetch"
     effect: ClassVar[Effect] = "change"
+    locks: ClassVar[bool] = False
     host: str = Field(description="where the files are left, to be saved from there")
     device: str
     vendor: Vendor
@@ -55,6 +56,26 @@ class TryDelete(BaseAction):
         default="governance", description="what the store must at least hold to"
     )
     lock_s: float = Field(default=0.0, ge=0, description="how long it must at least be locked")
+
+
+class LengthenLocks(BaseAction):
+    """Lock every object that a store still shows for as long as if it were written now.
+
+    A lock only ever becomes longer, in its own mode. What a delete marker hides is left alone: its lock runs
+    out. So do those of restic's own `locks/` and of our canaries.
+    """
+
+    do: Literal["object_store.lengthen_locks"] = "object_store.lengthen_locks"
+    effect: ClassVar[Effect] = "change"
+    store: str
+    bucket_url: str = Field(description="https://endpoint/bucket[/prefix]")
+    login: SecretRef | None = Field(default=None, description="as of the canary; may put retention")
+    lock_mode: Literal["governance", "compliance"] = Field(description="of what is not locked at all")
+    lock_s: float = Field(gt=0, description="how long from now; never more than the bucket's own default")
+    least_s: float = Field(gt=0, description="a lock that lasts so long still is left as it is")
+    running_out: tuple[str, ...] = Field(
+        default=(), description="points that only their lock still keeps: their own objects are left alone"
+    )
 
 
 class RecoverCopy(BaseAction):

@@ -30,6 +30,7 @@ class TakeFiles(BaseAction):
 
     do: Literal["restic.take"] = "restic.take"
     effect: ClassVar[Effect] = "change"
+    locks: ClassVar[bool] = False
     host: str
     resource: str
     to: Repository
