@@ -26,10 +26,35 @@ def restic(city: Checkout, host: str, script: str) -> str:
     return city.sh(host, _RESTIC + script)
 
 
-def listed(city: Checkout, resource: str) -> set[str]:
-    """Ask restic itself which points of a resource there are, by full ids."""
-    told = restic(city, "bk-a", f"restic snapshots --json --no-lock --host {resource}")
-    return {one["id"] for one in json.loads(told) or ()}
+def listed(city: Checkout) -> set[str]:
+    """Give the full ids of all points that there are: the repository names its files by them."""
+    return set(city.sh("bk-a", f"ls {MAIN}/snapshots").split())
+
+
+_EARLIER = """
+set -a; . /etc/mainstay/stores/hall-nas.env; set +a
+install -d -o backup /tmp/cache
+for day in {days}; do
+  runuser -u backup -- env RESTIC_CACHE_DIR=/tmp/cache restic -q -r {main} backup --host {resource} \
+    --time "$(date -d "$day days ago" '+%F %T')" /etc/hostname
+done
+"""
+
+
+def save_earlier(city: Checkout, resource: str, days: int) -> None:
+    """Save something past Mainstay on each of the last days."""
+    named = " ".join(str(day) for day in range(days, 0, -1))
+    city.sh("bk-a", _EARLIER.format(days=named, main=MAIN, resource=resource))
+
+
+def let_grace_pass(city: Checkout) -> None:
+    """Let what was noted of policies and marks have been noted two days earlier."""
+    ledger = city.state / "backups/ledger.jsonl"
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    for line in lines:
+        if line.get("noted", {}).get("kind") in ("points-marked", "policy-accepted"):
+            line["at"] = (datetime.fromisoformat(line["at"]) - timedelta(days=2)).isoformat()
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @contextmanager
