@@ -1,17 +1,24 @@
 """Copies that nobody can delete: trying whether that is so, and putting one together again. Pure."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
+from automation.backups.guards import Case, judge
+from automation.backups.locking import least_s
+from automation.backups.retention import decide
+from automation.backups.rotating import Decision
 from automation.backups.spec import Backups, ResticStore, Store
-from automation.model.actions import CheckRepository, RecoverCopy, TryDelete
+from automation.model.actions import CheckRepository, LengthenLocks, RecoverCopy, TryDelete
 from automation.model.actions.restic import Repository
 from automation.model.errors import ConfigError
 from automation.model.plan import Plan, Step
 
 CANARY_PLAN = "backup-canary"
 RECOVER_PLAN = "backup-recover-copy"
-_CANARY_S, _RECOVER_S, _CHECK_S = 120.0, 24 * 3600.0, 6 * 3600.0
+_CANARY_S, _LENGTHEN_S, _RECOVER_S, _CHECK_S = 120.0, 12 * 3600.0, 24 * 3600.0, 6 * 3600.0
 
 
 def bucket_of(store: Store) -> str:
@@ -32,8 +39,19 @@ def locked_stores(backups: Backups) -> tuple[str, ...]:
     return tuple(name for name, one in backups.stores.items() if one.lock and bucket_of(one))
 
 
-def plan_canary(backups: Backups, stores: Iterable[str], *, environment: str) -> Plan:
-    """Plan to try each lock on a small object of our own; what one store does stops no other.
+def plan_canary(
+    backups: Backups,
+    stores: Iterable[str],
+    *,
+    environment: str,
+    running_out: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+) -> Plan:
+    """Plan to try each lock on a small object of our own, and to lengthen those of what is needed.
+
+    What one store does stops no other.
+
+    Args:
+        running_out: of a store, the points whose locks are left alone, so that a rotation can delete them.
 
     Raises:
         ConfigError: one of them is in no bucket, or is not said to be locked.
@@ -54,10 +72,59 @@ def plan_canary(backups: Backups, stores: Iterable[str], *, environment: str) ->
             lock_s=store.lock.span.about_s * 0.99,  # months are of 28 to 31 days
         )
         why = f"{store.lock.mode} for {store.lock.span.words}, or so it is declared"
-        steps.append(
-            Step(id=f"{name}/canary", run=run, why=why, timeout_s=_CANARY_S, on_failure="continue", retries=1)
+        tried = Step(
+            id=f"{name}/canary", run=run, why=why, timeout_s=_CANARY_S, on_failure="continue", retries=1
         )
+        steps += [tried, _lengthen(name, store, tried, running_out.get(name, ()))]
     return Plan(name=CANARY_PLAN, environment=environment, mode="apply", steps=tuple(steps))
+
+
+def _lengthen(name: str, store: Store, tried: Step, running_out: tuple[str, ...]) -> Step:
+    assert store.lock is not None
+    run = LengthenLocks(
+        store=name,
+        bucket_url=bucket_of(store),
+        login=store.login,
+        lock_mode=store.lock.mode,
+        lock_s=store.lock.span.about_s,
+        least_s=least_s(store.lock),
+        running_out=running_out,
+    )
+    return Step(
+        id=f"{name}/locks",
+        run=run,
+        why="a new point needs what was written long ago, whose locks would end",
+        after=(tried.id,),
+        timeout_s=_LENGTHEN_S,
+        on_failure="continue",
+        retries=1,
+    )
+
+
+def running_out(decisions: Iterable[Decision]) -> Mapping[str, tuple[str, ...]]:
+    """Give of each store the points that a rotation would delete, and that only its lock keeps.
+
+    Were their locks lengthened as all others are, nothing would ever be rotated there. While anything is
+    doubtful there are none: then all is locked anew.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for one in decisions:
+        if one.case is not None:
+            found[one.store] |= {point.id for point in judge(_as_unlocked(one.case)).delete}
+    return {store: tuple(sorted(points)) for store, points in found.items()}
+
+
+def _as_unlocked(case: Case) -> Case:
+    """Give a case as it is when all locks have ended, who must agree did, and one run deletes any number."""
+    policy = case.retention.policy
+    points = [point.model_copy(update={"locked_until": None}) for point in case.points]
+    most = case.settings.max_delete.model_copy(update={"percent": 100.0, "count": max(len(points), 1)})
+    return replace(
+        case,
+        retention=decide(points, policy, now=case.now),
+        settings=case.settings.model_copy(update={"max_delete": most}),
+        agreed_roles=frozenset({policy.keep.delete_after.approve} if policy.keep.delete_after else ()),
+    )
 
 
 def plan_recovery(backups: Backups, name: str, as_of: datetime, to: str, *, environment: str) -> Plan:

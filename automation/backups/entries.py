@@ -17,6 +17,7 @@ from automation.model.actions import (
 from automation.model.backup_evidence import (
     CanaryRefused,
     DoubtCleared,
+    LocksLengthened,
     PointProven,
     PointsCopied,
     PointsDeleted,
@@ -75,6 +76,7 @@ Noted = Annotated[
     | PointProven
     | ProofFailed
     | CanaryRefused
+    | LocksLengthened
     | PointsMarked
     | PolicyAccepted
     | DoubtCleared
@@ -93,6 +95,7 @@ OF_RUNS = (
     PointProven,
     ProofFailed,
     CanaryRefused,
+    LocksLengthened,
     PointsMarked,
     PolicyAccepted,
     DoubtCleared,

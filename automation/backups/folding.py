@@ -12,6 +12,7 @@ from automation.backups.ledger import Appeared, Checked, Cleared, Failed, Ledger
 from automation.model.backup_evidence import (
     CanaryRefused,
     DoubtCleared,
+    LocksLengthened,
     PointProven,
     PointsCopied,
     PointsDeleted,
@@ -107,6 +108,8 @@ def _judged(ledger: Ledger, entry: Entry) -> None:
                 ledger.checks.pop(noted.store, None)  # what was read before it says nothing any more
         case CanaryRefused():
             ledger.canaries[noted.store], ledger.canaries_at[noted.store] = noted, entry.at
+        case LocksLengthened():
+            ledger.lengthened[noted.store] = noted
 
 
 def _check(ledger: Ledger, check: Checked) -> None:

@@ -17,6 +17,7 @@ from automation.model.backup_evidence import (
     CanaryRefused,
     DoubtCleared,
     Figures,
+    LocksLengthened,
     PointProven,
     ProofFailed,
     RepositoryChecked,
@@ -131,6 +132,7 @@ class Ledger:
     accepted: dict[Place, str] = field(default_factory=dict)
     canaries: dict[str, CanaryRefused] = field(default_factory=dict)
     canaries_at: dict[str, datetime] = field(default_factory=dict)
+    lengthened: dict[str, LocksLengthened] = field(default_factory=dict)
     cleared: list[Cleared] = field(default_factory=list)
     suspensions: dict[str, Failed] = field(default_factory=dict)
 

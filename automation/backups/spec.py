@@ -24,12 +24,16 @@ from automation.model.strategy import HostName, Name
 
 Medium = Literal["disk", "object-store", "tape"]
 
+_SHORTEST_LOCK_S = 86400.0
+
 
 class Lock(Model):
     """How long the store itself refuses to delete a point."""
 
     mode: Literal["governance", "compliance"] = Field(description="compliance: nobody can lift it")
-    span: CalendarSpan = Field(alias="for", description="from the day it is written: 35 days")
+    span: CalendarSpan = Field(
+        alias="for", description="from the day it is written, and anew as long as it is needed: 35 days"
+    )
 
 
 class Keeper(Model):
@@ -185,6 +189,9 @@ def load_backups(path: Path) -> Backups:
 def check_backups(backups: Backups) -> Iterator[Finding]:
     """Find names that are not declared, engines that do not fit, and resources that break the rule."""
     for name, store in backups.stores.items():
+        if store.lock and store.lock.span.about_s < _SHORTEST_LOCK_S:
+            message = f"{store.lock.span.words} is too short for a lock; object stores lock for whole days"
+            yield Finding(("stores", name, "lock", "for"), message)
         if isinstance(store, ResticStore) and store.copy_of is not None:
             where = ("stores", name, "copy_of")
             if store.copy_of == name or store.copy_of not in backups.stores:

@@ -13,6 +13,7 @@ from automation.backups.doubts import doubts_of
 from automation.backups.durations import Span
 from automation.backups.guard_settings import TimesRpo
 from automation.backups.ledger import SHELF_LIVES, Ledger
+from automation.backups.locking import lasts
 from automation.backups.resources import Verify
 from automation.backups.retention import decide
 from automation.backups.rotating import stale_base_s
@@ -53,6 +54,7 @@ class CopyStanding(Model):
     current: bool = False
     locked: bool = False
     lock_proven_at: datetime | None = None
+    locks_last: bool = False
     problem: str = ""
 
 
@@ -181,14 +183,25 @@ def _copy(
         current=age_s is not None and age_s <= limit_s,
         locked=spec.lock is not None,
         lock_proven_at=facts.ledger.canaries_at.get(store),
+        locks_last=_locks_last(facts, store),
         problem=facts.observed.problem(store) if points is None else "",
     )
 
 
+def _locks_last(facts: Facts, store: str) -> bool:
+    """Whether the locks of all that a store shows were lengthened lately."""
+    lock, done = facts.backups.stores[store].lock, facts.ledger.lengthened.get(store)
+    return lock is not None and done is not None and lasts(lock, done.until, facts.observed.at)
+
+
+def _is_tried(copy: CopyStanding, now: datetime) -> bool:
+    """Whether the store of a copy has lately refused to delete."""
+    return copy.lock_proven_at is not None and now - copy.lock_proven_at <= CANARY_LIVES
+
+
 def _is_immutable(copy: CopyStanding, now: datetime) -> bool:
-    """Whether a copy has the newest point and its store has lately refused to delete."""
-    proven = copy.lock_proven_at
-    return copy.current and copy.locked and proven is not None and now - proven <= CANARY_LIVES
+    """Whether a copy has the newest point, and all that it needs is locked, and the lock was tried."""
+    return copy.current and copy.locked and copy.locks_last and _is_tried(copy, now)
 
 
 def _moment(facts: Facts, resource: str) -> datetime | None:
@@ -310,5 +323,18 @@ def _breaks(facts: Facts, resource: str, copies: tuple[CopyStanding, ...]) -> It
                 if last
                 else f"{copy.store} has no good point"
             )
-        if copy.current and copy.locked and not _is_immutable(copy, facts.observed.at):
-            yield f"nobody has tried the lock of {copy.store} for {CANARY_LIVES.days} days"
+        if copy.current and copy.locked:
+            yield from _faults_of_lock(facts, copy)
+
+
+def _faults_of_lock(facts: Facts, copy: CopyStanding) -> Iterator[str]:
+    if not _is_tried(copy, facts.observed.at):
+        yield f"nobody has tried the lock of {copy.store} for {CANARY_LIVES.days} days"
+    if not copy.locks_last:
+        done, zone = facts.ledger.lengthened.get(copy.store), ZoneInfo(facts.backups.tz)
+        yield (
+            f"the locks of {copy.store} were not lengthened in time: the first ends "
+            f"{done.until.astimezone(zone):%Y-%m-%d %H:%M}"
+            if done
+            else f"the locks of {copy.store} were never lengthened: what a point needs may be unlocked"
+        )

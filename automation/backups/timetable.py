@@ -4,12 +4,15 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
+from automation.backups.locking import BEATS_S
+from automation.backups.locking import beat_s as beat_of
 from automation.backups.spec import Backups
 from automation.model.base import Model
 
 # Beats that divide an hour, so that every hour has the same ones.
 _BEATS_MIN = (1, 2, 5, 10, 15)
 _DAY_S = 86400.0
+_CANARY = dict(zip(BEATS_S, ("Sun *-*-* 05:30", "*-*-* 05:30", "*-*-* 0/6:30"), strict=True))
 
 
 class ScheduledJob(Model):
@@ -36,8 +39,9 @@ class ScheduledJob(Model):
 def plan_jobs(backups: Backups) -> tuple[ScheduledJob, ...]:
     """Give the jobs of an environment: one a kind, each of which sees itself what is due.
 
-    Rotation comes once a day and the canary once a week, in the file's zone, and try for two hours when
-    others hold what they need; what is frequent leaves that to its next beat.
+    Rotation comes once a day, the canary once a week or as often as the locks need it that it lengthens, in
+    the file's zone, and they try for two hours when others hold what they need; what is frequent leaves that
+    to its next beat.
     """
     return tuple(_jobs(backups))
 
@@ -56,8 +60,9 @@ def _jobs(backups: Backups) -> Iterator[ScheduledJob]:
         command="backup.verify", words=due, calendar="*:20", beat_s=3600.0, jitter_s=300, longest_s=3 * 86400
     )
     yield _patient("backup.rotate", f"*-*-* 03:30 {backups.tz}", _DAY_S)
-    if any(store.lock is not None for store in backups.stores.values()):
-        yield _patient("backup.canary", f"Sun *-*-* 05:30 {backups.tz}", 7 * _DAY_S)
+    if locks := [store.lock for store in backups.stores.values() if store.lock is not None]:
+        beat_s = beat_of(locks)
+        yield _patient("backup.canary", f"{_CANARY[beat_s]} {backups.tz}", beat_s)
     yield ScheduledJob(
         command="backup.status",
         calendar="*:0/15",

@@ -1,19 +1,35 @@
 """The canary of every locked store, and a clean copy of one that was attacked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
-from automation.backups.copies import bucket_of, locked_stores, plan_canary, plan_recovery, restore_from
+from automation.backups.copies import (
+    bucket_of,
+    locked_stores,
+    plan_canary,
+    plan_recovery,
+    restore_from,
+    running_out,
+)
 from automation.backups.moments import parse_moment
+from automation.backups.rotating import decide_one
+from automation.backups.spec import Backups
 from automation.commands._authorisations import ALL, JobFlags, look_again, unattended
-from automation.commands._backups import load_area
+from automation.commands._backups import load_area, look, rpo_of
 from automation.commands._session import Session
 from automation.engine.finished import Finished
 from automation.engine.journal import read_journal
-from automation.model.backup_evidence import CanaryRefused, CopyRecovered, NotImmutable, RepositoryChecked
+from automation.model.backup_evidence import (
+    CanaryRefused,
+    CopyRecovered,
+    LocksLengthened,
+    NotImmutable,
+    RepositoryChecked,
+)
 from automation.model.base import Model
+from automation.model.catalog import Catalog
 from automation.model.errors import ConfigError, NotMet, StepFailed
 from automation.model.evidence import Evidence
 from automation.model.records import StepEnded
@@ -22,12 +38,14 @@ CANARY = "backup.canary"
 
 
 class Canaries(Model):
-    """What the locked stores did when they were asked to delete; a store in neither gave no answer."""
+    """What the locked stores did when they were asked to delete, and how long they lock what is needed."""
 
     run: str
     refused: tuple[CanaryRefused, ...]
     failed: tuple[NotImmutable, ...]
-    silent: tuple[str, ...]
+    silent: tuple[str, ...]  # neither: they gave no answer
+    lengthened: tuple[LocksLengthened, ...]
+    not_lengthened: Mapping[str, str]  # store to the reason
 
 
 class Recovered(Model):
@@ -40,20 +58,21 @@ class Recovered(Model):
 
 
 def try_locks(session: Session, store: str, authorisation: str) -> Canaries:
-    """Try to delete a locked object of our own in every locked store, or in one.
+    """Try to delete a locked object of our own in every locked store, or in one; lengthen its locks.
 
     Raises:
         ConfigError: there is no such store, or no store has a lock.
         PreflightError: refused; nothing was changed.
     """
-    backups, _ = load_area(session)
+    backups, catalog = load_area(session)
     names = (store,) if store else locked_stores(backups)
     if not names or (store and store not in backups.stores):
         what = f"there is no store {store}" if store else "no store of backups.yml has a lock"
         raise ConfigError(f"{what}; nothing was touched", hint=f"stores: {', '.join(backups.stores)}")
-    plan = plan_canary(backups, names, environment=session.environment.name)
+    expired = _running_out(session, backups, catalog, names)
+    plan = plan_canary(backups, names, environment=session.environment.name, running_out=expired)
     job = JobFlags(CANARY, authorisation, store or ALL)
-    granted = unattended(session, plan, job, {"stores": float(len(plan.steps))})
+    granted = unattended(session, plan, job, {"stores": float(len(names))})
     finished = session.run(plan, look=partial(look_again, session, plan, granted), granted=granted)
     if finished.closed.status == "interrupted":
         finished.raise_for_status()
@@ -61,20 +80,43 @@ def try_locks(session: Session, store: str, authorisation: str) -> Canaries:
     refused = tuple(one for one in said if isinstance(one, CanaryRefused))
     failed = tuple(one for one in said if isinstance(one, NotImmutable))
     answered = {one.store for one in refused} | {one.store for one in failed}
+    lengthened = tuple(one for one in said if isinstance(one, LocksLengthened))
+    why_not = _failures(finished)
     return Canaries(
         run=finished.folder.name,
         refused=refused,
         failed=failed,
         silent=tuple(name for name in names if name not in answered),
+        lengthened=lengthened,
+        not_lengthened={
+            name: why_not.get(f"{name}/locks", "it was not begun")
+            for name in names
+            if name not in {one.store for one in lengthened}
+        },
+    )
+
+
+def _running_out(
+    session: Session, backups: Backups, catalog: Catalog, stores: Sequence[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Look which points only the locks of these stores still keep; none where nobody can look."""
+    named = [name for name, one in backups.resources.items() if not set(stores).isdisjoint(one.to)]
+    if not named:
+        return {}
+    area = look(session, named)
+    places = [(name, to) for name in named for to in backups.resources[name].to if to in stores]
+    rpos = {name: rpo_of(backups, catalog, name) for name in named}
+    return running_out(
+        decide_one(area.backups, area.ledger, area.observed, place, rpos[place[0]]) for place in places
     )
 
 
 def judge_canaries(session: Session, canaries: Canaries) -> None:
-    """Say what follows where a lock did not hold.
+    """Say what follows where a lock did not hold, or will not.
 
     Raises:
         NotMet: something locked could be deleted, or nothing is locked.
-        StepFailed: a store gave no answer.
+        StepFailed: a store gave no answer, or its locks were not lengthened.
     """
     env = session.environment.name
     if canaries.failed:
@@ -88,6 +130,12 @@ def judge_canaries(session: Session, canaries: Canaries) -> None:
         raise StepFailed(
             f"no answer of {', '.join(canaries.silent)}: whether the lock holds is not known",
             hint=f"./inv run.show --env {env} --run {canaries.run}",
+        )
+    if canaries.not_lengthened:
+        said = "; ".join(f"{store}: {why}" for store, why in canaries.not_lengthened.items())
+        raise StepFailed(
+            f"locks were not lengthened, and will end under what is still needed: {said}",
+            hint=f"mend that, then ./inv {CANARY} --env {env}",
         )
 
 
@@ -119,6 +167,13 @@ def recover_copy(session: Session, store: str, as_of: str, to: str) -> Recovered
         checked=next((one for one in said if isinstance(one, RepositoryChecked)), None),
         next_acts=restore_from(store, backups, to, session.environment.name),
     )
+
+
+def _failures(finished: Finished) -> dict[str, str]:
+    """Give the steps that failed last, and why."""
+    ends = (event.body for event in read_journal(finished.folder / "journal.jsonl"))
+    last = {body.step: body for body in ends if isinstance(body, StepEnded)}
+    return {step: body.failure.message for step, body in last.items() if body.failure is not None}
 
 
 def _evidence(finished: Finished) -> Iterator[Evidence]:

@@ -120,13 +120,17 @@ def restore(
         "authorisation": _AUTHORISATION_HELP,
         "json": JSON_HELP,
     },
-    leaves="a small locked object of our own in each store",
+    leaves="a small locked object of our own in each store, and locks that were lengthened so far",
 )
 def canary(context: Context, env: str, store: str = "", authorisation: str = "", json: bool = False) -> None:
-    """Write a small object to every locked store and try to delete it; to be refused is what is wanted.
+    """Try to delete a locked object of our own in every locked store; lengthen the locks of all else.
 
-    Exit codes: 0 every store refused, 2 faulty flags or files, 4 refused to begin, 5 a store gave no answer,
-    6 a store let it be deleted, or locks nothing.
+    To be refused is what is wanted. Then every object that the store shows is locked for as long as if it
+    were written now, unless two thirds of that are left: a new point needs what was written long ago. A lock
+    only becomes longer. Left out are what a delete marker hides, and points that only their lock still keeps.
+
+    Exit codes: 0 every store refused, 2 faulty flags or files, 4 refused to begin, 5 a store gave no answer
+    or let no lock be lengthened, 6 a store let it be deleted, or locks nothing.
     """
     from automation.commands._copies import judge_canaries, try_locks
     from automation.commands._render_restores import print_canaries

@@ -34,6 +34,10 @@ def print_canaries(canaries: Canaries) -> None:
         print(f"{bad.store}: NOT IMMUTABLE: {', '.join(bad.found)}")
     for store in canaries.silent:
         print(f"{store}: gave no answer")
+    for done in canaries.lengthened:
+        print(f"{done.store}: {done.words}{' (simulated store)' if done.source == 'simulated' else ''}")
+    for store, why in canaries.not_lengthened.items():
+        print(f"{store}: LOCKS NOT LENGTHENED: {why}")
 
 
 def print_recovered(recovered: Recovered) -> None:

@@ -65,7 +65,11 @@ JOBS: Mapping[str, Job] = {
         destroys=("restic.clear_scratch", "postgresql.remove_restored"),
         resumes=True,
     ),
-    "backup.canary": Job(guards=("stores",), own=("backups.yml",), changes=("object_store.try_delete",)),
+    "backup.canary": Job(
+        guards=("stores",),
+        own=("backups.yml",),
+        changes=("object_store.try_delete", "object_store.lengthen_locks"),
+    ),
 }
 
 

@@ -183,6 +183,38 @@ class NotImmutable(Model):
     source: Source = "real"
 
 
+class LocksLengthened(Model):
+    """Every object that a store shows is locked at least until then."""
+
+    kind: Literal["locks-lengthened"] = "locks-lengthened"
+    store: str
+    objects: int = Field(ge=0, description="that the store shows, without those left out")
+    lengthened: int = Field(ge=0, description="of them, now")
+    lapsed: int = Field(default=0, ge=0, description="of those lengthened: any login could have deleted them")
+    running_out: int = Field(default=0, ge=0, description="expired points whose locks were left alone")
+    hidden: int = Field(ge=0, description="objects behind a delete marker: by a rotation, or an attack")
+    overwritten: int = Field(
+        default=0, ge=0, description="objects named by their content that have two contents: an attack"
+    )
+    until: datetime = Field(description="the earliest end of a lock of `objects`")
+    source: Source = "real"
+
+    @property
+    def words(self) -> str:
+        """How they are locked now, and what was left out."""
+        notes = {
+            "of them were locked no longer": self.lapsed,
+            "expired points keep their locks' ends": self.running_out,
+            "are hidden by delete markers, of a rotation or an attack; their locks run out": self.hidden,
+            "were OVERWRITTEN with something else: an attack": self.overwritten,
+        }
+        said = (
+            f"{self.objects} objects are locked until {self.until:%Y-%m-%d %H:%M} UTC at least, "
+            f"{self.lengthened} lengthened now"
+        )
+        return "; ".join([said, *(f"{number} {note}" for note, number in notes.items() if number)])
+
+
 class CopyRecovered(Model):
     """The objects of a moment were put together in another bucket."""
 

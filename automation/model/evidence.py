@@ -12,6 +12,7 @@ from automation.model.backup_evidence import (
     CopyRecovered,
     DatabaseDumped,
     DoubtCleared,
+    LocksLengthened,
     NotImmutable,
     PointProven,
     PointRestored,
@@ -371,6 +372,7 @@ Evidence = Annotated[
     | DatabaseDumped
     | ConfigFetched
     | CanaryRefused
+    | LocksLengthened
     | CopyRecovered
     | PointsMarked
     | PolicyAccepted

@@ -1,23 +1,41 @@
 """Copies that nobody can delete: the lock is tried as it is declared, a copy is put together elsewhere."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from automation.backups.copies import bucket_of, locked_stores, plan_canary, plan_recovery, restore_from
-from automation.model.actions import CheckRepository, RecoverCopy, TryDelete
+from automation.backups.copies import (
+    bucket_of,
+    locked_stores,
+    plan_canary,
+    plan_recovery,
+    restore_from,
+    running_out,
+)
+from automation.backups.rotating import Decision
+from automation.backups.spec import Backups
+from automation.model.actions import CheckRepository, ForgetPoints, LengthenLocks, RecoverCopy, TryDelete
+from automation.model.backup_evidence import PointsMarked
 from automation.model.errors import ConfigError
+from tests.backups import entries
+from tests.backups.entries import proof_failed
 from tests.backups.policies import DATABASE, SHARE, make_backups
+from tests.backups.test_rotating import World
 
 AT = datetime(2026, 11, 22, 2, tzinfo=UTC)
 CLEAN = "https://s3.city.lab/clean"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Backups:
+    return entries.make_backups(tmp_path_factory.mktemp("policy"))
 
 
 def test_every_store_that_is_said_to_be_locked_is_tried_for_as_long_as_it_is_said() -> None:
     backups = make_backups(share=SHARE, db=DATABASE)
     assert locked_stores(backups) == ("vault", "pg-vault")
     plan = plan_canary(backups, locked_stores(backups), environment="lab")
-    tried = [step.run for step in plan.steps]
+    tried = [step.run for step in plan.steps if step.id.endswith("/canary")]
     assert all(isinstance(run, TryDelete) and run.lock_mode == "compliance" for run in tried)
     assert [run.bucket_url for run in tried if isinstance(run, TryDelete)] == [
         "https://s3.city.lab/b",
@@ -25,6 +43,53 @@ def test_every_store_that_is_said_to_be_locked_is_tried_for_as_long_as_it_is_sai
     ]
     assert all(34.5 * 86400 < run.lock_s < 35 * 86400 for run in tried if isinstance(run, TryDelete))
     assert {step.on_failure for step in plan.steps} == {"continue"}
+
+
+def test_after_each_canary_the_locks_of_its_store_are_lengthened_whatever_the_canary_showed() -> None:
+    backups = make_backups(share=SHARE, db=DATABASE)
+    expired = {"vault": ("a" * 64,)}
+    steps = plan_canary(backups, locked_stores(backups), environment="lab", running_out=expired).steps
+    acts = {step.id: step.run for step in steps if isinstance(step.run, LengthenLocks)}
+    assert {step.id: step.after for step in steps if step.id in acts} == {
+        "vault/locks": ("vault/canary",),
+        "pg-vault/locks": ("pg-vault/canary",),
+    }
+    vault = acts["vault/locks"]
+    assert isinstance(vault, LengthenLocks)
+    assert (vault.bucket_url, vault.lock_mode, vault.lock_s) == (
+        "https://s3.city.lab/b",
+        "compliance",
+        35 * 86400.0,
+    )
+    assert vault.lock_s / 2 < vault.least_s < vault.lock_s
+    assert [run.running_out for run in acts.values() if isinstance(run, LengthenLocks)] == [("a" * 64,), ()]
+
+
+def locked_for_ever(world: World) -> Decision:
+    """Decide as where all locks are always lengthened."""
+    later = {"locked_until": world.now + timedelta(days=30)}
+    world.points = [point.model_copy(update=later) for point in world.points]
+    return world.decide()
+
+
+def test_what_only_its_lock_keeps_from_rotation_is_left_to_run_out(saved: Backups) -> None:
+    unlocked, locked = World(saved), locked_for_ever(World(saved))
+    assert locked.rotation is not None
+    assert locked.rotation.delete == ()
+    left = set(running_out([locked])["nas"])
+    (act,) = unlocked.acts(ForgetPoints)
+    assert isinstance(act, ForgetPoints)
+    assert set(act.points) < left, "one run deletes half at most, the locks of all of them may end"
+    assert left.isdisjoint({"p00", "p01"}), "the newest, and the one that is proven"
+
+
+def test_while_anything_is_doubtful_and_before_a_person_could_object_no_lock_runs_out(saved: Backups) -> None:
+    doubtful = World(saved)
+    doubtful.story.append(proof_failed(doubtful.now))
+    fresh = World(saved)
+    fresh.story = [one for one in fresh.story if not isinstance(one.noted, PointsMarked)]
+    for world in (doubtful, fresh, World(saved, problem="no answer")):
+        assert dict(running_out([locked_for_ever(world)])).get("nas", ()) == ()
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_the_example_citys_backups_name_hosts_services_and_sites_that_are_there(
             "profile: standard", "profile: standart", 23, "did you mean standard", id="unknown profile"
         ),
         pytest.param("copy_of: nas", "copy_of: naas", 12, "did you mean nas", id="copy of nothing"),
+        pytest.param("for: 35 days", "for: 6 hours", 11, "too short for a lock", id="a lock of hours"),
         pytest.param("copy_of: nas", "copy_of: vault", 12, "no other store", id="copy of itself"),
         pytest.param("[nas, vault]", "[nas]", 22, "copies: 2 instead of 3", id="breaks 3-2-1-1-0"),
         pytest.param("level: L3", "level: L2", 24, "never proven at L3", id="never proven far enough"),

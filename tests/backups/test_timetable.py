@@ -3,7 +3,7 @@
 import pytest
 
 from automation.backups.resources import Take
-from automation.backups.spec import Backups, load_backups
+from automation.backups.spec import Backups, Lock, load_backups
 from automation.backups.timetable import ScheduledJob, plan_jobs
 from tests.conftest import ROOT
 
@@ -38,6 +38,26 @@ def test_rotation_and_canary_come_by_the_clock_of_the_city(backups: Backups) -> 
     found = jobs(backups.model_copy(update={"tz": "America/Denver"}))
     assert found["backup.rotate"].calendar == "*-*-* 03:30 America/Denver"
     assert found["backup.canary"].calendar == "Sun *-*-* 05:30 America/Denver"
+
+
+@pytest.mark.parametrize(
+    ("span", "calendar"),
+    [
+        ("1 year", "Sun *-*-* 05:30"),
+        ("28 days", "Sun *-*-* 05:30"),
+        ("14 days", "*-*-* 05:30"),
+        ("4 days", "*-*-* 05:30"),
+        ("1 day", "*-*-* 0/6:30"),
+    ],
+)
+def test_no_lock_ends_before_the_job_that_lengthens_it_came_four_times(
+    span: str, calendar: str, backups: Backups
+) -> None:
+    lock = Lock.model_validate({"mode": "compliance", "for": span})
+    stores = {name: one.model_copy(update={"lock": lock}) for name, one in backups.stores.items()}
+    job = jobs(backups.model_copy(update={"stores": stores}))["backup.canary"]
+    assert job.calendar == f"{calendar} America/New_York"
+    assert 4 * job.beat_s <= lock.span.about_s
 
 
 def test_without_a_store_that_locks_there_is_no_canary(backups: Backups) -> None:

@@ -28,12 +28,14 @@ from automation.model.actions import (
     CopyPoints,
     ExpireBackups,
     ForgetPoints,
+    LengthenLocks,
     MarkPoints,
     RemoveCluster,
     RestoreCluster,
     RestoreFiles,
     RunPlaybook,
     TakeFiles,
+    TryDelete,
 )
 from automation.model.actions.base import BaseAction
 from automation.model.actions.databases import Stanza
@@ -137,10 +139,14 @@ PG_RESTORE = RestoreCluster(
     host="bk-b", resource="db", of=Stanza(store="pg", stanza="s", repo=1), cluster="15/restored_x"
 )
 MARK = MarkPoints(resource="share", store="nas", points=(POINT,))
+BUCKET = {"store": "vault", "bucket_url": "https://s3.city.lab/b", "lock_mode": "compliance"}
+TRY = TryDelete.model_validate(BUCKET)
+LENGTHEN = LengthenLocks.model_validate({**BUCKET, "lock_s": 9.0, "least_s": 6.0})
 
 ALLOWED: dict[str, tuple[str, tuple[Action, ...]]] = {
     "taking and copying": ("backup.run", (TAKE, COPY)),
     "marking and deleting": ("backup.rotate", (MARK, forget(1))),
+    "trying locks and lengthening them": ("backup.canary", (TRY, LENGTHEN)),
     "restoring to scratch and clearing it": ("backup.verify", (RESTORE, CLEAR, PG_RESTORE, REMOVE)),
 }
 
@@ -174,6 +180,7 @@ BEYOND: dict[str, tuple[str, Action]] = {
     ),
     "a proof that deletes points": ("backup.verify", forget(1)),
     "a canary that deletes": ("backup.canary", expire(1)),
+    "a rotation that binds the store": ("backup.rotate", LENGTHEN),
 }
 
 

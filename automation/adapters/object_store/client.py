@@ -206,6 +206,15 @@ class Bucket:
         kept = answer.get("Retention")
         return Retention(kept["Mode"].lower(), kept["RetainUntilDate"].astimezone(UTC)) if kept else None
 
+    def lock(self, key: str, version: str, retention: Retention) -> bool:
+        """Lock one version; whether the store did so, and did not refuse it to this login."""
+        words = {"Mode": retention.mode.upper(), "RetainUntilDate": retention.until}
+        with self._asking(f"told to lock {key}", none=_REFUSED) as asked:
+            self._client.put_object_retention(
+                Bucket=self.place.name, Key=key, VersionId=version, Retention=words
+            )
+        return not asked.missing
+
     def has(self, key: str, version: str) -> bool:
         with self._asking(f"asked for {key}", none=_MISSING) as asked:
             self._client.head_object(Bucket=self.place.name, Key=key, VersionId=version)

@@ -23,6 +23,7 @@ from automation.model.actions.devices import (
     AcceptPolicy,
     ClearDoubt,
     FetchConfig,
+    LengthenLocks,
     MarkPoints,
     ProveConfig,
     RecoverCopy,
@@ -174,6 +175,7 @@ __all__ = [
     "InspectDisk",
     "KeepData",
     "KeepSynchronous",
+    "LengthenLocks",
     "ListArchive",
     "ListClusters",
     "ListFolders",
@@ -318,6 +320,7 @@ Action = Annotated[
     | AcceptPolicy
     | ClearDoubt
     | FetchConfig
+    | LengthenLocks
     | MarkPoints
     | ProveConfig
     | RecoverCopy

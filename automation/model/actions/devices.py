@@ -49,6 +49,7 @@ class TryDelete(BaseAction):
 
     do: Literal["object_store.try_delete"] = "object_store.try_delete"
     effect: ClassVar[Effect] = "change"
+    locks: ClassVar[bool] = False
     store: str
     bucket_url: str = Field(description="https://endpoint/bucket[/prefix]")
     login: SecretRef | None = Field(default=None, description="lines AWS_ACCESS_KEY_ID=, ..; none: of boto3")
@@ -67,6 +68,7 @@ class LengthenLocks(BaseAction):
 
     do: Literal["object_store.lengthen_locks"] = "object_store.lengthen_locks"
     effect: ClassVar[Effect] = "change"
+    locks: ClassVar[bool] = False  # of many objects it takes long, and it is in nobody's way
     store: str
     bucket_url: str = Field(description="https://endpoint/bucket[/prefix]")
     login: SecretRef | None = Field(default=None, description="as of the canary; may put retention")

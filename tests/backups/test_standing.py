@@ -1,0 +1,77 @@
+"""What a locked copy is worth: its lock was tried, and all that its newest point needs is locked for long."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from automation.backups.entries import Entry
+from automation.backups.folding import fold
+from automation.backups.sighting import StoreSeen, observe
+from automation.backups.spec import Backups
+from automation.backups.standing import Facts, ResourceStanding, stand
+from automation.model.backup_evidence import LocksLengthened
+from tests.backups.entries import NOW, canary, entry, make_backups
+from tests.backups.points import make_point
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def backups(tmp_path_factory: pytest.TempPathFactory) -> Backups:
+    return make_backups(tmp_path_factory.mktemp("policy"))
+
+
+def lengthened(until: datetime, at: datetime = NOW) -> Entry:
+    found = LocksLengthened(store="vault", objects=9, lengthened=9, hidden=0, until=until)
+    return entry(found, at)
+
+
+def standing(backups: Backups, *story: Entry) -> ResourceStanding:
+    """The share with a new point in each of its stores."""
+    ledger = fold(story)
+    point = make_point(NOW - timedelta(hours=1), "p", resource="share")
+    seen = [
+        StoreSeen(store=store, points=(point.model_copy(update={"copy_name": store}),))
+        for store in backups.resources["share"].to
+    ]
+    return stand(Facts(backups, ledger, observe(backups, ledger, seen, NOW), {}), "share", 86400.0)
+
+
+def told_of_locks(row: ResourceStanding) -> list[str]:
+    return [line for line in row.wrong if "lock" in line]
+
+
+def test_a_copy_counts_as_immutable_when_its_lock_was_tried_and_all_of_it_is_locked(backups: Backups) -> None:
+    row = standing(backups, canary("vault"), lengthened(NOW + 24 * DAY))
+    assert row.immutable == 1
+    assert told_of_locks(row) == []
+
+
+@pytest.mark.parametrize(
+    ("story", "said"),
+    [
+        ([canary("vault")], "the locks of vault were never lengthened"),
+        (
+            [canary("vault"), lengthened(NOW + 11 * DAY, NOW - 13 * DAY)],
+            "the locks of vault were not lengthened in time: the first ends",
+        ),
+        ([canary("eoc"), lengthened(NOW + 24 * DAY)], "nobody has tried the lock of vault"),
+        (
+            [canary("vault", NOW - 15 * DAY), lengthened(NOW + 24 * DAY)],
+            "nobody has tried the lock of vault",
+        ),
+    ],
+    ids=["never lengthened", "less than a third is left", "never tried", "tried long ago"],
+)
+def test_a_lock_that_was_not_seen_to_is_red_and_says_so(
+    story: list[Entry], said: str, backups: Backups
+) -> None:
+    row = standing(backups, *story)
+    assert row.immutable == 0
+    assert any(line.startswith(said) for line in told_of_locks(row))
+    assert any("0 of 1 immutable" in line for line in row.wrong)
+
+
+def test_the_last_time_that_locks_were_lengthened_counts(backups: Backups) -> None:
+    late = lengthened(NOW + 9 * DAY, NOW - 14 * DAY)
+    assert standing(backups, lengthened(NOW + 24 * DAY), canary("vault"), late).immutable == 1
