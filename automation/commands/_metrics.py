@@ -27,7 +27,7 @@ HELP: Mapping[str, str] = {
     "backup_proof_timestamp_seconds": "When the best proof that is believed was made.",
     "backup_proof_expires_timestamp_seconds": "Until when that proof is believed.",
     "backup_next_due_timestamp_seconds": "When the next backup is due.",
-    "backup_immutable_copies": "Copies with the newest point whose lock was tried lately.",
+    "backup_immutable_copies": "Copies with the newest point whose lock was tried and lengthened lately.",
     "backup_copy_newest_timestamp_seconds": "When the newest point of a copy was taken.",
     "backup_copy_points": "Recovery points of a copy.",
     "backup_copy_current": "1: the copy has a point that is new enough.",
