@@ -28,7 +28,7 @@ _LINTERS: Mapping[str, Sequence[str]] = {
 }
 _SUITES: Mapping[str, Sequence[str]] = {
     "unit": ("tests", "--ignore=tests/lab", "--ignore=tests/programs", "-m", "not lab", "-n", "2"),
-    "programs": ("tests/programs", "-m", "lab", "-n", "2"),
+    "programs": ("tests/programs", "-m", "lab", "-n", "2", "--dist", "loadgroup"),
     "lab": ("tests/lab", "-m", "lab"),
 }
 _NOTHING_COLLECTED = 5

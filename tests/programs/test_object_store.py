@@ -29,6 +29,8 @@ from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome
 from tests.lab.oracles import debian_restic
 
+pytestmark = pytest.mark.xdist_group("object-store")  # they listen on ports
+
 PROGRAM = Path(__file__).resolve().parents[2] / "drtests/simulators/object_store.py"
 OWNER, WRITER = SecretRef(file="secrets/vault_owner"), SecretRef(file="secrets/vault_writer")
 PATIENCE_S = 30.0
