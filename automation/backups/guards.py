@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from automation.backups.durations import Span
-from automation.backups.guard_settings import GuardSettings
+from automation.backups.guard_settings import GuardSettings, MaxDelete
 from automation.backups.retention import Retention, distrust, legal_deadline
 from automation.model.base import Model, format_duration
 from automation.model.recovery_points import Hold, Proof, RecoveryPoint
@@ -105,15 +105,15 @@ def judge(case: Case) -> Rotation:
 def never_drop_last_verified(case: Case) -> Ruling:
     """Keep the newest point that was proven, and what it is restored from; without one keep all.
 
-    An expired proof counts; a suspended one means that the repository is doubtful.
+    An expired proof counts; a suspended one means that the repository is doubtful. A point that is not whole,
+    or of a time that is not believed, is never the newest.
     """
     name, level = "never_drop_last_verified", case.settings.never_drop_last_verified
     listed = {point.id: point for point in case.points}
     if suspended := next((proof for proof in case.proofs if proof.suspended), None):
         return Ruling(name, "refuse", f"the proofs of this repository are suspended: {suspended.suspended}")
     proven = {p.point for p in case.proofs if p.level >= level and p.point in listed and p.at <= case.now}
-    whole = (listed[point] for point in proven if listed[point].status == "ok")
-    last = max(whole, key=lambda point: (point.claimed_at, point.id), default=None)
+    last = next((point for point in case.retention.counted if point.id in proven), None)
     if last is None:
         return Ruling(name, "refuse", f"no point is proven at {level.name}; nothing may go until one is")
     chain = _chain(last.id, listed)
@@ -259,13 +259,18 @@ def min_keep(case: Case, going: Sequence[RecoveryPoint]) -> Ruling:
 def max_delete(case: Case, going: Sequence[RecoveryPoint]) -> Ruling:
     """Let go so many in one run, the oldest first; the others wait for the next one."""
     limit, total = case.settings.max_delete, len(case.points)
-    most = min(limit.count, max(int(total * limit.percent / 100), 1))
+    most = most_at_once(limit, total)
     if going and len(going) == total:
         return Ruling("max_delete", "refuse", f"all {total} points would go")
     if len(going) <= most:
         return Ruling("max_delete", "allow", f"{len(going)} of {total} would go")
     said = f"{len(going)} of {total} would go, but {most} is the most for one run; the newer ones wait"
     return Ruling("max_delete", "hold", said, tuple(point.id for point in going[: len(going) - most]))
+
+
+def most_at_once(limit: MaxDelete, total: int) -> int:
+    """Give how many of so many points one run may delete."""
+    return min(limit.count, max(int(total * limit.percent / 100), 1))
 
 
 def keep_chains(case: Case, going: Sequence[RecoveryPoint]) -> Ruling:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from automation.backups.doubts import doubts_of, signals_of
 from automation.backups.due import longest_gap_s
-from automation.backups.guards import Case, Rotation, judge
+from automation.backups.guards import Case, Rotation, judge, most_at_once
 from automation.backups.ledger import Ledger
 from automation.backups.places import repository
 from automation.backups.proof_steps import stanza
@@ -104,11 +104,24 @@ def decide_one(
         disk_full=observed.stores[store].disk_full,
     )
     rotation = judge(case)
+    return Decision(resource, store, case, rotation, _agreed(case, rotation.delete))
+
+
+def _agreed(case: Case, going: Sequence[RecoveryPoint]) -> tuple[RecoveryPoint, ...]:
+    """Give what may go besides if the role agrees that must: guards look at what stays after both."""
     rule = case.retention.policy.keep.delete_after
-    roles = frozenset({rule.approve}) if rule else frozenset[str]()
-    legal = judge(replace(case, agreed_roles=roles)).delete if roles else ()
-    going = {point.id for point in rotation.delete}
-    return Decision(resource, store, case, rotation, tuple(point for point in legal if point.id not in going))
+    if rule is None:
+        return ()
+    gone, limit = {point.id for point in going}, case.settings.max_delete
+    left = [point for point in case.points if point.id not in gone]
+    most = limit.model_copy(update={"count": most_at_once(limit, len(case.points)) - len(going)})
+    after = replace(
+        case,
+        retention=decide(left, case.retention.policy, now=case.now),
+        settings=case.settings.model_copy(update={"max_delete": most}),
+        agreed_roles=frozenset({rule.approve}),
+    )
+    return judge(after).delete
 
 
 def make_case(

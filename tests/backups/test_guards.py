@@ -179,6 +179,14 @@ def test_a_point_goes_only_when_it_was_marked_long_enough() -> None:
     assert judge(make_case(POINTS, policy, marked={})).delete == ()
 
 
+def test_a_proven_point_of_a_time_that_is_not_believed_stands_in_for_no_other() -> None:
+    forged = make_point(NOW - timedelta(hours=30), "forged", observed_at=NOW - timedelta(minutes=1))
+    proofs = (prove(forged), prove(POINTS[35]))
+    rotation = judge(make_case([forged, *POINTS], make_policy(daily=30, keep_oldest=False), proofs=proofs))
+    assert ruling(rotation, "never_drop_last_verified").points == (POINTS[35].id,)
+    assert POINTS[35].id not in going(rotation)
+
+
 def test_what_the_law_ends_waits_for_the_role() -> None:
     policy = make_policy(last="all", delete_after={"age": "30 days", "approve": "city-clerk"})
     assert judge(make_case(POINTS, policy)).delete == ()

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from automation.backups.entries import Entry, PointsMissed, PointsSeen
 from automation.backups.folding import fold
+from automation.backups.guard_settings import MaxDelete
 from automation.backups.ledger import Ledger
 from automation.backups.rotating import Decision, decide_one, deleted, pitr_holds, plan_rotation
+from automation.backups.rules import RetentionRules
 from automation.backups.sighting import Observed, StoreSeen, news, observe
 from automation.backups.spec import Backups
 from automation.model.actions import AcceptPolicy, ExpireBackups, ForgetPoints, MarkPoints, ReclaimSpace
@@ -156,6 +158,31 @@ def test_space_is_not_reclaimed_while_another_resource_of_the_store_was_not_judg
     gone = PointsDeleted(resource="share", store="nas", points=("x",), left=20)
     world.story.append(entry(gone, NOW - 8 * DAY))
     assert world.acts(ReclaimSpace) == []
+
+
+@pytest.mark.parametrize(
+    ("guards", "most"),
+    [({"min_keep": 15}, 5), ({"max_delete": MaxDelete(percent=20, count=100)}, 4)],
+    ids=["min_keep", "max_delete"],
+)
+def test_what_the_law_ends_goes_within_the_limits_that_the_others_have_used(
+    backups: Backups, guards: dict[str, object], most: int
+) -> None:
+    law = {"delete_after": {"age": "15 days", "approve": "city-clerk"}}
+    rules = RetentionRules.model_validate({"last": 3, "daily": 7, "keep_oldest": False, **law})
+    world = World(
+        backups.model_copy(
+            update={
+                "retention": {"standard": rules},
+                "guards": backups.guards.model_copy(update=guards),
+            }
+        )
+    )
+    decision = world.decide()
+    both = plan_rotation(world.backups, world.ledger, [decision], now=NOW, environment="lab", legal=True)
+    assert decision.rotation is not None
+    assert decision.rotation.delete
+    assert deleted(both) == most
 
 
 # --- disasters ------------------------------------------------------------------------------------
