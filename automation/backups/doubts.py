@@ -139,7 +139,10 @@ def _odd(signals: Signals, settings: GuardSettings) -> str:
 def _proven_after(
     ledger: Ledger, resource: str, level: Level, at: datetime, store: str = "", *, again: bool = False
 ) -> bool:
-    """Whether a point that came to be later was proven; `again`: or any point, in that store, later."""
+    """Whether a point that came to be later was proven; `again`: or any point, in that store, later.
+
+    One of which nobody knows since when it is there may be older.
+    """
     for (owner, place), found in ledger.proven.items():
         if owner != resource or (store and place != store):
             continue
@@ -147,7 +150,7 @@ def _proven_after(
             if proof.level < level or entry.at <= at:
                 continue
             appeared = ledger.when_appeared(resource, place, proof.point)
-            if again or (appeared is not None and (appeared.after or appeared.by) > at):
+            if again or (appeared is not None and appeared.after is not None and appeared.after > at):
                 return True
     return False
 

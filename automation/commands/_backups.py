@@ -69,7 +69,9 @@ def look(session: Session, resources: Iterable[str] = ()) -> Area:
     ledger = read_ledger(session.state)
     found = tuple(news(ledger, seen, _read_looks(session.state), at))
     if found:
-        note(session.state, entries(found, f"look-{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}", actor(), at))
+        name = f"look-{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        # Of now: what a person clears while a store is still being listed is not what that listing shows.
+        note(session.state, entries(found, name, actor(), datetime.now(UTC)))
         ledger = read_ledger(session.state)
     _keep_looks(session.state, [key for one in seen if not one.problem for key in one.looked_at], at)
     return Area(backups, catalog, ledger, observe(backups, ledger, seen, at))

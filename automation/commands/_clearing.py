@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from automation.backups.doubts import Doubt, doubts_of, first_store
+from automation.backups.doubts import Doubt, doubts_of
 from automation.commands._backups import choose, load_area, look
 from automation.commands._session import Session, actor
 from automation.model.actions import ClearDoubt
@@ -39,9 +39,7 @@ def list_doubts(session: Session, resource: str, store: str) -> tuple[str, ...]:
     area = look(session, named)
     found: list[Doubt] = [one for name in named for one in doubts_of(area.ledger, area.backups, name)]
     if store:
-        found = [
-            one for one in found if store in (one.store, first_store(area.backups, one.resource, one.store))
-        ]
+        found = [one for one in found if one.store == store]
     words = [f"{one.resource}: {one.line}" for one in found]
     if store and (suspended := area.ledger.suspended(store)):
         words.insert(0, f"every proof in {store} is suspended: {suspended}")

@@ -237,6 +237,12 @@ def test_a_failed_take_is_cleared_by_a_later_point_that_is_proven_far_enough(bac
     assert kinds([*story, proven("b", NOW + 2 * DAY)], backups) == []
 
 
+def test_a_point_that_may_be_older_than_the_failure_clears_nothing(backups: Backups) -> None:
+    """The store could not be looked at before: nobody knows since when its points are there."""
+    seen = entry(PointsSeen(resource="share", store="nas", points=("old",)), NOW + HOUR)
+    assert kinds([take_failed(NOW), seen, proven("old", NOW + DAY)], backups) == ["take failed"]
+
+
 def test_a_copy_that_is_proven_clears_it_too(backups: Backups) -> None:
     story = [take_failed(NOW), taken("b", NOW + DAY), copied({"b2": "b"}, NOW + DAY)]
     assert kinds([*story, proven("b2", NOW + 2 * DAY, store="eoc")], backups) == []

@@ -22,7 +22,7 @@ from automation.engine import dispatch
 from automation.engine.context import RunContext
 from automation.model.actions import Action, ForgetPoints
 from automation.model.actions.restic import Repository
-from automation.model.backup_evidence import PointTaken
+from automation.model.backup_evidence import DoubtCleared, PointTaken, TakeFailed
 from automation.model.environment import Inventory, Server, load_environment
 from automation.model.errors import PreflightError
 from automation.model.plan import Plan, Step
@@ -292,6 +292,40 @@ def test_points_that_somebody_deleted_freeze_it_until_a_person_clears_them(desk:
     assert desk.type("clear", resource="share", reason="our own hand, by mistake") == 0
     assert desk.type("rotate", resource="share", store="nas") == 0
     assert len(desk.stores.ids("nas")) == 5
+
+
+def test_what_a_look_that_lasts_finds_gone_is_not_cleared_by_a_word_said_meanwhile(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.prove(desk.past(8)[0])
+    desk.type("list_")
+    del desk.stores.lists["nas"][3]
+    answer = desk.stores.answer
+
+    def slow(*words: Any) -> Any:
+        word = DoubtCleared(resource="share", store="", doubts=("x",), reason="another matter", by="ana")
+        note(desk.session.state, [entry(word, datetime.now(UTC))])
+        return answer(*words)
+
+    monkeypatch.setattr(desk.stores, "answer", slow)
+    desk.type("list_")
+    monkeypatch.setattr(desk.stores, "answer", answer)
+    desk.type("clear", resource="share")
+    assert "points gone" in desk.out
+
+
+def test_clearing_a_store_shows_what_it_clears_and_minds_no_store_that_is_no_more(desk: Desk) -> None:
+    desk.past(8)
+    for store in ("", "nas-of-old"):
+        failed = TakeFailed(resource="share", store=store, faults=("pg_dump: cut off",))
+        note(desk.session.state, [entry(failed, datetime.now(UTC))])
+    assert desk.type("clear", store="nas") == 0
+    assert "pg_dump" not in desk.out
+    del desk.stores.lists["nas"][3]
+    assert desk.type("clear", store="nas") == 0
+    assert "points gone" in desk.out
+    assert desk.type("clear", resource="share") == 0
+    assert "pg_dump" in desk.out
 
 
 def test_what_was_decided_is_decided_again_under_the_locks(
