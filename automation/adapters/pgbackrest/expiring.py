@@ -128,7 +128,8 @@ shift 3
 expire() {
   runuser -u postgres -- pgbackrest "--stanza=$stanza" "--repo=$repo" --log-level-console=off \\
     --log-level-stderr=error --no-log-timestamp "--repo$repo-retention-full-type=count" \\
-    "--repo$repo-retention-full=9999999" "--repo$repo-retention-archive-type=full" "$@" expire
+    "--repo$repo-retention-full=9999999" "--repo$repo-retention-diff=9999999" \\
+    "--repo$repo-retention-archive-type=full" "$@" expire
 }
 for label in "$@"; do
   expire "--repo$repo-retention-archive=9999999" "--set=$label" || exit
