@@ -6,9 +6,11 @@ not lift a lock.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -17,12 +19,21 @@ from automation.adapters import object_store
 from automation.adapters.object_store import client as client_of_store
 from automation.adapters.object_store import lengthening
 from automation.adapters.object_store.client import Bucket, Default, Retention
+from automation.commands._copies import judge_canaries, try_locks
+from automation.commands._ledger import read_ledger
+from automation.commands._session import Session
+from automation.engine.context import RunContext
 from automation.model.actions import LengthenLocks
 from automation.model.backup_evidence import LocksLengthened
-from automation.model.errors import AdapterError
-from automation.model.records import Outcome
+from automation.model.environment import Inventory
+from automation.model.errors import AdapterError, StepFailed
+from automation.model.records import Outcome, Remote
+from tests.conftest import ROOT
 from tests.programs.test_object_store import OWNER, WRITER, Restic, Store, named, unlocked
 from tests.programs.test_object_store import store as store  # the fixture
+
+if TYPE_CHECKING:
+    from automation.adapters.ssh import Connections
 
 DAY = timedelta(days=1)
 SPAN = 30 * DAY
@@ -277,3 +288,72 @@ def test_a_lock_that_another_lengthened_meanwhile_is_good(
     monkeypatch.setattr(Bucket, "lock", lose)
     evidence = found(store, "aging/race")
     assert (evidence.lengthened, ends_in(store, "race", "a")) == (0, {"a": 31})
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+POLICY = """\
+version: 1
+tz: America/New_York
+stores:
+  good: {{type: restic, repository: "s3:{url}/command/city", keeper: {{host: bk-a}}, site: cloud,
+         medium: object-store, lock: {{mode: compliance, for: 40 days}}, login: {owner}}}
+  writers: {{type: restic, repository: "s3:{url}/command/other", keeper: {{host: bk-a}}, site: cloud,
+            medium: object-store, lock: {{mode: compliance, for: 40 days}}, login: {writer}}}
+rule: {{copies: 3, media: 2, offsite: 0, immutable: 1}}
+retention: {{standard: {{last: 3}}}}
+scratch: bk-b
+resources:
+  share:
+    source: {{kind: files, host: files-a, paths: [/srv/share], must_exist: [/srv/share/.here]}}
+    rpo: 24 h
+    take: {{every: 1 day}}
+    to: [good, writers]
+    keep: {{profile: standard}}
+    verify: [{{level: L3, every: 1 week}}]
+"""
+
+
+class Unreachable:
+    """Connections to hosts of which none answers."""
+
+    def remote(self, host: str) -> Remote:
+        raise AdapterError(f"{host} does not answer")
+
+
+@pytest.fixture
+def session(store: Store, tmp_path: Path) -> Session:
+    """A city with two locked stores, whose keeper cannot be reached; the login of one may lock nothing."""
+    state = store.context.state
+    logins = {"owner": f"{{file: {OWNER.file}}}", "writer": f"{{file: {WRITER.file}}}"}
+    (tmp_path / "backups.yml").write_text(POLICY.format(url=store.url, **logins))
+    shutil.copy(ROOT / "inventories/lab/services.yml", tmp_path)
+    environment = store.context.environment.model_copy(update={"folder": tmp_path})
+    inventory = Inventory(servers={}, digest="1" * 64)
+
+    def context(run_id: str) -> RunContext:
+        artifacts = state / "runs" / run_id / "artifacts"
+        nobody = cast("Connections", Unreachable())
+        return RunContext(run_id, environment, inventory, state, tmp_path, artifacts, nobody, lambda *_: None)
+
+    return Session(environment, inventory, state, tmp_path, Unreachable().remote, context)
+
+
+def test_the_command_lengthens_in_every_store_and_tells_where_it_could_not(
+    store: Store, session: Session
+) -> None:
+    store.owner.create_bucket(Bucket="command", ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 40}}
+    store.owner.put_object_lock_configuration(
+        Bucket="command", ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": datetime.now(UTC) + DAY}
+    for key in ("city/config", "other/config"):
+        store.put("command", key, b"config", **lock)
+    canaries = try_locks(session, "", "")
+    assert [(one.store, one.lengthened) for one in canaries.lengthened] == [("good", 1)]
+    assert "the login of writers may lock nothing" in canaries.not_lengthened["writers"]
+    assert {one.store for one in canaries.refused} == {"good", "writers"}
+    with pytest.raises(StepFailed, match="will end under what is still needed: writers"):
+        judge_canaries(session, canaries)
+    assert read_ledger(session.state).lengthened == {"good": canaries.lengthened[0]}
