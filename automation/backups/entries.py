@@ -18,6 +18,7 @@ from automation.model.backup_evidence import (
     CanaryRefused,
     DoubtCleared,
     LocksLengthened,
+    NotImmutable,
     PointProven,
     PointsCopied,
     PointsDeleted,
@@ -37,7 +38,7 @@ TAKE_PLAN = "backup-run"
 
 
 class PointsSeen(Model):
-    """Points that a store listed for the first time."""
+    """Points that a store listed for the first time, or again after they were missed."""
 
     kind: Literal["points-seen"] = "points-seen"
     resource: str
@@ -76,6 +77,7 @@ Noted = Annotated[
     | PointProven
     | ProofFailed
     | CanaryRefused
+    | NotImmutable
     | LocksLengthened
     | PointsMarked
     | PolicyAccepted
@@ -95,6 +97,7 @@ OF_RUNS = (
     PointProven,
     ProofFailed,
     CanaryRefused,
+    NotImmutable,
     LocksLengthened,
     PointsMarked,
     PolicyAccepted,

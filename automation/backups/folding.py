@@ -13,6 +13,7 @@ from automation.model.backup_evidence import (
     CanaryRefused,
     DoubtCleared,
     LocksLengthened,
+    NotImmutable,
     PointProven,
     PointsCopied,
     PointsDeleted,
@@ -53,6 +54,7 @@ def _came(ledger: Ledger, entry: Entry) -> None:
             appeared = ledger.appeared[noted.resource, noted.store]
             for point in noted.points:
                 appeared.setdefault(point, Appeared(noted.since, entry.at))
+            ledger.gone[noted.resource, noted.store] -= set(noted.points)
 
 
 def _take(ledger: Ledger, entry: Entry, noted: PointTaken) -> None:
@@ -108,6 +110,11 @@ def _judged(ledger: Ledger, entry: Entry) -> None:
                 ledger.checks.pop(noted.store, None)  # what was read before it says nothing any more
         case CanaryRefused():
             ledger.canaries[noted.store], ledger.canaries_at[noted.store] = noted, entry.at
+            ledger.unlocked.pop(noted.store, None)
+        case NotImmutable():
+            ledger.unlocked[noted.store] = noted
+            ledger.canaries.pop(noted.store, None)  # what it refused before it would not refuse now
+            ledger.canaries_at.pop(noted.store, None)
         case LocksLengthened():
             ledger.lengthened[noted.store] = noted
 

@@ -18,6 +18,7 @@ from automation.model.backup_evidence import (
     DoubtCleared,
     Figures,
     LocksLengthened,
+    NotImmutable,
     PointProven,
     ProofFailed,
     RepositoryChecked,
@@ -132,6 +133,7 @@ class Ledger:
     accepted: dict[Place, str] = field(default_factory=dict)
     canaries: dict[str, CanaryRefused] = field(default_factory=dict)
     canaries_at: dict[str, datetime] = field(default_factory=dict)
+    unlocked: dict[str, NotImmutable] = field(default_factory=dict)
     lengthened: dict[str, LocksLengthened] = field(default_factory=dict)
     cleared: list[Cleared] = field(default_factory=list)
     suspensions: dict[str, Failed] = field(default_factory=dict)
@@ -230,6 +232,12 @@ class Ledger:
         if len(read) == parts:
             named = wanted & set.intersection(*(set(one.found.points) for one in read))
             yield from (_proof(point, Level.L2, read) for point in sorted(named))
+
+    def found_bad(self, resource: str, store: str) -> frozenset[str]:
+        """Name the points of which a proof failed, and none held since."""
+        last = {found.point: entry.at for entry, found in self.proven.get((resource, store), ())}
+        failed = self._bad(resource, store).items()
+        return frozenset(point for point, at in failed if point not in last or last[point] <= at)
 
     def _bad(self, resource: str, store: str) -> dict[str, datetime]:
         failed = (one for one in self.failed_proofs.get(store, ()) if isinstance(one.found, ProofFailed))

@@ -15,6 +15,7 @@ from automation.backups.doubts import doubts_of, signals_of
 from automation.backups.due import longest_gap_s
 from automation.backups.guards import Case, Rotation, judge, most_at_once
 from automation.backups.ledger import Ledger
+from automation.backups.needed import bad_holds, pitr_holds, without_bad
 from automation.backups.places import repository
 from automation.backups.proof_steps import stanza
 from automation.backups.retention import decide
@@ -29,12 +30,11 @@ from automation.model.actions import (
     ReclaimSpace,
 )
 from automation.model.plan import Gate, Limits, Plan, Step
-from automation.model.recovery_points import Hold, RecoveryPoint
+from automation.model.recovery_points import RecoveryPoint
 
 PLAN_NAME = "backup-rotate"
 FORGET_S, RECLAIM_S = 3600.0, 24 * 3600.0
 RETRIES = 3
-PITR_OWNER = "policy"
 # What keeps all at first without anything being wrong: nothing was shown, or nothing proven, yet.
 EXPECTED = frozenset({"policy_change"})
 
@@ -129,7 +129,9 @@ def make_case(
 ) -> Case:
     """Put together what the guards look at, but for the RPO and the disk."""
     resource, store = place
-    retention = decide(points, backups.policy(resource, store), now=now)
+    policy, bad = backups.policy(resource, store), ledger.found_bad(resource, store)
+    sound = without_bad(points, bad)
+    retention = decide(sound, policy, now=now)
     newest = retention.anchor
     ours = newest is not None and _is_ours(ledger, newest)
     doubts = [one.line for one in doubts_of(ledger, backups, resource) if one.kind != "strange figures"]
@@ -141,42 +143,17 @@ def make_case(
         settings=backups.guards,
         rpo_s=0.0,
         proofs=proofs,
-        holds=(*backups.holds(resource), *pitr_holds(backups, resource, points, now)),
+        holds=(
+            *backups.holds(resource),
+            *pitr_holds(backups, resource, sound, now),
+            *bad_holds(points, bad, policy, now),
+        ),
         signals=signals_of(ledger, backups, resource, store) if ours else None,
         policy_digest=backups.policy_digest(resource, store),
         accepted_digest=ledger.accepted.get(place, ""),
         marked=ledger.marks.get(place, {}),
         doubts=tuple(doubts),
     )
-
-
-def pitr_holds(
-    backups: Backups, resource: str, points: Sequence[RecoveryPoint], now: datetime
-) -> tuple[Hold, ...]:
-    """Hold what every moment of a database's window is restored from: the newest point before it begins.
-
-    That point and what it depends on, down to its full backup, stay; so does the oldest good one while none
-    is older than the window.
-    """
-    window = backups.resources[resource].keep.pitr_window
-    good = sorted(
-        (one for one in points if one.status == "ok" and one.claimed_at <= now),
-        key=lambda one: (one.claimed_at, one.id),
-    )
-    if window is None or not good:
-        return ()
-    begins = window.before(now, ZoneInfo(backups.tz))
-    before = [one for one in good if one.claimed_at <= begins]
-    anchor = before[-1] if before else good[0]
-    listed = {one.id: one for one in points}
-    chain, waiting = {anchor.id}, [anchor.id]
-    while waiting:
-        known = listed.get(waiting.pop())
-        more = set(known.depends_on if known else ()) - chain
-        chain |= more
-        waiting += more
-    reason = f"every moment of the last {window.words} is restored from it"
-    return tuple(Hold(owner=PITR_OWNER, reason=reason, point=point) for point in sorted(chain))
 
 
 def stale_base_s(backups: Backups, resource: str, rpo_s: float, now: datetime) -> float:

@@ -83,6 +83,8 @@ def news(
 ) -> Iterator[Noted]:
     """Give what listings show that the ledger does not have: points never seen, and points that are gone.
 
+    What was missed and is there again is seen anew, so that it can be missed again; that doubt stays.
+
     Args:
         looks: when each store was looked at before, by `looked_at`; without one, nobody ever had.
         at: when the look began; what came to be since is not missed.
@@ -98,7 +100,8 @@ def news(
             if not seen.tells_of(resource):
                 continue
             before = ledger.appeared.get((resource, seen.store), {})
-            new = sorted(listed[resource] - before.keys())
+            back = ledger.missed.get((resource, seen.store), {}).keys() - ledger.known(resource, seen.store)
+            new = sorted(listed[resource] - (before.keys() - back))
             if new:
                 since = looks.get(f"{seen.store}/{resource}" if seen.resources else seen.store)
                 yield PointsSeen(resource=resource, store=seen.store, points=tuple(new), since=since)

@@ -12,14 +12,16 @@ from zoneinfo import ZoneInfo
 from automation.backups.doubts import doubts_of
 from automation.backups.durations import Span
 from automation.backups.guard_settings import TimesRpo
-from automation.backups.ledger import SHELF_LIVES, Ledger
+from automation.backups.ledger import SHELF_LIVES, Appeared, Ledger
 from automation.backups.locking import lasts
+from automation.backups.needed import without_bad
 from automation.backups.resources import Verify
 from automation.backups.retention import decide
 from automation.backups.rotating import stale_base_s
 from automation.backups.sighting import Observed
 from automation.backups.spec import Backups
 from automation.backups.taking import due_at
+from automation.backups.verifying import period_s
 from automation.model.base import Model, format_duration
 from automation.model.recovery_points import Level, Proof, RecoveryPoint
 
@@ -125,7 +127,10 @@ def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
             ]
         )
     )
-    unknown = tuple(f"{copy.store} cannot be looked at: {copy.problem}" for copy in copies if copy.problem)
+    unknown = (
+        *(f"{copy.store} cannot be looked at: {copy.problem}" for copy in copies if copy.problem),
+        *_unseen_wal(facts, resource, copies),
+    )
     moment = _moment(facts, resource)
     known = max((at for at in (moment, last) if at), default=None)
     return ResourceStanding(
@@ -166,7 +171,8 @@ def _newest(facts: Facts, resource: str, store: str) -> RecoveryPoint | None:
     points = facts.observed.points(resource, store)
     if not points:
         return None
-    return decide(points, facts.backups.policy(resource, store), now=facts.observed.at).anchor
+    sound = without_bad(points, facts.ledger.found_bad(resource, store))
+    return decide(sound, facts.backups.policy(resource, store), now=facts.observed.at).anchor
 
 
 def _copy(
@@ -209,6 +215,13 @@ def _moment(facts: Facts, resource: str) -> datetime | None:
     return max(found, default=None)
 
 
+def _unseen_wal(facts: Facts, resource: str, copies: tuple[CopyStanding, ...]) -> Iterator[str]:
+    if facts.backups.resources[resource].take.wal:
+        for copy in copies:
+            if copy.points and (resource, copy.store) not in facts.reach:
+                yield f"how far the WAL in {copy.store} reaches cannot be seen"
+
+
 # --- proofs ----------------------------------------------------------------------------------------
 
 
@@ -219,9 +232,15 @@ def _proofs(facts: Facts, resource: str) -> Iterator[tuple[str, Proof]]:
 
 
 def _best(facts: Facts, resource: str) -> ProofSeen | None:
-    """Give the highest proof that is believed and not too old, the latest of equal ones."""
+    """Give the highest proof of what is there that is believed and not too old, the latest of equal ones."""
     now = facts.observed.at
-    good = [(store, one) for store, one in _proofs(facts, resource) if one.is_current(now)]
+    seen = {store: facts.observed.points(resource, store) for store in facts.backups.resources[resource].to}
+    there = {(store, one.id) for store, points in seen.items() for one in points or ()}
+    good = [
+        (store, one)
+        for store, one in _proofs(facts, resource)
+        if one.is_current(now) and (seen[store] is None or (store, one.point) in there)
+    ]
     best = max(good, key=lambda pair: (pair[1].level, pair[1].at), default=None)
     if best is None:
         return None
@@ -245,9 +264,10 @@ def _achieved(facts: Facts, resource: str) -> float | None:
     for store in facts.backups.resources[resource].to:
         if facts.ledger.suspended(store):
             continue
+        bad = facts.ledger.found_bad(resource, store)
         listed = {one.id: one.claimed_at for one in facts.observed.points(resource, store) or ()}
         for _, found in facts.ledger.proven.get((resource, store), ()):
-            if found.level >= level and found.point in listed:
+            if found.level >= level and found.point in listed.keys() - bad:
                 moments.append(found.until or listed[found.point])
     return (now - max(moments)).total_seconds() if moments else None
 
@@ -270,6 +290,24 @@ def _unproven(facts: Facts, resource: str) -> Iterator[str]:
             if at and (age_s := (now - at).total_seconds()) > SHELF_LIVES * rule.every.about_s:
                 age = format_duration(age_s)
                 yield f"{level.name} in {store} was proven {age} ago, and is due every {rule.every.words}"
+            elif at and level is Level.L2:
+                yield from _unread(facts, store, rule)
+
+
+def _unread(facts: Facts, store: str, rule: Verify) -> Iterator[str]:
+    """Say which parts of a repository nobody has read for long, though others are read."""
+    coverage, most_s = facts.ledger.coverage(store), SHELF_LIVES * period_s(rule)
+    first = min((one.by for one in _appeared(facts.ledger, store)), default=facts.observed.at)
+    read = {part: coverage.read.get(part, first) for part in range(1, coverage.parts + 1)}
+    old = [part for part, at in read.items() if (facts.observed.at - at).total_seconds() > most_s]
+    if old:
+        yield f"{len(old)} of {coverage.parts} parts of {store} were not read for {format_duration(most_s)}"
+
+
+def _appeared(ledger: Ledger, store: str) -> Iterator[Appeared]:
+    for (_, place), points in ledger.appeared.items():
+        if place == store:
+            yield from points.values()
 
 
 def _strictest_last(rules: tuple[Verify, ...]) -> list[Verify]:
@@ -328,7 +366,9 @@ def _breaks(facts: Facts, resource: str, copies: tuple[CopyStanding, ...]) -> It
 
 
 def _faults_of_lock(facts: Facts, copy: CopyStanding) -> Iterator[str]:
-    if not _is_tried(copy, facts.observed.at):
+    if (deleted := facts.ledger.unlocked.get(copy.store)) is not None:
+        yield f"the lock of {copy.store} does not hold: {'; '.join(deleted.found)}"
+    elif not _is_tried(copy, facts.observed.at):
         yield f"nobody has tried the lock of {copy.store} for {CANARY_LIVES.days} days"
     if not copy.locks_last:
         done, zone = facts.ledger.lengthened.get(copy.store), ZoneInfo(facts.backups.tz)

@@ -11,6 +11,7 @@ from automation.backups.doubts import doubts_of, signals_of
 from automation.backups.entries import Entry, PointsGoing, PointsMissed, PointsSeen
 from automation.backups.folding import fold
 from automation.backups.ledger import Ledger, dress, shelf_life_s
+from automation.backups.sighting import StoreSeen, news
 from automation.backups.spec import Backups
 from automation.model.backup_evidence import PointsDeleted, PointsMarked, PolicyAccepted, SpaceReclaimed
 from automation.model.recovery_points import Level, Proof
@@ -316,6 +317,23 @@ def test_points_that_somebody_deleted_are_cleared_by_a_person_alone(backups: Bac
     assert kinds(story, backups) == ["points gone"]
     assert kinds([*story, cleared(NOW + 4 * DAY, store="nas")], backups) == []
     assert kinds([*story, cleared(NOW + 4 * DAY, store="eoc")], backups) == ["points gone"]
+
+
+def test_points_that_came_back_can_be_missed_again_and_do_not_clear_that_they_were(backups: Backups) -> None:
+    story = [taken("a"), taken("b", NOW + HOUR)]
+    story += [entry(PointsMissed(resource="share", store="nas", points=("a",)), NOW + DAY)]
+    both = StoreSeen(
+        store="nas", points=tuple(make_point(NOW, name, resource="share") for name in ("a", "b"))
+    )
+    (back,) = news(fold(story), [both], {}, NOW + 2 * DAY)
+    assert back == PointsSeen(resource="share", store="nas", points=("a",))
+    story.append(entry(back, NOW + 2 * DAY))
+    assert list(news(fold(story), [both], {}, NOW + 3 * DAY)) == []
+    assert kinds(story, backups) == ["points gone"]
+    story.append(cleared(NOW + 3 * DAY, resource="share"))
+    empty = StoreSeen(store="nas", points=both.points[1:])
+    (gone,) = news(fold(story), [empty], {}, NOW + 4 * DAY)
+    assert gone == PointsMissed(resource="share", store="nas", points=("a",))
 
 
 def test_the_usual_figures_are_no_doubt(backups: Backups) -> None:

@@ -12,14 +12,15 @@ from automation.backups.entries import Entry, PointsMissed, PointsSeen
 from automation.backups.folding import fold
 from automation.backups.guard_settings import MaxDelete
 from automation.backups.ledger import Ledger
-from automation.backups.rotating import Decision, decide_one, deleted, pitr_holds, plan_rotation
+from automation.backups.needed import pitr_holds
+from automation.backups.rotating import Decision, decide_one, deleted, plan_rotation
 from automation.backups.rules import RetentionRules
 from automation.backups.sighting import Observed, StoreSeen, news, observe
 from automation.backups.spec import Backups
 from automation.model.actions import AcceptPolicy, ExpireBackups, ForgetPoints, MarkPoints, ReclaimSpace
 from automation.model.backup_evidence import PointsDeleted, PointsMarked, PolicyAccepted, SpaceReclaimed
 from automation.model.plan import Plan
-from automation.model.recovery_points import RecoveryPoint
+from automation.model.recovery_points import Level, RecoveryPoint
 from tests.backups.entries import (
     NOW,
     cleared,
@@ -158,6 +159,26 @@ def test_space_is_not_reclaimed_while_another_resource_of_the_store_was_not_judg
     gone = PointsDeleted(resource="share", store="nas", points=("x",), left=20)
     world.story.append(entry(gone, NOW - 8 * DAY))
     assert world.acts(ReclaimSpace) == []
+
+
+def test_a_point_that_was_found_bad_stands_in_for_no_good_one_of_its_day(backups: Backups) -> None:
+    world = World(backups)
+    at = world.points[4].claimed_at - HOUR
+    world.points.append(make_point(at, "good", resource="share"))
+    world.story.append(taken("good", at, claimed_at=at))
+    before = world.decide()
+    assert before.case is not None
+    assert "good" not in before.case.retention.reasons
+    world.story += [
+        proof_failed(NOW - HOUR / 2, point="p04", resource="share", level=Level.L3),
+        cleared(NOW - HOUR / 3, store="nas"),
+        cleared(NOW - HOUR / 3, resource="share"),
+    ]
+    after = world.decide()
+    assert after.case is not None
+    assert "good" in after.case.retention.reasons
+    assert deleted(world.plan()) > 0
+    assert not any("p04" in act.points for act in world.acts(ForgetPoints) if isinstance(act, ForgetPoints))
 
 
 @pytest.mark.parametrize(

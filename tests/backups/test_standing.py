@@ -8,9 +8,20 @@ from automation.backups.entries import Entry
 from automation.backups.folding import fold
 from automation.backups.sighting import StoreSeen, observe
 from automation.backups.spec import Backups
-from automation.backups.standing import Facts, ResourceStanding, stand
-from automation.model.backup_evidence import LocksLengthened
-from tests.backups.entries import NOW, canary, entry, make_backups
+from automation.backups.standing import Facts, Reach, ResourceStanding, stand
+from automation.model.backup_evidence import LocksLengthened, NotImmutable
+from automation.model.recovery_points import Level
+from tests.backups.entries import (
+    NOW,
+    canary,
+    checked,
+    cleared,
+    entry,
+    make_backups,
+    proof_failed,
+    proven,
+    taken,
+)
 from tests.backups.points import make_point
 
 DAY = timedelta(days=1)
@@ -75,3 +86,53 @@ def test_a_lock_that_was_not_seen_to_is_red_and_says_so(
 def test_the_last_time_that_locks_were_lengthened_counts(backups: Backups) -> None:
     late = lengthened(NOW + 9 * DAY, NOW - 14 * DAY)
     assert standing(backups, lengthened(NOW + 24 * DAY), canary("vault"), late).immutable == 1
+
+
+def test_a_lock_that_did_not_hold_is_red_until_it_holds_again(backups: Backups) -> None:
+    deleted = NotImmutable(store="vault", found=("version v of key k could be deleted",))
+    story = [canary("vault", NOW - 7 * DAY), entry(deleted, NOW - DAY), lengthened(NOW + 24 * DAY)]
+    row = standing(backups, *story)
+    assert row.immutable == 0
+    assert told_of_locks(row) == ["the lock of vault does not hold: version v of key k could be deleted"]
+    assert standing(backups, *story, canary("vault", NOW)).immutable == 1
+
+
+# --- proofs ---------------------------------------------------------------------------------------
+
+
+def test_a_proof_of_what_is_gone_is_not_the_best_one(backups: Backups) -> None:
+    row = standing(backups, taken("gone", NOW - 2 * DAY), proven("gone", NOW - DAY))
+    assert row.proof is None
+    row = standing(backups, taken("p", NOW - 2 * DAY), proven("p", NOW - DAY))
+    assert row.proof is not None
+
+
+def test_a_point_that_was_found_bad_is_neither_new_nor_proven(backups: Backups) -> None:
+    story = [taken("p", NOW - DAY), proven("p", NOW - DAY / 2)]
+    assert standing(backups, *story).rpo_achieved_s is not None
+    story += [
+        proof_failed(NOW - DAY / 3, point="p", resource="share", level=Level.L3),
+        cleared(NOW - DAY / 4, store="nas"),
+    ]
+    row = standing(backups, *story)
+    assert row.rpo_achieved_s is None
+    assert "nas has no good point" in row.wrong
+
+
+def test_parts_that_nobody_reads_are_red_though_others_are_read(backups: Backups) -> None:
+    story = [taken("old", NOW - 40 * DAY), checked(1, 3, NOW - DAY / 2), checked(2, 3, NOW - DAY)]
+    row = standing(backups, *story)
+    assert any(line.startswith("1 of 3 parts of nas were not read") for line in row.wrong)
+    whole = standing(backups, *story, checked(3, 3, NOW - 2 * DAY))
+    assert not any("parts" in line for line in whole.wrong)
+
+
+def test_wal_that_cannot_be_looked_at_is_unknown_and_not_good(backups: Backups) -> None:
+    ledger = fold(())
+    point = make_point(NOW - timedelta(hours=1), "p", resource="ledger-db", copy_name="pg")
+    observed = observe(backups, ledger, [StoreSeen(store="pg", points=(point,))], NOW)
+    unseen = "how far the WAL in pg reaches cannot be seen"
+    row = stand(Facts(backups, ledger, observed, {}), "ledger-db", 300.0)
+    assert unseen in row.unknown
+    row = stand(Facts(backups, ledger, observed, {("ledger-db", "pg"): Reach(NOW)}), "ledger-db", 300.0)
+    assert unseen not in row.unknown
