@@ -127,8 +127,9 @@ class Backups(Model):
         return RetentionPolicy(tz=self.tz, keep=profile, max_skew=self.guards.time_trust.max_skew)
 
     def policy_digest(self, resource: str, store: str) -> str:
-        """Give a hash of all that decides on deletions there: the policy and the guards."""
-        text = f"{self.policy(resource, store).model_dump_json()}{self.guards.model_dump_json()}"
+        """Give a hash of what decides on deletions there: the policy, what is held, and the guards."""
+        parts = (self.policy(resource, store), self.resources[resource].keep, self.guards)
+        text = "".join(part.model_dump_json() for part in parts)
         return sha256(text.encode()).hexdigest()
 
     def pitr_since(self, store: str, now: datetime) -> datetime | None:
@@ -197,11 +198,35 @@ def check_backups(backups: Backups) -> Iterator[Finding]:
             if store.copy_of == name or store.copy_of not in backups.stores:
                 others = [other for other in backups.stores if other != name]
                 yield Finding(where, f"{store.copy_of} is no other store; {near(store.copy_of, others)}")
+    yield from _same_places(backups)
     for name, resource in backups.resources.items():
         unknown = tuple(_unknown_names(name, resource, backups))
         yield from unknown
         if not unknown:
             yield from _misfits(name, resource, backups)
+
+
+def _same_places(backups: Backups) -> Iterator[Finding]:
+    """Find what is declared as two and is one: each of the two would delete what the other keeps."""
+    places: dict[tuple[str, ...], str] = {}
+    for name, store in backups.stores.items():
+        mine = (
+            (("repository", store.repository), (store.keeper.host, store.kept_at))
+            if isinstance(store, ResticStore)
+            else ((store.keeper.host, store.stanza, str(store.repo)),)
+        )
+        if other := next((places[one] for one in mine if one in places), ""):
+            yield Finding(("stores", name), f"is the same repository as {other}; delete one of the two")
+        places |= dict.fromkeys(mine, name)
+    owners: dict[str, str] = {}
+    for name, resource in backups.resources.items():
+        for place, to in enumerate(resource.to):
+            owner = owners.setdefault(to, name)
+            if owner != name and isinstance(backups.stores.get(to), PgbackrestStore):
+                message = (
+                    f"{to} is of {owner}: a stanza is one cluster; give {name} a store of its own stanza"
+                )
+                yield Finding(("resources", name, "to", place), message)
 
 
 def _unknown_names(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import pytest
 
 from automation.backups.durations import parse_span
 from automation.backups.rules import RetentionPolicy
-from automation.backups.spec import Backups, load_backups
+from automation.backups.spec import Backups, check_backups, load_backups
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
 from automation.model.recovery_points import Level
@@ -129,9 +129,48 @@ def test_a_fault_has_its_line_and_what_to_do(
 
 
 def test_a_digest_changes_with_the_rules_and_with_the_guards(tmp_path: Path) -> None:
-    changes = (("x", "x"), ("daily: 14", "daily: 13"), ("retention:", "guards: {min_keep: 2}\nretention:"))
+    held = "profile: standard, holds: [{tag: a, owner: clerk, reason: audit}]"
+    changes = (
+        ("x", "x"),
+        ("daily: 14", "daily: 13"),
+        ("retention:", "guards: {min_keep: 2}\nretention:"),
+        ("profile: standard", held),
+    )
     digests = [load(tmp_path, WHOLE.replace(*pair, 1)).policy_digest("shares", "nas") for pair in changes]
-    assert len(set(digests)) == 3
+    assert len(set(digests)) == 4
+
+
+def test_a_shorter_window_of_a_database_is_a_changed_policy() -> None:
+    days = {
+        make_backups(
+            ledger=DATABASE | {"keep": {"profile": "standard", "pitr_window": f"{days} days"}}
+        ).policy_digest("ledger", "pg")
+        for days in (3, 35)
+    }
+    assert len(days) == 2
+
+
+@pytest.mark.parametrize("kind", ["address", "place on its keeper", "stanza"])
+def test_a_repository_that_is_declared_twice_is_refused(tmp_path: Path, kind: str) -> None:
+    """Each of the two would rotate by rules of its own, and delete what the other keeps."""
+    other = {
+        "address": '{type: restic, repository: "sftp:b@nas:/main", keeper: {host: c}, site: eoc}',
+        "place on its keeper": '{type: restic, repository: "sftp:b@b:/x", '
+        'keeper: {host: b, repository: "sftp:b@nas:/main"}, site: eoc}',
+        "stanza": "{type: pgbackrest, stanza: pay, repo: 1, keeper: {host: b}, site: hall}",
+    }[kind]
+    pg = "  pg: {type: pgbackrest, stanza: pay, repo: 1, keeper: {host: b}, site: hall}\n"
+    text = WHOLE.replace("retention:", f"{pg}  other: {other}\nretention:", 1)
+    ((_, said),) = faults(tmp_path, text)
+    assert said.startswith("stores.other: is the same repository as ")
+
+
+def test_a_stanza_of_two_databases_is_refused() -> None:
+    """Each of the two would take all backups in it for its own, and delete them by its own rules."""
+    found = list(check_backups(make_backups(ledger=DATABASE, other=DATABASE)))
+    assert [one.where for one in found] == [("resources", "other", "to", place) for place in range(3)]
+    assert "pg is of ledger" in found[0].message
+    assert list(check_backups(make_backups(ledger=DATABASE))) == []
 
 
 def test_a_hold_lasts_to_the_end_of_its_day(tmp_path: Path) -> None:
