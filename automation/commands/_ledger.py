@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -17,6 +18,14 @@ from automation.backups.folding import fold
 from automation.backups.ledger import Ledger
 from automation.commands._command import progress
 from automation.engine.journal import GENESIS, check_line
+from automation.model.backup_evidence import (
+    CanaryRefused,
+    DoubtCleared,
+    LocksLengthened,
+    PointProven,
+    PolicyAccepted,
+    RepositoryChecked,
+)
 from automation.model.base import Model
 from automation.model.errors import PreflightError
 from automation.model.plan import Plan
@@ -24,6 +33,9 @@ from automation.model.records import Event
 
 FOLDER = "backups"
 FILE = "ledger.jsonl"
+# So far two clocks may differ.
+AHEAD = timedelta(hours=1)
+LOOSENING = (PointProven, RepositoryChecked, CanaryRefused, LocksLengthened, PolicyAccepted, DoubtCleared)
 _MARKS = tuple(f'"kind":"{kind}"'.encode() for kind in KINDS)
 _PLAN_MARKS = (b'"name": "backup-', b'"do": "restic.', b'"do": "pgbackrest.')
 
@@ -43,8 +55,14 @@ class Kept(NamedTuple):
     read: dict[str, int]
 
 
-def read_ledger(state: Path) -> Ledger:
+def read_ledger(state: Path, now: datetime | None = None) -> Ledger:
     """Take in what runs have proven since, and give the ledger; says which journals cannot be believed.
+
+    What was proven, agreed to or cleared while a clock was ahead does not count before that time: it would
+    stand against all that is seen until then.
+
+    Args:
+        now: aware; none: the time of this machine.
 
     Raises:
         PreflightError: the ledger cannot be read or written.
@@ -56,7 +74,16 @@ def read_ledger(state: Path) -> Ledger:
             new = [entry for entry in found if entry.key not in known]
             _append(file, [*new, RunRead(run_id=run_id, size_bytes=size)])
             kept.entries.extend(new)
-    return fold(kept.entries)
+    return fold(_of_the_past(kept.entries, now or datetime.now(UTC)))
+
+
+def _of_the_past(entries: Sequence[Entry], now: datetime) -> list[Entry]:
+    ahead = {one.key for one in entries if one.at > now + AHEAD and isinstance(one.noted, LOOSENING)}
+    if ahead:
+        progress(
+            f"{len(ahead)} lines of the ledger are of the future and count for nothing: a clock was wrong"
+        )
+    return [one for one in entries if one.key not in ahead]
 
 
 def note(state: Path, entries: Sequence[Entry]) -> None:

@@ -113,8 +113,20 @@ class Session:
         return hold(self.state / "locks", [f"authorisation:{name}"], holder=actor(), reason=reason)
 
     def make_room(self) -> None:
-        """Let run folders go that environment.yml keeps no longer; says which."""
+        """Let run folders go that environment.yml keeps no longer; says which.
+
+        What they say of backups is taken in before: a failed proof freezes a rotation for longer than a
+        folder is kept.
+        """
         from automation.adapters.declaration import list_suspicions
+        from automation.commands._ledger import read_ledger
+
+        if (self.environment.folder / "backups.yml").is_file():
+            try:
+                read_ledger(self.state)
+            except PreflightError as exc:
+                progress(f"old run folders stay: {exc}")
+                return
 
         suspected = {one.run_id for one in list_suspicions(self.state).values()}
         let_go(self.state, self.environment.runs, now=datetime.now(UTC), keep=suspected, say=progress)

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ from automation.engine.context import RunContext
 from automation.model.actions import Action, ForgetPoints
 from automation.model.actions.restic import Repository
 from automation.model.backup_evidence import DoubtCleared, PointTaken, TakeFailed
-from automation.model.environment import Inventory, Server, load_environment
+from automation.model.environment import Inventory, RunRetention, Server, load_environment
 from automation.model.errors import PreflightError
 from automation.model.plan import Plan, Step
-from automation.model.records import Context, Outcome, StepStarted
+from automation.model.records import Context, Failure, Outcome, RunClosed, StepEnded, StepStarted
 from tests.backups.entries import entry, proven
 from tests.conftest import ROOT
 from tests.fakes.runs import write_run
@@ -326,6 +327,20 @@ def test_clearing_a_store_shows_what_it_clears_and_minds_no_store_that_is_no_mor
     assert "points gone" in desk.out
     assert desk.type("clear", resource="share") == 0
     assert "pg_dump" in desk.out
+
+
+def test_what_a_run_says_of_backups_is_taken_in_before_its_folder_is_let_go(desk: Desk) -> None:
+    seen = TakeFailed(resource="share", store="nas", faults=("missing source /srv/share",))
+    failure = Failure(error="AdapterError", message="missing source", evidence=seen)
+    for run in ("20261101-010000-aaaa", "20261102-010000-bbbb"):
+        end = StepEnded(step="share/take-nas", status="failed", failure=failure)
+        write_run(
+            desk.session.state, run, StepStarted(step="share/take-nas"), end, RunClosed(status="aborted")
+        )
+    little = desk.session.environment.model_copy(update={"runs": RunRetention(cap_gib=1e-9)})
+    replace(desk.session, environment=little).make_room()
+    assert [path.name for path in (desk.session.state / "runs").iterdir()] == ["20261102-010000-bbbb"]
+    assert len(read_ledger(desk.session.state).failed_takes["share"]) == 2
 
 
 def test_what_was_decided_is_decided_again_under_the_locks(

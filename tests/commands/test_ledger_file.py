@@ -24,7 +24,7 @@ from automation.model.records import (
     StepEnded,
     StepStarted,
 )
-from tests.backups.entries import NOW, USUAL, entry
+from tests.backups.entries import NOW, USUAL, checked, cleared, entry, proof_failed
 from tests.fakes.runs import write_run
 
 TAKEN = PointTaken(
@@ -160,6 +160,19 @@ def test_a_deletion_that_began_explains_points_that_are_gone(tmp_path: Path) -> 
     write_run(tmp_path, "r1", *took())
     write_run(tmp_path, "r2", StepStarted(step=step.id), plan=plan)
     assert read_ledger(tmp_path).known("share", "nas") == frozenset()
+
+
+def test_what_was_cleared_while_the_clock_was_ahead_clears_nothing_that_is_seen_until_then(
+    tmp_path: Path,
+) -> None:
+    ahead = NOW + timedelta(days=400)
+    note(tmp_path, [cleared(ahead, store="nas"), *(checked(part, 2, ahead) for part in (1, 2))])
+    note(tmp_path, [proof_failed(NOW)])
+    now = NOW + timedelta(hours=2)
+    assert read_ledger(tmp_path, now).suspended("nas")
+    assert read_ledger(tmp_path, now).cleared == []
+    note(tmp_path, [cleared(now, store="nas")])
+    assert not read_ledger(tmp_path, now).suspended("nas")
 
 
 def test_what_a_listing_showed_is_added(tmp_path: Path) -> None:
