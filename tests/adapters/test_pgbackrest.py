@@ -3,13 +3,15 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from automation.adapters.pgbackrest.checking import find_anchor, judge_list, judge_verify
 from automation.adapters.pgbackrest.expiring import count_fulls, find_problem, in_order
 from automation.adapters.pgbackrest.listing import Backup, Told, parse_info
-from automation.adapters.pgbackrest.restoring import choose_backup
+from automation.adapters.pgbackrest.restoring import choose_backup, restore
 from automation.adapters.pgbackrest.wal import (
     Archive,
     Segment,
@@ -21,6 +23,7 @@ from automation.adapters.pgbackrest.wal import (
 from automation.adapters.pgbackrest.window import find_window
 from automation.model.actions import ExpireBackups, RestoreCluster
 from automation.model.actions.databases import Stanza
+from automation.model.backup_evidence import ProofFailed
 from automation.model.errors import AdapterError
 from automation.model.records import Completed
 
@@ -352,3 +355,32 @@ def test_a_restore_begins_with_the_last_backup_that_ended_before_the_moment() ->
 def test_a_backup_that_does_not_fit_is_refused_before_anything_is_made(action: RestoreCluster) -> None:
     with pytest.raises(AdapterError, match="nothing was restored"):
         choose_backup(action, told("error"))
+
+
+FETCHED = "restored log file from archive; ERROR: [029]: unexpected eof in compressed data"
+GONE = (
+    "ERROR: [055]: raised from remote-0 ssh protocol on 'bk-a': unable to open missing file "
+    "'/srv/pgbackrest/backup/payments/20261122-073000F/pg_data/base/5/1259.gz' for read"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "bad"),
+    [
+        (21, f"{FETCHED}; FATAL: recovery ended before configured recovery target was reached", True),
+        (21, "FATAL: recovery ended before configured recovery target was reached", False),
+        (22, GONE, True),
+        (22, "ERROR: [055]: unable to open missing file '/etc/pgbackrest/restore.conf' for read", False),
+    ],
+    ids=["damaged WAL", "after the last commit", "a file is gone", "no settings"],
+)
+def test_what_is_bad_in_the_repository_is_told_to_the_ledger(code: int, said: str, bad: bool) -> None:
+    info = Completed(exit_code=0, stdout=(RECORDED / "info-error.json").read_text(), stderr="")
+    host = SimpleNamespace(run=lambda argv, timeout_s=0.0: info)
+    ended = Completed(exit_code=code, stdout="", stderr=said)
+    ctx: Any = SimpleNamespace(
+        remote=lambda name: host, run_unit=lambda name, argv: ended, run_id="r1", step_id="s1"
+    )
+    with pytest.raises(AdapterError, match="removed again") as raised:
+        restore(restoring(), ctx)
+    assert isinstance(raised.value.evidence, ProofFailed) == bad

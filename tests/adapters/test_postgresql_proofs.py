@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from automation.adapters import pgbackrest
-from automation.adapters.postgresql import examine, find_primary
+from automation.adapters.postgresql import examine, find_primary, load_dump
 from automation.adapters.postgresql.examining import judge_share, judge_value
-from automation.model.actions import ExamineCluster, TakeBackup
+from automation.model.actions import ExamineCluster, LoadDump, TakeBackup
 from automation.model.actions.databases import Assertion, Stanza
 from automation.model.backup_evidence import ProofFailed, TakeFailed
 from automation.model.errors import AdapterError
@@ -112,6 +112,43 @@ def test_a_source_that_does_not_answer_says_nothing_of_the_copy() -> None:
     with pytest.raises(AdapterError, match="no answer") as raised:
         examine(examining(share), world(LOOKED, bk_b=Says("t\n", '["5"]'), pg_a=Says(LOST)))
     assert raised.value.evidence is None
+
+
+@pytest.mark.parametrize(
+    "said", ["canceling statement due to statement timeout", "could not extend file: No space left on device"]
+)
+def test_a_query_that_the_scratch_host_gave_up_is_no_finding(said: str) -> None:
+    with pytest.raises(AdapterError, match=said) as raised:
+        examine(
+            examining(Assertion(sql=QUERY, minimum=1)), world(LOOKED, bk_b=Says("t\n", (1, f"ERROR: {said}")))
+        )
+    assert raised.value.evidence is None
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "bad"),
+    [
+        (31, "pg_restore: error: could not read from input file: end of file", True),
+        (31, "pg_restore: error: COPY failed: ERROR: could not extend file: No space left on device", False),
+        (1, "pg_createcluster: cannot make it", False),
+    ],
+    ids=["cut off", "no room", "no cluster"],
+)
+def test_a_dump_is_bad_when_a_server_does_not_take_it_and_not_when_there_is_none(
+    code: int, said: str, bad: bool
+) -> None:
+    action = LoadDump(
+        host="bk-b",
+        file="/d",
+        database="payments",
+        resource="payments-dump",
+        store="nas",
+        point="p",
+        cluster="15/restored_x",
+    )
+    with pytest.raises(AdapterError, match="was not loaded") as raised:
+        load_dump(action, world(Completed(exit_code=code, stdout="", stderr=said)))
+    assert isinstance(raised.value.evidence, ProofFailed) == bad
 
 
 def test_a_look_that_could_not_be_taken_is_no_failed_proof() -> None:

@@ -14,13 +14,13 @@ from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome
 from automation.model.recovery_points import Level
 
-_NOT_THERE = 127
+_NO_ROOM, _NOT_THERE = 125, 127
 # $1 the folder, then the checker with {file} and {folder}; the configuration comes as stdin and goes again.
 _CHECK = """
 umask 077
-t=$(mktemp -d "$1/.check.XXXXXX") || exit 126
+t=$(mktemp -d "$1/.check.XXXXXX") || exit 125
 trap 'rm -rf -- "$t"' EXIT
-base64 -d >"$t/config" || exit 126
+base64 -d >"$t/config" || exit 125
 shift
 for word in "$@"; do
   shift
@@ -93,6 +93,12 @@ def _faults(device: str, text: str, action: ProveConfig, ctx: Context) -> Iterat
         stdin=base64.b64encode(as_bytes(text)).decode(),
         timeout_s=ctx.timeout_s,
     )
+    if done.exit_code == _NO_ROOM:
+        raise AdapterError(
+            f"{action.host}:{action.folder} takes no file: {done.stderr.strip()}; "
+            f"the configuration of {device} was not read",
+            hint=f"make room on {action.host}",
+        )
     if done.exit_code == _NOT_THERE:
         raise AdapterError(
             f"{action.host} has no {kind.checker[0]}: the configuration of {device} was not read",

@@ -67,7 +67,8 @@ as_postgres pgbackrest "$@" restore || exit 22
 
 setting() { as_postgres "$bin/pg_controldata" -D "$data" | sed -n "s/^$1 setting: *//p"; }
 source=$data/postgresql.auto.conf
-taken_over=$(grep -E '^(shared_preload_libraries|[a-z_]+[.][a-z_]+) *=' "$source" || :)
+taken_over=$(grep -E '^(shared_preload_libraries|[a-z_]+[.][a-z_]+) *=' "$source" |
+  grep -v -E '^cron[.]launch_active_jobs *=' || :)
 recovery=$(grep -E '^(restore_command|recovery_target[a-z_]*|archive_mode) *=' "$source" || :)
 printf '%s\n' "# Of the source:" "$taken_over" "# Of this restore:" "$recovery" >"$source"
 rm -f -- "$data/standby.signal"

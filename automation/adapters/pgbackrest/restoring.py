@@ -18,8 +18,9 @@ from automation.model.recovery_points import Level
 REFUSED, NOT_REACHED, NOT_OPENED = 10, 21, 22
 # What pgBackRest tells in whole seconds may have ended later within the last of them.
 _ROUNDING = timedelta(seconds=1)
-# A file of the repository that is not what its manifest says (checksum), or that cannot be unpacked (format).
-_DAMAGED = re.compile(r"\[02[69]\]")
+# A file of the repository that is not what its manifest says (checksum), that cannot be unpacked (format), or
+# that is gone from a backup.
+_DAMAGED = re.compile(r"\[02[69]\]|\[055\].*missing file '[^']*/backup/[^']*/pg_data/")
 
 
 class Made(NamedTuple):
@@ -128,16 +129,17 @@ def _failed(action: RestoreCluster, done: Completed) -> AdapterError:
     where = f"{action.cluster} on {action.host}"
     if done.exit_code == REFUSED:
         return AdapterError(f"{where}: {said}; nothing was changed")
-    if done.exit_code == NOT_REACHED:
-        return AdapterError(
-            f"{where}: {action.until} was not reached: {said}; what was restored is removed again",
-            hint="give a moment before the last commit in the archive, or none for all there is",
-        )
     bad = None
     if _DAMAGED.search(said):
         point, store = action.point or "", action.of.store
         bad = ProofFailed(
             resource=action.resource, store=store, point=point, level=Level.L3, found=(said[-300:],)
+        )
+    if done.exit_code == NOT_REACHED:
+        return AdapterError(
+            f"{where}: {action.until} was not reached: {said}; what was restored is removed again",
+            hint="give a moment before the last commit in the archive, or none for all there is",
+            evidence=bad,
         )
     return AdapterError(f"{where} was not restored: {said}; what was made is removed again", evidence=bad)
 

@@ -87,7 +87,8 @@ echo "$(stat -c %s "$file") ${seen##* } $seconds"
 """
 )
 
-# $2 the file, $3 the database, $4 the port, $5 the marker, $6 run and step.
+# $2 the file, $3 the database, $4 the port, $5 the marker, $6 run and step. It ends with 31 when a
+# server that runs does not take the dump.
 LOAD = (
     _READ_DUMP
     + r"""
@@ -127,7 +128,7 @@ systemctl start "$unit"
 if [ -d "$file" ]; then set -- "$file"; exec 3</dev/null; else set --; exec 3<"$file"; fi
 [ "$database" = postgres ] || set -- --create "$@"
 as_postgres "$bin/pg_restore" -h /var/run/postgresql -p "$port" -d postgres --exit-on-error --no-owner \
-  --no-privileges --no-subscriptions --no-password "$@" <&3
+  --no-privileges --no-subscriptions --no-password "$@" <&3 || exit 31
 tables=$(as_postgres psql -XqAt -h /var/run/postgresql -p "$port" -d "$database" -v ON_ERROR_STOP=1 -c \
   "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'
    AND n.nspname NOT IN ('pg_catalog', 'information_schema')")

@@ -1,5 +1,7 @@
 """A database dumped to a file that is read once, and a dump loaded into a cluster of its own."""
 
+import re
+
 from automation.adapters.postgresql.dump_scripts import DUMP, EXAMINE, LOAD
 from automation.adapters.postgresql.script import progress_of, read_script, run_script
 from automation.model.actions import DumpDatabase, LoadDump
@@ -7,8 +9,16 @@ from automation.model.actions.databases import RESTORED_MARKERS
 from automation.model.backup_evidence import DatabaseDumped, ProofFailed
 from automation.model.base import Model
 from automation.model.errors import AdapterError
-from automation.model.records import Context, Outcome, Progress, Remote
+from automation.model.records import Completed, Context, Outcome, Progress, Remote
 from automation.model.recovery_points import Level
+
+NOT_TAKEN = 31
+# What says nothing of the dump: a disk, a memory or a server that gave up, an extension that this host lacks.
+_OF_THE_HOST = re.compile(
+    r"no space left on device|out of memory|connection to server|server closed the connection"
+    r"|terminating connection|extension \S+ is not available|could not open extension control file",
+    re.IGNORECASE,
+)
 
 
 class DumpSeen(Model):
@@ -82,15 +92,18 @@ def load_dump(action: LoadDump, ctx: Context) -> Outcome:
         raise AdapterError(
             f"{action.file} was not loaded into {action.cluster} on {action.host}: {done.stderr.strip()}; "
             "what was made is removed again",
-            evidence=_bad(action, done.stderr.strip()) if action.point else None,
+            evidence=_bad(action, done),
         )
     tables, seconds = done.stdout.split()[-2:]
     summary = f"{action.file} loaded into {action.cluster} on {action.host}: {tables} tables, {seconds} s"
     return Outcome(changed=True, summary=summary)
 
 
-def _bad(action: LoadDump, said: str) -> ProofFailed:
-    """A dump whose file is whole, and that no database takes, is bad."""
+def _bad(action: LoadDump, done: Completed) -> ProofFailed | None:
+    """A dump whose file is whole, and that a server that runs does not take, is bad."""
+    said = done.stderr.strip()
+    if not action.point or done.exit_code != NOT_TAKEN or _OF_THE_HOST.search(said):
+        return None
     return ProofFailed(
         resource=action.resource,
         store=action.store,

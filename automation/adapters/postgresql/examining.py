@@ -1,6 +1,7 @@
 """A restored cluster examined: its heaps and indexes, its checksums, and what the policy asserts."""
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite
@@ -16,6 +17,10 @@ from automation.model.records import Context, Outcome
 from automation.model.recovery_points import Level
 
 _QUERY_S = 120.0
+# Why a query may end without a word on what it asks for.
+_NOT_ASKED = re.compile(
+    r"statement timeout|no space left on device|out of memory|connection to server", re.IGNORECASE
+)
 
 
 class Found(NamedTuple):
@@ -30,6 +35,7 @@ class Found(NamedTuple):
 _LOOK = r"""
 [ -e "$config/postgresql.conf" ] || refuse "there is no cluster $version/$name, so nothing is proven"
 port=$(pg_conftool -s "$version" "$name" show port)
+ask 'SELECT 1' >/dev/null 2>&1 || refuse "$version/$name does not answer, so nothing is proven"
 seconds=$(sed -n 's/^seconds=//p' "$3" 2>/dev/null || :)
 if [ "$2" = yes ]; then
   code=0
@@ -119,7 +125,7 @@ def _assert(assertion: Assertion, action: ExamineCluster, ctx: Context) -> Found
     try:
         value = _ask(ctx, action.host, action.cluster, assertion, query)
     except AdapterError as exc:
-        if exc.transient:
+        if exc.transient or _NOT_ASKED.search(str(exc)):
             raise
         return Found(False, f"{query}: {exc}")
     if assertion.share_of_source is not None:
