@@ -142,7 +142,7 @@ def _restore(scene: Scene, name: str, service: Service) -> Iterator[Step]:
             port=next(iter(service.endpoints.values())).port,
             listen=LOOPBACK,
         ),
-        why=f"{target.until:%Y-%m-%d %H:%M:%S} UTC, {drawn}, from backup {target.backup.label}",
+        why=f"{target}; {drawn}",
         needs=(PROOF, PREPARE),
         timeout_s=max(600.0, 3 * (source.restore_s or 0.0)),
     )

@@ -13,10 +13,18 @@ ROUNDING = timedelta(seconds=1)
 
 
 class Target(NamedTuple):
-    """A moment, and the backup from which a restore to it begins."""
+    """A moment, and the backup from which a restore to it begins.
 
-    until: datetime
+    Without a moment: as far as the archive goes. After a backup in which nobody has written since there is no
+    moment that PostgreSQL could stop at, and nothing that it would leave out.
+    """
+
+    until: datetime | None
     backup: Backup
+
+    def __str__(self) -> str:
+        at = f"{self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else "as far as the archive goes"
+        return f"{at}, from backup {self.backup.label}"
 
 
 def draw_moment(restorable: Restorable, seed: int) -> Target:
@@ -29,6 +37,8 @@ def draw_moment(restorable: Restorable, seed: int) -> Target:
         PreflightError: nothing can be restored.
     """
     _refuse_nothing(restorable)
+    if not restorable.moments:
+        return newest_moment(restorable)
     lengths = [(one.last - one.first).total_seconds() for one in restorable.moments]
     at_s = Random(seed).uniform(0.0, sum(lengths))
     index = 0
@@ -46,6 +56,8 @@ def newest_moment(restorable: Restorable) -> Target:
         PreflightError: nothing can be restored.
     """
     latest = _refuse_nothing(restorable)
+    if not restorable.moments or restorable.moments[-1].last < latest:
+        return Target(None, restorable.backups[-1])
     return Target(latest.astimezone(UTC), _begin(restorable, latest))
 
 
@@ -55,7 +67,7 @@ def _refuse_nothing(restorable: Restorable) -> datetime:
         raise PreflightError(
             f"{restorable.resource}: {restorable.kept.of.store} holds nothing that can be restored; "
             "nothing was changed",
-            hint="./inv backup.status --env NAME says when it was last taken",
+            hint="./inv backup.run saves it; ./inv backup.status says when it was last saved",
         )
     return latest
 

@@ -188,7 +188,7 @@ def test_a_copy_at_the_lost_site_restores_nothing() -> None:
 
 def test_a_copy_that_holds_nothing_is_refused() -> None:
     with pytest.raises(PreflightError, match="nothing that can be restored"):
-        compile_isolated(DRILL, PLAN, make_isolated_city(), given(make_restorable(moments=())))
+        compile_isolated(DRILL, PLAN, make_isolated_city(), given(make_restorable(moments=(), backups=())))
 
 
 @pytest.mark.parametrize(
@@ -218,10 +218,11 @@ def test_a_moment_is_drawn_from_every_span_and_from_no_gap() -> None:
     )
     restorable = make_restorable(moments=spans, backups=backups)
     drawn = [draw_moment(restorable, seed) for seed in range(300)]
-    inside = [[one for one in drawn if span.first <= one.until <= span.last] for span in spans]
+    inside = [[one for one in drawn if one.until and span.first <= one.until <= span.last] for span in spans]
     assert all(inside)
     assert sum(map(len, inside)) == len(drawn)
     for one in drawn:
+        assert one.until is not None
         assert one.backup.at < one.until
         later = [two for two in backups if one.backup.at < two.at < one.until - timedelta(seconds=1)]
         assert later == []
@@ -230,3 +231,14 @@ def test_a_moment_is_drawn_from_every_span_and_from_no_gap() -> None:
 def test_the_newest_moment_is_the_end_of_the_archive() -> None:
     target = newest_moment(make_restorable())
     assert (target.until, target.backup.label) == (DAY - timedelta(minutes=1), LABEL)
+
+
+def test_a_database_that_nobody_wrote_to_since_its_backup_is_restored_as_the_backup_has_it() -> None:
+    idle = make_restorable(moments=())
+    for target in (newest_moment(idle), draw_moment(idle, 7)):
+        assert (target.until, target.backup.label) == (None, LABEL)
+    assert idle.behind_s == timedelta(hours=2).total_seconds()
+    written_before = make_restorable(
+        moments=(Moments(first=DAY - timedelta(hours=5), last=DAY - timedelta(hours=3)),)
+    )
+    assert newest_moment(written_before).until is None
