@@ -234,6 +234,28 @@ ERRORS = [
         "/src/f11",
     ),
     (137, "", "interrupted", "killed"),
+    (124, "it was interrupted after 900 s\n", "interrupted", "after 900 s"),
+    (0, "Killed\nit was interrupted (137)\n", "interrupted", "137"),
+    (
+        1,
+        "Load(<data/c832e85201>, 0, 0) returned error, retrying after 552ms: connection reset by peer\n"
+        f"Pack ID does not match, want {PACK}, got {ID}\nFatal: repository contains errors\n",
+        "damaged",
+        "pack c832e85201",
+    ),
+    (
+        1,
+        "Load(<data/c832e85201>): 503 Service Unavailable\nFatal: repository contains errors\n",
+        "network",
+        "",
+    ),
+    (
+        1,
+        "Fatal: unable to open config file: Stat: Access Denied.\nIs there a repository at the following "
+        "location?\ns3:https://s3.city.lab/b\n",
+        "refused",
+        "Access Denied",
+    ),
     (1, "", "other", "exit code 1 and no word"),
 ]
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -160,6 +161,83 @@ def test_in_place_the_originals_stay_beside_what_is_restored(city: Saved) -> Non
     assert (kept / "file-0").read_text() == "encrypted"
     assert str(kept) in summary
     assert sorted(path.name for path in city.folder.iterdir() if "restoring" in path.name) == []
+
+
+def in_place(city: Saved, point: str, *include: str) -> RestoreFiles:
+    paths = tuple(f"{city.share}/{name}".rstrip("/") for name in include)
+    return RestoreFiles(
+        host=HOST, resource=RESOURCE, of=city.nas, point=point, folder="/", include=paths, in_place=True
+    )
+
+
+@pytest.mark.parametrize("include", [("file-0", "file-1"), ("", "file-0")], ids=["beside", "one in another"])
+def test_several_paths_are_restored_in_place_each_to_its_own(city: Saved, include: tuple[str, ...]) -> None:
+    good = city.take("good")
+    for name in ("file-0", "file-1"):
+        (city.share / name).write_text("encrypted")
+    city.do(in_place(city, good, *include))
+    assert (city.share / "file-0").read_text() == "good"
+    assert (city.share / "file-1").stat().st_size == 60_000
+    assert not list(city.folder.rglob(".mainstay-restoring-*"))
+
+
+REAL = '"$REAL" "$@"'
+HINDERED = {
+    "its end was bad": (f'{REAL}; echo "no rights of that kind here" >&2; exit 1', "no rights of that kind"),
+    "the way broke": ('echo "connection lost" >&2; exit 1', "cannot be reached"),
+    "killed": ("kill -KILL $$", "interrupted"),
+    "out of time": ("exit 124", "interrupted"),
+}
+
+
+@pytest.mark.parametrize(("meets", "says"), HINDERED.values(), ids=HINDERED)
+def test_what_hinders_a_restore_is_no_damage_and_changes_no_original(
+    city: Saved, meets: str, says: str
+) -> None:
+    good = city.take("good")
+    (city.share / "file-0").write_text("as it is")
+    with city.restic_is(f'case " $* " in *" restore "*) {meets} ;; *) exec {REAL} ;; esac'):
+        for told in (in_place(city, good), city.proving(good), city.proving(good, files=3)):
+            error = refused(city, told)
+            assert says in str(error)
+            assert error.evidence is None
+        looks = CheckRepository(host=HOST, of=city.nas)
+    assert (city.share / "file-0").read_text() == "as it is"
+    assert not list(city.folder.glob("*.mainstay-restoring-*"))
+    with city.restic_is(f'case " $* " in *" check "*) {meets} ;; *) exec {REAL} ;; esac'):
+        if says != "no rights of that kind":
+            assert refused(city, looks).evidence is None
+
+
+def test_what_could_not_be_compared_takes_no_originals_place(city: Saved) -> None:
+    good = city.take("good")
+    (city.share / "file-0").write_text("as it is")
+    python = city.folder / "bin/python3"
+    python.write_text(
+        f'#!/bin/sh\ncase " $* " in *" compare "*) exit 1 ;; *) exec {shutil.which("python3")} "$@" ;; esac\n'
+    )
+    python.chmod(0o755)
+    error = refused(city, in_place(city, good))
+    assert "could not be compared" in str(error)
+    assert error.evidence is None
+    assert (city.share / "file-0").read_text() == "as it is"
+
+
+def test_a_cache_of_the_scratch_host_stands_for_nothing_in_the_repository(city: Saved) -> None:
+    point = city.take()
+    city.do(city.proving(point))
+    packs = [path for path in Path(city.nas.url, "data").rglob("*") if path.is_file()]
+    min(packs, key=lambda path: path.stat().st_size).unlink()  # of folders' names alone
+    assert refused(city, city.proving(point)).evidence.kind == "proof-failed"
+
+
+def test_what_was_written_to_when_it_was_saved_proves_nothing(city: Saved) -> None:
+    city.host.sh('find "$1" -mindepth 1 ! -name .sentinel -delete', str(city.share))
+    with city.restic_is(f'case " $* " in *" backup "*) touch "{city.share}/.sentinel" ;; esac; exec {REAL}'):
+        point = city.take()
+    error = refused(city, city.proving(point))
+    assert "of no file it is known what it held" in str(error)
+    assert error.evidence is None
 
 
 def test_a_disk_that_is_mounted_at_the_path_is_restored_in_place_too(city: Saved) -> None:

@@ -126,6 +126,19 @@ def test_hashes_are_taken_over_where_nothing_changed(tmp_path: Path) -> None:
     assert make([str(share)], manifest)["hashed"] == 1
 
 
+def test_a_manifest_that_is_cut_off_proves_nothing_and_lends_its_hashes(tmp_path: Path) -> None:
+    share, manifest = tmp_path / "share", tmp_path / "manifest"
+    planted(share, {(b"a", b"file"): b"content", (b"b", b"file"): b"other"})
+    make([str(share)], str(manifest))
+    below = restored(share, tmp_path / "restored")
+    whole = manifest.read_bytes()
+    manifest.write_bytes(whole[:-20])
+    with pytest.raises(ValueError, match="line 5 of the manifest is cut off"):
+        compare(str(manifest), str(below))
+    assert make([str(share)], str(manifest))["hashed"] == 1
+    assert manifest.read_bytes() == whole
+
+
 def test_a_content_with_the_same_size_and_time_is_seen_by_its_time_of_status_change(tmp_path: Path) -> None:
     share, manifest = planted(tmp_path / "share", {(b"a", b"1"): b"one"}), str(tmp_path / "manifest")
     make([str(share)], manifest)

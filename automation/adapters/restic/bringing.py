@@ -12,13 +12,15 @@ from automation.adapters.restic.answers import number, record, records, texts
 from automation.adapters.restic.door import fault_of, manifest_of
 from automation.adapters.restic.faults import Fault
 from automation.adapters.restic.listing import list_snapshots
-from automation.model.actions.restic import ProveFiles, RestoreFiles
+from automation.model.actions.restic import SCRATCH, ProveFiles, RestoreFiles
 from automation.model.errors import AdapterError
 from automation.model.records import Completed, Context
 
 NO_MANIFEST, NO_ROOM, NOT_BROUGHT, NOT_SWAPPED = 92, 93, 94, 95  # exit codes of ours alone
 
 # $point $folder $in_point: where the manifest is in the point. `bring`: what of the point is restored.
+# What is restored to scratch is to prove the repository: what a cache of this host still knows of it does not
+# count there.
 BRING = """
 ours=$folder/.mainstay
 claim() {
@@ -27,6 +29,7 @@ claim() {
       refuse "$folder is not empty, and was not made by a restore of this point"
   fi
   mkdir -p "$ours" && chmod 0700 "$ours" && echo "$point" >"$ours/point" || exit 93
+  case $folder in "SCRATCH"/*) export RESTIC_CACHE_DIR="$ours/cache" ;; esac
 }
 study() {
   restic dump "$point" "$in_point" >"$ours/manifest" || {
@@ -43,8 +46,11 @@ bring() {  # $1 folder, then words of restic
   began=$(date +%s.%N) into=$1
   shift
   if [ "${1-}" = --from ]; then
-    xargs -0 -r -s 100000 timeout -s INT -k 60 LIMIT_S restic ${RESTIC_CACERT:+--cacert "$RESTIC_CACERT"} \\
-      restore "$point" --target "$into" <"$2" >&2
+    xargs -0 -r -s 100000 sh -c '
+      timeout -s INT -k 60 LIMIT_S restic ${RESTIC_CACERT:+--cacert "$RESTIC_CACERT"} restore "$@"
+      code=$?
+      case $code in 124 | 130 | 137 | 143) echo "it was interrupted ($code)" >&2 ;; esac
+      exit "$code"' restic "$point" --target "$into" <"$2" >&2
   else
     restic restore "$point" --target "$into" "$@" >&2
   fi
@@ -79,7 +85,7 @@ def pattern_of(path: str) -> str:
 def script(ctx: Context, named: Mapping[str, str], body: str) -> str:
     """Give a script that restores, with its named words at its head."""
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in named.items())
-    return head + BRING.replace("LIMIT_S", str(int(ctx.timeout_s))) + body
+    return head + BRING.replace("LIMIT_S", str(int(ctx.timeout_s))).replace("SCRATCH", SCRATCH) + body
 
 
 def seconds_of(done: Completed) -> float:
@@ -104,12 +110,13 @@ def problem_of(done: Completed, ctx: Context, host: str) -> Fault | None:
     fault = fault_of(done, ctx, host)
     if done.exit_code == NO_ROOM:
         return Fault("out-of-disk", f"out of disk on {host} ({fault.text})", f"make room on {host}")
-    brought = record(done.stdout, "brought")
-    if done.exit_code or brought is None:
+    brought, compared = record(done.stdout, "brought"), record(done.stdout, "comparison")
+    if done.exit_code not in (0, NOT_BROUGHT) or brought is None:
         return fault
-    code = number(brought, "code")
-    hindered = code and fault.kind not in ("damaged", "other")
-    return fault if hindered else None
+    if number(brought, "code") and fault.kind != "damaged":
+        judged = fault.kind == "other" and number(compared, "fault_count")
+        return None if judged else fault
+    return fault._replace(text=f"it could not be compared: {fault.text}") if compared is None else None
 
 
 def faults_of(done: Completed, ctx: Context, host: str) -> tuple[str, ...]:
@@ -128,6 +135,8 @@ def compared_words(done: Completed) -> str:
     """Say what was compared."""
     files, size = compared_total(done, "files"), compared_total(done, "bytes")
     notes = [f"{files} files, {size / 2**20:.1f} MiB compared with the manifest: equal"]
+    if unhashed := files - compared_total(done, "hashed") - compared_total(done, "changed"):
+        notes.append(f"{unhashed} of them by size and time alone: they were written to when they were read")
     if changed := compared_total(done, "changed"):
         notes.append(f"{changed} of them changed while they were saved: as the point says")
     if vanished := compared_total(done, "vanished"):

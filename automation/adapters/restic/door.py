@@ -47,7 +47,10 @@ restic() {
     sleep 3
   done
   cat "$said" >&2
-  [ "$code" -ne 124 ] || echo "it was interrupted after LIMIT_S s" >&2
+  case $code in
+    124) echo "it was interrupted after LIMIT_S s" >&2 ;;
+    130 | 137 | 143) echo "it was interrupted ($code)" >&2 ;;
+  esac
   return "$code"
 }
 """

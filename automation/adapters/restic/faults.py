@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 Kind = Literal[
-    "locked", "wrong-password", "no-repository", "out-of-disk", "network", "damaged", "interrupted", "other"
+    "locked",
+    "wrong-password",
+    "no-repository",
+    "out-of-disk",
+    "network",
+    "refused",
+    "damaged",
+    "interrupted",
+    "other",
 ]
 
 _LOCK = re.compile(
@@ -27,8 +35,17 @@ _WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
             r"connection (?:refused|reset|timed out|closed)|i/o timeout|no route to host"
             r"|network is unreachable|dial tcp|could not resolve|no such host|ssh command exited"
             r"|unable to start the sftp session"
-            r"|broken pipe|connection lost|TLS handshake|Host key verification failed|Permission denied \(",
+            r"|broken pipe|connection lost|TLS handshake|Host key verification failed|Permission denied \("
+            r"|context deadline exceeded|request canceled|service unavailable|reduce your request rate"
+            r"|internal error, please try again|unexpected HTTP response|x509: ",
             re.IGNORECASE,
+        ),
+    ),
+    (
+        "refused",
+        re.compile(
+            r"Access ?Denied|Access Key Id you provided|request signature we calculated|token has expired"
+            r"|request time and the (?:current|server's) time|specified bucket does not exist"
         ),
     ),
     (
@@ -45,8 +62,11 @@ _WORDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
             r"|data/[0-9a-f]{2}/[0-9a-f]{64}: no such file"
         ),
     ),
+    ("interrupted", re.compile(r"^it was interrupted ", re.MULTILINE)),
 )
-_CODES: dict[int, Kind] = {10: "no-repository", 11: "locked", 12: "wrong-password", 130: "interrupted"}
+_CODES: dict[int, Kind] = {10: "no-repository", 11: "locked", 12: "wrong-password"}
+_CODES |= dict.fromkeys((124, 130, 137, 143, -9), "interrupted")
+_RETRY = re.compile(r"^.*returned error, retrying after.*$", re.MULTILINE)
 _NAMED = re.compile(
     r"\b(pack|tree|blob|index)s?(?: ID does not match, want)?[ /<(]+([0-9a-f]{8,64})", re.IGNORECASE
 )
@@ -78,12 +98,16 @@ def recognise(exit_code: int, stderr: str, *, host: str, environment: str) -> Fa
     """
     whole = "\n".join(_words(stderr))
     said = tuple(line for line in whole.splitlines() if not _NOISE.search(line))
-    kind: Kind = next((kind for kind, words in _WORDS if words.search(whole)), "other")
-    kind = _CODES.get(exit_code, kind)
+    # What was tried again went well or is told once more at the end: a line lost on the way hides no damage.
+    kind = _CODES.get(exit_code) or _kind_of(_RETRY.sub("", whole)) or _kind_of(whole) or "other"
     if exit_code in (-9, 137):
-        kind, said = "interrupted", said or ("it was killed",)
+        said = said or ("it was killed",)
     last = " | ".join(said[-SHOWN:]) or f"restic ended with exit code {exit_code} and no word"
     return Fault(kind, _text(kind, whole, last), _hint(kind, host, environment))
+
+
+def _kind_of(said: str) -> Kind | None:
+    return next((kind for kind, words in _WORDS if words.search(said)), None)
 
 
 def what_was_said(stderr: str) -> str:
@@ -130,6 +154,7 @@ def _text(kind: Kind, whole: str, last: str) -> str:
         "no-repository": "there is no repository at that place",
         "out-of-disk": "out of disk",
         "network": "the repository's host cannot be reached",
+        "refused": "the repository's host refuses it",
         "interrupted": "restic was interrupted",
     }
     return f"{words[kind]} ({last})" if kind in words else last
@@ -152,6 +177,7 @@ def _hint(kind: Kind, host: str, environment: str) -> str:
         "no-repository": f"look at the place from {host}; a disk that is not mounted looks like this",
         "out-of-disk": f"make room, then run it again; ./inv backup.status {env} shows what takes it",
         "network": f"look at the way from {host} to the repository, then run it again",
+        "refused": f"look at the store's login in /etc/mainstay/stores on {host}, its rights and the clock",
         "damaged": f"./inv backup.verify {env}; nothing is deleted from this repository meanwhile",
         "interrupted": "run it again: what was saved so far is used",
         "other": f"look at restic on {host}",

@@ -61,8 +61,15 @@ def prove(action: ProveFiles, ctx: Context) -> Outcome:
         )
     if found := faults_of(done, ctx, action.host) + _missing(done):
         raise _bad(action, ctx, what, found)
-    if not number(record(done.stdout, "comparison"), "entries"):
+    compared = record(done.stdout, "comparison")
+    if not number(compared, "entries"):
         raise AdapterError(f"{what}: nothing of it could be compared; nothing is proven")
+    if number(compared, "files") and not number(compared, "hashed"):
+        raise AdapterError(
+            f"{what}: of no file it is known what it held, for each was written to while it was saved; "
+            "nothing is proven",
+            hint="save it from a snapshot of its disk, or while it is quiet",
+        )
     proven = PointProven(
         resource=action.resource,
         store=action.of.store,
@@ -73,6 +80,7 @@ def prove(action: ProveFiles, ctx: Context) -> Outcome:
         found=(compared_words(done), *(f"{path} is there" for path in action.must_hold)),
         whole=not _drawn(action),
         host=action.host,
+        source="real" if ctx.environment.simulator_at(action.of.url) is None else "simulated",
     )
     summary = f"{what} restored in {format_duration(proven.seconds)}: {'; '.join(proven.found)}"
     return Outcome(changed=True, summary=summary, evidence=proven)

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 
 from automation.adapters.restic.bringing import (
-    NOT_BROUGHT,
     NOT_SWAPPED,
     compared_total,
     compared_words,
@@ -38,7 +37,7 @@ _IN_PLACE = """
 stage_of() {
   beside=${1%/*}
   if mountpoint -q "$1"; then beside=$1; fi
-  echo "$beside/.mainstay-restoring-$RUN"
+  echo "$beside/.mainstay-restoring-$RUN-$(printf %s "$1" | sha256sum | cut -c 1-16)"
 }
 pattern_of() { printf %s "$1" | sed 's/[][*?\\\\]/\\\\&/g'; }
 kept_of() {
@@ -55,20 +54,19 @@ done
 claim
 study
 drop_stages() { for path in $PATHS; do rm -rf -- "$(stage_of "$path")"; done; }
+trap 'drop_stages; rm -rf -- "$own"' EXIT
 for path in $PATHS; do
   stage=$(stage_of "$path")
   rm -rf -- "$stage"; mkdir -m 0700 "$stage" || exit 93
-  size=$(look size --manifest "$ours/manifest" "--below=$path") || {
-    drop_stages
-    refuse "the point holds no $path"
-  }
+  size=$(look size --manifest "$ours/manifest" "--below=$path") || refuse "the point holds no $path"
   room_for "$size" "$stage"
   bring "$stage" "--include=$(pattern_of "$path")"
   look compare --manifest "$ours/manifest" --listing "$ours/listing" --root "$stage" \\
     "--below=$path" >"$own/told"
   cat "$own/told"
-  grep -q '"fault_count": 0,' "$own/told" || { drop_stages; exit 94; }
+  [ "$code" -eq 0 ] && grep -q '"fault_count": 0,' "$own/told" || exit 94
 done
+trap 'rm -rf -- "$own"' EXIT
 for path in $PATHS; do
   stage=$(stage_of "$path") kept=$(kept_of "$path")
   if mountpoint -q "$path"; then
@@ -97,7 +95,7 @@ def restore(action: RestoreFiles, ctx: Context) -> Outcome:
     unless all of it was restored beside the originals and found equal; those stay, under another name.
     """
     what = f"point {action.point[:8]} of {action.resource} in {action.of.store}"
-    paths = action.include or saved_paths(action, ctx)
+    paths = _apart(action.include or saved_paths(action, ctx))
     done = work(ctx, action.host, action.of, _script(action, ctx, paths))
     kept = [line.removeprefix("kept: ") for line in done.stdout.splitlines() if line.startswith("kept: ")]
     beside = f"; what was there is in {', '.join(kept)}" if kept else ""
@@ -107,8 +105,7 @@ def restore(action: RestoreFiles, ctx: Context) -> Outcome:
             f"{done.stderr.strip()}{beside}",
             hint=f"look at both on {action.host}: .mainstay-restoring-* beside a path is what was restored",
         )
-    problem = problem_of(done, ctx, action.host) if done.exit_code != NOT_BROUGHT else None
-    if problem:
+    if problem := problem_of(done, ctx, action.host):
         raise AdapterError(
             f"{what} was not restored to {_where(action)}: {problem.text}; {_left(action)}",
             hint=problem.hint,
@@ -150,6 +147,15 @@ def verify_restore(action: RestoreFiles, ctx: Context) -> Progress:
     return progress_of(ctx, action.host)
 
 
+def _apart(paths: Sequence[str]) -> list[str]:
+    """Give paths of which none lies below another: that one comes with it."""
+    kept: list[str] = []
+    for path in sorted({path.rstrip("/") for path in paths}):
+        if not any(path.startswith(f"{one}/") for one in kept):
+            kept.append(path)
+    return kept
+
+
 def _script(action: RestoreFiles, ctx: Context, paths: Sequence[str]) -> str:
     step = f"{ctx.run_id}-{ctx.step_id.replace('/', '-')}"
     named = {
@@ -159,7 +165,7 @@ def _script(action: RestoreFiles, ctx: Context, paths: Sequence[str]) -> str:
         "RUN": step,
     }
     if action.in_place:
-        return script(ctx, named, _IN_PLACE.replace("$PATHS", shlex.join(path.rstrip("/") for path in paths)))
+        return script(ctx, named, _IN_PLACE.replace("$PATHS", shlex.join(paths)))
     body = _BELOW_A_FOLDER.replace("$BELOW", shlex.join(f"--below={path}" for path in paths))
     return script(
         ctx, named, body.replace("$INCLUDED", shlex.join(f"--include={pattern_of(path)}" for path in paths))

@@ -31,7 +31,8 @@ def compare(
     a file is compared with what the point says of it, not by hash.
     """
     faults = Faults()
-    told: Told = {"record": "comparison", "files": 0, "entries": 0, "bytes": 0, "changed": 0, "vanished": 0}
+    counted = ("files", "entries", "bytes", "hashed", "changed", "vanished")
+    told: Told = {"record": "comparison", **dict.fromkeys(counted, 0)}
     wanted = None if only is None else set(only)
     for entry in _below(manifest, below):
         if wanted is not None:
@@ -95,6 +96,7 @@ def _difference(entry: Entry, place: str, listing: Listing | None, told: Told) -
             return "" if as_saved else "is not what the point says of it"
         if wrong := _content(entry, place, found):
             return wrong
+        told["hashed"] += bool(entry.get("sha256"))
     for key, word in (("mode", "permissions %o"), ("uid", "owner %d"), ("gid", "group %d")):
         there = stat.S_IMODE(found.st_mode) if key == "mode" else getattr(found, f"st_{key}")
         if there != entry[key]:

@@ -109,14 +109,18 @@ def read(path: str) -> tuple[os.stat_result, str]:
 
 
 def entries(path: str) -> Iterator[Entry]:
-    """Yield the entries of a manifest; a line that is none ends it."""
+    """Yield the entries of a manifest.
+
+    Raises:
+        ValueError: a line is none; what comes after it would be passed over without a word.
+    """
     with open(path, encoding="ascii", errors="replace") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             try:
                 entry = json.loads(line)
                 entry["path"], entry["kind"], entry["mtime_ns"]
-            except (ValueError, KeyError, TypeError):
-                return
+            except (ValueError, KeyError, TypeError) as exc:
+                raise ValueError(f"line {number} of the manifest is cut off or damaged") from exc
             yield entry
 
 

@@ -78,15 +78,22 @@ def _hash(entry: Entry, before: Entry | None, told: Told) -> Entry:
 
 
 class Known:
-    """An earlier manifest, read along with a walk in the same order."""
+    """An earlier manifest, read along with a walk in the same order; a line that is none ends it."""
 
     def __init__(self, path: str) -> None:
         self._entries = entries(path) if os.path.exists(path) else iter(())
-        self._next = next(self._entries, None)
+        self._next: Entry | None = None
+        self._step()
+
+    def _step(self) -> None:
+        try:
+            self._next = next(self._entries, None)
+        except ValueError:
+            self._next = None
 
     def at(self, path: str) -> Entry | None:
         """Give the entry of a path; asked for in ascending order."""
         wanted = order(path)
         while self._next is not None and order(self._next["path"]) < wanted:
-            self._next = next(self._entries, None)
+            self._step()
         return self._next if self._next is not None and self._next["path"] == path else None
