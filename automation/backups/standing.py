@@ -22,6 +22,7 @@ from automation.backups.sighting import Observed
 from automation.backups.spec import Backups
 from automation.backups.taking import due_at
 from automation.backups.verifying import period_s
+from automation.model.backup_evidence import Source
 from automation.model.base import Model, format_duration
 from automation.model.recovery_points import Level, Proof, RecoveryPoint
 
@@ -43,6 +44,7 @@ class ProofSeen(Model):
     by: str
     seconds: float
     size_bytes: int
+    source: Source = "real"
 
 
 class CopyStanding(Model):
@@ -105,6 +107,7 @@ class Facts(NamedTuple):
     ledger: Ledger
     observed: Observed
     reach: Mapping[Place, Reach]  # of databases, by resource and store
+    simulated: frozenset[str] = frozenset()  # stores at a simulator: what they prove is proven of it alone
 
 
 def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
@@ -232,7 +235,10 @@ def _proofs(facts: Facts, resource: str) -> Iterator[tuple[str, Proof]]:
 
 
 def _best(facts: Facts, resource: str) -> ProofSeen | None:
-    """Give the highest proof of what is there that is believed and not too old, the latest of equal ones."""
+    """Give the highest proof of what is there that is believed and not too old, the latest of equal ones.
+
+    One in a real store says more than any in a simulated one.
+    """
     now = facts.observed.at
     seen = {store: facts.observed.points(resource, store) for store in facts.backups.resources[resource].to}
     there = {(store, one.id) for store, points in seen.items() for one in points or ()}
@@ -241,7 +247,9 @@ def _best(facts: Facts, resource: str) -> ProofSeen | None:
         for store, one in _proofs(facts, resource)
         if one.is_current(now) and (seen[store] is None or (store, one.point) in there)
     ]
-    best = max(good, key=lambda pair: (pair[1].level, pair[1].at), default=None)
+    best = max(
+        good, key=lambda pair: (pair[0] not in facts.simulated, pair[1].level, pair[1].at), default=None
+    )
     if best is None:
         return None
     store, proof = best
@@ -254,15 +262,16 @@ def _best(facts: Facts, resource: str) -> ProofSeen | None:
         by=proof.by,
         seconds=proof.seconds,
         size_bytes=proof.size_bytes,
+        source="simulated" if store in facts.simulated else "real",
     )
 
 
 def _achieved(facts: Facts, resource: str) -> float | None:
-    """Give the age of the newest moment that is proven to be restorable."""
+    """Give the age of the newest moment that is proven to be restorable, from a real store."""
     level, now = facts.backups.guards.never_drop_last_verified, facts.observed.at
     moments = []
     for store in facts.backups.resources[resource].to:
-        if facts.ledger.suspended(store):
+        if facts.ledger.suspended(store) or store in facts.simulated:
             continue
         bad = facts.ledger.found_bad(resource, store)
         listed = {one.id: one.claimed_at for one in facts.observed.points(resource, store) or ()}
@@ -282,6 +291,8 @@ def _unproven(facts: Facts, resource: str) -> Iterator[str]:
         else:
             believed.append(store)
     proofs = {store: facts.ledger.proofs(resource, store, spec) for store in believed}
+    if not set(spec.to) - facts.simulated:
+        yield "it is proven in simulated stores alone"
     for level, rule in {rule.level: rule for rule in _strictest_last(spec.verify)}.items():
         last = {store: _last_proven(facts, store, rule, proofs[store]) for store in believed}
         if never := [store for store, at in last.items() if at is None]:

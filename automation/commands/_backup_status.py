@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+from automation.backups.copies import bucket_of
 from automation.backups.proof_steps import stanza
 from automation.backups.sighting import strangers
-from automation.backups.spec import PgbackrestStore
+from automation.backups.spec import Backups, PgbackrestStore
 from automation.backups.standing import BackupStanding, Facts, Place, Reach, ResourceStanding, stand
 from automation.commands._backups import Area, choose, load_area, look, rpo_of
 from automation.commands._session import Session
@@ -46,13 +47,20 @@ def look_at_standing(session: Session, resource: str = "") -> BackupStanding:
     named = choose(backups, resource.replace(" ", "").split(","))
     rpos = {name: rpo_of(backups, catalog, name) for name in named}
     area = look(session, named)
-    facts = Facts(area.backups, area.ledger, area.observed, look_at_reach(session, area, named))
+    reach = look_at_reach(session, area, named)
+    facts = Facts(area.backups, area.ledger, area.observed, reach, _simulated(session, area.backups))
     return BackupStanding(
         environment=session.environment.name,
         at=area.observed.at,
         resources=tuple(stand(facts, name, rpos[name]) for name in named),
         strangers=tuple(_strangers(area)),
     )
+
+
+def _simulated(session: Session, backups: Backups) -> frozenset[str]:
+    """Name the stores at which a simulator of the lab answers."""
+    places = {name: bucket_of(store) for name, store in backups.stores.items()}
+    return frozenset(name for name, url in places.items() if session.environment.simulator_at(url))
 
 
 def judge(standing: BackupStanding) -> int:

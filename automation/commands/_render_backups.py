@@ -241,7 +241,8 @@ def _age(seconds: float | None) -> str:
 def _proof(proof: "ProofSeen | None", now: datetime) -> Text:
     if proof is None:
         return Text("none", style=STYLES["red"])
-    return Text(f"{proof.level.name} {_age((now - proof.at).total_seconds())}")
+    simulated = " (simulated)" if proof.source == "simulated" else ""
+    return Text(f"{proof.level.name} {_age((now - proof.at).total_seconds())}{simulated}")
 
 
 def _copies(row: "ResourceStanding") -> str:

@@ -37,7 +37,7 @@ def lengthened(until: datetime, at: datetime = NOW) -> Entry:
     return entry(found, at)
 
 
-def standing(backups: Backups, *story: Entry) -> ResourceStanding:
+def standing(backups: Backups, *story: Entry, simulated: frozenset[str] = frozenset()) -> ResourceStanding:
     """The share with a new point in each of its stores."""
     ledger = fold(story)
     point = make_point(NOW - timedelta(hours=1), "p", resource="share")
@@ -45,7 +45,8 @@ def standing(backups: Backups, *story: Entry) -> ResourceStanding:
         StoreSeen(store=store, points=(point.model_copy(update={"copy_name": store}),))
         for store in backups.resources["share"].to
     ]
-    return stand(Facts(backups, ledger, observe(backups, ledger, seen, NOW), {}), "share", 86400.0)
+    facts = Facts(backups, ledger, observe(backups, ledger, seen, NOW), {}, simulated)
+    return stand(facts, "share", 86400.0)
 
 
 def told_of_locks(row: ResourceStanding) -> list[str]:
@@ -117,6 +118,18 @@ def test_a_point_that_was_found_bad_is_neither_new_nor_proven(backups: Backups) 
     row = standing(backups, *story)
     assert row.rpo_achieved_s is None
     assert "nas has no good point" in row.wrong
+
+
+def test_nothing_is_proven_by_a_simulated_store_alone(backups: Backups) -> None:
+    story = [taken("p", NOW - DAY), proven("p", NOW - DAY / 2)]
+    real = standing(backups, *story, simulated=frozenset({"vault"}))
+    assert real.proof is not None
+    assert real.proof.source == "real"
+    row = standing(backups, *story, simulated=frozenset(backups.resources["share"].to))
+    assert row.proof is not None
+    assert row.proof.source == "simulated"
+    assert row.rpo_achieved_s is None
+    assert "it is proven in simulated stores alone" in row.wrong
 
 
 def test_parts_that_nobody_reads_are_red_though_others_are_read(backups: Backups) -> None:
