@@ -54,7 +54,7 @@ def let_grace_pass(city: Checkout) -> None:
     for line in lines:
         if line.get("noted", {}).get("kind") in ("points-marked", "policy-accepted"):
             line["at"] = (datetime.fromisoformat(line["at"]) - timedelta(days=2)).isoformat()
-    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    ledger.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
 
 
 @contextmanager
