@@ -158,11 +158,11 @@ def test_a_backup_of_a_timeline_that_leads_nowhere_is_not_followed() -> None:
 # --- the window -----------------------------------------------------------------------------------
 
 
-def test_the_window_opens_after_a_backup_and_ends_with_the_last_commit() -> None:
+def test_the_window_opens_after_a_backup_and_ends_before_the_last_commit() -> None:
     seen, last = told("chain"), datetime(2026, 11, 22, 7, 38, 9, 500000, UTC)
     window = find_window(seen, archive("chain"), {Segment(1, 11): last})
     assert window.earliest == by_label(seen, FULL).stopped_at + timedelta(seconds=1)
-    assert (window.latest, window.gaps) == (last, ())
+    assert (window.latest, window.gaps) == (last - timedelta(microseconds=1), ())
 
 
 def test_a_lost_file_is_a_gap_until_the_next_backup() -> None:
@@ -174,7 +174,7 @@ def test_a_lost_file_is_a_gap_until_the_next_backup() -> None:
     window = find_window(seen, archive("chain", "000000010000000000000006-"), ends)
     assert len(window.spans) == 2
     (gap,) = window.gaps
-    assert gap.first == ends[Segment(1, 5)]
+    assert gap.first == ends[Segment(1, 5)] - timedelta(microseconds=1)
     assert gap.last == by_label(seen, FIRST).stopped_at + timedelta(seconds=1)
 
 

@@ -14,6 +14,7 @@ from automation.model.records import Remote
 
 # pgBackRest tells whole seconds; a moment within the one in which a backup stopped may lie before its end.
 _ROUNDING = timedelta(seconds=1)
+_TICK = timedelta(microseconds=1)  # of the clock by which PostgreSQL writes commits down
 _LOOKED_INTO = 16  # segments without a commit, from the last one back
 
 
@@ -37,15 +38,15 @@ class Window(Model):
 
     @property
     def latest(self) -> datetime | None:
-        """The last moment of all: the last commit whose WAL is in the archive."""
+        """The last moment of all: just before the last commit whose WAL is in the archive."""
         return self.spans[-1].last if self.spans else None
 
 
 def look_at_window(remote: Remote, of: Stanza) -> Window:
     """Read from the archive which moments can be reached; asked at the keeper.
 
-    A moment counts only if a later or equal commit is in the archive: PostgreSQL stops at a moment when it
-    meets the first commit after it, and refuses to open where it meets none.
+    A moment counts only if a later commit is in the archive: PostgreSQL stops at a moment when it meets the
+    first commit after it, and refuses to open where it meets none. That of the last commit itself is none.
 
     Raises:
         AdapterError: the repository cannot be read, or its keeper has no pg_waldump.
@@ -60,13 +61,13 @@ def look_at_window(remote: Remote, of: Stanza) -> Window:
 def find_window(told: Told, archive: Archive, commits: Mapping[Segment, datetime | None]) -> Window:
     """Join what every backup reaches; `commits`: the last commit up to a segment. Pure."""
     reached = [
-        Span(first=backup.stopped_at + _ROUNDING, last=last)
+        Span(first=backup.stopped_at + _ROUNDING, last=last - _TICK)
         for backup in told.of_now()
         if not backup.damaged
         and (reach := follow(backup, archive)).consistent
         and reach.last is not None
         and (last := commits[reach.last]) is not None
-        and last >= backup.stopped_at + _ROUNDING
+        and last > backup.stopped_at + _ROUNDING
     ]
     spans = tuple(_join(reached))
     gaps = tuple(Span(first=before.last, last=after.first) for before, after in pairwise(spans))
