@@ -193,21 +193,24 @@ def plan_rotation(
 ) -> Plan:
     """Compile what may be done now; steps of one store follow each other, for a deletion is alone there.
 
+    Space is reclaimed before anything is deleted: what goes now can be brought back until the next time.
+
     Args:
         legal: ask the role that must agree to what the law's age expires, and delete that too.
     """
     steps: list[Step] = []
     last: dict[str, str] = {}  # store to its last step that deletes
+    for store in dict.fromkeys(one.store for one in decisions):
+        mine = [one for one in decisions if one.store == store]
+        if may_reclaim(backups, ledger, store, mine, now):
+            steps.append(_reclaim(backups, store, mine))
+            last[store] = steps[-1].id
     for one in decisions:
         steps += _notes(backups, one)
         for step in _deletions(backups, one, legal=legal):
             after = (last[one.store],) if one.store in last else ()
             steps.append(step.model_copy(update={"after": (*step.after, *after)}))
             last[one.store] = step.id
-    for store in dict.fromkeys(one.store for one in decisions):
-        mine = [one for one in decisions if one.store == store]
-        if may_reclaim(backups, ledger, store, mine, now):
-            steps.append(_reclaim(backups, store, last.get(store)))
     return Plan(
         name=PLAN_NAME,
         environment=environment,
@@ -310,10 +313,17 @@ def _delete(
     return Step(id=step_id, run=action, why=why, timeout_s=FORGET_S, retries=RETRIES)
 
 
-def _reclaim(backups: Backups, store: str, after: str | None) -> Step:
+def _reclaim(backups: Backups, store: str, decisions: Sequence[Decision]) -> Step:
+    """Remove what no point needs, if every point is there that does not go in this rotation."""
     known = backups.stores[store]
     assert isinstance(known, ResticStore)
-    action = ReclaimSpace(host=known.keeper.host, of=repository(backups, store, known.keeper.host))
+    points = {point.id for one in decisions if one.case is not None for point in one.case.points}
+    going = {point.id for one in decisions if one.rotation for point in (*one.rotation.delete, *one.agreed)}
+    action = ReclaimSpace(
+        host=known.keeper.host,
+        of=repository(backups, store, known.keeper.host),
+        stay=tuple(sorted(points - going)),
+    )
     why = "what was deleted a time of grace ago takes room, and nothing is in doubt"
     return Step(
         id=f"reclaim/{store}",
@@ -321,5 +331,4 @@ def _reclaim(backups: Backups, store: str, after: str | None) -> Step:
         why=why,
         timeout_s=RECLAIM_S,
         retries=RETRIES,
-        after=(after,) if after else (),
     )

@@ -13,9 +13,9 @@ from automation.adapters.restic.answers import parse_snapshots, records, recover
 from automation.adapters.restic.copying import lacking_of
 from automation.adapters.restic.faults import named_parts, recognise
 from automation.adapters.restic.initialising import make_if_empty
-from automation.adapters.restic.rotating import sizes
+from automation.adapters.restic.rotating import refuse_missing, sizes
 from automation.adapters.restic.versions import OLDEST, TABLE, abilities, parse_version
-from automation.model.actions.restic import Repository
+from automation.model.actions.restic import ReclaimSpace, Repository
 from automation.model.errors import AdapterError
 from automation.shipped.manifest import bucket
 
@@ -123,6 +123,13 @@ def test_a_point_is_copied_once_whatever_it_is_called_there() -> None:
     assert lacking_of(source, target) == []
     assert lacking_of(target, source) == []
     assert lacking_of(source, (), leave=[ID]) == []
+
+
+def test_no_data_is_removed_while_a_point_is_gone_that_must_be_there() -> None:
+    told = ReclaimSpace(host="bk-a", of=Repository(store="nas", url="/main"), stay=("a" * 64, "b" * 64))
+    refuse_missing(told, {"a" * 64, "b" * 64, "c" * 64})
+    with pytest.raises(AdapterError, match="1 points that were to stay are not there"):
+        refuse_missing(told, {"a" * 64, "c" * 64})
 
 
 def test_sizes_are_the_disks_or_else_restics() -> None:

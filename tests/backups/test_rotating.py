@@ -146,7 +146,12 @@ def test_space_is_reclaimed_a_time_of_grace_after_a_deletion_and_once_for_all_un
     assert world.acts(ReclaimSpace) == []
     world.story.append(entry(gone, NOW - 8 * DAY))
     assert len(world.acts(ReclaimSpace)) == 1
-    assert world.plan().by_id["reclaim/nas"].after == ("share/nas/delete",)
+    plan = world.plan()
+    assert plan.by_id["share/nas/delete"].after == ("reclaim/nas",), "what goes now can be brought back"
+    (going,), (act,) = world.acts(ForgetPoints), world.acts(ReclaimSpace)
+    assert isinstance(going, ForgetPoints)
+    assert isinstance(act, ReclaimSpace)
+    assert act.stay == going.stay
     world.story.append(take_failed(NOW - HOUR))
     assert world.acts(ReclaimSpace) == [], "what is in doubt may have to be brought back"
     world.story.pop()

@@ -132,6 +132,8 @@ _TOLD = re.compile(r"^(total prune|remaining): .*/ ([0-9.]+) ([KMGT]?i?B)", re.M
 
 def reclaim(action: ReclaimSpace, ctx: Context) -> Outcome:
     """Remove what no point needs; evidence SpaceReclaimed."""
+    if ctx.unit_state(action.host) == "absent":
+        refuse_missing(action, {one.id for one in list_snapshots(ctx.remote(action.host), action.of)})
     done = work_past_the_dead(ctx, action.host, action.of, _RECLAIM)
     if done.exit_code:
         fault = fault_of(done, ctx, action.host)
@@ -145,6 +147,20 @@ def reclaim(action: ReclaimSpace, ctx: Context) -> Outcome:
     less = "; little room: data that is partly needed stays" if "little room" in done.stdout else ""
     summary = f"{action.of.store} takes {after / 2**20:.1f} MiB, took {before / 2**20:.1f} MiB{less}"
     return Outcome(changed=before != after, summary=summary, evidence=evidence)
+
+
+def refuse_missing(action: ReclaimSpace, there: Collection[str]) -> None:
+    """Stop where a point is gone that must be there: its data may be all that is left of it.
+
+    Raises:
+        AdapterError: one is; nothing was removed.
+    """
+    if missing := set(action.stay) - set(there):
+        raise AdapterError(
+            f"{action.of.store}: {len(missing)} points that were to stay are not there "
+            f"({_short(missing)}); no data was removed",
+            hint="find out who deleted them; what they need is still in the repository",
+        )
 
 
 def verify_reclaim(action: ReclaimSpace, ctx: Context) -> Progress:

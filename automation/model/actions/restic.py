@@ -68,12 +68,15 @@ class ForgetPoints(BaseAction):
 
 
 class ReclaimSpace(BaseAction):
-    """Remove data that no point refers to any more."""
+    """Remove data that no point refers to any more, unless a point is gone that must be there."""
 
     do: Literal["restic.reclaim"] = "restic.reclaim"
     effect: ClassVar[Effect] = "destroy"
     host: str = Field(description="keeper of the repository")
     of: Repository
+    stay: tuple[str, ...] = Field(
+        default=(), description="full ids that must be there: the data of one that somebody deleted stays"
+    )
 
 
 class CheckRepository(BaseAction):
