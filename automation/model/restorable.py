@@ -49,7 +49,7 @@ class Restorable(Model):
 
     @property
     def latest(self) -> datetime | None:
-        """The last moment that can be reached; of a database that nobody has written to, its last backup's."""
+        """The last moment that can be reached; of a database nobody has written to, its last backup's."""
         last = [*(one.last for one in self.moments[-1:]), *(one.at for one in self.backups[-1:])]
         return max(last, default=None)
 

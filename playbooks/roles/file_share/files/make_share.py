@@ -1,4 +1,4 @@
-"""Make a share and fill it: `make_share.py FOLDER SENTINEL COUNT`. The same files each time, of many kinds."""
+"""Make a share and fill it: `make_share.py FOLDER SENTINEL COUNT`. The same files each time."""
 
 import gzip
 import json
@@ -9,9 +9,21 @@ from datetime import date, timedelta
 from pathlib import Path
 
 DEPARTMENTS = ("clerk", "permits", "public-works", "parks", "finance", "water", "fire", "library")
-WORDS = (
-    "council budget permit water street repair meeting minutes invoice contract parcel zoning grant".split()
-)
+WORDS = [
+    "council",
+    "budget",
+    "permit",
+    "water",
+    "street",
+    "repair",
+    "meeting",
+    "minutes",
+    "invoice",
+    "contract",
+    "parcel",
+    "zoning",
+    "grant",
+]
 
 
 def text(dice, sentences):
