@@ -49,6 +49,7 @@ def save_earlier(city: Checkout, resource: str, days: int) -> None:
 
 def let_grace_pass(city: Checkout) -> None:
     """Let what was noted of policies and marks have been noted two days earlier."""
+    city.inv("backup.list")  # the ledger takes in what the last runs noted
     ledger = city.state / "backups/ledger.jsonl"
     lines = [json.loads(line) for line in ledger.read_text().splitlines()]
     for line in lines:
