@@ -1,18 +1,21 @@
 """What a proof of a database says of each value, and which host is taken for the primary."""
 
 import json
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from automation.adapters import pgbackrest
-from automation.adapters.postgresql import examine, find_primary, load_dump
+from automation.adapters.postgresql import examine, find_primary, load_dump, look_at_restored
 from automation.adapters.postgresql.examining import judge_share, judge_value
-from automation.model.actions import ExamineCluster, LoadDump, TakeBackup
+from automation.model.actions import ExamineCluster, LoadDump, LookAtRestored, TakeBackup
 from automation.model.actions.databases import Assertion, Stanza
 from automation.model.backup_evidence import ProofFailed, TakeFailed
+from automation.model.drill_evidence import RestoredSeen
 from automation.model.errors import AdapterError
 from automation.model.records import Completed
 
@@ -224,3 +227,36 @@ def test_a_backup_that_cannot_be_taken_leaves_word_for_the_ledger(
         pgbackrest.take(action, hosts)
     assert isinstance(raised.value.evidence, TakeFailed)
     assert why in raised.value.evidence.faults[0]
+
+
+# --- what a restored cluster says -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cluster", ["15/restored_a", "15/restored_b"])
+def test_the_last_commit_is_read_whatever_else_is_on_the_host(cluster: str, tmp_path: Path) -> None:
+    """Its name may stand before others in the list: the end of a search is no error."""
+    rows = [f"15 restored_{name} 5432 online postgres /data {tmp_path}/{name}.log" for name in "ab"]
+    for name in "ab":
+        line = "LOG: last completed transaction was at log time 2026-11-22 07:38:02.5+00"
+        (tmp_path / f"{name}.log").write_text(f"{line}\n")
+    program = tmp_path / "pg_lsclusters"
+    program.write_text("#!/bin/sh\n" + "".join(f"echo '{row}'\n" for row in rows))
+    program.chmod(0o755)
+
+    def run(argv: list[str], stdin: str | None = None, timeout_s: float = 30.0) -> Completed:
+        if "psql" in argv:
+            return Completed(exit_code=0, stdout=RESTORED, stderr="")
+        environ = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        done = subprocess.run(argv[2:], env=environ, capture_output=True, text=True, check=False)
+        return Completed(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+
+    ctx: Any = SimpleNamespace(remote=lambda name: SimpleNamespace(run=run))
+    seen = look_at_restored(LookAtRestored(host="drill-b", cluster=cluster), ctx).evidence
+    assert isinstance(seen, RestoredSeen)
+    assert seen.reached_at == datetime(2026, 11, 22, 7, 38, 2, 500000, UTC)
+
+
+RESTORED = json.dumps(
+    {"in_recovery": False, "archive_mode": "off", "slots": 0, "timeline": 2}
+    | {"system_identifier": "7", "subscriptions": 0}
+)

@@ -44,7 +44,7 @@ stat -c %.3Y "$2" "$data/postmaster.pid" | awk 'NR == 1 {began = $1} END {printf
 """
 # The last line of its kind: PostgreSQL says it once, when recovery has ended.
 _LAST_COMMIT = r"""
-log=$(pg_lsclusters -h | while read -r v n p s o d l; do [ "$v/$n" = "$1" ] && echo "$l"; done)
+log=$(pg_lsclusters -h | while read -r v n p s o d l; do if [ "$v/$n" = "$1" ]; then echo "$l"; fi; done)
 sed -n 's/.*last completed transaction was at log time //p' "$log" | tail -n 1
 """
 

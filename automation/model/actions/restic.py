@@ -126,7 +126,8 @@ class ProveFiles(BaseAction):
     of: Repository
     point: str = Field(pattern=FULL_ID)
     folder: str = Field(
-        pattern=rf"^{SCRATCH}/[A-Za-z0-9._:-]+$", description="made for it; a step of its own clears it"
+        pattern=rf"^{SCRATCH}/[A-Za-z0-9][A-Za-z0-9._:-]*$",
+        description="made for it; a step of its own clears it",
     )
     files: int | None = Field(default=None, ge=1, description="so many at most; none: all")
     must_hold: tuple[str, ...] = Field(
@@ -143,4 +144,4 @@ class ClearScratch(BaseAction):
     do: Literal["restic.clear_scratch"] = "restic.clear_scratch"
     effect: ClassVar[Effect] = "destroy"
     host: str
-    folder: str = Field(pattern=rf"^{SCRATCH}/[A-Za-z0-9._:-]+$")
+    folder: str = Field(pattern=rf"^{SCRATCH}/[A-Za-z0-9][A-Za-z0-9._:-]*$")
