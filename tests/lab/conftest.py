@@ -14,12 +14,7 @@ from tests.lab.secrecy import SuiteWatch, find_states
 
 JUDGE = "test_whole_suite.py"
 # They share one city, so they follow each other; the first one sees it as it was made.
-OF_BACKUPS = (
-    "test_backup_city.py",
-    "test_backups.py",
-    "test_backup_disasters.py",
-    "test_postgresql_backups.py",
-)
+OF_BACKUPS = ("test_backups.py", "test_backup_disasters.py")
 _WATCH = pytest.StashKey[SuiteWatch]()
 
 

@@ -1,6 +1,6 @@
 """Backups as people and timers use them: saved, proven, damaged, restored, attacked, cut off by kill -9.
 
-One city for the module, with all its stores; the tests stand in the order of what they leave.
+In the city of all tests of backups; the tests stand in the order of what they leave.
 """
 
 import json
@@ -9,18 +9,23 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from automation.engine.journal import read_journal
 from automation.engine.run import read_plan
-from automation.model.records import RunClosed
+from automation.model.backup_evidence import PointTaken
+from automation.model.records import RunClosed, StepEnded
 from tests.lab.checkout import Checkout, until
+from tests.lab.disasters import let_grace_pass
 
 RESTIC, STANZAS = ("hall-nas", "eoc-nas", "vault"), ("hall-pg", "eoc-pg", "vault-pg")
 LEVELS = {"city-share": 3, "payments-dump": 4, "routers": 4}
@@ -41,15 +46,20 @@ HASHES = "cd {} && find srv/share -type f -print0 | sort -z | xargs -0 sha256sum
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    city = Checkout("hver", "10.96", tmp_path_factory.mktemp("hver"), backups=True)
-    try:
-        city.must("lab.up")
-        city.must("provision.converge")
-        city.await_streaming()
-        yield city
-    finally:
-        city.down()
+def city(backup_checkout: Checkout) -> Checkout:
+    return backup_checkout
+
+
+class Originals:
+    """The share before anybody touched it, and when each thing was done to it."""
+
+    def __init__(self, city: Checkout) -> None:
+        self.hashes, self.good_at, self.at = share(city), datetime.now(UTC).isoformat(), ""
+
+
+@pytest.fixture(scope="module")
+def originals(city: Checkout) -> Originals:
+    return Originals(city)
 
 
 def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
@@ -283,6 +293,14 @@ def test_a_restore_that_was_cut_off_goes_on_to_the_same_end(city: Checkout) -> N
 # --- strange days, and a rotation ------------------------------------------------------------------
 
 OF_HALL = ("--resource", "city-share", "--store", "hall-nas")
+OF_SHARE, FILES = ("--resource", "city-share"), "city-files"
+# What sftp can do with the key of the backup server.
+EMPTY_THE_OTHER_SITE = """
+for files in 'data/*/*' 'index/*' 'keys/*' 'locks/*' 'snapshots/*' config; do
+  echo "-rm /srv/restic/main/$files"
+done >/tmp/batch
+sftp -q -b /tmp/batch backup@bk-b
+"""
 OLD_DAYS = """
 set -e; set -a; . /etc/mainstay/stores/hall-nas.env; set +a
 mkdir -p /tmp/old /tmp/cache; chown backup /tmp/cache; date > /tmp/old/file
@@ -310,6 +328,9 @@ def test_a_backup_that_was_cut_off_is_finished_by_the_next_one(city: Checkout) -
     assert done.returncode == 0, done.stderr
     assert "was cut off; it is finished first" in done.stderr
     assert {store: len(listed(city, store) - before[store]) for store in RESTIC} == dict.fromkeys(RESTIC, 1)
+    # Since it was restored in place, every file is another one: that looks as if somebody had encrypted them.
+    assert city.inv("backup.rotate", *OF_HALL).returncode == 6
+    city.must("backup.clear", "--resource", "city-share", "--reason", "restored in place")
 
 
 def copies_now(city: Checkout, last: str) -> bool:
@@ -318,22 +339,6 @@ def copies_now(city: Checkout, last: str) -> bool:
     journal = city.state / "runs" / run / "journal.jsonl"
     text = journal.read_text() if run != last and journal.exists() else ""
     return '"kind":"step-started","step":"city-share/copy-' in text
-
-
-def test_an_unmounted_share_is_no_backup_and_freezes_until_a_person_has_looked(city: Checkout) -> None:
-    before = listed(city)
-    city.sh("files-a", "mv /srv/share /srv/away && mkdir /srv/share")
-    failed = city.inv("backup.run", "--resource", "city-share")
-    city.sh("files-a", "rmdir /srv/share && mv /srv/away /srv/share")
-    assert failed.returncode == 5
-    assert "/srv/share/.here" in failed.stderr
-    assert listed(city) == before
-    assert city.inv("backup.rotate", *OF_HALL).returncode == 6
-    status = city.inv("backup.status", "--resource", "city-share")
-    assert status.returncode == 6
-    assert "take failed" in status.stdout
-    city.must("backup.clear", "--resource", "city-share", "--reason", "it was not mounted")
-    assert city.inv("backup.rotate", *OF_HALL).returncode == 0
 
 
 def test_points_that_an_attacker_dates_back_are_kept_and_count_for_nothing(city: Checkout) -> None:
@@ -356,52 +361,23 @@ def test_a_year_that_was_there_before_us_goes_as_it_was_shown_and_after_its_time
     ledger.write_text("".join(f"{line}\n" for line in kept))
     (city.state / "backups/looks.json").unlink()  # nobody had looked: these points were always there
     policy = city.root / "inventories" / city.name / "backups.yml"
-    was = policy.read_text()
-    policy.write_text(
-        was.replace("standard: {last: 3, hourly: 24, daily: 14,", "standard: {last: 3, daily: 5,")
-    )
+    wide, narrow = "standard: {last: 3, hourly: 24, daily: 14,", "standard: {last: 3, daily: 5,"
+    assert wide in policy.read_text()
+    policy.write_text(policy.read_text().replace(wide, narrow))
     before = listed(city)
     marked = city.inv("backup.rotate", *OF_HALL)
     assert marked.returncode == 0, marked.stderr
     assert listed(city) == before
-    let_grace_pass(ledger)
+    let_grace_pass(city)
     shown = told(city.inv("backup.plan", *OF_HALL, "--json"))
     goes = {one["point"] for one in shown["rows"][0]["points"] if one["fate"] == "goes"}
     assert 0 < len(goes) == shown["deletes"] <= len(before) / 5
     rotated = city.inv("backup.rotate", *OF_HALL)
     assert rotated.returncode == 0, rotated.stderr
     assert listed(city) == before - goes
-    policy.write_text(was)
 
 
-def let_grace_pass(ledger: Path) -> None:
-    """Let what was noted of policies and marks have been noted two days earlier."""
-    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
-    for line in lines:
-        if line.get("noted", {}).get("kind") in ("points-marked", "policy-accepted"):
-            line["at"] = (datetime.fromisoformat(line["at"]) - timedelta(days=2)).isoformat()
-    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-def test_an_encrypted_share_freezes_every_copy_and_the_alarm_says_why(city: Checkout) -> None:
-    city.sh("files-a", "cp -a /srv/share /srv/before")
-    encrypt = (
-        'for f in $(find /srv/share -type f -name "*.*"); do openssl rand 4000 > "$f.locked"; rm "$f"; done'
-    )
-    city.sh("files-a", f"{encrypt}; date > /srv/share/.here")
-    city.must("backup.run", "--resource", "city-share")
-    frozen = city.inv("backup.rotate", "--resource", "city-share")
-    assert frozen.returncode == 6
-    assert "of the files are new or changed (hall-nas, eoc-nas, vault)" in frozen.stderr
-    city.sh("files-a", "rm -r /srv/share && mv /srv/before /srv/share")
-    city.must("backup.run", "--resource", "city-share")
-    again = city.inv("backup.rotate", "--resource", "city-share")
-    assert again.returncode == 6, "a quiet day after it clears nothing"
-    city.must("backup.clear", "--resource", "city-share", "--reason", "an exercise")
-    assert city.inv("backup.rotate", *OF_HALL).returncode == 0
-
-
-# --- after an attack -------------------------------------------------------------------------------
+# --- ransomware -------------------------------------------------------------------------------------
 
 
 def test_locked_stores_refuse_to_delete_and_a_store_without_a_lock_is_no_canary(city: Checkout) -> None:
@@ -410,28 +386,135 @@ def test_locked_stores_refuse_to_delete_and_a_store_without_a_lock_is_no_canary(
     assert city.inv("backup.canary", "--store", "eoc-nas").returncode == 2
 
 
-def test_after_everything_was_deleted_a_clean_copy_gives_the_files_back(city: Checkout) -> None:
-    before, at = share(city), datetime.now(UTC).isoformat()
+def test_an_encrypted_share_freezes_every_copy_and_people_are_told(
+    city: Checkout, originals: Originals
+) -> None:
+    """Of a rotation that would delete something: every copy is frozen, in words, to everyone on call."""
+    let_grace_pass(city)
+    assert told(city.inv("backup.plan", *OF_SHARE, "--json"))["deletes"] > 0
+    before = {store: listed(city, store) for store in RESTIC}
+    encrypt(city)
+    with people_on_call(city) as heard:
+        city.must("backup.run", *OF_SHARE)
+        rotated = city.inv("backup.rotate", *OF_SHARE)
+    strange = figures(city)
+    assert strange["new_files"] > 0.9 * strange["files"]
+    assert strange["stored_bytes"] > 0.9 * strange["added_bytes"], "it hardly shrinks"
+    assert rotated.returncode == 6
+    assert "of the files are new or changed (hall-nas, eoc-nas, vault)" in rotated.stderr
+    assert all(before[store] < listed(city, store) for store in RESTIC), "nothing was deleted"
+    (message,) = [one for one in heard if "rotation of city-share" in one["title"]]
+    assert message["type"] == "failure"
+    assert "of the files are new or changed" in message["message"]
+    assert "./inv backup.clear" in message["message"]
+    status = city.inv("backup.status", *OF_SHARE)
+    assert status.returncode == 6
+    assert "strange figures" in status.stdout
+    city.must("backup.run", *OF_SHARE)
+    assert city.inv("backup.rotate", *OF_SHARE).returncode == 6, "a quiet day after it clears nothing"
+
+
+def test_root_of_the_backup_server_deletes_every_copy_but_no_locked_version(
+    city: Checkout, originals: Originals
+) -> None:
+    originals.at = datetime.now(UTC).isoformat()
     time.sleep(1.0)  # the store's clock tells seconds
-    attack(city)
-    wanted = ("--resource", "city-share", "--at", "latest", "--store", "vault", "--to", "bk-b", "--yes")
-    lost = city.inv("backup.restore", *wanted)
+    city.sh("bk-a", "rm -rf /srv/restic/main/*")
+    city.connections.remote("bk-a").run(["sudo", "-n", "sh", "-c", EMPTY_THE_OTHER_SITE], timeout_s=120.0)
+    assert city.sh("bk-b", "find /srv/restic/main -type f") == ""
+    vault = bucket_of(city)
+    versions = [one for page in pages(vault, "list_object_versions") for one in page.get("Versions", ())]
+    while listing := vault.list_objects_v2(Bucket=FILES).get("Contents"):
+        for one in listing:
+            vault.delete_object(Bucket=FILES, Key=one["Key"])
+    assert len(versions) > 20
+    for one in versions:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            vault.delete_object(Bucket=FILES, Key=one["Key"], VersionId=one["VersionId"])
+    with pytest.raises(ClientError):
+        vault.put_bucket_versioning(Bucket=FILES, VersioningConfiguration={"Status": "Suspended"})
+    with pytest.raises(ClientError):
+        vault.delete_bucket(Bucket=FILES)
+
+
+def test_all_is_red_and_nothing_can_be_restored_as_it_is(city: Checkout) -> None:
+    status = city.inv("backup.status", *OF_SHARE)
+    assert status.returncode == 6
+    for store in RESTIC:
+        assert f"{store} cannot be looked at" in status.stdout
+    assert "strange figures" in status.stdout, "and with which point it began"
+    lost = city.inv("backup.restore", *OF_SHARE, "--at", "latest", "--to", "bk-b", "--yes")
     assert lost.returncode == 4, lost.stderr
+
+
+def test_the_locked_versions_give_the_files_back_as_they_were_before_they_were_encrypted(
+    city: Checkout, originals: Originals
+) -> None:
     clean = "https://s3.city.lab/city-clean"
-    recovered = told(
-        city.inv("backup.recover-copy", "--store", "vault", "--as-of", at, "--to", clean, "--json")
-    )
+    words = ("--store", "vault", "--as-of", originals.at, "--to", clean, "--json")
+    recovered = told(city.inv("backup.recover-copy", *words))
     assert recovered["copied"]["undeleted"] > 0
     assert recovered["checked"]["store"] == "vault-recovered"
-    restored = told(city.inv("backup.restore", *wanted, "--repository", f"s3:{clean}", "--json"))
-    assert share(city, "bk-b", restored["to"]) == before
+    words = (*OF_SHARE, "--at", originals.good_at, "--store", "vault", "--repository", f"s3:{clean}")
+    restored = told(city.inv("backup.restore", *words, "--to", "bk-b", "--yes", "--json"))
+    assert share(city, "bk-b", restored["to"]) == originals.hashes
 
 
-def attack(city: Checkout) -> None:
-    """Delete every object of the vault with the credentials of the backup server."""
-    lines = (city.state / "secrets/vault_writer").read_text().splitlines()
-    key, secret = (line.partition("=")[2] for line in lines)
-    bucket: Any = boto3.client(
+def encrypt(city: Checkout) -> None:
+    """Write every file anew as noise of its size, under another name, as ransomware does."""
+    city.sh(
+        "files-a",
+        "find /srv/share -type f ! -name .here | while read -r file; do"
+        ' openssl rand -out "$file.locked" "$(stat -c %s "$file")" && rm "$file"; done',
+    )
+
+
+def figures(city: Checkout) -> dict[str, int]:
+    """Give the figures that the last backup of the share left."""
+    events = read_journal(city.state / "runs" / city.last_run("backup-run") / "journal.jsonl")
+    ends = [event.body for event in events if isinstance(event.body, StepEnded)]
+    (taken,) = [
+        end.outcome.evidence for end in ends if end.step == "city-share/take-hall-nas" and end.outcome
+    ]
+    assert isinstance(taken, PointTaken)
+    found: dict[str, int] = taken.figures.model_dump()
+    return found
+
+
+@contextmanager
+def people_on_call(city: Checkout) -> Iterator[list[dict[str, str]]]:
+    """Let alarms go to a web server of our own; give what it hears."""
+    heard: list[dict[str, str]] = []
+
+    class Pager(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pager) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        settings = city.root / "inventories" / city.name / "environment.yml"
+        settings.write_text(
+            settings.read_text() + "\nnotify: {on-call: {url: {file: secrets/notify-on-call}}}\n"
+        )
+        secret = city.state / "secrets/notify-on-call"
+        secret.touch(mode=0o600)
+        secret.write_text(f"json://127.0.0.1:{server.server_port}/")
+        yield heard
+        server.shutdown()
+
+
+def bucket_of(city: Checkout) -> Any:
+    """Open the vault with what root of the backup server finds there."""
+    words = city.sh(
+        "bk-a", "set -a; . /etc/mainstay/stores/vault.env; echo $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY"
+    )
+    key, secret = words.split()
+    return boto3.client(
         "s3",
         endpoint_url=f"https://{city.environment.require_lab().simulators['s3'].address}",
         verify=str(city.state / "certificates/ca.crt"),
@@ -440,6 +523,7 @@ def attack(city: Checkout) -> None:
         aws_secret_access_key=secret,
         config=Config(s3={"addressing_style": "path"}),
     )
-    while listed := bucket.list_objects_v2(Bucket="city-files").get("Contents"):
-        for one in listed:
-            bucket.delete_object(Bucket="city-files", Key=one["Key"])
+
+
+def pages(client: Any, request: str) -> Iterator[dict[str, Any]]:
+    yield from client.get_paginator(request).paginate(Bucket=FILES)
