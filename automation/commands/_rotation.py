@@ -15,7 +15,7 @@ from automation.commands._session import Session
 from automation.commands._unfinished import list_unfinished
 from automation.model.actions import ExpireBackups, ForgetPoints, ReclaimSpace
 from automation.model.base import Model
-from automation.model.errors import EXIT_PARTIAL, AutomationError, NotMet, PreflightError
+from automation.model.errors import EXIT_PARTIAL, AutomationError, ConfigError, NotMet, PreflightError
 from automation.model.plan import Plan
 from automation.model.recovery_points import RecoveryPoint
 
@@ -111,6 +111,12 @@ def decide_now(session: Session, flags: RotateFlags) -> Decided:
     """
     backups, catalog = load_area(session)
     named = choose(backups, flags.resource.replace(" ", "").split(","))
+    held = dict.fromkeys(store for name in named for store in backups.resources[name].to)
+    if flags.store and flags.store not in held:
+        raise ConfigError(
+            f"nothing of {', '.join(named)} is in a store {flags.store!r}; nothing was touched",
+            hint=f"--store {', '.join(held)}",
+        )
     rpos = {name: rpo_of(backups, catalog, name) for name in named}
     area = look(session, named)
     decisions = tuple(

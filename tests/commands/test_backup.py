@@ -232,6 +232,12 @@ def test_a_rotation_shows_marks_waits_and_then_deletes_what_it_showed(desk: Desk
     assert "nothing to delete" in desk.out
 
 
+@pytest.mark.parametrize("name", ["plan_", "rotate"])
+def test_a_store_that_is_none_is_no_store_with_nothing_to_delete(desk: Desk, name: str) -> None:
+    assert desk.type(name, store="naz") == 2
+    assert "--store nas, eoc" in desk.err
+
+
 def test_a_plan_changes_nothing(desk: Desk) -> None:
     desk.prove(desk.past(8)[0])
     for _ in range(2):
