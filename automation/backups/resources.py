@@ -100,7 +100,6 @@ class Take(Model):
     full: WhenDue | None = Field(default=None, description="postgresql: all of it: sun 01:00")
     diff: WhenDue | None = Field(default=None, description="postgresql: what changed since: daily 01:00")
     wal: Literal["continuous"] | None = Field(default=None, description="postgresql: every change, at once")
-    on_change: bool = Field(default=False, description="device-config: when a device says it was changed")
 
     @model_validator(mode="after")
     def _is_due(self) -> "Take":

@@ -108,7 +108,7 @@ def test_the_example_citys_backups_name_hosts_services_and_sites_that_are_there(
         pytest.param("level: L3", "level: L2", 24, "never proven at L3", id="never proven far enough"),
         pytest.param("level: L3", "level: L4", 24, "what the application must show", id="L4 asserts nothing"),
         pytest.param("level: L3", "level: L5", 24, "what a drill proves", id="L5 is a drill's"),
-        pytest.param("{every: 4 hours}", "{on_change: true}", 21, "never due", id="never taken"),
+        pytest.param("{every: 4 hours}", "{diff: daily 01:00}", 21, "never due", id="never taken"),
         pytest.param(", must_exist: [/srv/.here]", "", 19, "must_exist: is missing", id="no sign of a mount"),
         pytest.param("kind: files", "kind: tape", 19, "known: device-config", id="unknown kind"),
         pytest.param("    rpo: 4 h\n", "", 18, "neither service nor rpo", id="no RPO"),
