@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from automation.adapters.pgbackrest.checking import find_anchor, judge_list, judge_verify
+from automation.adapters.pgbackrest.checking import check, find_anchor, judge_list, judge_verify
 from automation.adapters.pgbackrest.expiring import count_fulls, find_problem, in_order
 from automation.adapters.pgbackrest.listing import Backup, Told, parse_info
 from automation.adapters.pgbackrest.restoring import choose_backup, restore
@@ -21,7 +21,7 @@ from automation.adapters.pgbackrest.wal import (
     parse_history,
 )
 from automation.adapters.pgbackrest.window import find_window
-from automation.model.actions import ExpireBackups, RestoreCluster
+from automation.model.actions import CheckStanza, ExpireBackups, RestoreCluster
 from automation.model.actions.databases import Stanza
 from automation.model.backup_evidence import ProofFailed
 from automation.model.errors import AdapterError
@@ -323,6 +323,39 @@ def test_wal_stays_from_the_oldest_full_backup_on_that_the_window_needs() -> Non
     assert count_fulls(going(LAST), seen) == 2
     assert count_fulls(going(LAST, since=after_new), seen) == 1
     assert count_fulls(going(LAST, since=after_new - timedelta(hours=2)), seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "bad"),
+    [
+        (49, "ERROR: [049]: unable to connect to 's3.city.lab:443': Connection refused", False),
+        (50, "ERROR: [050]: unable to acquire lock on file '/tmp/pgbackrest/pay.lock'", False),
+        (137, "Killed", False),
+        (95, "ERROR: [095]: unable to flush", True),
+    ],
+    ids=["no way", "a lock", "killed", "cannot be decrypted"],
+)
+def test_a_repository_that_could_not_be_read_is_not_found_bad(code: int, stderr: str, bad: bool) -> None:
+    listed = json.loads((RECORDED / "archive-chain.json").read_text())
+
+    def run(argv: list[str], timeout_s: float = 0.0) -> Completed:
+        asked = " ".join(argv)
+        if " info" in asked:
+            text = (RECORDED / "info-chain.json").read_text()
+        elif "archive/" in asked:
+            text = json.dumps(listed)
+        else:
+            text = "backup.manifest\nbackup.manifest.copy\n"
+        return Completed(exit_code=0, stdout=text, stderr="")
+
+    ended = Completed(exit_code=code, stdout="", stderr=stderr)
+    ctx: Any = SimpleNamespace(
+        remote=lambda name: SimpleNamespace(run=run), run_unit=lambda name, argv: ended
+    )
+    with pytest.raises(AdapterError) as raised:
+        check(CheckStanza(host="bk-b", of=OF, bytes_read=True), ctx)
+    assert isinstance(raised.value.evidence, ProofFailed) == bad
+    assert stderr in str(raised.value)
 
 
 # --- restoring ------------------------------------------------------------------------------------

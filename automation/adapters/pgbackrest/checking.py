@@ -16,6 +16,12 @@ from automation.model.errors import AdapterError
 from automation.model.records import Completed, Context, Outcome, Remote
 from automation.model.recovery_points import Level
 
+# Exit codes of pgBackRest that say nothing of what is in a repository: settings (27, 30 to 37), an object
+# store or a host that refuses or does not answer (39, 49, 72, 101, 105), a lock (50), a stop (62, 63), the
+# system (94, 100, 102, 106); of the shell, a program that is not there or was killed.
+# Source: its src/build/error/error.yaml.
+_OF_THE_WAY = (39, 49, 50, 62, 63, 72, 94, 100, 101, 102, 105, 106)
+NOT_LOOKED = (27, *range(30, 38), *_OF_THE_WAY, *range(126, 166))
 _COPIES = ("backup.manifest", "backup.manifest.copy")
 
 
@@ -32,6 +38,12 @@ def check(action: CheckStanza, ctx: Context) -> Outcome:
     found = [*judge_list(told, archive, action.pitr_since), *_missing_manifests(remote, action.of, told)]
     if action.bytes_read:
         done = ctx.run_unit(action.host, ["sh", "-c", _VERIFY, "verify", *_words(action, told)])
+        if done.exit_code in NOT_LOOKED and not found:
+            raise AdapterError(
+                f"{action.of.store} (stanza {action.of.stanza}) could not be read: {said(done)}; nothing is "
+                "proven, nothing is found bad",
+                hint=f"look at the way from {action.host} to the repository, then run it again",
+            )
         found += judge_verify(done, told, archive)
     if found:
         raise AdapterError(
@@ -103,21 +115,29 @@ def _missing_manifests(remote: Remote, of: Stanza, told: Told) -> Iterable[str]:
 _VERIFY = """
 set -u
 stanza=$1 repo=$2
+folder=$(mktemp -d) || exit 127
+trap 'rm -rf -- "$folder"' EXIT
 pgbackrest() {
   runuser -u postgres -- pgbackrest "--stanza=$stanza" "--repo=$repo" --log-level-console=off \\
     --log-level-stderr=error --no-log-timestamp "$@"
 }
+get() {
+  { pgbackrest repo-get "$1"; echo "$?" >"$folder/code"; } | sha256sum >"$folder/$2"
+  code=$(cat "$folder/code")
+  case $code in NOT_LOOKED) exit "$code" ;; esac
+}
 for label in $3; do
-  one=$(pgbackrest repo-get "backup/$stanza/$label/backup.manifest" | sha256sum)
-  other=$(pgbackrest repo-get "backup/$stanza/$label/backup.manifest.copy" | sha256sum)
-  [ "$one" = "$other" ] || echo "differs: the two manifests of $label"
+  get "backup/$stanza/$label/backup.manifest" one
+  get "backup/$stanza/$label/backup.manifest.copy" other
+  cmp -s "$folder/one" "$folder/other" || echo "differs: the two manifests of $label"
 done
 for file in archive/$stanza/archive.info backup/$stanza/backup.info; do
-  one=$(pgbackrest repo-get "$file" | sha256sum) other=$(pgbackrest repo-get "$file.copy" | sha256sum)
-  [ "$one" = "$other" ] || echo "differs: $file and its copy"
+  get "$file" one
+  get "$file.copy" other
+  cmp -s "$folder/one" "$folder/other" || echo "differs: $file and its copy"
 done
 pgbackrest --output=text --verbose verify
-"""
+""".replace("NOT_LOOKED", " | ".join(map(str, NOT_LOOKED)))
 
 
 def _words(action: CheckStanza, told: Told) -> list[str]:
