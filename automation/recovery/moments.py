@@ -67,7 +67,7 @@ def _refuse_nothing(restorable: Restorable) -> datetime:
         raise PreflightError(
             f"{restorable.resource}: {restorable.kept.of.store} holds nothing that can be restored; "
             "nothing was changed",
-            hint=f"what is there, in every copy: ./inv backup.list --env NAME --resource {restorable.resource}",
+            hint=f"every copy: ./inv backup.list --env NAME --resource {restorable.resource}",
         )
     return latest
 
