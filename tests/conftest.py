@@ -1,10 +1,14 @@
 """What every test stands on: the checkout, the lab mark, and a state folder of its own."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Started in the background of a shell, tests would ignore interrupts, and so would all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -112,7 +112,7 @@ class Checkout:
         """Boot and configure the city, and keep its disks."""
         self.must("lab.up")
         self.must("provision.converge")
-        self.ask("save_disks", name=DISKS, within_s=120)
+        self.ask("save_disks", name=DISKS, within_s=240)
         self.await_streaming()
 
     def down(self) -> None:

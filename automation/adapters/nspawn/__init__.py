@@ -48,7 +48,7 @@ from automation.model.evidence import CommandOutput, Fault, ServerState
 from automation.model.observations import ObservedLab
 from automation.model.records import Context, Outcome
 
-SHUT_DOWN_S = 30.0
+SHUT_DOWN_S = 90.0
 COPY_S = 600.0
 
 # --- reading and removing -----------------------------------------------------------------------

@@ -296,7 +296,7 @@ class Lab:
 
     # --- disks -----------------------------------------------------------------------------
 
-    def save_disks(self, name: str, timeout_s: float = 30.0) -> Answer:
+    def save_disks(self, name: str, timeout_s: float = 90.0) -> Answer:
         """Shut every server down in good order, keep a named copy of all disks and the record, boot again."""
         began = Moment()
         with self._all_held() as machines:

@@ -26,8 +26,9 @@ class Simulator:
         self._process: subprocess.Popen[bytes] | None = None
 
     def is_on(self) -> bool:
-        """Read back from the kernel whether the program lives."""
-        return is_populated(self.cgroup)
+        """Whether the program lives: a child of ours from its first moment, or whatever its cgroup holds."""
+        begun = self._process is not None and self._process.poll() is None
+        return begun or is_populated(self.cgroup)
 
     def start(self, namespace: str) -> None:
         """Begin the program inside a network namespace; what it says goes to its log."""
