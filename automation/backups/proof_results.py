@@ -1,11 +1,17 @@
 """What a run of proofs showed, unit by unit, folded from its journal. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 from automation.backups.proving import LeftOut, Unit
-from automation.model.backup_evidence import PointProven, PointRestored, ProofFailed, RepositoryChecked
+from automation.model.backup_evidence import (
+    PointProven,
+    PointRestored,
+    ProofFailed,
+    RepositoryChecked,
+    Source,
+)
 from automation.model.base import Model
 from automation.model.records import Event, StepEnded
 from automation.model.recovery_points import Level
@@ -29,6 +35,7 @@ class ProofRow(Model):
     size_bytes: int = 0
     said: tuple[str, ...] = ()
     left_behind: str = ""
+    source: Source = "real"
 
     @property
     def subject(self) -> str:
@@ -49,9 +56,16 @@ class Proved(Model):
 
 
 def fold_results(
-    units: Sequence[Unit], left_out: Sequence[LeftOut], events: Iterable[Event]
+    units: Sequence[Unit],
+    left_out: Sequence[LeftOut],
+    events: Iterable[Event],
+    simulated: Collection[str] = (),
 ) -> tuple[ProofRow, ...]:
-    """Give a row for every unit and for everything that was left out."""
+    """Give a row for every unit and for everything that was left out.
+
+    Args:
+        simulated: stores at which a simulator answers.
+    """
     ends = {event.body.step: event.body for event in events if isinstance(event.body, StepEnded)}
     rows = [_row(unit, ends) for unit in units]
     rows += [
@@ -60,7 +74,10 @@ def fold_results(
         )
         for one in left_out
     ]
-    return tuple(sorted(rows, key=lambda row: (row.resource, row.level, row.store)))
+    marked = (
+        row.model_copy(update={"source": "simulated"}) if row.store in simulated else row for row in rows
+    )
+    return tuple(sorted(marked, key=lambda row: (row.resource, row.level, row.store)))
 
 
 def _row(unit: Unit, ends: Mapping[str, StepEnded]) -> ProofRow:

@@ -49,7 +49,8 @@ def _cells(row: ProofRow) -> tuple[str | Text, ...]:
 
 
 def _lines(row: ProofRow) -> list[str]:
-    where = f"{row.subject} in {row.store}"
+    simulated = ", a simulated store" if row.source == "simulated" else ""
+    where = f"{row.subject} in {row.store}{simulated}"
     moment = f", recovered to {row.until:%Y-%m-%d %H:%M:%S} UTC" if row.until else ""
     lines = [f"{where} ({row.level.name}{moment}): {'; '.join(row.said)}"] if row.said else []
     if row.left_behind:

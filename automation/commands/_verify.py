@@ -13,6 +13,7 @@ from automation.backups.resources import DeviceConfig
 from automation.backups.spec import Backups
 from automation.backups.verifying import Duty, Wanted, history_of, list_duties
 from automation.commands._authorisations import ALL, JobFlags, look_again, unattended
+from automation.commands._backup_status import simulated_stores
 from automation.commands._backups import Area, choose, find_places, load_area, look
 from automation.commands._hosts_seen import free_bytes, moments_of
 from automation.commands._ledger import read_ledger
@@ -64,7 +65,8 @@ def verify(session: Session, flags: VerifyFlags) -> Proved:
     if not proofs.units:
         return Proved(run="", seed=seed, rows=fold_results((), proofs.left_out, ()))
     finished = _run(session, proofs, flags)
-    rows = fold_results(proofs.units, proofs.left_out, read_journal(finished.folder / "journal.jsonl"))
+    events = read_journal(finished.folder / "journal.jsonl")
+    rows = fold_results(proofs.units, proofs.left_out, events, simulated_stores(session, area.backups))
     proved = Proved(run=finished.folder.name, seed=seed, rows=rows)
     if finished.closed.status == "interrupted":
         finished.raise_for_status()

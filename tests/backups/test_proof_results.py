@@ -55,7 +55,15 @@ def rows(unit: Unit, *ends: StepEnded, **more: Any) -> tuple[ProofRow, ...]:
         Event(sequence=number, at=AT, body=end, previous=GENESIS, hash=GENESIS)
         for number, end in enumerate(ends)
     ]
-    return fold_results([unit], more.get("left_out", ()), events)
+    return fold_results([unit], more.get("left_out", ()), events, more.get("simulated", ()))
+
+
+def test_what_a_simulated_store_showed_says_so() -> None:
+    ends = (good("share/nas/prove", PROVEN), good("share/nas/clear"))
+    assert [rows(SHARE, *ends, simulated=stores)[0].source for stores in ((), ("nas",))] == [
+        "real",
+        "simulated",
+    ]
 
 
 def test_a_point_that_was_found_good_is_proven() -> None:
