@@ -10,6 +10,7 @@ from automation.backups.entries import Entry, Noted, PointsMissed, PointsSeen
 from automation.backups.ledger import Ledger, Taken, dress
 from automation.backups.spec import Backups, ResticStore
 from automation.model.base import Model
+from automation.model.observations import Archiving
 from automation.model.recovery_points import RecoveryPoint
 
 Place = tuple[str, str]
@@ -36,13 +37,24 @@ class StoreSeen(Model):
         return not self.problem and (not self.resources or resource in self.resources)
 
 
+class ArchiverSeen(Model):
+    """What the primary of a database says of its archiving; with a problem nothing is known of it."""
+
+    archiving: Archiving | None = None
+    problem: str = ""
+
+
 @dataclass(frozen=True)
 class Observed:
-    """Every store of an environment, at one time; `places` has the points of resource and store, dressed."""
+    """Every store of an environment, at one time; `places` has the points of resource and store, dressed.
+
+    `archivers` has what was asked of the primaries, by resource.
+    """
 
     at: datetime
     stores: Mapping[str, StoreSeen]
     places: Mapping[Place, tuple[RecoveryPoint, ...]] = field(default_factory=dict)
+    archivers: Mapping[str, ArchiverSeen] = field(default_factory=dict)
 
     def points(self, resource: str, store: str) -> tuple[RecoveryPoint, ...] | None:
         """Give a resource's points in a store, newest first; None: the store could not be looked at."""

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from automation.backups.archiving import unarchived, unseen_archiving
 from automation.backups.doubts import doubts_of
 from automation.backups.durations import Span
 from automation.backups.guard_settings import TimesRpo
@@ -124,6 +125,7 @@ def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
         dict.fromkeys(
             [
                 *_late(facts, resource, last, limit_s),
+                *unarchived(backups, facts.observed, resource, rpo_s),
                 *doubts,
                 *_unproven(facts, resource),
                 *_breaks(facts, resource, copies),
@@ -133,6 +135,7 @@ def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
     unknown = (
         *(f"{copy.store} cannot be looked at: {copy.problem}" for copy in copies if copy.problem),
         *_unseen_wal(facts, resource, copies),
+        *unseen_archiving(backups, facts.observed, resource),
     )
     moment = _moment(facts, resource)
     known = max((at for at in (moment, last) if at), default=None)

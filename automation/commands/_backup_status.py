@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from automation.backups.copies import bucket_of
 from automation.backups.proof_steps import stanza
 from automation.backups.sighting import strangers
 from automation.backups.spec import Backups, PgbackrestStore
 from automation.backups.standing import BackupStanding, Facts, Place, Reach, ResourceStanding, stand
-from automation.commands._backups import Area, choose, load_area, look, rpo_of
+from automation.commands._backups import Area, choose, load_area, look, look_at_archiving, rpo_of
 from automation.commands._session import Session
 from automation.model.base import Model
 from automation.model.errors import EXIT_PARTIAL, AdapterError, NotMet
@@ -46,9 +47,12 @@ def look_at_standing(session: Session, resource: str = "") -> BackupStanding:
     backups, catalog = load_area(session)
     named = choose(backups, resource.replace(" ", "").split(","))
     rpos = {name: rpo_of(backups, catalog, name) for name in named}
-    area = look(session, named)
-    reach = look_at_reach(session, area, named)
-    facts = Facts(area.backups, area.ledger, area.observed, reach, _simulated(session, area.backups))
+    with ThreadPoolExecutor(1) as pool:  # the stores are looked at meanwhile
+        archivers = pool.submit(look_at_archiving, session, backups, catalog, named)
+        area = look(session, named)
+        reach = look_at_reach(session, area, named)
+    observed = replace(area.observed, archivers=archivers.result())
+    facts = Facts(area.backups, area.ledger, observed, reach, simulated_stores(session, area.backups))
     return BackupStanding(
         environment=session.environment.name,
         at=area.observed.at,
@@ -57,7 +61,7 @@ def look_at_standing(session: Session, resource: str = "") -> BackupStanding:
     )
 
 
-def _simulated(session: Session, backups: Backups) -> frozenset[str]:
+def simulated_stores(session: Session, backups: Backups) -> frozenset[str]:
     """Name the stores at which a simulator of the lab answers."""
     places = {name: bucket_of(store) for name, store in backups.stores.items()}
     return frozenset(name for name, url in places.items() if session.environment.simulator_at(url))
@@ -146,6 +150,13 @@ def _act(row: ResourceStanding, standing: BackupStanding) -> str:
     env, name, first = standing.environment, row.resource, row.wrong[0]
     if first.startswith(("strange figures", "points gone", "take failed", "proof failed")):
         return f"./inv backup.clear --env {env} --resource {name} shows it; with --reason a person clears it"
+    if first.startswith("archive_"):
+        return f"set it in postgresql_settings of the inventory; ./inv provision.converge --env {env}"
+    if first.startswith("WAL waits"):
+        return (
+            "the log of PostgreSQL there says why; "
+            f"./inv provision.converge --env {env} sets archive_command as declared"
+        )
     if "proven" in first or "no proof" in first:
         return f"./inv backup.verify --env {env} --resource {name}"
     if "lock" in first or "immutable" in first:

@@ -13,8 +13,8 @@ from automation.backups.copies import bucket_of
 from automation.backups.ledger import Ledger
 from automation.backups.places import repository
 from automation.backups.proof_steps import stanza
-from automation.backups.resources import DeviceConfig, Files
-from automation.backups.sighting import Observed, StoreSeen, entries, news, observe
+from automation.backups.resources import DeviceConfig, Files, Postgresql
+from automation.backups.sighting import ArchiverSeen, Observed, StoreSeen, entries, news, observe
 from automation.backups.spec import Backups, ResticStore, load_backups
 from automation.backups.taking import Places
 from automation.commands._ledger import FOLDER, note, read_ledger
@@ -123,13 +123,23 @@ def find_places(session: Session, area: Area, resources: Iterable[str]) -> Place
     )
 
 
-def database_hosts(area: Area, resource: str) -> tuple[str, ...]:
+def look_at_archiving(
+    session: Session, backups: Backups, catalog: Catalog, resources: Iterable[str]
+) -> dict[str, ArchiverSeen]:
+    """Ask the primary of each database whose WAL is archived how that goes, side by side."""
+    named = tuple(name for name in resources if backups.resources[name].take.wal)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(lambda name: _archiver(session, backups, catalog, name), named)
+        return dict(zip(named, found, strict=True))
+
+
+def database_hosts(backups: Backups, catalog: Catalog, resource: str) -> tuple[str, ...]:
     """Give the hosts on which the primary of a database may be: those of its service, else its own."""
-    spec = area.backups.resources[resource]
+    spec = backups.resources[resource]
     source = spec.source
     if isinstance(source, Files | DeviceConfig):
         return ()
-    service = area.catalog.services.get(spec.service or "")
+    service = catalog.services.get(spec.service or "")
     strategy = service.strategy if service else None
     if isinstance(strategy, PostgresqlStandby) and source.host in strategy.hosts.values():
         return tuple(strategy.hosts.values())
@@ -148,9 +158,22 @@ def _place(session: Session, area: Area, name: str) -> str | tuple[str, ...] | A
     if isinstance(source, Files):
         return None
     try:
-        return find_primary(database_hosts(area, name), source.cluster, session.remote)
+        return find_primary(database_hosts(area.backups, area.catalog, name), source.cluster, session.remote)
     except AdapterError as exc:
         return exc
+
+
+def _archiver(session: Session, backups: Backups, catalog: Catalog, name: str) -> ArchiverSeen:
+    from automation.adapters.postgresql import find_primary, observe_archiving
+
+    source = backups.resources[name].source
+    assert isinstance(source, Postgresql)
+    try:
+        host = find_primary(database_hosts(backups, catalog, name), source.cluster, session.remote)
+        found = observe_archiving(host, source.cluster, session.remote(host))
+    except AdapterError as exc:
+        return ArchiverSeen(problem=" ".join(str(exc).split()))
+    return ArchiverSeen(archiving=found)
 
 
 def _list_stores(session: Session, backups: Backups, resources: Sequence[str]) -> tuple[StoreSeen, ...]:

@@ -239,7 +239,8 @@ def simulate(
 def status(context: Context, env: str, resource: str = "", metrics: str = "", json: bool = False) -> int:
     """Show how every resource stands: newest good point, proof, copies, locks, next due; changes nothing.
 
-    Red is also what nobody has proven lately, and a copy that does not have the newest point.
+    Red is also what nobody has proven lately, a copy that does not have the newest point, and a database
+    whose WAL waits for longer than the RPO to be archived.
     Exit codes: 0 all good, 2 faulty files, 3 good as far as seen, 6 something is red.
     """
     from automation.commands._backup_status import judge, look_at_standing

@@ -29,6 +29,18 @@ class PrimaryPosition(Model):
     at: datetime
 
 
+class Archiving(Model):
+    """How the WAL of a primary goes to its archive, as it says itself; one that waits is not in it yet."""
+
+    host: str
+    mode: str
+    timeout_s: float = Field(description="After this a segment goes that is not full; 0: never.")
+    waiting: int
+    waits_s: float | None = Field(description="How long the oldest one that waits has waited.")
+    last_archived_at: datetime | None
+    last_failed_at: datetime | None
+
+
 class StandbyPosition(Model):
     """How far a standby has come by itself, whether its primary lives or not."""
 

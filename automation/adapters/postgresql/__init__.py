@@ -4,6 +4,7 @@ Each function is one psql call, because each call costs a round trip and 50 ms. 
 happen once, runs in the step's unit on the host.
 """
 
+from automation.adapters.postgresql.archiving import observe_archiving
 from automation.adapters.postgresql.cloning import clone_standby, verify_clone_standby
 from automation.adapters.postgresql.demotion import (
     await_replayed,
@@ -69,6 +70,7 @@ __all__ = [
     "look_at_restored",
     "make_slot",
     "observe",
+    "observe_archiving",
     "observe_primary",
     "observe_standby",
     "promote",
