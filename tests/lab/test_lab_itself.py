@@ -396,7 +396,7 @@ def test_an_isolated_server_reaches_what_it_may_and_nothing_else(
 
 
 def test_an_isolated_server_cannot_claim_another_address(city: Small, drill_server: CreateIsolated) -> None:
-    city.ssh("drill-b", "sudo", "ip", "address", "add", f"{city.net}.2.77/24", "dev", "host0")
+    city.ssh("drill-b", "sudo", "ip", "address", "add", f"{city.net}.2.77/32", "dev", "host0")
     for source, other, seen in ((77, "pg-a", "not"), (77, "pg-b", "not"), (50, "pg-b", "seen")):
         ping = f"ping -I {city.net}.2.{source} -c 1 -W 1 {city.address(other)} >/dev/null"
         assert city.ssh("drill-b", "sh", "-c", f"{ping} && echo seen || echo not") == seen, source
