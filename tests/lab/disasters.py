@@ -133,10 +133,10 @@ def _init(city: Checkout, host: str) -> int:
 
 _KILLED = """
 restic check >/dev/null 2>&1 & pid=$!
-until [ -n "$(ls {main}/locks)" ]; do :; done
+until ls {main}/locks | grep -qxE '[0-9a-f]{{64}}'; do :; done  # not its temporary file
 pkill -KILL -P "$pid" -x restic || kill -KILL "$pid"
 wait "$pid" || :
-ls {main}/locks
+ls {main}/locks | grep -xE '[0-9a-f]{{64}}'
 """
 
 
