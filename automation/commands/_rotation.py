@@ -204,10 +204,7 @@ def refuse_frozen(session: Session, shown: RotationShown) -> int:
     """
     env = session.environment.name
     if shown.frozen:
-        reasons: dict[str, list[str]] = {}
-        for row in shown.frozen:
-            reasons.setdefault(f"{row.resource}: {row.frozen[0]}", []).append(row.store)
-        words = [f"{reason} ({', '.join(stores)})" for reason, stores in reasons.items()]
+        words = frozen_words(shown.frozen)
         more = f"; and {len(words) - 4} more" if len(words) > 4 else ""
         told, first = "; ".join(words[:4]), shown.frozen[0].resource
         raise NotMet(
@@ -216,6 +213,16 @@ def refuse_frozen(session: Session, shown: RotationShown) -> int:
             f"      ./inv backup.clear --env {env} --resource {first} --reason '...'",
         )
     return EXIT_PARTIAL if shown.unknown else 0
+
+
+def frozen_words(rows: Iterable[DecisionRow]) -> list[str]:
+    """Say every reason once, with all copies that it freezes; what freezes most of them comes first."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        for reason in row.frozen:
+            reasons.setdefault(f"{row.resource}: {reason}", []).append(row.store)
+    ordered = sorted(reasons.items(), key=lambda one: -len(one[1]))
+    return [f"{reason} ({', '.join(stores)})" for reason, stores in ordered]
 
 
 def alarm_frozen(session: Session, shown: RotationShown) -> None:

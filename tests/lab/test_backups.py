@@ -401,7 +401,7 @@ def test_an_encrypted_share_freezes_every_copy_and_people_are_told(
     assert strange["new_files"] > 0.9 * strange["files"]
     assert strange["stored_bytes"] > 0.9 * strange["added_bytes"], "it hardly shrinks"
     assert rotated.returncode == 6
-    assert "of the files are new or changed" in rotated.stderr
+    assert "of the files are new or changed (hall-nas, eoc-nas, vault)" in rotated.stderr
     assert all(before[store] < listed(city, store) for store in RESTIC), "nothing was deleted"
     (message,) = [one for one in heard if "rotation of city-share" in one["title"]]
     assert message["type"] == "failure"
