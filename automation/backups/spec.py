@@ -16,10 +16,10 @@ from automation.backups.rules import RetentionPolicy, RetentionRules, Zone
 from automation.model.actions.devices import WITH_CHECKER
 from automation.model.approvals import ApprovalRule
 from automation.model.base import Model
-from automation.model.environment import SecretRef
 from automation.model.loading import raise_problems, read_document, validation_problems
 from automation.model.recovery_points import Hold, Level
 from automation.model.refusals import Where, near
+from automation.model.secrets import SecretRef
 from automation.model.strategy import HostName, Name
 
 Medium = Literal["disk", "object-store", "tape"]

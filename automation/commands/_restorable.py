@@ -10,10 +10,10 @@ from automation.commands._backups import load_area
 from automation.commands._ledger import read_ledger
 from automation.commands._session import Session
 from automation.model.catalog import RestoreFromBackup, Service
-from automation.model.environment import SecretRef
 from automation.model.errors import AdapterError, ConfigError, PreflightError
 from automation.model.recovery_points import Proof
 from automation.model.restorable import Backup, Copy, Moments, Restorable
+from automation.model.secrets import SecretRef
 from automation.provisioning.planner import needed_secrets
 from automation.recovery.isolation import Source
 from automation.recovery.moments import tell

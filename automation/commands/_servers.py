@@ -10,11 +10,11 @@ from automation.commands._onlooker import Story
 from automation.commands._session import Session
 from automation.engine.journal import read_journal
 from automation.model.actions import BuildImage, CreateServer, RunPlaybook, StartServer
-from automation.model.environment import SecretRef
 from automation.model.errors import EXIT_PARTIAL, PreflightError
 from automation.model.evidence import PlaybookRun
 from automation.model.plan import Plan, Step
 from automation.model.records import Event, StepEnded
+from automation.model.secrets import SecretRef
 from automation.provisioning.planner import (
     Provisioning,
     needed_certificates,

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from automation.engine.units import Unit, unit_name
-from automation.model.environment import Environment, Inventory, SecretRef
+from automation.model.environment import Environment, Inventory
 from automation.model.errors import AdapterError
 from automation.model.logs import redact
 from automation.model.records import Completed, Remote, UnitState
 from automation.model.refused_text import holds_a_secret
+from automation.model.secrets import SecretRef
 from automation.model.terminals import DeviceLogin, Manners, Terminal
 
 

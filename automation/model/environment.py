@@ -13,22 +13,11 @@ from automation.model.approvals import ApprovalSettings
 from automation.model.base import DurationS, Model
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
-from automation.model.simulators import ObjectStoreSimulator
+from automation.model.providers import Provider
+from automation.model.secrets import SecretRef
+from automation.model.simulators import ObjectStoreSimulator, Simulator
 
 UNMANAGED = "unmanaged"
-
-
-class SecretRef(Model):
-    """Names a secret and never holds it: `{env: NAME}` or `{file: path}` (relative to the state folder)."""
-
-    env: str | None = Field(default=None, description="name of the environment variable that holds it")
-    file: str | None = Field(default=None, description="file that holds it, relative to the state folder")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "SecretRef":
-        if (self.env is None) == (self.file is None):
-            raise ValueError("give exactly one of env, file")
-        return self
 
 
 class WitnessSettings(Model):
@@ -59,7 +48,7 @@ class LabSettings(Model):
     control_subnet: str = Field(description="the subnet of the control node")
     sites: Mapping[str, str] = Field(description="site to subnet")
     wan_rtt_s: DurationS = Field(default=0.02, alias="wan_rtt", description="round trip between two sites")
-    simulators: Mapping[str, ObjectStoreSimulator] = Field(
+    simulators: Mapping[str, Simulator] = Field(
         default_factory=dict, description="programs that stand for a city's cloud, by name"
     )
 
@@ -151,6 +140,9 @@ class Environment(Model):
         description="file that the watchdog of backups writes for Prometheus, absolute: "
         "/var/lib/prometheus/node-exporter/mainstay.prom",
     )
+    providers: Mapping[str, Provider] = Field(
+        default_factory=dict, description="regions of AWS and vCenters, by name; one of a kind at a site"
+    )
     object_store_ca: Path | None = Field(
         default=None,
         description="certificates that those of object stores are signed by: absolute, or below the state "
@@ -178,6 +170,28 @@ class Environment(Model):
         if (self.kind == "lab") != (self.lab is not None):
             raise ValueError("kind: lab needs a lab section, and only then")
         return self
+
+    @model_validator(mode="after")
+    def _one_of_a_kind_at_a_site(self) -> "Environment":
+        places = [(one.kind, one.site) for one in self.providers.values()]
+        twice = next((place for place in places if places.count(place) > 1), None)
+        if twice:
+            raise ValueError(f"providers: two of kind {twice[0]} at site {twice[1]}")
+        return self
+
+    def provider(self, kind: str, site: str) -> Provider:
+        """Give the provider of a kind at a site.
+
+        Raises:
+            ConfigError: environment.yml names none.
+        """
+        found = next((one for one in self.providers.values() if (one.kind, one.site) == (kind, site)), None)
+        if found is None:
+            raise ConfigError(
+                f"{self.folder}/environment.yml: providers: none is of kind {kind} at site {site}; "
+                "nothing was touched"
+            )
+        return found
 
     @property
     def inventory_files(self) -> tuple[Path, ...]:
@@ -207,7 +221,8 @@ class Environment(Model):
         """The simulator that answers at a URL; none where it is real."""
         host = url.removeprefix("s3:").removeprefix("https://").partition("/")[0].partition(":")[0]
         known = self.lab.simulators.values() if self.lab else ()
-        return next((one for one in known if host in (one.name, one.address)), None)
+        stores = (one for one in known if isinstance(one, ObjectStoreSimulator))
+        return next((one for one in stores if host in (one.name, one.address)), None)
 
     def from_control_node(self, url: str) -> str:
         """A URL as the control node reaches it, which does not ask the lab's DNS for a simulator's name."""

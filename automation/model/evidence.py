@@ -28,6 +28,7 @@ from automation.model.backup_evidence import (
 )
 from automation.model.base import Model
 from automation.model.drill_evidence import IsolatedServer, IsolationProof, Listing, RestoredSeen
+from automation.model.machine_evidence import HostKeyLearned, ProviderChange
 from automation.model.moves import Stamp
 from automation.model.observations import PrimaryPosition, StandbyPosition
 
@@ -329,6 +330,8 @@ class CommandOutput(Model):
 
 Evidence = Annotated[
     ServerState
+    | ProviderChange
+    | HostKeyLearned
     | FenceProof
     | Declaration
     | Promotion

@@ -8,8 +8,9 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, model_validator
 
 from automation.model.base import Model
-from automation.model.environment import Environment, Inventory, SecretRef
+from automation.model.environment import Environment, Inventory
 from automation.model.evidence import Evidence
+from automation.model.secrets import SecretRef
 from automation.model.terminals import DeviceLogin, Manners, Terminal
 
 

@@ -113,7 +113,45 @@ class RestoreFromBackup(Model):
     )
 
 
+class VmReplica(Model):
+    """Register replicated VMs at the recovery vCenter and power them on in order."""
+
+    kind: Literal["vm-replica"] = Field(description="powers on replicated VMs at the other vCenter")
+    vms: tuple[tuple[HostName, ...], ...] = Field(
+        min_length=1, description="VMs by boot group: each group waits for the one before it"
+    )
+    hosts: Mapping[Name, HostName] = Field(description="site to the host that clients reach there")
+    datastore: str = Field(min_length=1, description="replicated datastore, as both vCenters name it")
+    networks: Mapping[str, str] = Field(
+        min_length=1, description="network at the primary site to network at the recovery site"
+    )
+    test_network: str = Field(min_length=1, description="isolated port group for test-failover")
+    max_lag_s: DurationS = Field(alias="max_lag", gt=0, description="the replica may be at most so old")
+
+
+class AwsPilotLight(Model):
+    """Launch servers from images in the recovery region, promote or restore the database, move the name."""
+
+    kind: Literal["aws-pilot-light"] = Field(description="launches the service in another region")
+    hosts: Mapping[Name, tuple[HostName, ...]] = Field(description="site to the instances that serve there")
+    images: Name = Field(description="resource of backups.yml whose images are launched")
+    database: Mapping[Name, str] = Field(
+        default_factory=dict, description="site to the RDS instance there: primary, and its replica"
+    )
+    zone: str = Field(default="", description="Route 53 zone of its names: id; empty: the city's DNS")
+    test_network: Name = Field(description="isolated network of networks.yml for test-failover")
+    scale: int = Field(default=1, ge=1, description="instances at its declared size")
+    max_lag_s: DurationS = Field(alias="max_lag", gt=0, description="data may be at most so old")
+
+
 Strategy = Annotated[
-    PostgresqlStandby | RestoreFromBackup | Redeploy | Playbooks | Manual | Vendor,
+    PostgresqlStandby
+    | VmReplica
+    | AwsPilotLight
+    | RestoreFromBackup
+    | Redeploy
+    | Playbooks
+    | Manual
+    | Vendor,
     Field(discriminator="kind"),
 ]

@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import Field, field_validator
 
 from automation.model.base import Model
-from automation.model.environment import SecretRef
+from automation.model.secrets import SecretRef
 
 # What a terminal is told and no person reads: colours, cursor moves, bracketed paste, titles, the bell.
 _ESCAPES = re.compile(

@@ -32,8 +32,9 @@ class Provisioning(NamedTuple):
 
 def needed_secrets(environment: Environment) -> tuple[str, ...]:
     """Name the secrets that the roles need."""
-    simulated = environment.lab is not None and bool(environment.lab.simulators)
-    return (*SECRETS, *(BACKUP_SECRETS if simulated else ()))
+    known = environment.lab.simulators.values() if environment.lab else ()
+    backups = any(one.kind == "object-store" for one in known)
+    return (*SECRETS, *(BACKUP_SECRETS if backups else ()))
 
 
 def needed_logins(environment: Environment) -> tuple[str, ...]:

@@ -17,10 +17,11 @@ from automation.model.actions import (
     Target,
 )
 from automation.model.catalog import PostgresqlStandby, RestoreFromBackup, Service
-from automation.model.environment import UNMANAGED, SecretRef, Server
+from automation.model.environment import UNMANAGED, Server
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Step
 from automation.model.restorable import Copy, Restorable
+from automation.model.secrets import SecretRef
 from automation.recovery.planner import City
 from automation.recovery.spec import Drill, Isolation
 

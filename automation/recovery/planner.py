@@ -31,11 +31,12 @@ from automation.model.catalog import (
     Strategy,
     Vendor,
 )
-from automation.model.environment import Environment, Inventory, SecretRef
+from automation.model.environment import Environment, Inventory
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Mode, Plan, Step
 from automation.model.restorable import Restorable
+from automation.model.secrets import SecretRef
 from automation.recovery.completing import Draft, complete
 from automation.recovery.spec import DarkSite, Drill, DrillFault, Failover, LinkCut, PowerLoss, RecoveryPlan
 from automation.recovery.strategies import (

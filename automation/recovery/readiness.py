@@ -13,7 +13,7 @@ from automation.model.actions import (
 )
 from automation.model.base import Model, format_duration
 from automation.model.catalog import PostgresqlStandby, Service, Vendor
-from automation.model.environment import Environment, SecretRef
+from automation.model.environment import Environment
 from automation.model.evidence import (
     DnsRecord,
     Evidence,
@@ -25,6 +25,7 @@ from automation.model.evidence import (
 from automation.model.moves import Move
 from automation.model.plan import Plan, Step
 from automation.model.records import Event, RunOpened, StepEnded
+from automation.model.secrets import SecretRef
 from automation.recovery.lag import format_limit, judge_lag
 from automation.recovery.names import find_behind
 from automation.recovery.patience import with_retries

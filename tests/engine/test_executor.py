@@ -133,7 +133,7 @@ def test_a_resolved_secret_never_reaches_the_journal(context: RunContext) -> Non
     (context.state / "password").write_text("correct-horse-battery")
 
     def leak(step: Step, ctx: RunContext) -> Outcome:
-        from automation.model.environment import SecretRef
+        from automation.model.secrets import SecretRef
 
         raise AdapterError(f"login with {ctx.secret(SecretRef(file='password'))} failed")
 

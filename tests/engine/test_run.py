@@ -442,7 +442,7 @@ def test_the_heads_are_left_elsewhere_while_it_runs_and_a_failure_to_do_so_stops
 
 
 def test_progress_is_kept_with_its_step_and_without_secrets(ctx: RunContext) -> None:
-    from automation.model.environment import SecretRef
+    from automation.model.secrets import SecretRef
 
     (ctx.state / "password").write_text("correct-horse-battery")
 

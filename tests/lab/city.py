@@ -22,9 +22,10 @@ from automation.model.actions import (
     StartLab,
     StartSimulator,
 )
-from automation.model.environment import Environment, SecretRef, state_root
+from automation.model.environment import Environment, state_root
 from automation.model.evidence import PlaybookRun
 from automation.model.loading import load_model
+from automation.model.secrets import SecretRef
 from automation.provisioning.planner import needed_certificates, needed_logins, needed_secrets
 from tests.lab.copying import make_private
 

@@ -54,11 +54,11 @@ class Secrets:
 
 
 def find_states(roots: Iterable[Path]) -> Iterator[Path]:
-    """Give every state folder under some folders: one that holds keys or secrets of a lab."""
+    """Give every state folder under some folders: one that holds key pairs or secrets of a lab."""
     for root in roots:
         for folder, inner, _ in os.walk(root):
             path = Path(folder)
-            if {"ssh", "secrets"} & set(inner) and (_files(path / "ssh") or _files(path / "secrets")):
+            if _files(path / "secrets") or any(key.suffix == ".pub" for key in _files(path / "ssh")):
                 yield path
                 inner.clear()
             elif len(path.relative_to(root).parts) >= DEEP:

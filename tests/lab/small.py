@@ -20,12 +20,12 @@ from automation.model.environment import (
     Environment,
     Inventory,
     LabSettings,
-    SecretRef,
     Server,
     WitnessSettings,
     state_root,
 )
 from automation.model.records import Remote
+from automation.model.secrets import SecretRef
 
 PATIENCE_S = 20.0
 SERVERS = {

@@ -20,10 +20,11 @@ from automation.adapters.ansible import MARK, MEMORY, PREFIX, run_playbook
 from automation.adapters.ansible.child import describe, explain
 from automation.engine.context import RunContext
 from automation.model.actions import RunPlaybook
-from automation.model.environment import Environment, Inventory, SecretRef
+from automation.model.environment import Environment, Inventory
 from automation.model.errors import AdapterError, ConfigError, OutcomeUnknown
 from automation.model.evidence import PlaybookRun
 from automation.model.records import Outcome
+from automation.model.secrets import SecretRef
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "correct-horse-battery-staple"

@@ -305,8 +305,8 @@ OLD_DAYS = """
 set -e; set -a; . /etc/mainstay/stores/hall-nas.env; set +a
 mkdir -p /tmp/old /tmp/cache; chown backup /tmp/cache; date > /tmp/old/file
 for day in 2 3 4 5 6 7 8 9 10 12 14 17 20 28 42 90 150 210 330 365; do
-  runuser -u backup -- env RESTIC_PASSWORD="$RESTIC_PASSWORD" RESTIC_CACHE_DIR=/tmp/cache restic -q \
-    -r /srv/restic/main backup --host city-share --time "$(date -d "$day days ago" '+%F %T')" /tmp/old
+  RESTIC_CACHE_DIR=/tmp/cache runuser -u backup -- restic -q -r /srv/restic/main backup --host city-share \
+    --time "$(date -d "$day days ago" '+%F %T')" /tmp/old
 done
 rm -rf /tmp/old /tmp/cache
 """

@@ -18,7 +18,8 @@ from automation.commands._jobs import judge
 from automation.commands._schedule import Change, carry_out
 from automation.commands._told_jobs import tell_of_job
 from automation.commands._units import Place, marker, render_units, unit_of
-from automation.model.environment import Environment, NotifyTarget, SecretRef
+from automation.model.environment import Environment, NotifyTarget
+from automation.model.secrets import SecretRef
 from automation.model.timers import JobSeen
 from tests.commands.test_notify import Mailbox
 from tests.lab.small import Small, until

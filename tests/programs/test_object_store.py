@@ -24,9 +24,10 @@ from automation.adapters.object_store import client as client_of_store
 from automation.adapters.object_store.client import Bucket
 from automation.model.actions import MakeKeys, RecoverCopy, TryDelete
 from automation.model.backup_evidence import CanaryRefused, CopyRecovered, NotImmutable
-from automation.model.environment import Environment, SecretRef
+from automation.model.environment import Environment
 from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome
+from automation.model.secrets import SecretRef
 from tests.lab.oracles import debian_restic
 
 pytestmark = pytest.mark.xdist_group("object-store")  # they listen on ports

@@ -10,7 +10,7 @@ from automation.adapters.nspawn.client import Supervisor
 from automation.model.actions import StartSimulator
 from automation.model.errors import AdapterError, ConfigError
 from automation.model.records import Context, Outcome
-from automation.model.simulators import ObjectStoreSimulator
+from automation.model.simulators import ObjectStoreSimulator, Simulator
 
 PROGRAMS = Path(__file__).resolve().parents[3] / "drtests/simulators"
 PROGRAM_OF = {"object-store": "object_store.py"}
@@ -48,16 +48,17 @@ def start_simulator(action: StartSimulator, ctx: Context) -> Outcome:
     return Outcome(changed=True, summary=said)
 
 
-def settings(simulator: ObjectStoreSimulator, name: str, state: Path) -> str:
+def settings(simulator: Simulator, name: str, state: Path) -> str:
     """Write what a simulator is told; secrets stay in their own files."""
-    told = {
+    told: dict[str, object] = {
         "address": simulator.address,
         "port": PORT,
         "certificate": str(state / f"certificates/{name}.crt"),
         "key": str(state / f"certificates/{name}.key"),
-        "buckets": {bucket: lock.model_dump() for bucket, lock in simulator.buckets.items()},
         "logins": {role: str(state / file) for role, file in simulator.logins.items()},
     }
+    if isinstance(simulator, ObjectStoreSimulator):
+        told["buckets"] = {bucket: lock.model_dump() for bucket, lock in simulator.buckets.items()}
     return json.dumps(told, indent=1) + "\n"
 
 

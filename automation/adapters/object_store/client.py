@@ -16,10 +16,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from automation.model.environment import SecretRef
 from automation.model.errors import AdapterError
 from automation.model.evidence import Source
 from automation.model.records import Context
+from automation.model.secrets import SecretRef
 
 AT_ONCE = 16
 _LARGEST_COPY_BYTES = 5 * 2**30  # of one request of S3; what is larger goes in parts

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from automation.adapters.object_store.client import AT_ONCE, Bucket, ObjectVersion
 from automation.model.base import Model
-from automation.model.environment import SecretRef
 from automation.model.records import Context
+from automation.model.secrets import SecretRef
 
 _POINT = re.compile(
     r"(?:^|/)snapshots/(?P<restic>[0-9a-f]{64})$"

@@ -116,6 +116,29 @@ from automation.model.actions.runs import (
     SuspectSplitBrain,
     Wait,
 )
+from automation.model.actions.servers import (
+    AdoptInstance,
+    AdoptVm,
+    ChangeInstance,
+    ChangePortGroup,
+    ChangeSubnet,
+    ChangeVm,
+    CreateInstance,
+    CreatePortGroup,
+    CreateSubnet,
+    CreateVm,
+    DeletePortGroup,
+    DeleteSubnet,
+    DestroyVm,
+    FenceVm,
+    LearnInstanceKey,
+    LearnVmKey,
+    PowerOnVm,
+    ShutDownVm,
+    StartInstance,
+    StopInstance,
+    TerminateInstance,
+)
 from automation.model.actions.services import (
     AwaitStreaming,
     CloneStandby,
@@ -131,6 +154,8 @@ __all__ = [
     "AcceptLag",
     "AcceptPolicy",
     "Action",
+    "AdoptInstance",
+    "AdoptVm",
     "AskPlayers",
     "AwaitFailed",
     "AwaitGood",
@@ -141,6 +166,10 @@ __all__ = [
     "BlockServer",
     "BreakLock",
     "BuildImage",
+    "ChangeInstance",
+    "ChangePortGroup",
+    "ChangeSubnet",
+    "ChangeVm",
     "CheckRepository",
     "CheckStanza",
     "CiteDeclaration",
@@ -151,12 +180,19 @@ __all__ = [
     "CollectWitness",
     "Confirm",
     "CopyPoints",
+    "CreateInstance",
     "CreateIsolated",
+    "CreatePortGroup",
     "CreateServer",
+    "CreateSubnet",
+    "CreateVm",
     "CutLink",
     "DarkenSite",
     "Declare",
+    "DeletePortGroup",
+    "DeleteSubnet",
     "Demote",
+    "DestroyVm",
     "DropSlot",
     "DumpDatabase",
     "Effect",
@@ -164,6 +200,7 @@ __all__ = [
     "ExpireBackups",
     "ExportWrites",
     "FailSite",
+    "FenceVm",
     "FetchConfig",
     "Follow",
     "ForgetPoints",
@@ -175,6 +212,8 @@ __all__ = [
     "InspectDisk",
     "KeepData",
     "KeepSynchronous",
+    "LearnInstanceKey",
+    "LearnVmKey",
     "LengthenLocks",
     "ListArchive",
     "ListClusters",
@@ -193,6 +232,7 @@ __all__ = [
     "MarkPoints",
     "PartitionSite",
     "PowerOffServer",
+    "PowerOnVm",
     "Probe",
     "Promote",
     "ProveConfig",
@@ -217,18 +257,22 @@ __all__ = [
     "RunChecks",
     "RunPlaybook",
     "SaveDisks",
+    "ShutDownVm",
     "StartFenced",
+    "StartInstance",
     "StartLab",
     "StartServer",
     "StartSimulator",
     "StartUnit",
     "StartWitness",
+    "StopInstance",
     "StopUnit",
     "SuspectSplitBrain",
     "SwapAddress",
     "TakeBackup",
     "TakeFiles",
     "Target",
+    "TerminateInstance",
     "TryDelete",
     "UnblockServer",
     "Wait",
@@ -333,6 +377,27 @@ Action = Annotated[
     | LookAtRestored
     | ProveIsolated
     | ProveService
-    | RemoveServer,
+    | RemoveServer
+    | CreateInstance
+    | ChangeInstance
+    | StartInstance
+    | StopInstance
+    | AdoptInstance
+    | TerminateInstance
+    | LearnInstanceKey
+    | CreateSubnet
+    | ChangeSubnet
+    | DeleteSubnet
+    | CreateVm
+    | ChangeVm
+    | PowerOnVm
+    | ShutDownVm
+    | FenceVm
+    | AdoptVm
+    | DestroyVm
+    | LearnVmKey
+    | CreatePortGroup
+    | ChangePortGroup
+    | DeletePortGroup,
     Field(discriminator="do"),
 ]

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import AwareDatetime, Field
 
 from automation.model.actions.base import BaseAction, Effect
-from automation.model.environment import SecretRef
+from automation.model.secrets import SecretRef
 from automation.model.terminals import DeviceLogin
 
 Vendor = Literal["frr", "cisco-ios", "junos"]

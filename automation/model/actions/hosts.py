@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from automation.model.actions.base import BaseAction, Effect
-from automation.model.environment import SecretRef
+from automation.model.secrets import SecretRef
 
 
 class AwaitReady(BaseAction):

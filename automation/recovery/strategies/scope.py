@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from automation.model.actions import LookAtRecords, SwapAddress
 from automation.model.catalog import Catalog, Manual, Playbooks, Service, Vendor
-from automation.model.environment import Environment, Inventory, SecretRef
+from automation.model.environment import Environment, Inventory
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Mode, Step
 from automation.model.restorable import Restorable
+from automation.model.secrets import SecretRef
 
 
 class Accepted(NamedTuple):

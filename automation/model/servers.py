@@ -1,0 +1,149 @@
+"""What servers and networks are to be, and what a provider shows them to be."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from automation.model.base import Model
+from automation.model.strategy import HostName, Name, SizeBytes
+
+ProviderKind = Literal["nspawn", "aws", "vsphere"]
+Source = Literal["real", "simulated"]
+Power = Literal["on", "off", "changing"]
+
+# How what is ours is marked at a provider: tags at AWS, custom attributes at vSphere.
+OWNER, ROLE, RUN = "mainstay:environment", "mainstay:name", "mainstay:run"
+
+
+class Disk(Model):
+    """One disk beside that of the system, which is the image's."""
+
+    name: Name
+    size_bytes: SizeBytes = Field(alias="size", ge=2**30, description="100 GiB; whole GiB")
+    kind: str = Field(default="", description="gp3, io2; thin, thick; empty: as the provider likes")
+    model_config = Model.model_config | {"populate_by_name": True}
+
+
+class Size(Model):
+    """How large a server is: an instance type (AWS), or processors and memory (vSphere)."""
+
+    type: str = Field(default="", description="t3.medium")
+    cpus: int = Field(default=0, ge=0, le=768)
+    memory_bytes: SizeBytes = Field(default=0, alias="memory", description="4 GiB")
+    model_config = Model.model_config | {"populate_by_name": True}
+
+
+class ServerSpec(Model):
+    """What is said of one server in the inventory: variables server_*."""
+
+    name: HostName
+    provider: ProviderKind
+    site: str
+    image: str = Field(default="", description="AMI by name or id; template by name; image of a lab")
+    size: Size = Size()
+    disks: tuple[Disk, ...] = ()
+    networks: tuple[Name, ...] = Field(default=(), description="of networks.yml, in the order of its ports")
+    address: str = Field(default="", description="in the first network; empty: the provider gives one")
+    tags: Mapping[str, str] = Field(default_factory=dict)
+    cloud_init: str = Field(default="", description="file of templates/cloud_init; empty: default.yml.j2")
+    groups: tuple[str, ...] = Field(default=(), description="of the inventory")
+
+
+class Rule(Model):
+    """What may come in; all may go out, unless its network is isolated."""
+
+    protocol: Literal["tcp", "udp", "icmp"]
+    ports: Annotated[str, Field(pattern=r"^(\d{1,5}(-\d{1,5})?)?$")] = Field(
+        default="", description="443, 8000-8099; empty: all"
+    )
+    source: str = Field(alias="from", description="10.0.0.0/8, or the name of another network")
+    model_config = Model.model_config | {"populate_by_name": True}
+
+
+class NetworkSpec(Model):
+    """One network of `networks.yml`: a subnet with its security group (AWS), a port group (vSphere)."""
+
+    name: Name
+    provider: ProviderKind
+    site: str
+    cidr: str = Field(default="", description="10.20.1.0/24; of a port group: for people and checks")
+    part_of: str = Field(default="", description="AWS: name of the VPC; vSphere: name of the switch")
+    vlan: int = Field(default=0, ge=0, le=4094)
+    isolated: bool = Field(default=False, description="no way out, and none in but from itself")
+    rules: tuple[Rule, ...] = ()
+    tags: Mapping[str, str] = Field(default_factory=dict)
+
+
+# --- what was found ----------------------------------------------------------------------------------
+
+
+class FoundDisk(Model):
+    """One disk of a server."""
+
+    id: str
+    name: str = Field(description="as declared; empty: not ours to name")
+    size_bytes: int
+    kind: str = ""
+
+
+class FoundServer(Model):
+    """One server as its provider shows it, ours or not."""
+
+    name: str = Field(description="its mark if it bears one, else the provider's name for it")
+    id: str
+    provider: ProviderKind
+    site: str
+    owner: str = Field(default="", description="environment that it bears the mark of; empty: nobody's")
+    power: Power
+    image: str = Field(default="", description="name of what it was made of; empty: not known")
+    image_id: str = ""
+    size: Size = Size()
+    disks: tuple[FoundDisk, ...] = ()
+    networks: tuple[str, ...] = Field(default=(), description="declared names of those of ours, else ids")
+    addresses: tuple[str, ...] = ()
+    tags: Mapping[str, str] = Field(default_factory=dict, description="without our own marks")
+    made_by: str = Field(default="", description="run that made it")
+    made_at: datetime | None = None
+    zone: str = ""
+
+
+class FoundNetwork(Model):
+    """One network of ours as its provider shows it."""
+
+    name: str
+    id: str
+    provider: ProviderKind
+    site: str
+    owner: str = ""
+    cidr: str = ""
+    part_of: str = ""
+    vlan: int = 0
+    isolated: bool = False
+    rules: tuple[Rule, ...] = ()
+    used_by: int = Field(default=0, description="ports of servers in it")
+
+
+class Quota(Model):
+    """How much of something there may be, and is."""
+
+    name: str
+    limit: float
+    used: float
+
+
+class ProviderView(Model):
+    """All that a plan needs to know of one provider at one site, read in as few round trips as can be."""
+
+    provider: ProviderKind
+    site: str
+    at: AwareDatetime
+    servers: tuple[FoundServer, ...] = ()
+    networks: tuple[FoundNetwork, ...] = ()
+    images: Mapping[str, str] = Field(default_factory=dict, description="images that were asked for: to id")
+    quotas: tuple[Quota, ...] = ()
+    denied: Mapping[str, str] = Field(default_factory=dict, description="what we may not do: call to words")
+    clock_skew_s: float = Field(default=0.0, description="the provider's clock less ours")
+    round_trips: int = 0
+    source: Source = "real"
