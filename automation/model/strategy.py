@@ -145,13 +145,6 @@ class AwsPilotLight(Model):
 
 
 Strategy = Annotated[
-    PostgresqlStandby
-    | VmReplica
-    | AwsPilotLight
-    | RestoreFromBackup
-    | Redeploy
-    | Playbooks
-    | Manual
-    | Vendor,
+    PostgresqlStandby | RestoreFromBackup | Redeploy | Playbooks | Manual | Vendor,
     Field(discriminator="kind"),
 ]
