@@ -14,7 +14,13 @@ from tests.lab.secrecy import SuiteWatch, find_states
 
 JUDGE = "test_whole_suite.py"
 # They share one city, so they follow each other; the first one sees it as it was made.
-OF_BACKUPS = ("test_backups.py", "test_backup_disasters.py")
+OF_BACKUPS = (
+    "test_backup_city.py",
+    "test_backups.py",
+    "test_backup_disasters.py",
+    "test_postgresql_backups.py",
+    "test_drill_from_backup.py",
+)
 _WATCH = pytest.StashKey[SuiteWatch]()
 
 

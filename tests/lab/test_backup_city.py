@@ -1,14 +1,13 @@
 """The city with its backups, as site.yml makes it: stores, who reaches them, and who does not.
 
-One city for the whole module; the tests stand in the order of what they leave behind, and the last one
-takes a backup server away.
+In the city of all tests of backups, as it was made. The tests stand in the order of what they leave behind,
+and the last one takes a backup server away.
 """
 
 import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,8 @@ KEEPERS = {1: "bk-a", 2: "bk-b", 3: "bk-a"}
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
-    city = City("hall", "10.91", tmp_path_factory.mktemp("hall"), backups=True)
-    try:
-        city.up()
-        assert city.converge() > 0
-        yield city
-    finally:
-        city.down()
+def city(backup_city: City) -> City:
+    return backup_city
 
 
 def restic(city: City, host: str, store: str, repository: str, *words: str) -> str:
@@ -130,7 +123,7 @@ def test_a_backup_login_moves_files_below_its_folder_and_nothing_else(city: City
 def test_a_server_whose_key_is_not_the_pinned_one_gets_nothing(city: City) -> None:
     trusted = "/etc/mainstay/backup_known_hosts"
     city.root("files-a", "cp", trusted, f"{trusted}.kept")
-    city.root("files-a", "sed", "-i", "/10.91.1.40/d", trusted)
+    city.root("files-a", "sed", "-i", f"/{city.inventory.server('bk-a').address}/d", trusted)
     try:
         said = refused(city, "files-a", "sftp", "backup@bk-a")
     finally:
@@ -247,7 +240,8 @@ def test_an_object_of_many_parts_is_locked_too_and_no_lock_is_shortened(city: Ci
 def test_the_store_keeps_what_it_has_when_it_ends_and_says_when_it_is_gone(city: City) -> None:
     owner = s3(city, "vault_owner")
     before = {one["Key"] for one in owner.list_objects_v2(Bucket="city-files")["Contents"]}
-    procs = next(Path("/sys/fs/cgroup").glob("**/mainstay-hall/simulator-s3/cgroup.procs"))
+    lab = f"mainstay-{city.environment.require_lab().id}"
+    procs = next(Path("/sys/fs/cgroup").glob(f"**/{lab}/simulator-s3/cgroup.procs"))
     os.kill(int(procs.read_text().split()[0]), signal.SIGTERM)
     shown = lambda: nspawn.describe(city.state, city.environment).simulators["s3"].power  # noqa: E731
     until(lambda: shown() == "off", "the store has ended")

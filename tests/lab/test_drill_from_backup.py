@@ -1,6 +1,6 @@
 """Services rebuilt from backup in isolation, by the command that people type: met, cut off, given up, fooled.
 
-One city for the module, with its backups; every drill removes what it made, so their order does not matter.
+In the city of all tests of backups; every drill removes what it made, so their order does not matter.
 """
 
 import json
@@ -25,18 +25,12 @@ PLANTED = "/var/lib/mainstay/scratch/left-by-a-drill"
 
 
 @pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    city = Checkout("hdrl", "10.97", tmp_path_factory.mktemp("hdrl"), backups=True)
-    try:
-        city.must("lab.up")
-        city.must("provision.converge")
-        city.await_streaming()
-        city.sh("bk-b", "mkdir -p /var/lib/mainstay/scratch")
-        take_backup(city)
-        until(lambda: can_be_restored(city), "a moment after the backup can be reached", patience_s=120)
-        yield city
-    finally:
-        city.down()
+def city(backup_checkout: Checkout) -> Checkout:
+    city = backup_checkout
+    city.sh("bk-b", "mkdir -p /var/lib/mainstay/scratch")
+    take_backup(city)
+    until(lambda: can_be_restored(city), "a moment after the backup can be reached", patience_s=120)
+    return city
 
 
 @pytest.fixture(autouse=True)

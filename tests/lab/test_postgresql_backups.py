@@ -1,6 +1,6 @@
 """PostgreSQL saved by pgBackRest and pg_dump, broken on purpose, expired, proven, and restored to a moment.
 
-One lab for the module: the city with its backup servers. The tests stand in the order of what they leave.
+In the city of all tests of backups. The tests stand in the order of what they leave.
 """
 
 import os
@@ -143,19 +143,13 @@ class Backups:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("hpg")
+def folder(backup_folder: Path) -> Path:
+    return backup_folder
 
 
 @pytest.fixture(scope="module")
-def backups(folder: Path) -> Iterator[Backups]:
-    city = City("hpg", "10.93", folder, backups=True)
-    try:
-        city.up()
-        assert city.converge() > 0
-        yield Backups(city)
-    finally:
-        city.down()
+def backups(backup_city: City) -> Backups:
+    return Backups(backup_city)
 
 
 # --- a moment chosen at random --------------------------------------------------------------------
