@@ -33,7 +33,7 @@ class AwsProvider(Model):
     ca: Path | None = Field(default=None, description="certificates it is trusted by, below the state folder")
     availability_zone: str = Field(default="", description="us-east-1a; empty: AWS chooses")
     instance_profile: str = Field(default="", description="IAM instance profile of servers")
-    limits: Limits = Limits()
+    limits: Limits = Field(default=Limits(), description="how much of it is used at once")
 
 
 class VsphereProvider(Model):
@@ -42,7 +42,7 @@ class VsphereProvider(Model):
     kind: Literal["vsphere"] = Field(description="VMware vCenter")
     site: str = Field(description="the site whose hosts it manages")
     address: str = Field(description="its name, as its certificate bears it: vcenter.hall.example")
-    port: int = Field(default=443, ge=1, le=65535)
+    port: int = Field(default=443, ge=1, le=65535, description="of its web services")
     login: SecretRef = Field(description="lines VSPHERE_USER=, VSPHERE_PASSWORD=")
     ca: Path | None = Field(
         default=None, description="certificates it is trusted by, below the state folder; none: the system's"
@@ -50,13 +50,13 @@ class VsphereProvider(Model):
     connect_to: str = Field(
         default="", description="address it is reached at, where its name is not in this machine's DNS"
     )
-    datacenter: str = Field(min_length=1)
-    cluster: str = Field(min_length=1)
+    datacenter: str = Field(min_length=1, description="by its name there")
+    cluster: str = Field(min_length=1, description="by its name there")
     datastore: str = Field(min_length=1, description="where new disks are made")
     folder: str = Field(default="mainstay", description="folder of ours for VMs; made when it is missing")
     resource_pool: str = Field(default="", description="empty: that of the cluster")
     keep_alive_s: DurationS = Field(default=300.0, alias="keep_alive", description="5 min")
-    limits: Limits = Limits()
+    limits: Limits = Field(default=Limits(), description="how much of it is used at once")
 
 
 Provider = Annotated[AwsProvider | VsphereProvider, Field(discriminator="kind")]

@@ -37,7 +37,7 @@ class Powered(Model):
 
     host: str = Field(description="name of the lab's host")
     address: str = Field(description="its own, in the subnet of the site")
-    site: str
+    site: str = Field(description="site of the lab where it stands")
 
 
 class AwsSimulator(Model):
@@ -47,8 +47,8 @@ class AwsSimulator(Model):
     site: str = Field(description="site of the lab where it stands")
     address: str = Field(description="its own, in the subnet of its site")
     name: str = Field(description="its name in the lab's DNS: aws.city.lab")
-    regions: tuple[str, ...] = Field(min_length=1)
-    account: str = Field(default="123456789012", pattern=r"^\d{12}$")
+    regions: tuple[str, ...] = Field(min_length=1, description="us-east-1, us-west-2")
+    account: str = Field(default="123456789012", pattern=r"^\d{12}$", description="its number")
     logins: Mapping[str, str] = Field(description="file of the state folder for each login")
     changes_take_s: float = Field(default=1.0, ge=0, description="time that a change of state takes")
     powers: Mapping[str, Powered] = Field(
@@ -64,15 +64,15 @@ class VcenterSimulator(Model):
     address: str = Field(description="its own, in the subnet of its site")
     name: str = Field(description="its name in the lab's DNS: vcenter-hall.city.lab")
     logins: Mapping[str, str] = Field(description="file of the state folder for each login")
-    datacenter: str = Field(default="city")
-    cluster: str = Field(default="main")
-    hosts: int = Field(default=2, ge=1, le=32)
-    datastores: tuple[str, ...] = Field(default=("local",), min_length=1)
+    datacenter: str = Field(default="city", description="the only one it has")
+    cluster: str = Field(default="main", description="the only one it has")
+    hosts: int = Field(default=2, ge=1, le=32, description="how many its cluster has")
+    datastores: tuple[str, ...] = Field(default=("local",), min_length=1, description="its own ones")
     replicated: Mapping[str, str] = Field(
         default_factory=dict, description="datastore to the folder, below the state folder, that two share"
     )
-    networks: tuple[str, ...] = Field(default=("VM Network",))
-    templates: tuple[str, ...] = Field(default=())
+    networks: tuple[str, ...] = Field(default=("VM Network",), description="port groups on each host")
+    templates: tuple[str, ...] = Field(default=(), description="that VMs are cloned from")
     idle_s: float = Field(default=1800.0, gt=0, description="after it, a session that says nothing ends")
     powers: Mapping[str, Powered] = Field(
         default_factory=dict, description="name of the VM to the host of the lab that it starts"
