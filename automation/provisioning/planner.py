@@ -46,7 +46,7 @@ def needed_logins(environment: Environment) -> tuple[str, ...]:
 def needed_certificates(environment: Environment) -> dict[str, tuple[str, ...]]:
     """Name the certificates that simulators answer with, and what each is for."""
     known = environment.lab.simulators.items() if environment.lab else ()
-    return {name: (one.name, one.address) for name, one in known}
+    return {name: (one.name, *one.places.values()) for name, one in known}
 
 
 def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedLab) -> Provisioning:
@@ -130,7 +130,9 @@ def _simulators(environment: Environment, seen: ObservedLab, needs: tuple[str, .
     """What stands for the city's cloud; one at a site that nobody reaches from here waits."""
     running = seen.simulators if seen.running else ()
     for name, simulator in environment.require_lab().simulators.items():
-        if name not in running and simulator.site not in (*seen.failed_sites, *seen.cut_sites):
+        # Management has a way of its own: a cut of the site's does not reach it.
+        lost = seen.cut_sites if simulator.kind == "object-store" else seen.dark_sites
+        if name not in running and not {*seen.failed_sites, *lost}.issuperset(simulator.places):
             run = StartSimulator(simulator=name)
             why = f"stands for {simulator.name}, and does not run"
             yield Step(id=f"simulator/{name}", run=run, why=why, needs=needs)

@@ -1,4 +1,9 @@
-"""Every request that the lab takes, by its name."""
+"""Every request that the lab takes, by its name.
+
+One JSON object a line: `request`, `lab_id`, and the arguments of the function of that name. All but one come
+from Mainstay. `power_machine` comes from a simulator, for the hosts that its machines power; what it says and
+what it is answered stands in automation/model/simulators.py.
+"""
 
 from collections.abc import Callable, Mapping
 
