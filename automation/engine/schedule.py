@@ -170,10 +170,11 @@ class Schedule:
             heappush(self._ready, self._rank[name])
 
     def _limits(self, step: Step) -> tuple[tuple[str, int], ...]:
-        """The limits a step counts for, besides the total: its host's and its adapter's."""
+        """What a step counts for, besides the total: its host, its adapter, and that at its site."""
         limits = self._plan.limits
         host, provider = getattr(step.run, "host", None), step.run.do.partition(".")[0]
         found = [(f"host:{host}", limits.per_host)] if host else []
-        if provider in limits.per_provider:
-            found.append((f"provider:{provider}", limits.per_provider[provider]))
+        for name in (provider, f"{provider}@{getattr(step.run, 'site', '')}"):
+            if name in limits.per_provider:
+                found.append((f"provider:{name}", limits.per_provider[name]))
         return tuple(found)

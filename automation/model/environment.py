@@ -15,6 +15,7 @@ from automation.model.errors import ConfigError
 from automation.model.loading import load_model
 from automation.model.providers import Provider
 from automation.model.secrets import SecretRef
+from automation.model.servers import ServerSpec
 from automation.model.simulators import ObjectStoreSimulator, Simulator
 
 UNMANAGED = "unmanaged"
@@ -263,6 +264,9 @@ class Inventory(Model):
     """Every server of an environment, by name."""
 
     servers: Mapping[str, Server]
+    specs: Mapping[str, ServerSpec] = Field(
+        default_factory=dict, description="of those whose provider makes servers: what each is to be"
+    )
     digest: str = Field(default="", description="sha256 of all that ansible-inventory answered")
 
     def server(self, name: str) -> Server:

@@ -42,7 +42,7 @@ class Limits(Model):
     total: int = Field(default=32, ge=1, description="steps at the same time, in all")
     per_host: int = Field(default=4, ge=1, description="steps at the same time, on one host")
     per_provider: Mapping[str, int] = Field(
-        default_factory=dict, description="nspawn, aws, ...: its own limit"
+        default_factory=dict, description="nspawn, aws, or of one site alone aws@east: its own limit"
     )
 
 

@@ -54,7 +54,7 @@ class ServerSpec(Model):
 class Rule(Model):
     """What may come in; all may go out, unless its network is isolated."""
 
-    protocol: Literal["tcp", "udp", "icmp"]
+    protocol: Literal["tcp", "udp", "icmp"] = Field(description="tcp, udp, icmp")
     ports: Annotated[str, Field(pattern=r"^(\d{1,5}(-\d{1,5})?)?$")] = Field(
         default="", description="443, 8000-8099; empty: all"
     )
@@ -62,18 +62,23 @@ class Rule(Model):
     model_config = Model.model_config | {"populate_by_name": True}
 
 
-class NetworkSpec(Model):
-    """One network of `networks.yml`: a subnet with its security group (AWS), a port group (vSphere)."""
+class Network(Model):
+    """A network of `networks.yml`: a subnet with its security group (AWS), a port group (vSphere)."""
 
-    name: Name
-    provider: ProviderKind
-    site: str
+    provider: ProviderKind = Field(description="what it is a network of")
+    site: str = Field(description="the site where it is")
     cidr: str = Field(default="", description="10.20.1.0/24; of a port group: for people and checks")
     part_of: str = Field(default="", description="AWS: name of the VPC; vSphere: name of the switch")
-    vlan: int = Field(default=0, ge=0, le=4094)
+    vlan: int = Field(default=0, ge=0, le=4094, description="vSphere: its VLAN; 0: none")
     isolated: bool = Field(default=False, description="no way out, and none in but from itself")
-    rules: tuple[Rule, ...] = ()
-    tags: Mapping[str, str] = Field(default_factory=dict)
+    rules: tuple[Rule, ...] = Field(default=(), description="AWS: what may come in")
+    tags: Mapping[str, str] = Field(default_factory=dict, description="put on it beside our own marks")
+
+
+class NetworkSpec(Network):
+    """One network of `networks.yml`, with its name."""
+
+    name: Name
 
 
 # --- what was found ----------------------------------------------------------------------------------
@@ -128,7 +133,9 @@ class FoundNetwork(Model):
 class Quota(Model):
     """How much of something there may be, and is."""
 
-    name: str
+    name: str = Field(
+        description="servers, cpus, memory-bytes, disk-bytes, networks: what a plan adds to them is counted"
+    )
     limit: float
     used: float
 

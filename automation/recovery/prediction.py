@@ -334,6 +334,7 @@ class _Doors:
         step, limits = self._plan.by_id[name], self._plan.limits
         host, provider = getattr(step.run, "host", None), step.run.do.partition(".")[0]
         found = {f"host:{host}": limits.per_host} if host else {}
-        if provider in limits.per_provider:
-            found[f"provider:{provider}"] = limits.per_provider[provider]
+        for one in (provider, f"{provider}@{getattr(step.run, 'site', '')}"):
+            if one in limits.per_provider:
+                found[f"provider:{one}"] = limits.per_provider[one]
         return found

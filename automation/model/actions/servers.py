@@ -69,11 +69,13 @@ class _CreateNetwork(BaseAction):
     effect: ClassVar[Effect] = "change"
     network: NetworkSpec
 
+    @property
+    def site(self) -> str:
+        return self.network.site
 
-class _ChangeNetwork(BaseAction):
-    effect: ClassVar[Effect] = "change"
-    network: NetworkSpec
-    changes: tuple[str, ...] = Field(description="what differs: rules, vlan, tags")
+
+class _ChangeNetwork(_CreateNetwork):
+    changes: tuple[str, ...] = Field(description="what differs: rules, vlan")
 
 
 class _DeleteNetwork(BaseAction):
