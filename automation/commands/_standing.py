@@ -13,11 +13,13 @@ from automation.commands._session import Session, actor
 from automation.model.actions import BlockServer, ClearSuspicion, PowerOffServer
 from automation.model.base import Model
 from automation.model.catalog import (
+    AwsPilotLight,
     Playbooks,
     PostgresqlStandby,
     Redeploy,
     RestoreFromBackup,
     Service,
+    VmReplica,
     load_catalog,
 )
 from automation.model.errors import AdapterError, ConfigError, PreflightError
@@ -222,9 +224,9 @@ def _standing(
 def _places(service: Service) -> list[tuple[str, str]]:
     """Every site with a host that the service's strategy names there."""
     strategy = service.strategy
-    if isinstance(strategy, PostgresqlStandby | RestoreFromBackup | Redeploy):
+    if isinstance(strategy, PostgresqlStandby | RestoreFromBackup | Redeploy | VmReplica):
         return list(strategy.hosts.items())
-    if isinstance(strategy, Playbooks):
+    if isinstance(strategy, Playbooks | AwsPilotLight):
         return [(site, host) for site, hosts in strategy.hosts.items() for host in hosts]
     return []
 

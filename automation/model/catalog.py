@@ -14,6 +14,7 @@ from automation.model.loading import Document, read_document, validation_problem
 from automation.model.refusals import Where, near
 from automation.model.services import Contact, Endpoint, Service, ServiceProbe, Site
 from automation.model.strategy import (
+    AwsPilotLight,
     Manual,
     ManualStep,
     Name,
@@ -24,10 +25,12 @@ from automation.model.strategy import (
     SizeBytes,
     Strategy,
     Vendor,
+    VmReplica,
     parse_size_bytes,
 )
 
 __all__ = [
+    "AwsPilotLight",
     "Catalog",
     "CatalogFiles",
     "Contact",
@@ -44,6 +47,7 @@ __all__ = [
     "SizeBytes",
     "Strategy",
     "Vendor",
+    "VmReplica",
     "load_catalog",
     "parse_size_bytes",
     "read_catalog",

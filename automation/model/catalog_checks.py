@@ -9,10 +9,20 @@ from automation.model.base import format_duration
 from automation.model.environment import Inventory
 from automation.model.refusals import Where, near
 from automation.model.services import Service, ServiceProbe, Site
-from automation.model.strategy import Playbooks, PostgresqlStandby, Redeploy, RestoreFromBackup, Vendor
+from automation.model.strategy import (
+    AwsPilotLight,
+    Playbooks,
+    PostgresqlStandby,
+    Redeploy,
+    RestoreFromBackup,
+    Vendor,
+    VmReplica,
+)
 
 MOST_CYCLES = 20
 Database = PostgresqlStandby | RestoreFromBackup
+OnOneHost = Database | Redeploy | VmReplica
+OnHosts = Playbooks | AwsPilotLight
 
 
 class Finding(NamedTuple):
@@ -100,7 +110,7 @@ def _check_objectives(service: Service) -> Iterator[Finding]:
 
 def _check_strategy(service: Service) -> Iterator[Finding]:
     strategy = service.strategy
-    if isinstance(strategy, Database | Redeploy | Playbooks):
+    if isinstance(strategy, OnOneHost | OnHosts):
         for site in dict.fromkeys((service.primary, service.recovery)):
             if site not in strategy.hosts:
                 yield Finding(("strategy", "hosts"), f"names no host at site {site}; add one")
@@ -109,11 +119,51 @@ def _check_strategy(service: Service) -> Iterator[Finding]:
                 yield Finding(
                     ("strategy", "hosts", site), "is neither its primary nor its recovery site; delete it"
                 )
-    if isinstance(strategy, Database | Redeploy):
+    if isinstance(strategy, OnOneHost):
         if len(set(strategy.hosts.values())) < len(strategy.hosts):
             yield Finding(("strategy", "hosts"), "one host stands at two sites; name the host of each")
-        if not service.endpoints:
-            yield Finding(("endpoints",), "is missing; name what clients reach: a failover moves these names")
+    if isinstance(strategy, OnOneHost | AwsPilotLight) and not service.endpoints:
+        yield Finding(("endpoints",), "is missing; name what clients reach: a failover moves these names")
+    if isinstance(strategy, VmReplica):
+        yield from _check_replicated(strategy)
+    if isinstance(strategy, AwsPilotLight):
+        yield from _check_pilot(service, strategy)
+
+
+def _check_replicated(strategy: VmReplica) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for group, vms in enumerate(strategy.vms):
+        for number, vm in enumerate(vms):
+            if vm in seen:
+                yield Finding(
+                    ("strategy", "vms", group, number), f"{vm} stands in two boot groups; delete one"
+                )
+            seen.add(vm)
+    if strategy.test_network in strategy.networks.values():
+        yield Finding(
+            ("strategy", "test_network"),
+            f"{strategy.test_network} is a network of production too; name an isolated port group",
+        )
+
+
+def _check_pilot(service: Service, strategy: AwsPilotLight) -> Iterator[Finding]:
+    for site, hosts in strategy.hosts.items():
+        if len(set(hosts)) < len(hosts):
+            yield Finding(("strategy", "hosts", site), "names an instance twice; delete one")
+        if 0 < len(hosts) < strategy.scale:
+            yield Finding(
+                ("strategy", "scale"),
+                f"is {strategy.scale}, and {site} has {len(hosts)} instances; name more, or scale less",
+            )
+        if not hosts:
+            yield Finding(("strategy", "hosts", site), "names no instance; name one at least")
+    for site in strategy.database:
+        if site not in (service.primary, service.recovery):
+            yield Finding(
+                ("strategy", "database", site), "is neither its primary nor its recovery site; delete it"
+            )
+    if strategy.database and service.primary not in strategy.database:
+        yield Finding(("strategy", "database"), f"names none at {service.primary}; name the one that serves")
 
 
 def _check_dependencies(
@@ -202,10 +252,10 @@ def _shared(services: Mapping[str, Service]) -> Iterator[Finding]:
 def _named_hosts(service: Service) -> Iterator[tuple[Where, str, str]]:
     """Every host that a service names: the key's path, the site, the host."""
     strategy = service.strategy
-    if isinstance(strategy, Database | Redeploy):
+    if isinstance(strategy, OnOneHost):
         for site, host in strategy.hosts.items():
             yield ("strategy", "hosts", site), site, host
-    elif isinstance(strategy, Playbooks):
+    elif isinstance(strategy, OnHosts):
         for site, hosts in strategy.hosts.items():
             for number, host in enumerate(hosts):
                 yield ("strategy", "hosts", site, number), site, host

@@ -31,6 +31,7 @@ from automation.model.drill_evidence import IsolatedServer, IsolationProof, List
 from automation.model.machine_evidence import HostKeyLearned, ProviderChange
 from automation.model.moves import Stamp
 from automation.model.observations import PrimaryPosition, StandbyPosition
+from automation.model.replicas import DatabaseChange, NetworkProven, ReplicasSeen
 
 Source = Literal["real", "simulated"]
 
@@ -248,6 +249,7 @@ class DnsChange(Model):
     new: str
     updated: tuple[str, ...]
     reconcile: tuple[str, ...] = Field(description="servers not reached: reconcile before they answer again")
+    source: Source = "real"
 
 
 class RecordsReconciled(Model):
@@ -332,6 +334,9 @@ Evidence = Annotated[
     ServerState
     | ProviderChange
     | HostKeyLearned
+    | ReplicasSeen
+    | DatabaseChange
+    | NetworkProven
     | FenceProof
     | Declaration
     | Promotion

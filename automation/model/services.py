@@ -7,6 +7,7 @@ from pydantic import Field
 
 from automation.model.base import DurationS, Model
 from automation.model.strategy import (
+    AwsPilotLight,
     HostName,
     Name,
     Playbooks,
@@ -15,6 +16,7 @@ from automation.model.strategy import (
     RestoreFromBackup,
     Role,
     Strategy,
+    VmReplica,
 )
 
 DnsName = Annotated[str, Field(pattern=r"^[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9])?$")]
@@ -95,8 +97,8 @@ class Service(Model):
     def hosts_at(self, site: str) -> tuple[str, ...]:
         """Every host that the service stands on at a site, those of its strategy first."""
         hosts: tuple[str, ...] = ()
-        if isinstance(self.strategy, PostgresqlStandby | RestoreFromBackup | Redeploy):
+        if isinstance(self.strategy, PostgresqlStandby | RestoreFromBackup | Redeploy | VmReplica):
             hosts = (self.strategy.hosts[site],) if site in self.strategy.hosts else ()
-        elif isinstance(self.strategy, Playbooks):
+        elif isinstance(self.strategy, Playbooks | AwsPilotLight):
             hosts = self.strategy.hosts.get(site, ())
         return tuple(dict.fromkeys((*hosts, *self.stands_on.get(site, ()))))

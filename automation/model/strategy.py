@@ -117,7 +117,7 @@ class VmReplica(Model):
     """Register replicated VMs at the recovery vCenter and power them on in order."""
 
     kind: Literal["vm-replica"] = Field(description="powers on replicated VMs at the other vCenter")
-    vms: tuple[tuple[HostName, ...], ...] = Field(
+    vms: tuple[Annotated[tuple[HostName, ...], Field(min_length=1)], ...] = Field(
         min_length=1, description="VMs by boot group: each group waits for the one before it"
     )
     hosts: Mapping[Name, HostName] = Field(description="site to the host that clients reach there")
@@ -127,6 +127,11 @@ class VmReplica(Model):
     )
     test_network: str = Field(min_length=1, description="isolated port group for test-failover")
     max_lag_s: DurationS = Field(alias="max_lag", gt=0, description="the replica may be at most so old")
+
+    @property
+    def all_vms(self) -> tuple[str, ...]:
+        """Every VM, in the order in which they are powered on."""
+        return tuple(vm for group in self.vms for vm in group)
 
 
 class AwsPilotLight(Model):
@@ -138,13 +143,23 @@ class AwsPilotLight(Model):
     database: Mapping[Name, str] = Field(
         default_factory=dict, description="site to the RDS instance there: primary, and its replica"
     )
-    zone: str = Field(default="", description="Route 53 zone of its names: id; empty: the city's DNS")
+    zone: str = Field(
+        default="",
+        description="id of the Route 53 zone that its names are in, too; empty: the city's DNS alone",
+    )
     test_network: Name = Field(description="isolated network of networks.yml for test-failover")
     scale: int = Field(default=1, ge=1, description="instances at its declared size")
     max_lag_s: DurationS = Field(alias="max_lag", gt=0, description="data may be at most so old")
 
 
 Strategy = Annotated[
-    PostgresqlStandby | RestoreFromBackup | Redeploy | Playbooks | Manual | Vendor,
+    PostgresqlStandby
+    | RestoreFromBackup
+    | Redeploy
+    | VmReplica
+    | AwsPilotLight
+    | Playbooks
+    | Manual
+    | Vendor,
     Field(discriminator="kind"),
 ]

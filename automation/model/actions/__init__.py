@@ -73,6 +73,21 @@ from automation.model.actions.lab import (
     UnblockServer,
 )
 from automation.model.actions.people import AskPlayers, Confirm, Inject
+from automation.model.actions.pilot import (
+    BlockDatabase,
+    BlockInstance,
+    FenceDatabase,
+    FenceInstance,
+    ListRegion,
+    PromoteReplica,
+    ProveSubnet,
+    ReleaseInstance,
+    RemoveDatabase,
+    RemoveInstance,
+    RemoveNetwork,
+    RestoreDatabase,
+    SwapRecord,
+)
 from automation.model.actions.restic import (
     BreakLock,
     CheckRepository,
@@ -149,6 +164,17 @@ from automation.model.actions.services import (
     ReconcileServer,
     SwapAddress,
 )
+from automation.model.actions.vsphere import (
+    BlockVm,
+    CopyReplica,
+    ListVcenter,
+    LookAtReplicas,
+    ProvePortGroup,
+    RegisterReplica,
+    ReleaseVm,
+    RemoveCopy,
+    UnregisterVm,
+)
 
 __all__ = [
     "AcceptLag",
@@ -163,7 +189,10 @@ __all__ = [
     "AwaitReplayed",
     "AwaitStreaming",
     "BaseAction",
+    "BlockDatabase",
+    "BlockInstance",
     "BlockServer",
+    "BlockVm",
     "BreakLock",
     "BuildImage",
     "ChangeInstance",
@@ -180,6 +209,7 @@ __all__ = [
     "CollectWitness",
     "Confirm",
     "CopyPoints",
+    "CopyReplica",
     "CreateInstance",
     "CreateIsolated",
     "CreatePortGroup",
@@ -200,6 +230,8 @@ __all__ = [
     "ExpireBackups",
     "ExportWrites",
     "FailSite",
+    "FenceDatabase",
+    "FenceInstance",
     "FenceVm",
     "FetchConfig",
     "Follow",
@@ -218,11 +250,14 @@ __all__ = [
     "ListArchive",
     "ListClusters",
     "ListFolders",
+    "ListRegion",
     "ListServers",
+    "ListVcenter",
     "ListWrites",
     "LoadDump",
     "LookAtHost",
     "LookAtRecords",
+    "LookAtReplicas",
     "LookAtReplication",
     "LookAtRestored",
     "LookAtSecrets",
@@ -235,20 +270,31 @@ __all__ = [
     "PowerOnVm",
     "Probe",
     "Promote",
+    "PromoteReplica",
     "ProveConfig",
     "ProveFiles",
     "ProveIsolated",
+    "ProvePortGroup",
     "ProveRefused",
     "ProveService",
     "ProveStandby",
+    "ProveSubnet",
     "ReclaimSpace",
     "ReconcileServer",
     "RecoverCopy",
+    "RegisterReplica",
     "RejoinSite",
+    "ReleaseInstance",
     "ReleaseServer",
+    "ReleaseVm",
     "RemoveCluster",
+    "RemoveCopy",
+    "RemoveDatabase",
+    "RemoveInstance",
+    "RemoveNetwork",
     "RemoveServer",
     "RestoreCluster",
+    "RestoreDatabase",
     "RestoreDisks",
     "RestoreFiles",
     "RestoreManagement",
@@ -269,12 +315,14 @@ __all__ = [
     "StopUnit",
     "SuspectSplitBrain",
     "SwapAddress",
+    "SwapRecord",
     "TakeBackup",
     "TakeFiles",
     "Target",
     "TerminateInstance",
     "TryDelete",
     "UnblockServer",
+    "UnregisterVm",
     "Wait",
 ]
 
@@ -398,6 +446,28 @@ Action = Annotated[
     | LearnVmKey
     | CreatePortGroup
     | ChangePortGroup
-    | DeletePortGroup,
+    | DeletePortGroup
+    | BlockDatabase
+    | BlockInstance
+    | FenceDatabase
+    | FenceInstance
+    | ListRegion
+    | PromoteReplica
+    | ProveSubnet
+    | ReleaseInstance
+    | RemoveDatabase
+    | RemoveInstance
+    | RemoveNetwork
+    | RestoreDatabase
+    | SwapRecord
+    | BlockVm
+    | CopyReplica
+    | ListVcenter
+    | LookAtReplicas
+    | ProvePortGroup
+    | RegisterReplica
+    | ReleaseVm
+    | RemoveCopy
+    | UnregisterVm,
     Field(discriminator="do"),
 ]

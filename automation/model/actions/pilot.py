@@ -1,0 +1,131 @@
+"""Actions of the strategy aws-pilot-light: fences in the old region, its database, its name, its test.
+
+An instance is launched by `aws.create_instance`, from the image that was found when the plan was made. What a
+test makes is removed by its name and its run's mark: nothing else is, whatever it is called.
+"""
+
+from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime, Field
+
+from automation.model.actions.base import BaseAction, Effect
+from automation.model.strategy import HostName, Name
+
+Database = str
+
+
+class _OnInstance(BaseAction):
+    effect: ClassVar[Effect] = "change"
+    host: HostName
+    site: str
+
+
+class FenceInstance(_OnInstance):
+    """Stop an EC2 instance of ours, and read it back; it stays stopped until somebody starts it."""
+
+    do: Literal["aws.fence_instance"] = "aws.fence_instance"
+    holds: ClassVar[bool] = True
+
+
+class BlockInstance(_OnInstance):
+    """Put an EC2 instance into a security group that lets nothing in or out, and read it back."""
+
+    do: Literal["aws.block_instance"] = "aws.block_instance"
+    holds: ClassVar[bool] = True
+
+
+class ReleaseInstance(_OnInstance):
+    """Give an EC2 instance back the security groups that its block took; it is not started."""
+
+    do: Literal["aws.release_instance"] = "aws.release_instance"
+
+
+class RemoveInstance(_OnInstance):
+    """Terminate an EC2 instance that this run made, with its disks; any other is refused."""
+
+    do: Literal["aws.remove_instance"] = "aws.remove_instance"
+    effect: ClassVar[Effect] = "destroy"
+
+
+class _OnDatabase(BaseAction):
+    effect: ClassVar[Effect] = "change"
+    site: str
+    database: Database = Field(min_length=1, description="its identifier in RDS")
+
+
+class FenceDatabase(_OnDatabase):
+    """Stop an RDS instance; AWS starts it again after seven days, so a block goes with it."""
+
+    do: Literal["aws.fence_database"] = "aws.fence_database"
+    holds: ClassVar[bool] = True
+
+
+class BlockDatabase(_OnDatabase):
+    """Give an RDS instance a security group that lets nothing in, and read it back."""
+
+    do: Literal["aws.block_database"] = "aws.block_database"
+    holds: ClassVar[bool] = True
+
+
+class PromoteReplica(_OnDatabase):
+    """Make a read replica a database of its own, if it is the replica that was seen."""
+
+    do: Literal["aws.promote_replica"] = "aws.promote_replica"
+    irreversible: ClassVar[bool] = True
+    expect_source: str = Field(min_length=1, description="the database that it copies; any other is refused")
+
+
+class RestoreDatabase(_OnDatabase):
+    """Make an RDS instance of a snapshot, marked in the same call."""
+
+    do: Literal["aws.restore_database"] = "aws.restore_database"
+    snapshot: str = Field(min_length=1, description="identifier, of this region")
+    taken_at: AwareDatetime
+    isolated_in: Name | None = Field(default=None, description="a test's network; none: it serves clients")
+
+
+class RemoveDatabase(_OnDatabase):
+    """Delete an RDS instance that this run made, without a last snapshot; any other is refused."""
+
+    do: Literal["aws.remove_database"] = "aws.remove_database"
+    effect: ClassVar[Effect] = "destroy"
+
+
+class SwapRecord(BaseAction):
+    """Change the addresses of a name in Route 53, if they are the old ones: one batch deletes and creates."""
+
+    do: Literal["aws.swap_record"] = "aws.swap_record"
+    effect: ClassVar[Effect] = "change"
+    site: str = Field(description="the region that is asked; the zone is of no region")
+    zone: str = Field(min_length=1, description="id of the hosted zone")
+    name: str
+    old: tuple[str, ...] = Field(min_length=1)
+    new: tuple[str, ...] = Field(min_length=1)
+
+
+class ProveSubnet(BaseAction):
+    """See that a network has no way out: no route but its own, no gateway, no peer, no rule."""
+
+    do: Literal["aws.prove_network"] = "aws.prove_network"
+    effect: ClassVar[Effect] = "read"
+    holds: ClassVar[bool] = True
+    guards: ClassVar[bool] = True
+    site: str
+    name: Name
+
+
+class RemoveNetwork(BaseAction):
+    """Remove a network that this run made, with all that belongs to it; any other is left alone."""
+
+    do: Literal["aws.remove_network"] = "aws.remove_network"
+    effect: ClassVar[Effect] = "destroy"
+    site: str
+    name: Name
+
+
+class ListRegion(BaseAction):
+    """List every server, disk, database, snapshot and network of a region, as it is read back."""
+
+    do: Literal["aws.list_all"] = "aws.list_all"
+    effect: ClassVar[Effect] = "read"
+    site: str
