@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from invoke import Context, Exit
 
-from automation.commands import dev
 from automation.commands._command import command
 from automation.commands._program import Inv
+from automation.commands._suites import run_suites
 from automation.model import errors
 from automation.model.environment import list_environments
 from tasks import namespace
@@ -205,7 +205,7 @@ def test_a_failed_command_stops_those_after_it_and_a_good_one_does_not(sample: R
 
 def test_the_lab_suite_is_not_run_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert dev._run_suite("lab") == ("not run, needs root", 0.0)
+    assert set(run_suites(["lab", "backups"]).values()) == {("not run, needs root", 0.0)}
 
 
 # --- the wrapper's environment --------------------------------------------------------------------

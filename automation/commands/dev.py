@@ -26,12 +26,6 @@ _LINTERS: Mapping[str, Sequence[str]] = {
     "mypy": ("mypy", "--no-error-summary"),
     "ansible-lint": ("ansible-lint", "--offline", "--nocolor", "-q", *_YAML_FOLDERS),
 }
-_SUITES: Mapping[str, Sequence[str]] = {
-    "unit": ("tests", "--ignore=tests/lab", "--ignore=tests/programs", "-m", "not lab", "-n", "2"),
-    "programs": ("tests/programs", "-m", "lab", "-n", "2", "--dist", "loadgroup"),
-    "lab": ("tests/lab", "-m", "lab"),
-}
-_NOTHING_COLLECTED = 5
 ROUND_TRIP = "round-trip"
 
 
@@ -62,25 +56,33 @@ def schemas(context: Context, to: str = "") -> None:
 
 
 @command(
-    help={"only": "One suite: unit (no root, no network), programs (real ones, no lab) or lab (as root)."},
+    help={
+        "only": "One suite: unit (no root), programs (real ones, no lab), lab or backups (in labs, as root)."
+    },
     leaves="if the lab suite was cut short, a test lab; lab.status and lab.down deal with it",
 )
 def test(context: Context, only: str = "") -> None:
-    """Run the unit suite, real programs, then the lab suite, which builds a lab and takes it down again.
+    """Run the unit suite, real programs, then the two lab suites.
+
+    They make labs of their own and take them down again. They run side by side; what `backups` says is shown when it has ended.
 
     Exit codes: 0 all passed, 6 a test failed, a suite could not run or had no test.
     """
-    if only and only not in _SUITES:
-        known = ", ".join(_SUITES)
+    from automation.commands._suites import SUITES, run_suites
+
+    if only and only not in SUITES:
+        known = ", ".join(SUITES)
         raise ConfigError(f"--only {only} is no suite; nothing was run", hint=f"--only is one of: {known}")
     started = time.monotonic()
-    verdicts = {suite: _run_suite(suite) for suite in ([only] if only else _SUITES)}
+    verdicts = run_suites([only] if only else list(SUITES))
     for suite, (verdict, seconds) in verdicts.items():
         progress(f"{suite:8} {seconds:7.1f} s  {verdict}")
     progress(f"{'all':8} {time.monotonic() - started:7.1f} s")
     faulty = [f"{suite}: {verdict}" for suite, (verdict, _) in verdicts.items() if verdict != "passed"]
     if faulty:
-        raise NotMet("; ".join(faulty), hint="./inv test --only unit|programs|lab runs one suite alone")
+        raise NotMet(
+            "; ".join(faulty), hint="./inv test --only unit|programs|lab|backups runs one suite alone"
+        )
 
 
 @command(
@@ -214,23 +216,6 @@ def _passes(name: str, words: Sequence[str]) -> bool:
     code = _run([str(_BIN / words[0]), *words[1:]])
     progress(f"    {'ok' if code == 0 else 'findings'}, {time.monotonic() - started:.1f} s")
     return code == 0
-
-
-def _run_suite(suite: str) -> tuple[str, float]:
-    """Run one suite with pytest's own output; give the verdict and the seconds."""
-    if suite != "unit" and os.geteuid() != 0:
-        progress(f"{suite} suite: needs root (it makes namespaces, mounts and containers); not run")
-        return "not run, needs root", 0.0
-    progress(f"--- {suite} suite")
-    started = time.monotonic()
-    code = _run([sys.executable, "-m", "pytest", *_SUITES[suite]])
-    return _verdict(code), time.monotonic() - started
-
-
-def _verdict(code: int) -> str:
-    if code == 0:
-        return "passed"
-    return "no test was found" if code == _NOTHING_COLLECTED else f"failed (pytest exit code {code})"
 
 
 def _run(argv: Sequence[str]) -> int:
