@@ -9,17 +9,12 @@ import json
 import os
 import pickle
 import signal
-import ssl
 import sys
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import moto.s3.utils
@@ -28,6 +23,7 @@ from moto.moto_server.werkzeug_app import create_backend_app
 from moto.s3.exceptions import AccessDeniedByLock, S3ClientError
 from moto.s3.models import FakeKey, S3Backend, s3_backends
 from s3_access import Login, RefusedError, Request, authenticate, check_body, check_rights, parse_login
+from tls_server import Answer, TlsServer, environ_of
 
 ACCOUNT, PARTITION, REGION = "123456789012", "aws", "us-east-1"
 SAVE_EVERY_S = 30.0
@@ -124,7 +120,7 @@ class Guarded:
         self.store, self.application = store, create_backend_app("s3")
         self.logins = {login.key_id: login for login in logins}
 
-    def answer(self, request: Request) -> "Answer":
+    def answer(self, request: Request) -> Answer:
         """Carry a request out, or say in S3's words why not."""
         try:
             check_rights(request, authenticate(request, self.logins))
@@ -140,120 +136,16 @@ class Guarded:
             self.store.touch()
             return self._ask(request)
 
-    def _ask(self, request: Request) -> "Answer":
-        answer = Answer()
-        answer.content = b"".join(self.application(environ_of(request), answer.start))
-        return answer
+    def _ask(self, request: Request) -> Answer:
+        return Answer.of_application(self.application, environ_for_moto(request))
 
 
-class Answer:
-    """Status, headers and content."""
-
-    def __init__(self) -> None:
-        self.status, self.headers, self.content = "500 Internal Server Error", [("Content-Length", "0")], b""
-
-    def start(self, status: str, headers: list[tuple[str, str]], *_: Any) -> None:
-        self.status, self.headers = status, headers
-
-    @classmethod
-    def of_xml(cls, status: str, xml: str) -> "Answer":
-        answer = cls()
-        answer.content = f"<?xml version='1.0' encoding='UTF-8'?>{xml}".encode()
-        answer.start(status, [("Content-Type", "application/xml")])
-        return answer
-
-
-def environ_of(request: Request) -> dict[str, Any]:
+def environ_for_moto(request: Request) -> dict[str, Any]:
     """Give a request as moto reads it."""
-    environ = {f"HTTP_{name.upper().replace('-', '_')}": text for name, text in request.headers.items()}
-    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    environ = environ_of(request)
     if "x-amz-copy-source" in request.headers:  # moto asks copies, too, for what S3 asks only of uploads
         environ.setdefault("HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM", "CRC32")
-    target = request.raw_path + (f"?{request.raw_query}" if request.raw_query else "")
-    return {
-        **environ,
-        "REQUEST_METHOD": request.method,
-        "PATH_INFO": unquote(request.raw_path, "latin-1"),
-        "QUERY_STRING": request.raw_query,
-        "RAW_URI": target,
-        "REQUEST_URI": target,
-        "CONTENT_TYPE": request.headers.get("content-type", ""),
-        "CONTENT_LENGTH": str(len(request.body)),
-        "SERVER_NAME": request.headers.get("host", "").partition(":")[0],
-        "SERVER_PORT": "443",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "SCRIPT_NAME": "",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https",
-        "wsgi.input": BytesIO(request.body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-
-
-class Connection(BaseHTTPRequestHandler):
-    """One client's connection, kept for as many requests as it sends; given up when it is idle."""
-
-    protocol_version, timeout = "HTTP/1.1", 120
-    store: Guarded
-
-    def serve(self) -> None:
-        """Read one request whole, answer it, and say on the log what was refused or failed."""
-        url = urlsplit(self.path)
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, url.path, url.query, headers, self._body())
-        answer = self.store.answer(request)
-        code, _, words = answer.status.partition(" ")
-        self.send_response_only(int(code), words)
-        for name, value in answer.headers:
-            self.send_header(name, value)
-        if not any(name.lower() == "content-length" for name, _ in answer.headers):
-            self.send_header("Content-Length", str(len(answer.content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.content)
-        if code == "403" or code.startswith("5"):
-            when, who = self.log_date_time_string(), self.address_string()
-            print(when, who, self.command, self.path, code, file=sys.stderr, flush=True)
-
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve  # noqa: N815  # names of http.server
-
-    def finish(self) -> None:
-        """Take leave as TLS asks for; without it, clients take a connection for cut."""
-        super().finish()
-        self.connection.settimeout(0)
-        with suppress(OSError, ValueError):
-            self.connection.unwrap()
-
-    def _body(self) -> bytes:
-        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        pieces = []
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            pieces.append(self.rfile.read(size))
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass
-        return b"".join(pieces)
-
-
-class TlsServer(ThreadingHTTPServer):
-    """Serves over TLS; a handshake is its connection's own, so that a silent client keeps nobody waiting."""
-
-    daemon_threads, request_queue_size = True, 64
-
-    def __init__(self, address: tuple[str, int], certificate: str, key: str, store: Guarded) -> None:
-        super().__init__(address, type("Ours", (Connection,), {"store": store}))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Pass over a connection that broke; anything else is a fault of ours."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
+    return environ
 
 
 def main() -> None:
@@ -267,7 +159,7 @@ def main() -> None:
         store.make_bucket(name, lock["mode"], lock["days"])
     logins = [parse_login(role, Path(path).read_text()) for role, path in settings["logins"].items()]
     address = (settings["address"], settings["port"])
-    server = TlsServer(address, settings["certificate"], settings["key"], Guarded(store, logins))
+    server = TlsServer(address, settings["certificate"], settings["key"], Guarded(store, logins).answer)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     threading.Thread(target=server.serve_forever, daemon=True).start()

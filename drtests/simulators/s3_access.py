@@ -85,19 +85,25 @@ def authenticate(request: Request, logins: Mapping[str, Login]) -> Login:
     return login
 
 
-def signature(request: Request, secret: str, scope: str, signed: str) -> str:
+def signature(
+    request: Request, secret: str, scope: str, signed: str, *, path: str = "", body_sha256: str = ""
+) -> str:
     """Sign a request.
+
+    Args:
+        path: as it is signed; empty: as S3 signs it.
+        body_sha256: empty: as a header of the request tells it.
 
     Source: "Authenticating Requests (AWS Signature Version 4)" of the S3 API reference.
     """
     lines = [
         request.method,
-        quote(unquote(request.raw_path), safe="/~"),
+        path or quote(unquote(request.raw_path), safe="/~"),
         _canonical_query(request.raw_query),
         *(f"{name}:{' '.join(request.headers.get(name, '').split())}" for name in signed.split(";")),
         "",
         signed,
-        request.headers.get("x-amz-content-sha256", ""),
+        body_sha256 or request.headers.get("x-amz-content-sha256", ""),
     ]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     when = request.headers.get("x-amz-date", "")
