@@ -15,6 +15,7 @@ from automation.model.records import Context, Outcome
 
 SECRET_BYTES = 32
 KEY_LETTERS = string.ascii_uppercase + string.digits
+VCENTER_USER = "mainstay@vsphere.local"
 AUTHORITY = "ca"
 CERTIFICATE_DAYS = 3650  # of a lab, which nobody renews
 # One logs in to hosts, the other seals runs: who holds the first on a host can forge no evidence.
@@ -26,6 +27,7 @@ def make(action: MakeKeys, ctx: Context) -> Outcome:
     """Make what is missing; what exists is left as it is."""
     made = [name for name in action.secrets if _make_secret(ctx.state / "secrets" / name)]
     made += [name for name in action.logins if _make_login(ctx.state / "secrets" / name)]
+    made += [name for name in action.vcenter_logins if _make_vcenter_login(ctx.state / "secrets" / name)]
     made += [f"ssh/{name}" for name in SSH_KEYS if _make_ssh_key(ctx.state / "ssh" / name)]
     for name, names in action.certificates.items():
         made += [f"certificates/{name}"] if _make_certificate(ctx.state / "certificates", name, names) else []
@@ -70,6 +72,12 @@ def _make_login(path: Path) -> bool:
     key = "".join(secrets.choice(KEY_LETTERS) for _ in range(20))
     secret = "".join(secrets.choice(KEY_LETTERS + KEY_LETTERS.lower()) for _ in range(40))
     return _write_secret(path, f"AWS_ACCESS_KEY_ID={key}\nAWS_SECRET_ACCESS_KEY={secret}\n".encode())
+
+
+def _make_vcenter_login(path: Path) -> bool:
+    """Write a user of vCenter's own and a random password."""
+    password = secrets.token_urlsafe(SECRET_BYTES)
+    return _write_secret(path, f"VSPHERE_USER={VCENTER_USER}\nVSPHERE_PASSWORD={password}\n".encode())
 
 
 def _write_secret(path: Path, content: bytes) -> bool:

@@ -183,8 +183,12 @@ def print_lab(lab: "LabStatus", inventory: "Inventory") -> None:
     console.print(table)
     for name, simulator in lab.simulators.items():
         state = "runs" if simulator.power == "on" else "has ended"
-        where = f"simulator {name} at {simulator.site}, {simulator.address}"
-        console.print(Text(f"{where}: {state}; it is not real"))
+        silent = {site for site in simulator.places if site not in simulator.answers_for}
+        where = ", ".join(
+            f"{site} at {address}{' (silent)' if site in silent and simulator.power == 'on' else ''}"
+            for site, address in simulator.places.items()
+        )
+        console.print(Text(f"simulator {name} for {where}: {state}; it is not real"))
     for name, site in lab.sites.items():
         if (site.power, site.network, site.management) != ("on", "up", "up"):
             seen = f"power {site.power}, network {site.network}, management {site.management}"

@@ -18,6 +18,7 @@ from automation.model.secrets import SecretRef
 from automation.provisioning.planner import (
     Provisioning,
     needed_certificates,
+    needed_keys,
     needed_logins,
     needed_secrets,
     plan_servers,
@@ -30,7 +31,7 @@ def plan_provisioning(session: Session) -> Provisioning:
     """Look at what is there and plan what is missing; changes nothing."""
     from automation.adapters import keys, nspawn
 
-    names = (*needed_secrets(session.environment), *needed_logins(session.environment))
+    names = needed_keys(session.environment)
     missing = keys.missing(session.state, names, tuple(needed_certificates(session.environment)))
     images = {server.image for server in session.inventory.servers.values()}
     seen = nspawn.observe(session.state, session.images, session.environment, images, missing)

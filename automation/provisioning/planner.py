@@ -1,7 +1,7 @@
-"""Plan what is missing for every declared server to run. Pure."""
+"""Plan what is missing for every declared server of a lab to run. Pure."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from automation.model.actions import (
     AwaitReady,
@@ -39,8 +39,24 @@ def needed_secrets(environment: Environment) -> tuple[str, ...]:
 
 def needed_logins(environment: Environment) -> tuple[str, ...]:
     """Name the logins of object stores that the roles and the control node need."""
+    return _logins(environment, "object-store")
+
+
+def cloud_logins(environment: Environment, kind: Literal["aws", "vcenter"]) -> tuple[str, ...]:
+    """Name the logins of simulated providers that the control node needs, and no role."""
+    return _logins(environment, kind)
+
+
+def _logins(environment: Environment, kind: str) -> tuple[str, ...]:
     known = environment.lab.simulators.values() if environment.lab else ()
-    return tuple(file.removeprefix("secrets/") for one in known for file in one.logins.values())
+    files = (file for one in known if one.kind == kind for file in one.logins.values())
+    return tuple(dict.fromkeys(file.removeprefix("secrets/") for file in files))
+
+
+def needed_keys(environment: Environment) -> tuple[str, ...]:
+    """Name every secret and login that an environment keeps in its state folder."""
+    clouds = (*cloud_logins(environment, "aws"), *cloud_logins(environment, "vcenter"))
+    return (*needed_secrets(environment), *needed_logins(environment), *clouds)
 
 
 def needed_certificates(environment: Environment) -> dict[str, tuple[str, ...]]:
@@ -57,8 +73,8 @@ def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedL
     Raises:
         ConfigError: a server stands at no site of the lab, or its provider is not one of the lab's.
     """
-    servers = tuple(inventory.standing.values())
-    _check(environment, servers)
+    _check(environment, tuple(inventory.standing.values()))
+    servers = tuple(one for one in inventory.standing.values() if one.provider == "nspawn")
     base = _base(environment, servers, seen)
     needs = tuple(step.id for step in base)
     steps, left_alone = [*base, *_simulators(environment, seen, needs)], {}
@@ -84,9 +100,12 @@ def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedL
 def _check(environment: Environment, servers: tuple[Server, ...]) -> None:
     lab = environment.require_lab()
     for server in servers:
+        if server.provider in ("aws", "vsphere"):
+            continue
         if server.provider != "nspawn":
             raise ConfigError(
-                f"{server.name}: server_provider {server.provider!r} is not one a lab has (nspawn)"
+                f"{server.name}: server_provider {server.provider!r} is not one a lab has "
+                "(nspawn, aws, vsphere)"
             )
         if server.site not in lab.sites:
             raise ConfigError(
@@ -104,7 +123,7 @@ def _base(environment: Environment, servers: tuple[Server, ...], seen: ObservedL
     """What stands before the first server: keys, images, then the lab's networks."""
     steps: list[Step] = []
     if seen.missing_keys:
-        run = _make_keys(environment, seen.missing_keys)
+        run = make_keys(environment, seen.missing_keys)
         steps.append(Step(id="keys", run=run, why=f"missing: {', '.join(seen.missing_keys)}"))
     for image in sorted({server.image for server in servers} & set(seen.missing_images)):
         build = BuildImage(image=image)
@@ -117,11 +136,14 @@ def _base(environment: Environment, servers: tuple[Server, ...], seen: ObservedL
     return tuple(steps)
 
 
-def _make_keys(environment: Environment, missing: tuple[str, ...]) -> MakeKeys:
+def make_keys(environment: Environment, missing: tuple[str, ...]) -> MakeKeys:
+    """Make of an environment's keys what is missing."""
     certificates = needed_certificates(environment)
+    logins = (*needed_logins(environment), *cloud_logins(environment, "aws"))
     return MakeKeys(
         secrets=tuple(name for name in needed_secrets(environment) if name in missing),
-        logins=tuple(name for name in needed_logins(environment) if name in missing),
+        logins=tuple(name for name in logins if name in missing),
+        vcenter_logins=tuple(name for name in cloud_logins(environment, "vcenter") if name in missing),
         certificates={name: certificates[name] for name in certificates if f"certificates/{name}" in missing},
     )
 

@@ -17,7 +17,6 @@ from automation.model.actions import (
     AwaitReady,
     BuildImage,
     CreateServer,
-    MakeKeys,
     RunPlaybook,
     StartLab,
     StartSimulator,
@@ -26,7 +25,13 @@ from automation.model.environment import Environment, state_root
 from automation.model.evidence import PlaybookRun
 from automation.model.loading import load_model
 from automation.model.secrets import SecretRef
-from automation.provisioning.planner import needed_certificates, needed_logins, needed_secrets
+from automation.provisioning.planner import (
+    make_keys,
+    needed_certificates,
+    needed_keys,
+    needed_logins,
+    needed_secrets,
+)
 from tests.lab.copying import make_private
 
 LAB = Path(__file__).resolve().parents[2] / "inventories" / "lab"
@@ -80,9 +85,8 @@ class City:
 
     def up(self) -> None:
         nspawn.preflight(self.state, self.environment, print, servers=len(self.inventory.standing))
-        logins, certificates = needed_logins(self.environment), needed_certificates(self.environment)
-        wanted = MakeKeys(secrets=needed_secrets(self.environment), logins=logins, certificates=certificates)
-        keys.make(wanted, self.context)
+        certificates = tuple(f"certificates/{name}" for name in needed_certificates(self.environment))
+        keys.make(make_keys(self.environment, (*needed_keys(self.environment), *certificates)), self.context)
         nspawn.build_image(BuildImage(image="debian-12"), self.context)
         nspawn.start_lab(StartLab(), self.context)
         for name in self.environment.require_lab().simulators:

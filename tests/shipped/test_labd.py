@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from automation.shipped.labd.disks import SavedDisks, Seed, plant
+from automation.shipped.labd.keeping import save_disks
 from automation.shipped.labd.lab import Lab, merge
 from automation.shipped.labd.machines import Disk, Machine, container_command
 from automation.shipped.labd.netlink import route_message
@@ -272,9 +273,9 @@ def test_disks_of_a_server_that_did_not_shut_down_are_not_saved(
 ) -> None:
     booted: list[str] = []
     monkeypatch.setattr(Machine, "shut_down", lambda machine, timeout_s: machine.name != "pg-a")
-    monkeypatch.setattr(lab, "_boot_all", lambda names: booted.extend(names) or booted)
+    monkeypatch.setattr(lab, "boot_all", lambda names: booted.extend(names) or booted)
     with pytest.raises(LabError, match=r"pg-a did not shut down .* no disk was saved"):
-        lab.save_disks("base")
+        save_disks(lab, "base")
     assert (booted, lab.saved.names()) == (["pg-a", "pg-b"], [])
 
 

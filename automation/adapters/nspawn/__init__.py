@@ -124,7 +124,7 @@ def create_server(action: CreateServer, ctx: Context) -> Outcome:
         server,
         seeds.resolvers_of(server, ctx.inventory),
         key,
-        _authorized_key(ctx),
+        seeds.authorized_key(ctx.state),
         machine_id=uuid.uuid4().hex,
     )
     made = _lab(ctx).ask(
@@ -314,14 +314,6 @@ def _outcome(shown: dict[str, Any], *, changed: bool, did: str) -> Outcome:
 
 def _fault(fault: str, target: str, at: str) -> Fault:
     return Fault(fault=fault, target=target, at=datetime.fromisoformat(at))
-
-
-def _authorized_key(ctx: Context) -> str:
-    path = ctx.state / "ssh/id_ed25519.pub"
-    try:
-        return path.read_text()
-    except OSError as exc:
-        raise AdapterError(f"cannot read {path}: {exc.strerror}; no server was made") from exc
 
 
 def _refuse_another(action: CreateServer, known: dict[str, Any], environment: str) -> None:

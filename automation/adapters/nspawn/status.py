@@ -45,8 +45,8 @@ class LabServer(Model):
 class LabSimulator(Model):
     """A program that stands for a part of the city's cloud."""
 
-    site: str
-    address: str
+    places: Mapping[str, str]
+    answers_for: tuple[str, ...] = ()
     power: Literal["on", "off"]
 
 

@@ -17,7 +17,10 @@ class MakeKeys(BaseAction):
     do: Literal["keys.make"] = "keys.make"
     effect: ClassVar[Effect] = "change"
     secrets: tuple[str, ...]
-    logins: tuple[str, ...] = Field(default=(), description="of object stores: access key and its secret")
+    logins: tuple[str, ...] = Field(
+        default=(), description="of object stores and AWS: access key and its secret"
+    )
+    vcenter_logins: tuple[str, ...] = Field(default=(), description="of vCenters: user and password")
     certificates: Mapping[str, tuple[str, ...]] = Field(
         default_factory=dict, description="file name to the names and addresses that it is for"
     )

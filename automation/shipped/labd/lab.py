@@ -2,12 +2,11 @@
 
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .console import run_inside
-from .disks import SavedDisks, Seed, inspect, plant
+from .disks import SavedDisks, Seed, plant
 from .machines import Disk, Machine
 from .network import Network
 from .parallel import in_parallel
@@ -32,7 +31,7 @@ class Lab:
         self.network = Network(topology)
         self.simulators = Simulators(topology, self.network, self.events, cgroup)
         self.machines: dict[str, Machine] = {}
-        self._making = threading.Lock()
+        self.making = threading.Lock()
         self._wan: Wan | None = None
 
     @property
@@ -49,8 +48,8 @@ class Lab:
         for site in self.record.failed_sites:
             self.network.cut_site(self.topology.site(site))
         for name in self.record.servers:
-            self._machine(name)
-        booted = self._boot_all(name for name in self.record.servers if self.record.boots_by_itself(name))
+            self.machine(name)
+        booted = self.boot_all(name for name in self.record.servers if self.record.boots_by_itself(name))
         self.events.write("lab_started", since=began, booted=booted)
 
     # --- reading ---------------------------------------------------------------------------
@@ -65,7 +64,7 @@ class Lab:
             "lab_id": self.topology.lab_id,
             "prefix": str(self.topology.prefix),
             "control_link": self.topology.control_link,
-            "wan": {"method": "user-space forwarder", "links": self._links().in_force()},
+            "wan": {"method": "user-space forwarder", "links": self.links().in_force()},
             "sites": {name: self._site_state(name) for name in self.topology.sites},
             "servers": {name: self._state_of(name) for name in sorted(self.record.servers)},
             "simulators": self.simulators.states(),
@@ -79,10 +78,10 @@ class Lab:
 
     def _state_of(self, server: str) -> Answer:
         """Power and network are read from the kernel."""
-        known = self._known(server)
+        known = self.known(server)
         site = self.topology.site(known.site)
         prohibited = self.network.prohibited_at(known.address)
-        machine = self._machine(server)
+        machine = self.machine(server)
         return {
             "server": server,
             "site": known.site,
@@ -117,7 +116,7 @@ class Lab:
         self.simulators.refuse_name(server, address)
         if reach is not None:
             self.topology.check_reach(server, address, reach)
-        with self._making:
+        with self.making:
             if server in self.record.servers:
                 raise LabError(f"server {server} exists already; nothing was changed")
             if address in {other.address for other in self.record.servers.values()}:
@@ -132,24 +131,29 @@ class Lab:
                 draft.servers[server] = Server(site=site, address=address, image=image, reach=allowed)
         self.events.write("server_created", server=server, reach=allowed)
         if self.record.boots_by_itself(server):
-            self._boot(server)
+            self.boot(server)
         return self.server_state(server)
 
     def remove_server(self, server: str) -> Answer:
         """Remove an isolated server and its disk for good; any other is refused."""
-        known = self._managed(server)
-        if known.reach is None:
+        if self._managed(server).reach is None:
             raise LabError(f"server {server} is the city's, not isolated: it stays; nothing was changed")
-        began, machine = Moment(), self._machine(server)
-        with self._making:
+        return self.discard(server)
+
+    def discard(self, server: str) -> Answer:
+        """Remove a server and its disk, whichever it is."""
+        began, machine, known = Moment(), self.machine(server), self.known(server)
+        with self.making:
             with self.store.change() as draft:
                 draft.servers[server].power = "off"  # nothing boots it meanwhile
-            self._cut_power([server])
+            self.cut_power_of([server])
             with machine.lock:
                 shutil.rmtree(machine.disk.folder, ignore_errors=True)
                 self.network.forget_isolated(server, self.topology.site(known.site), known.address)
+                self.network.prohibit(known.address, False)
                 with self.store.change() as draft:
                     del draft.servers[server]
+                    draft.fences = [name for name in draft.fences if name != server]
                 del self.machines[server]
         self.events.write("server_removed", since=began, server=server)
         return {"server": server}
@@ -171,7 +175,7 @@ class Lab:
         with self.store.change() as draft:
             draft.servers[server].power = "on"
             draft.servers[server].autostart = True
-        if self._boot(server):
+        if self.boot(server):
             self.events.write("server_started", server=server)
         return self.server_state(server)
 
@@ -184,7 +188,7 @@ class Lab:
             raise LabError(
                 f"server {server} stays off: site {known.site} has no power", hint=f"heal_site {known.site}"
             )
-        if self._boot(server, behind_fence=True):
+        if self.boot(server, behind_fence=True):
             self.events.write("server_started_fenced", server=server)
         return self.server_state(server)
 
@@ -195,7 +199,7 @@ class Lab:
         self._managed(server)
         if server not in self.record.fences:
             raise LabError(f"server {server} is not blocked: its console is for servers that are")
-        return {"server": server, **run_inside(self._machine(server).cgroup, argv, stdin, timeout_s)}
+        return {"server": server, **run_inside(self.machine(server).cgroup, argv, stdin, timeout_s)}
 
     def power_off_server(self, server: str, autostart: bool | None = None) -> Answer:
         """Cut a server's power; `autostart: false` keeps it off when power returns or the lab restarts."""
@@ -205,7 +209,7 @@ class Lab:
             draft.servers[server].power = "off"
             if autostart is not None:
                 draft.servers[server].autostart = autostart
-        self._cut_power([server])
+        self.cut_power_of([server])
         self.events.write("server_powered_off", since=began, server=server, autostart=autostart)
         return self.server_state(server)
 
@@ -215,7 +219,7 @@ class Lab:
         if known.reach is not None:
             raise LabError(f"server {server} is isolated already; nothing was changed", hint="remove_server")
         began = Moment()
-        with self._machine(server).port:
+        with self.machine(server).port:
             with self.store.change() as draft:
                 draft.fences = sorted({*draft.fences, server})
             self.network.set_port(server, self.topology.site(known.site), False)
@@ -227,7 +231,7 @@ class Lab:
         """Lift the network fence of a server."""
         known = self._managed(server)
         began = Moment()
-        with self._machine(server).port:
+        with self.machine(server).port:
             with self.store.change() as draft:
                 draft.fences = [name for name in draft.fences if name != server]
             self.network.prohibit(known.address, False)
@@ -244,12 +248,13 @@ class Lab:
         began = Moment()
         self.network.cut_site(place)
         for name in servers:
-            self._machine(name).cut_power()
+            self.machine(name).cut_power()
         event = self.events.write("site_failed", since=began, site=site, servers=servers)
         with self.store.change() as draft:
             draft.failed_sites = sorted({*draft.failed_sites, site})
         # A boot that was under way when power failed is caught here, now that the record forbids new ones.
-        self._cut_power(servers)
+        self.cut_power_of(servers)
+        self.settle_management()
         return {**self._site_state(site), "at": event["at"], "took_ms": event["took_ms"]}
 
     def heal_site(self, site: str) -> Answer:
@@ -259,7 +264,8 @@ class Lab:
         with self.store.change() as draft:
             draft.failed_sites = [name for name in draft.failed_sites if name != site]
         self.network.join_site(place)
-        booted = self._boot_all(name for name in self._servers_at(site) if self.record.boots_by_itself(name))
+        self.settle_management()
+        booted = self.boot_all(name for name in self._servers_at(site) if self.record.boots_by_itself(name))
         self.events.write("site_healed", since=began, site=site, booted=booted)
         return {**self._site_state(site), "booted": booted}
 
@@ -268,6 +274,7 @@ class Lab:
         if not management:
             with self.store.change() as draft:
                 draft.dark_sites = sorted({*draft.dark_sites, site})
+            self.settle_management()
         done = self._set_links("site_isolated", self._links_of(site), {"up": False})
         return {**self._site_state(site), "at": done["at"]}
 
@@ -277,6 +284,7 @@ class Lab:
         if place in self.record.dark_sites:
             with self.store.change() as draft:
                 draft.dark_sites = [name for name in draft.dark_sites if name != place]
+            self.settle_management()
             self.events.write("management_restored", site=place)
         return self._site_state(place)
 
@@ -294,65 +302,24 @@ class Lab:
         """Mend the WAN between two sites."""
         return self._set_links("link_healed", self.topology.link_names(sites), {"up": True})
 
-    # --- disks -----------------------------------------------------------------------------
-
-    def save_disks(self, name: str, timeout_s: float = 90.0) -> Answer:
-        """Shut every server down in good order, keep a named copy of all disks and the record, boot again."""
-        began = Moment()
-        with self._all_held() as machines:
-            orderly = in_parallel(lambda machine: machine.shut_down(timeout_s), machines.values())
-            cut = [server for server, well in zip(machines, orderly, strict=True) if not well]
-            if not cut:
-                self.simulators.save(self.folder / "saved" / f".simulators-{name}")
-                self.saved.save(name, self._disks(), self.record)
-        booted = self._boot_all(self.record.servers)
-        if cut:
-            raise LabError(
-                f"{', '.join(cut)} did not shut down within {timeout_s:.0f} s and lost power; all servers "
-                "were booted again, no disk was saved",
-                hint="try again",
-            )
-        self.events.write("disks_saved", since=began, name=name)
-        return {"name": name, "servers": sorted(self.record.servers), "booted": booted}
-
-    def restore_disks(self, name: str) -> Answer:
-        """Cut all power; put disks, power settings, fences and links back as they were saved; boot."""
-        began = Moment()
-        wanted = self.saved.load(name)
-        if set(wanted.servers) != set(self.record.servers):
-            raise LabError(f"disks {name} are of other servers than there are now; nothing was changed")
-        with self._all_held() as machines:
-            for machine in machines.values():
-                self._cut(machine)
-            in_parallel(Machine.await_stop, machines.values())
-            self.saved.restore(name, self._disks())
-            self.simulators.restore(self.folder / "saved" / f".simulators-{name}")
-            self._return_to(wanted)
-        booted = self._boot_all(self.record.servers)
-        event = self.events.write("disks_restored", since=began, name=name)
-        return {"name": name, "servers": sorted(self.record.servers), "booted": booted, "at": event["at"]}
-
-    def inspect_disk(self, server: str, argv: Sequence[str], timeout_s: float = 120.0) -> Answer:
-        """Run a program on a view of a powered-off server's disk: no network, nothing is kept."""
-        known, machine = self._known(server), self._machine(server)
-        with machine.lock:
-            if machine.is_on():
-                raise LabError(f"server {server} is on; its disk can be inspected only while it is off")
-            scratch, cgroup = machine.disk.folder / "inspect", self.cgroup / f"inspect-{server}"
-            done = inspect(machine.disk, known.image, scratch, cgroup, argv, timeout_s)
-        self.events.write("disk_inspected", server=server, argv=list(argv))
-        return {"server": server, **done}
-
     # --- parts of the above ----------------------------------------------------------------
 
-    def _known(self, server: str) -> Server:
+    @property
+    def without_management(self) -> set[str]:
+        """The sites whose management answers nobody: it is lost, or has no power."""
+        return {*self.record.failed_sites, *self.record.dark_sites}
+
+    def settle_management(self) -> None:
+        self.simulators.settle(self.record.failed_sites, self.record.dark_sites)
+
+    def known(self, server: str) -> Server:
         if server not in self.record.servers:
             raise LabError(f"lab {self.topology.lab_id} has no server {server!r}; nothing was changed")
         return self.record.servers[server]
 
     def _managed(self, server: str) -> Server:
         """Give a server whose site's management answers: without it nobody can act on its power or port."""
-        known = self._known(server)
+        known = self.known(server)
         if known.site in self.record.dark_sites:
             raise LabError(
                 f"the management of site {known.site} does not answer; nothing was changed on {server}",
@@ -360,19 +327,19 @@ class Lab:
             )
         return known
 
-    def _machine(self, server: str) -> Machine:
+    def machine(self, server: str) -> Machine:
         disk = Disk(self.folder / "hosts" / server, self.topology.lab_id)
         return self.machines.setdefault(server, Machine(server, disk, self.cgroup / f"host-{server}"))
 
-    def _disks(self) -> dict[str, Disk]:
-        return {name: self._machine(name).disk for name in self.record.servers}
+    def disks(self) -> dict[str, Disk]:
+        return {name: self.machine(name).disk for name in self.record.servers}
 
     def _servers_at(self, site: str) -> list[str]:
         return sorted(name for name, server in self.record.servers.items() if server.site == site)
 
-    def _boot(self, name: str, *, behind_fence: bool = False) -> bool:
+    def boot(self, name: str, *, behind_fence: bool = False) -> bool:
         """Boot one server if the record wants it on and it is off; tell whether it did."""
-        machine, known = self._machine(name), self._known(name)
+        machine, known = self.machine(name), self.known(name)
         site = self.topology.site(known.site)
         with machine.lock:
             fenced_on = (
@@ -389,48 +356,38 @@ class Lab:
 
     def _plug_in(self, name: str) -> str:
         """Plug a server in, as it boots or reboots; no fence comes or goes meanwhile."""
-        known = self._known(name)
+        known = self.known(name)
         site = self.topology.site(known.site)
-        with self._machine(name).port:
+        with self.machine(name).port:
             if known.reach is not None:
                 return self.network.attach_isolated(name, site, known.address, known.reach)
             fenced = name in self.record.fences
             return self.network.attach(name, site, known.address, fenced=fenced)
 
-    def _boot_all(self, names: Iterable[str]) -> list[str]:
+    def boot_all(self, names: Iterable[str]) -> list[str]:
         wanted = list(names)
-        return [name for name, booted in zip(wanted, in_parallel(self._boot, wanted), strict=True) if booted]
+        return [name for name, booted in zip(wanted, in_parallel(self.boot, wanted), strict=True) if booted]
 
-    def _cut_power(self, names: Sequence[str]) -> None:
+    def cut_power_of(self, names: Sequence[str]) -> None:
         for name in names:
-            machine = self._machine(name)
+            machine = self.machine(name)
             with machine.lock:
-                self._cut(machine)
+                self.cut(machine)
         for name in names:
-            self._machine(name).await_stop()
+            self.machine(name).await_stop()
 
-    def _cut(self, machine: Machine) -> None:
+    def cut(self, machine: Machine) -> None:
         # The port first: dying processes would send a farewell that a power cut never sends.
-        self.network.set_port(machine.name, self.topology.site(self._known(machine.name).site), False)
+        self.network.set_port(machine.name, self.topology.site(self.known(machine.name).site), False)
         machine.cut_power()
 
-    @contextmanager
-    def _all_held(self) -> Iterator[dict[str, Machine]]:
-        """Hold every server, and the making of new ones, so that none is booted meanwhile."""
-        with ExitStack() as held:
-            held.enter_context(self._making)
-            machines = {name: self._machine(name) for name in sorted(self.record.servers)}
-            for machine in machines.values():
-                held.enter_context(machine.lock)
-            yield machines
-
     def _is_blocked(self, server: str, prohibited: Sequence[str]) -> bool:
-        port_up = self.network.port_is_up(server, self.topology.site(self._known(server).site))
+        port_up = self.network.port_is_up(server, self.topology.site(self.known(server).site))
         return not port_up and set(prohibited) == set(self.topology.sites)
 
     def _isolated_to(self, server: str, known: Server) -> list[str] | None:
         """What an isolated server reaches, read back while it is on; None for all others."""
-        if known.reach is None or not self._machine(server).is_on():
+        if known.reach is None or not self.machine(server).is_on():
             return known.reach
         return self.network.let_through(server, self.topology.site(known.site), known.address)
 
@@ -442,7 +399,7 @@ class Lab:
             "management": "down" if site in self.record.dark_sites else "up",
         }
 
-    def _links(self) -> Wan:
+    def links(self) -> Wan:
         if self._wan is None:
             raise LabError("the lab is still starting", hint="try again")
         return self._wan
@@ -460,30 +417,12 @@ class Lab:
 
     def _set_links(self, event: str, names: Sequence[str], condition: dict[str, object]) -> Answer:
         began = Moment()
-        in_force = self._links().change(dict.fromkeys(names, condition))
+        in_force = self.links().change(dict.fromkeys(names, condition))
         line = self.events.write(event, since=began, links=names, condition=condition)
         with self.store.change() as draft:
             for name in names:
                 draft.links.setdefault(name, {}).update(condition)
         return {"links": {name: in_force[name] for name in names}, "at": line["at"]}
-
-    def _return_to(self, wanted: Record) -> None:
-        """Make network and record what they were when the disks were saved."""
-        before = self.record
-        with self.store.change() as draft:
-            draft.servers, draft.fences = wanted.servers, wanted.fences
-            draft.failed_sites, draft.links = wanted.failed_sites, wanted.links
-            draft.dark_sites = wanted.dark_sites
-        for name, server in wanted.servers.items():
-            if (name in before.fences) != (name in wanted.fences):
-                self.network.prohibit(server.address, name in wanted.fences)
-        for site in self.topology.sites.values():
-            if site.name in wanted.failed_sites:
-                self.network.cut_site(site)
-            else:
-                self.network.join_site(site)
-        everywhere: Links = {name: {"up": True} for name in self._links().in_force()}
-        self._links().change(merge(merge(everywhere, self.topology.links), wanted.links))
 
 
 def merge(base: Mapping[str, Mapping[str, object]], over: Mapping[str, Mapping[str, object]]) -> Links:

@@ -20,6 +20,7 @@ from .topology import Site, Topology, mac_of, port_of
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 RTF_REJECT = 0x0200
+NO_IPV6 = {"net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/default/disable_ipv6": "1"}
 
 
 class Network:
@@ -84,6 +85,34 @@ class Network:
         isolate(site, address, port_of(server), reach)
         return path_of(f"host-{server}")
 
+    def attach_management(self, name: str, mac: str) -> str:
+        """Plug a program into the management network, without any address yet; give its namespace's path.
+
+        That is the control site: a site that is cut off by its WAN keeps its management.
+        """
+        site = self.topology.site(self.topology.control_site)
+        self._cable(name, site, mac, f"link set {port_of(name)} master br0")
+        ip_in(f"host-{name}", "link set lo up", "link set host0 up", sysctls=NO_IPV6)
+        self.set_port(name, site, True)
+        return path_of(f"host-{name}")
+
+    def set_addresses(self, name: str, addresses: Sequence[str]) -> None:
+        """Give a program of the management network these addresses, and take all others from it.
+
+        Single ones, so that none leans on another; the routes go with the last one and come with the first.
+        """
+        site = self.topology.site(self.topology.control_site)
+        routes = (
+            f"route replace {site.subnet} dev host0",
+            f"route replace default via {site.gateway} dev host0",
+        )
+        ip_in(
+            f"host-{name}",
+            "address flush dev host0",
+            *(f"address add {address}/32 dev host0" for address in addresses),
+            *(routes if addresses else ()),
+        )
+
     def let_through(self, server: str, site: Site, address: str) -> list[str]:
         """Read back with which addresses the router lets an isolated server exchange packets.
 
@@ -98,23 +127,27 @@ class Network:
 
     def _connect(self, server: str, site: Site, address: str, prefix: int, *commands: str) -> None:
         """Make a server's network namespace and the cable to its site's router, at which it is down."""
+        self._cable(server, site, mac_of(address), *commands)
+        ip_in(
+            f"host-{server}",
+            "link set lo up",
+            f"address add {address}/{prefix} dev host0",
+            "link set host0 up",
+            f"route add default via {site.gateway} dev host0 onlink",
+            sysctls=NO_IPV6,
+        )
+
+    def _cable(self, server: str, site: Site, mac: str, *commands: str) -> None:
+        """Make a network namespace afresh, with a cable to a site's router, and do commands there."""
         self.detach(server, site)
         namespace, port = f"host-{server}", port_of(server)
         make_namespace(path_of(namespace))
         fd = os.open(path_of(namespace), os.O_RDONLY)
         try:
-            pair = f"type veth peer name host0 address {mac_of(address)} netns /proc/{os.getpid()}/fd/{fd}"
+            pair = f"type veth peer name host0 address {mac} netns /proc/{os.getpid()}/fd/{fd}"
             ip_in(site.namespace, f"link add name {port} {pair}", *commands)
         finally:
             os.close(fd)
-        ip_in(
-            namespace,
-            "link set lo up",
-            f"address add {address}/{prefix} dev host0",
-            "link set host0 up",
-            f"route add default via {site.gateway} dev host0 onlink",
-            sysctls={"net/ipv6/conf/all/disable_ipv6": "1", "net/ipv6/conf/default/disable_ipv6": "1"},
-        )
 
     def detach(self, server: str, site: Site) -> None:
         """Unplug a server and let go of its namespace."""

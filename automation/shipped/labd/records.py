@@ -21,6 +21,8 @@ class Server:
     autostart: bool = True
     power: str = "on"  # what was last asked for; what is so is read from its cgroup
     reach: list[str] | None = None  # all it may exchange packets with, for good; None: it stands at its site
+    machine: str = ""  # simulator/machine that powers it; empty: a server by itself
+    ran_at: float = 0.0  # when that machine last powered it on where it belongs, by the clock of the wall
 
 
 @dataclass

@@ -7,12 +7,14 @@ what it is answered stands in automation/model/simulators.py.
 
 from collections.abc import Callable, Mapping
 
+from .keeping import inspect_disk, restore_disks, save_disks
 from .lab import Answer, Lab
+from .powering import power_machine
 
 
 def start_simulator(lab: Lab, **arguments: object) -> Answer:
     """Run a simulator unless it runs."""
-    return lab.simulators.start(**arguments)  # type: ignore[arg-type]
+    return lab.simulators.start(**arguments, lost=lab.without_management)  # type: ignore[arg-type]
 
 
 REQUESTS: Mapping[str, Callable[..., Answer]] = {
@@ -25,7 +27,7 @@ REQUESTS: Mapping[str, Callable[..., Answer]] = {
         Lab.block_server, Lab.unblock_server,
         Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.restore_management, Lab.rejoin_site,
         Lab.cut_link, Lab.heal_link,
-        start_simulator,
-        Lab.save_disks, Lab.restore_disks, Lab.inspect_disk,
+        start_simulator, power_machine,
+        save_disks, restore_disks, inspect_disk,
     )
 }  # fmt: skip
