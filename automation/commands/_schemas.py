@@ -9,6 +9,7 @@ from automation.backups.spec import Backups
 from automation.model.base import Model
 from automation.model.catalog import Catalog
 from automation.model.environment import Environment
+from automation.provisioning.spec import Networks
 from automation.recovery.spec import Drill, RecoveryPlan
 from automation.recovery.tabletop import Tabletop
 
@@ -26,6 +27,7 @@ FILES: Mapping[str, Written] = {
     "environment": Written(Environment, ("name", "folder")),
     "services": Written(Catalog),
     "backups": Written(Backups),
+    "networks": Written(Networks),
     "plan": Written(RecoveryPlan),
     "drill": Written(Drill, ("name",)),
     "tabletop": Written(Tabletop, ("name",)),

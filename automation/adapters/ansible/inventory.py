@@ -12,8 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from automation.adapters.ansible.server_variables import read_spec
 from automation.model.environment import Inventory, InventoryReading, Server
 from automation.model.errors import ConfigError
+from automation.model.servers import ServerSpec
 
 ROOT = Path(__file__).resolve().parents[3]
 TIMEOUT_S = 60.0
@@ -124,11 +126,13 @@ def parse_inventory(answer: Mapping[str, Any], site_of_group: Mapping[str, str] 
     groups = list_groups(answer)
     sites = site_of_group or {}
     problems = [f"  site_of_group: there is no group {name!r}" for name in sites if name not in groups]
-    servers = {}
+    servers, specs = {}, dict[str, ServerSpec]()
     for name in sorted({*hosts, *_members(answer, "all")}):
         own = tuple(sorted(group for group, members in groups.items() if name in members))
         try:
             servers[name] = _server(name, hosts.get(name, {}), own, sites)
+            spec = read_spec(name, hosts.get(name, {}), site=servers[name].site, groups=own)
+            specs |= {name: spec} if spec else {}
         except ValidationError as exc:
             wrong = ", ".join(f"server_{error['loc'][0]}" for error in exc.errors())
             problems.append(f"  {name}: {wrong} must be given as text")
@@ -137,7 +141,7 @@ def parse_inventory(answer: Mapping[str, Any], site_of_group: Mapping[str, str] 
     if problems:
         raise ConfigError("the inventory is not complete; nothing was touched\n" + "\n".join(problems))
     resolved = json.dumps(answer, sort_keys=True, separators=(",", ":"))
-    return Inventory(servers=servers, digest=hashlib.sha256(resolved.encode()).hexdigest())
+    return Inventory(servers=servers, specs=specs, digest=hashlib.sha256(resolved.encode()).hexdigest())
 
 
 def list_groups(answer: Mapping[str, Any]) -> dict[str, frozenset[str]]:

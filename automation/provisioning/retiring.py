@@ -1,0 +1,76 @@
+"""Taking a server out of service: stopped at first, and deleted after a time of grace. Pure."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from automation.model.base import Model
+from automation.model.plan import Plan, Step
+from automation.model.services import Service
+from automation.provisioning.compiling import POWER_TIMEOUT_S, RETRIES, WORDS, remove_steps
+from automation.provisioning.decisions import Decision
+
+# Names of plans, by which a later command finds in the journals how far a retirement is.
+STOPPED, DELETED, TAKEN_BACK = "retire-stop", "retire-delete", "retire-back"
+
+
+class Leave(Model):
+    """A server that was stopped to be retired: when, and the very one that it was."""
+
+    name: str
+    site: str
+    id: str
+    since: datetime
+    grace_days: int
+    run_id: str
+
+    @property
+    def ends_at(self) -> datetime:
+        return self.since + timedelta(days=self.grace_days)
+
+
+def who_needs(host: str, services: Mapping[str, Service]) -> tuple[str, ...]:
+    """Name every service that stands on a host at any site, by its strategy or beside it."""
+    return tuple(name for name, service in services.items() if host in set(_hosts(service)))
+
+
+def _hosts(service: Service) -> Iterator[str]:
+    for site in {service.primary, service.recovery, *service.stands_on}:
+        yield from service.hosts_at(site)
+    for group in getattr(service.strategy, "vms", ()):
+        yield from group
+
+
+def plan_stop(environment: str, decision: Decision) -> Plan:
+    """Stop a server of ours; it stays as it is until it is deleted or taken back."""
+    run = WORDS[decision.provider].stop(host=decision.name, site=decision.site)
+    step = Step(
+        id=f"stop/{decision.name}",
+        run=run,
+        why="is retired; nothing of it is deleted yet",
+        timeout_s=POWER_TIMEOUT_S,
+        retries=RETRIES,
+    )
+    return Plan(name=STOPPED, environment=environment, mode="apply", steps=(step,))
+
+
+def plan_back(environment: str, decision: Decision) -> Plan:
+    """Start a server again that was being retired."""
+    run = WORDS[decision.provider].start(host=decision.name, site=decision.site)
+    step = Step(
+        id=f"start/{decision.name}",
+        run=run,
+        why="is not retired after all",
+        timeout_s=POWER_TIMEOUT_S,
+        retries=RETRIES,
+    )
+    return Plan(name=TAKEN_BACK, environment=environment, mode="apply", steps=(step,))
+
+
+def plan_delete(environment: str, decision: Decision, leave: Leave) -> Plan:
+    """Delete the server that was stopped, and no other; snapshots of its disks stay."""
+    ask = (
+        f"Delete {decision.name} ({decision.id}) for good? It was stopped on {leave.since:%Y-%m-%d}; "
+        "snapshots of its disks stay"
+    )
+    steps = tuple(remove_steps(decision, keep_snapshot=True, ask=ask))
+    return Plan(name=DELETED, environment=environment, mode="apply", steps=steps)
