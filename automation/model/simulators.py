@@ -92,6 +92,7 @@ class AwsSimulator(Model):
     regions: Mapping[str, RegionEndpoint] = Field(min_length=1, description="us-east-2 to where it answers")
     account: str = Field(default="123456789012", pattern=r"^\d{12}$")
     logins: Mapping[str, str] = Field(description="file of the state folder for each login")
+    images: tuple[str, ...] = Field(default=(), description="AMIs that each region has from the first")
     changes_take_s: float = Field(default=1.0, ge=0, description="time that a change of state takes")
     powers: Mapping[str, Powered] = Field(
         default_factory=dict, description="instance of ours, region/name, to the host that it starts"
