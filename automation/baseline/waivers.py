@@ -1,0 +1,137 @@
+"""Who has agreed that something is not as wanted: on what, for how long, and for which value. Pure."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AwareDatetime, Field, JsonValue, model_validator
+
+from automation.baseline.controls import Control, ControlId
+from automation.baseline.verdicts import Found, Verdict
+from automation.model.base import Model
+from automation.model.strategy import Name, Role
+
+LONGEST = timedelta(days=365)
+WARN_DAYS = 14
+Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,252}$")]
+
+
+class _Exception(Model):
+    id: Name
+    control: ControlId
+    subjects: tuple[Subject, ...] = Field(min_length=1, description="hosts, accounts, vCenters, each by name")
+    reason: str = Field(min_length=10)
+    ticket: str = Field(default="", description="where it is written about")
+    starts: AwareDatetime
+    expires: AwareDatetime
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it is in force."""
+        return self.starts <= now < self.expires
+
+    @model_validator(mode="after")
+    def _ends(self) -> "_Exception":
+        if not self.starts < self.expires <= self.starts + LONGEST:
+            raise ValueError("expires: after starts, and at most 365 days later")
+        return self
+
+
+class Waiver(_Exception):
+    """That a control fails in one known way, is known, and is accepted until a day."""
+
+    kind: Literal["waiver"] = "waiver"
+    observed: Mapping[str, JsonValue] = Field(
+        min_length=1, description="fact to the value that is accepted; another bad value is not"
+    )
+    compensated_by: str = Field(min_length=10, description="what protects instead")
+    requested_by: Role
+    approved_by: Role
+
+    @model_validator(mode="after")
+    def _two_people(self) -> "Waiver":
+        if self.requested_by == self.approved_by:
+            raise ValueError("approved_by: nobody approves what they ask for themselves")
+        return self
+
+    def covers(self, found: Iterable[Found]) -> bool:
+        """Whether all that was found against the control is what was accepted."""
+        seen = {one.fact: one.observed for one in found}
+        return all(
+            fact in seen and _canonical(seen[fact]) == _canonical(value)
+            for fact, value in self.observed.items()
+        )
+
+
+class Attestation(_Exception):
+    """That people looked at what no program can judge, and found it as it should be."""
+
+    kind: Literal["attestation"] = "attestation"
+    by: Role
+
+
+class Exceptions(Model):
+    """`inventories/<env>/waivers.yml`."""
+
+    waivers: tuple[Waiver, ...] = ()
+    attestations: tuple[Attestation, ...] = ()
+
+    @model_validator(mode="after")
+    def _are_told_apart(self) -> "Exceptions":
+        ids = [one.id for one in (*self.waivers, *self.attestations)]
+        if twice := sorted({one for one in ids if ids.count(one) > 1}):
+            raise ValueError(f"two have the id {', '.join(twice)}")
+        return self
+
+
+class Problem(NamedTuple):
+    """What is wrong with one of them."""
+
+    id: str
+    words: str
+    fault: bool
+
+
+def lint(
+    exceptions: Exceptions, controls: Mapping[str, Control], subjects: Sequence[str], now: datetime
+) -> Iterator[Problem]:
+    """Find what is wrong with waivers and attestations; some of it only needs to be looked at."""
+    every: tuple[Waiver | Attestation, ...] = (*exceptions.waivers, *exceptions.attestations)
+    for one in every:
+        control = controls.get(one.control)
+        if control is None:
+            yield Problem(one.id, f"there is no control {one.control}", True)
+            continue
+        if strangers := sorted(set(one.subjects) - set(subjects)):
+            yield Problem(one.id, f"there is no {', '.join(strangers)}", True)
+        yield from _of_rules(one, control)
+        if now >= one.expires:
+            yield Problem(one.id, f"it ended on {one.expires:%Y-%m-%d}", True)
+        elif now >= one.expires - timedelta(days=WARN_DAYS):
+            yield Problem(one.id, f"it ends on {one.expires:%Y-%m-%d}", False)
+
+
+def _of_rules(one: Waiver | Attestation, control: Control) -> Iterator[Problem]:
+    days = (one.expires - one.starts) / timedelta(days=1)
+    if isinstance(one, Attestation):
+        if not control.attest_days:
+            yield Problem(one.id, f"{control.id} is judged by its check, not by people", True)
+        elif days > control.attest_days:
+            yield Problem(one.id, f"an attestation of {control.id} holds {control.attest_days} days", True)
+        return
+    if not control.waiver.allowed:
+        yield Problem(one.id, f"{control.id} may not be waived", True)
+    elif days > control.waiver.max_days:
+        yield Problem(one.id, f"{control.id} is waived for {control.waiver.max_days} days at most", True)
+
+
+def unused(exceptions: Exceptions, verdicts: Iterable[Verdict], now: datetime) -> Iterator[Problem]:
+    """Find waivers in force that no failure needed: what they accept is gone, or is another value by now."""
+    used = {one.waiver for one in verdicts if one.waiver}
+    for waiver in exceptions.waivers:
+        if waiver.holds(now) and waiver.id not in used:
+            yield Problem(waiver.id, "nothing that was found needs it", False)
+
+
+def _canonical(value: JsonValue) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,144 @@
+"""Questions to facts: yes, no, or not known; and never a yes on what is not known."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from automation.baseline.checks import Answer, Check, answer, show
+from tests.baseline.examples import facts
+
+CHECKS: TypeAdapter[Any] = TypeAdapter(Check)
+SECTIONS: dict[str, Any] = {
+    "sshd": {"maxauthtries": "4", "ciphers": ["a", "b"], "banner": "", "usepam": "yes"},
+    "users": [{"name": "root", "uid": 0}, {"name": "toor", "uid": 0}],
+    "sysctl": {"running": {"net.ipv4.ip_forward": "0"}},
+    "time": {"offset_s": 0.2},
+    "long": "a" * 5000,
+}
+
+
+def ask(check: object, **parameters: Any) -> Answer:
+    return answer(CHECKS.validate_python(check), facts(SECTIONS, unknown={"pam": "no such file"}), parameters)
+
+
+@pytest.mark.parametrize(
+    ("check", "truth"),
+    [
+        ({"fact": "sshd.usepam", "eq": "yes"}, "yes"),
+        ({"fact": "sshd.usepam", "ne": "yes"}, "no"),
+        ({"fact": "sshd.usepam", "in": ["no", "yes"]}, "yes"),
+        ({"fact": "sshd.usepam", "not_in": ["no", "yes"]}, "no"),
+        ({"fact": "sshd.ciphers", "ne": "yes"}, "unknown"),
+        ({"fact": "sshd", "not_in": ["yes"]}, "unknown"),
+        ({"fact": "sshd.maxauthtries", "at_most": 4}, "yes"),
+        ({"fact": "sshd.maxauthtries", "at_least": "5"}, "no"),
+        ({"fact": "sshd.usepam", "at_most": 4}, "unknown"),
+        ({"fact": "time.offset_s", "at_most": 0.5}, "yes"),
+        ({"fact": "sshd.usepam", "matches": "y.."}, "yes"),
+        ({"fact": "sshd.usepam", "matches": "y"}, "no"),
+        ({"fact": "long", "matches": "a*"}, "unknown"),
+        ({"fact": "sshd.ciphers", "contains": ["a"]}, "yes"),
+        ({"fact": "sshd.ciphers", "lacks": ["a"]}, "no"),
+        ({"fact": "sshd.ciphers", "subset_of": ["a", "b", "c"]}, "yes"),
+        ({"fact": "sshd.ciphers", "subset_of": ["a"]}, "no"),
+        ({"fact": "sshd.usepam", "contains": ["y"]}, "unknown"),
+        ({"fact": "sshd.banner", "empty": True}, "yes"),
+        ({"fact": "sshd.ciphers", "empty": False}, "yes"),
+        ({"fact": "sshd.banner", "present": True}, "yes"),
+        ({"fact": "sshd.nothing", "present": True}, "no"),
+        ({"fact": "sshd.nothing", "present": False}, "yes"),
+        ({"fact": "pam.auth", "present": False}, "unknown"),
+        ({"fact": "pam.auth", "eq": 1}, "unknown"),
+        ({"fact": "sshd.nothing", "eq": "yes"}, "unknown"),
+        ({"fact": "sshd.nothing", "eq": "yes", "missing": "no"}, "no"),
+        ({"fact": "sshd.nothing", "eq": "yes", "missing": "yes"}, "yes"),
+        ({"fact": 'sysctl.running."net.ipv4.ip_forward"', "eq": "0"}, "yes"),
+        ({"fact": 'sysctl.running."net.ipv4.ip_forward"', "eq": 0}, "no"),
+        ({"fact": "users[?uid == `0`].name", "subset_of": ["root"]}, "no"),
+        ({"fact": "length(users[?uid == `0`])", "eq": 2}, "yes"),
+        ({"fact": "length(nothing)", "eq": 0}, "unknown"),
+        ({"fact": "host.roles", "empty": True}, "yes"),
+    ],
+    ids=str,
+)
+def test_a_question_is_answered(check: object, truth: str) -> None:
+    assert ask(check).truth == truth
+
+
+@pytest.mark.parametrize(
+    ("word", "truths", "truth"),
+    [
+        ("all", "yes yes", "yes"),
+        ("all", "yes no unknown", "no"),
+        ("all", "yes unknown", "unknown"),
+        ("any", "no no", "no"),
+        ("any", "no yes unknown", "yes"),
+        ("any", "no unknown", "unknown"),
+    ],
+)
+def test_what_is_joined_is_known_only_if_what_it_hangs_on_is(word: str, truths: str, truth: str) -> None:
+    parts = [{"fact": "nothing", "eq": 1, "missing": one} for one in truths.split()]
+    assert ask({word: parts}).truth == truth
+
+
+@pytest.mark.parametrize(("inner", "truth"), [("yes", "no"), ("no", "yes"), ("unknown", "unknown")])
+def test_not_known_turned_round_is_not_known(inner: str, truth: str) -> None:
+    assert ask({"not": {"fact": "nothing", "eq": 1, "missing": inner}}).truth == truth
+
+
+def test_a_parameter_stands_for_its_value() -> None:
+    assert ask({"fact": "sshd.maxauthtries", "at_most": "$tries"}, tries=3).truth == "no"
+    with pytest.raises(ValueError, match="no parameter"):
+        ask({"fact": "sshd.maxauthtries", "at_most": "$tries"})
+
+
+def test_a_reason_names_the_fact_its_value_and_what_was_wanted() -> None:
+    said = ask({"fact": "sshd.usepam", "eq": "no"}).reason
+    assert said == "sshd.usepam is yes, wanted: eq no"
+    assert ask({"fact": "pam.auth", "eq": 1}).reason == "pam could not be read: no such file"
+    assert ask({"fact": "length(pam)", "eq": 1}).reason == "pam could not be read: no such file"
+
+
+@pytest.mark.parametrize(
+    ("check", "words"),
+    [
+        ({"fact": "a"}, "exactly one of"),
+        ({"fact": "a", "eq": 1, "ne": 2}, "exactly one of"),
+        ({"fact": "a[", "eq": 1}, "JMESPath"),
+        ({"fact": "a", "eqq": 1}, "Extra inputs"),
+        ({"all": []}, "at least 1"),
+        ({"any": [], "fact": "a"}, "Extra inputs"),
+        ("yes", "valid dictionary"),
+        ({"fact": "a" * 600, "eq": 1}, "at most 500"),
+    ],
+    ids=str,
+)
+def test_a_faulty_check_is_refused(check: object, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        CHECKS.validate_python(check)
+
+
+def test_what_a_host_says_cannot_act_on_a_terminal() -> None:
+    assert show("\x1b[31m\u202eabc\n") == "?[31m?abc?"
+    assert show(["\x1b"]) == '["\\u001b"]'
+    assert len(show("x" * 10_000)) < 210
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+WORDS = ["eq", "ne", "in", "not_in", "at_most", "at_least", "contains", "lacks", "subset_of", "empty"]
+
+
+@given(observed=JSON, word=st.sampled_from(WORDS), wanted=st.sampled_from([4, "no", ["no", 1], True]))
+def test_whatever_a_host_says_the_answer_is_one_of_three(observed: Any, word: str, wanted: Any) -> None:
+    check = CHECKS.validate_python({"fact": "section.fact", word: wanted})
+    said = answer(check, facts({"section": {"fact": observed}}), {})
+    assert said.truth in ("yes", "no", "unknown")
+    assert said.truth != "yes" or observed is not None
+    assert said.truth == "yes" or said.reason

@@ -1,0 +1,64 @@
+"""Waivers: what is refused when they are read, and what is found wrong with them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from automation.baseline.verdicts import Verdict
+from automation.baseline.waivers import Exceptions, lint, unused
+from tests.baseline.examples import NOW, control, waiver
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"approved_by": "database-owner"}, "nobody approves"),
+        ({"expires": "2026-10-01T00:00:00Z"}, "after starts"),
+        ({"expires": "2028-01-01T00:00:00Z"}, "365 days"),
+        ({"expires": "2026-12-01T00:00:00"}, "timezone"),
+        ({"subjects": []}, "at least 1"),
+        ({"subjects": ["*"]}, "match pattern"),
+        ({"observed": {}}, "at least 1"),
+        ({"control": "ssh"}, "match pattern"),
+        ({"compensated_by": "no"}, "at least 10"),
+        ({"notes": "x"}, "Extra inputs"),
+    ],
+    ids=str,
+)
+def test_a_faulty_waiver_is_refused(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        waiver(**change)
+
+
+def test_two_of_one_id_are_refused() -> None:
+    with pytest.raises(ValidationError, match="root-on-pg-a"):
+        Exceptions(waivers=(waiver(), waiver()))
+
+
+def found(one: Exceptions, now: datetime = NOW, **more: Any) -> list[str]:
+    return [problem.words for problem in lint(one, {"lin.ssh.root-login": control(**more)}, ["pg-a"], now)]
+
+
+def test_what_is_wrong_with_a_waiver_is_said() -> None:
+    good = Exceptions(waivers=(waiver(),))
+    assert found(good, datetime(2026, 11, 2, tzinfo=UTC)) == []
+    assert found(good) == ["it ends on 2026-12-01"]
+    assert found(good, datetime(2027, 1, 1, tzinfo=UTC)) == ["it ended on 2026-12-01"]
+    assert "lin.ssh.root-login may not be waived" in found(good, waiver={"allowed": False})
+    assert "lin.ssh.root-login is waived for 7 days at most" in found(good, waiver={"max_days": 7})
+    stranger = Exceptions(waivers=(waiver(subjects=["pg-x"]),))
+    assert "there is no pg-x" in found(stranger)
+    assert found(Exceptions(waivers=(waiver(control="lin.ssh.nothing"),))) == [
+        "there is no control lin.ssh.nothing"
+    ]
+
+
+def test_a_waiver_that_nothing_needs_is_told() -> None:
+    exceptions = Exceptions(waivers=(waiver(),))
+    used = Verdict(
+        control="lin.ssh.root-login", subject="pg-a", severity="high", state="waived", waiver="root-on-pg-a"
+    )
+    assert [one.id for one in unused(exceptions, [], NOW)] == ["root-on-pg-a"]
+    assert list(unused(exceptions, [used], NOW)) == []
