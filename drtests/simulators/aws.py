@@ -1,0 +1,150 @@
+"""Simulates regions of AWS for one account, and accounts whose roles it assumes: moto behind TLS.
+
+`python aws.py FOLDER`: the folder holds `settings.json` and gets `state.pickle`. What there is is in memory;
+it is written to the disk every half minute and at SIGTERM, so that a killed one loses what changed last. Real
+are TLS, signatures, expiry, client tokens, states that take their time, and the order of errors; not real are
+permissions (nothing is denied unless a fault says so), prices, durability, and what no instance runs: an
+instance is a row in a table, unless `powers` names the host of the lab that it starts.
+"""
+
+import json
+import os
+import pickle
+import re
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # ours alone, by the names that settings tell
+
+import moto.backends
+import moto.settings
+from aws_access import Login
+from aws_changes import Changes
+from aws_door import Door
+from aws_ec2 import Ec2, install
+from aws_power import Powers
+from aws_tokens import Tokens
+from moto.core.base_backend import BackendDict
+from moto.ec2.models import ec2_backends
+from moto.sts.models import sts_backends
+from s3_access import parse_login
+from tls_server import TlsServer
+
+SAVE_EVERY_S = 30.0
+IMAGES = ("debian-13",)
+
+
+class Accounts:
+    """All state, the logins to it, and the file that it is kept in between two lives."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.account, self.regions = settings["account"], tuple(settings["regions"])
+        self.images = tuple(settings.get("images", IMAGES))
+        self.changes, self.tokens = Changes(settings["changes_take_s"]), Tokens()
+        self.path, self._changed = folder / "state.pickle", False
+        self.logins = {}
+        for name, path in settings["logins"].items():
+            told = parse_login("owner", Path(path).read_text())
+            self.logins[told.key_id] = Login(name, told.key_id, told.secret, self.account)
+        install(self.changes, Powers(settings))
+        if self.path.exists():
+            self._restore()
+        self._seed()
+
+    def login_of(self, key_id: str) -> Login | None:
+        """Give the login of an access key: one of the settings', or of a role that was assumed since."""
+        if key_id in self.logins:
+            return self.logins[key_id]
+        for account in list(sts_backends):
+            role = sts_backends[account]["aws"].get_assumed_role_from_access_key(key_id)
+            if role is not None:
+                name, until = role.role_arn.rpartition("/")[2], role.expiration
+                until = until if until.tzinfo else until.replace(tzinfo=UTC)
+                token = role.session_token
+                return Login(name, key_id, role.secret_access_key, role.account_id, until, token)
+        return None
+
+    def is_gone(self, content: bytes) -> bool:
+        """Tell whether an answer speaks of an instance that was terminated since."""
+        ids = set(re.findall(rb"<instanceId>(i-[0-9a-f]+)</instanceId>", content))
+        return any(
+            instance.id.encode() in ids and instance.state in ("shutting-down", "terminated")
+            for _, _, backend in (ec2_backends.iter_backends() if ids else ())
+            for instance in backend.all_instances()
+        )
+
+    def touch(self) -> None:
+        self._changed = True
+
+    def reset(self) -> None:
+        """Forget everything but the images that settings name."""
+        with self.changes.lock:
+            self.changes.forget()
+            self.tokens.answers.clear()
+            BackendDict.reset()
+            self._seed()
+            self.touch()
+
+    def save(self) -> None:
+        """Write everything, whole or not at all, if anything was changed."""
+        with self.changes.lock:
+            if not self._changed:
+                return
+            self._changed = False
+            content = pickle.dumps((_backends(), self.changes.kept(), self.tokens.answers))
+        draft = self.path.with_name(f".{self.path.name}.new")
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(self.path)
+
+    def _restore(self) -> None:
+        """Put back what the life before left, with what was under way in it."""
+        kept, changes, self.tokens.answers = pickle.loads(self.path.read_bytes())
+        for (service, account, region), backend in kept.items():
+            moto.backends.get_backend(service)[account][region] = backend
+        for after_s, become, of in changes:
+            self.changes.after(after_s, become, *of)
+
+    def _seed(self) -> None:
+        for region in self.regions:
+            backend: Ec2 = ec2_backends[self.account][region]
+            for name in self.images:
+                backend.seed_image(name)
+
+
+def _backends() -> dict[tuple[str, str, str], Any]:
+    return {
+        (services.service_name, account, region): backend
+        for services in BackendDict._instances
+        for account, regions in services.items()
+        for region, backend in regions.items()
+    }
+
+
+def main() -> None:
+    """Serve until SIGTERM, which saves what there is."""
+    folder = Path(sys.argv[1])
+    settings = json.loads((folder / "settings.json").read_text())
+    moto.settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+    accounts = Accounts(folder, settings)
+    address = (settings["address"], settings["port"])
+    server = TlsServer(address, settings["certificate"], settings["key"], Door(accounts).respond)
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    threading.Thread(target=accounts.changes.run, daemon=True).start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    while not ended.wait(SAVE_EVERY_S):
+        accounts.save()
+    server.shutdown()
+    accounts.save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""Fixtures of tests with real programs: simulators that run once a session and are reset for each test."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.programs.simulators import AwsSimulated, simulated_aws
+
+
+@pytest.fixture(scope="session")
+def running_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsSimulated]:
+    """A simulated AWS that runs for the whole session."""
+    with simulated_aws(tmp_path_factory.mktemp("aws")) as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(running_aws: AwsSimulated) -> AwsSimulated:
+    """The simulated AWS, as it was when it started."""
+    running_aws.reset()
+    return running_aws
