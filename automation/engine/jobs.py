@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 from automation.model.actions import (
     Action,
-    ExpireBackups,
-    ForgetPoints,
     LoadDump,
     RestoreCluster,
     RestoreFiles,
 )
 from automation.model.actions.databases import RESTORED
+from automation.model.actions.points import Deletion
 from automation.model.actions.restic import SCRATCH
 from automation.model.approvals import Asked
 from automation.model.errors import PreflightError
@@ -43,19 +42,46 @@ class Job(NamedTuple):
 # `refuse_plan` sees that no job contains one. A lock that was left behind is broken by a person alone.
 # What a service may lose decides when a rotation freezes, so the catalog is policy of it.
 JOBS: Mapping[str, Job] = {
-    "provision.apply": Job(guards=("created", "started"), policy=("playbooks", "ansible.cfg")),
+    "provision.apply": Job(
+        guards=("created", "started"),
+        policy=("playbooks", "ansible.cfg"),
+        own=("networks.yml",),
+        changes=(
+            *("keys.make", "nspawn.build_image", "nspawn.start_lab", "nspawn.start_simulator"),
+            *("nspawn.create_server", "nspawn.start_server"),
+            *("aws.create_network", "aws.create_instance", "aws.start_instance", "aws.learn_host_key"),
+            *("vsphere.create_network", "vsphere.create_vm", "vsphere.power_on_vm", "vsphere.learn_host_key"),
+        ),
+    ),
     "provision.converge": Job(guards=("hosts",), policy=("playbooks", "ansible.cfg")),
     "backup.run": Job(
         guards=("points",),
         own=("backups.yml",),
-        changes=("restic.take", "restic.copy", "pgbackrest.take", "postgresql.dump", "devices.fetch"),
+        changes=(
+            "restic.take",
+            "restic.copy",
+            "pgbackrest.take",
+            "postgresql.dump",
+            "devices.fetch",
+            "aws.take_snapshots",
+            "aws.take_image",
+            "aws.take_database_snapshot",
+            "aws.copy_points",
+            "vsphere.take_rollback",
+        ),
         resumes=True,
     ),
     "backup.rotate": Job(
         guards=("deleted",),
         own=("backups.yml", "services.yml", "services"),
         changes=(),
-        destroys=("restic.forget", "restic.reclaim", "pgbackrest.expire"),
+        destroys=(
+            "restic.forget",
+            "restic.reclaim",
+            "pgbackrest.expire",
+            "aws.delete_points",
+            "vsphere.remove_rollbacks",
+        ),
         daily=("deleted",),
     ),
     "backup.verify": Job(
@@ -92,7 +118,7 @@ def refuse_plan(plan: Plan, asked: Asked) -> None:
                 f"step {step.id} ({run.do}) of {asked.command} is never done with nobody watching; "
                 "nothing was changed"
             )
-    deleted = sum(len(run.points) for _, run in acts if isinstance(run, ForgetPoints | ExpireBackups))
+    deleted = sum(len(run.points) for _, run in acts if isinstance(run, Deletion))
     if deleted > asked.amounts.get("deleted", 0):
         raise PreflightError(
             f"{asked.command} would delete {deleted} points, which is more than it says; nothing was changed"

@@ -63,6 +63,14 @@ class Allowed(NamedTuple):
             return decision.what == "server" and decision.name in self.replace
         return decision.verdict in DONE
 
+    def leaves(self, decision: Decision) -> bool:
+        """Whether something of a decision waits for a person."""
+        if decision.what == "server" and self.only is not None and decision.name not in self.only:
+            return False
+        if decision.verdict == "restart":
+            return decision.name not in self.restart
+        return decision.verdict in ("replace", "adopt", "foreign") and not self.takes(decision)
+
 
 class Words(NamedTuple):
     """The actions of one kind of provider."""

@@ -28,6 +28,9 @@ class Wanted(Model):
     environment: str
     plan: Plan
     decisions: tuple[Decision, ...] = ()
+    waiting: tuple[Decision, ...] = Field(
+        default=(), description="for a person: not done unless its server is named, or not ours to do"
+    )
     left_alone: Mapping[str, str] = Field(default_factory=dict, description="server to why")
     obstacles: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -35,13 +38,6 @@ class Wanted(Model):
         default_factory=dict, description="provider that could not be looked at, to why"
     )
     round_trips: Mapping[str, int] = Field(default_factory=dict, description="provider to calls it took")
-
-    @property
-    def waiting(self) -> tuple[Decision, ...]:
-        """What a person has to decide on: it is not done unless its server is named."""
-        return tuple(
-            one for one in self.decisions if one.verdict in ("restart", "replace", "adopt", "foreign")
-        )
 
 
 class Seen(Model):
@@ -79,6 +75,7 @@ def compose(
         environment=environment.name,
         plan=plan,
         decisions=decisions,
+        waiting=tuple(one for one in decisions if allowed.leaves(one)),
         left_alone=lab.left_alone if lab else {},
         obstacles=find_obstacles(environment, declared.servers, decisions, looked_at, allowed),
         warnings=find_gaps(declared.servers.values(), seen.saved, decisions),

@@ -158,7 +158,7 @@ def _switched_off(
     """One that is off is changed while it stands, and started; but a fence is nobody's to lift here."""
     run = declared.fenced.get((spec.name, spec.site))
     if run:
-        why = f"fenced by run {run}: released by failback alone"
+        why = f"held off by run {run}: released by failback alone"
         return _server(spec, "fenced", why, found, differences)
     words = (_words(differences, "change"), _words(differences, "restart"))
     why = "; ".join(["declared and switched off", *filter(None, words)])

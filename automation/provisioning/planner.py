@@ -1,6 +1,6 @@
 """Plan what is missing for every declared server of a lab to run. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple
 
 from automation.model.actions import (
@@ -95,6 +95,13 @@ def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedL
             steps += _bring_up(server, known is None, needs)
     plan = Plan(name="provision", environment=environment.name, mode="apply", steps=tuple(steps))
     return Provisioning(plan, left_alone)
+
+
+def only_of(whole: Provisioning, hosts: Collection[str]) -> Provisioning:
+    """Leave out the steps of all other hosts; what stands before every host stays."""
+    kept = tuple(step for step in whole.plan.steps if getattr(step.run, "host", None) in (None, *hosts))
+    left = {name: reason for name, reason in whole.left_alone.items() if name in hosts}
+    return Provisioning(whole.plan.model_copy(update={"steps": kept}), left)
 
 
 def _check(environment: Environment, servers: tuple[Server, ...]) -> None:

@@ -14,18 +14,16 @@ STOPPED, DELETED, TAKEN_BACK = "retire-stop", "retire-delete", "retire-back"
 
 
 class Leave(Model):
-    """A server that was stopped to be retired: when, and the very one that it was."""
+    """A server that was stopped to be retired, and when."""
 
     name: str
     site: str
-    id: str
     since: datetime
-    grace_days: int
     run_id: str
 
-    @property
-    def ends_at(self) -> datetime:
-        return self.since + timedelta(days=self.grace_days)
+    def ends_at(self, grace_days: int) -> datetime:
+        """Say from when on it may be deleted."""
+        return self.since + timedelta(days=grace_days)
 
 
 def who_needs(host: str, services: Mapping[str, Service]) -> tuple[str, ...]:

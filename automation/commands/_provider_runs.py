@@ -1,0 +1,72 @@
+"""What past runs left at providers, from their journals: servers that are fenced, or being retired."""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from automation.engine.journal import read_journal
+from automation.model.errors import AutomationError
+from automation.model.plan import Plan, Step
+from automation.model.records import StepEnded
+from automation.provisioning.retiring import STOPPED, Leave
+
+_MARKS = (b'"aws.', b'"vsphere.')
+# What a server is after it, by the last part of an action's address.
+_HELD = ("fence_instance", "fence_vm")
+_FREED = (
+    *("create_instance", "start_instance", "release_instance", "adopt_instance", "terminate_instance"),
+    *("create_vm", "power_on_vm", "release_vm", "adopt_vm", "destroy_vm", "unregister_vm"),
+)
+_STOPS = ("stop_instance", "shut_down_vm")
+
+Place = tuple[str, str]
+
+
+class Past(NamedTuple):
+    """What is still so: servers that a recovery holds off, by name and site, with its run; those on leave."""
+
+    fenced: Mapping[Place, str]
+    leaves: Mapping[str, Leave]
+
+
+class _Done(NamedTuple):
+    at: datetime
+    run_id: str
+    plan: Plan
+    step: Step
+
+
+def read_past(state: Path) -> Past:
+    """Fold every run that did something at a provider, oldest first; damaged runs tell nothing."""
+    fenced, leaves = dict[Place, str](), dict[str, Leave]()
+    for done in _list_done(state / "runs"):
+        run = done.step.run
+        host, site = getattr(run, "host", ""), getattr(run, "site", "")
+        verb = run.do.partition(".")[2]
+        if verb in _HELD or (verb in _STOPS and done.plan.mode != "apply"):
+            fenced[host, site] = done.run_id
+        elif verb in _FREED:
+            fenced.pop((host, site), None)
+            leaves.pop(host, None)
+        elif verb in _STOPS and done.plan.name == STOPPED:
+            leaves[host] = Leave(name=host, site=site, since=done.at, run_id=done.run_id)
+    return Past(fenced, leaves)
+
+
+def _list_done(runs: Path) -> Iterator[_Done]:
+    """Give every step that succeeded in a run at a provider, in the order of the runs and of their ends."""
+    for folder in sorted(path.parent for path in runs.glob("*/plan.json")):
+        try:
+            text = (folder / "plan.json").read_bytes()
+            if not any(mark in text for mark in _MARKS):
+                continue
+            plan = Plan.model_validate(json.loads(text))
+            events = list(read_journal(folder / "journal.jsonl"))
+        except (OSError, ValueError, AutomationError):
+            continue
+        for event in events:
+            body = event.body
+            if isinstance(body, StepEnded) and body.status == "succeeded" and body.step in plan.by_id:
+                yield _Done(event.at, folder.name, plan, plan.step(body.step))

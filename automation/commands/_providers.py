@@ -1,0 +1,141 @@
+"""Looking at the providers of an environment: what is there, what is denied, what past runs left."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import NamedTuple
+
+from automation.backups.spec import Backups, load_backups
+from automation.commands._provider_runs import Past, read_past
+from automation.commands._session import Session
+from automation.model.errors import AdapterError
+from automation.model.observations import ObservedLab
+from automation.model.servers import ProviderView
+from automation.provisioning.compiling import simulator_of
+from automation.provisioning.composing import Seen, declare, places_of, take_for_empty
+from automation.provisioning.decisions import Declared
+from automation.provisioning.spec import load_networks, require_servers
+
+AT_ONCE = 8
+
+
+class Around(NamedTuple):
+    """What an environment declares at its providers, what is there, and what past runs left."""
+
+    declared: Declared
+    seen: Seen
+    past: Past
+
+
+def look_around(session: Session, lab: ObservedLab | None) -> Around:
+    """Look at every provider that the environment declares something of, side by side; changes nothing.
+
+    Args:
+        lab: the environment's lab as it is; none: it is no lab.
+
+    Raises:
+        ConfigError: networks.yml or the inventory's servers have faults.
+    """
+    environment = session.environment
+    networks = load_networks(environment)
+    declared = declare(environment, session.inventory, networks)
+    if not (declared.servers or declared.networks or declared.on_demand):
+        return Around(declared, Seen(), Past({}, {}))
+    specs = {name: spec for name, spec in session.inventory.specs.items() if spec.provider != "nspawn"}
+    require_servers(environment, specs, networks)
+    past = read_past(session.state)
+    declared = replace(
+        declared,
+        retiring={name: leave.since for name, leave in past.leaves.items()},
+        fenced=past.fenced,
+        trusted=_trusted(session),
+    )
+    return Around(declared, _look(session, declared, lab), past)
+
+
+def _look(session: Session, declared: Declared, lab: ObservedLab | None) -> Seen:
+    places = places_of(declared)
+    asleep = {place for place in places if _sleeps(session, place, lab)}
+    awake = [place for place in places if place not in asleep]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(lambda place: _ask(session, declared, place), awake))
+    now = datetime.now(UTC)
+    views = [answer for answer in answers if isinstance(answer, ProviderView)]
+    unseen = {
+        f"{kind} at {site}": str(answer)
+        for (kind, site), answer in zip(awake, answers, strict=True)
+        if isinstance(answer, AdapterError)
+    }
+    return Seen(
+        views=(*views, *(take_for_empty(place, now) for place in sorted(asleep))),
+        unseen=unseen,
+        saved=saved_hosts(session),
+        assumed=frozenset(asleep),
+    )
+
+
+def _sleeps(session: Session, place: tuple[str, str], lab: ObservedLab | None) -> bool:
+    """Whether a provider is a simulator of the lab that does not run yet: the plan starts it."""
+    if lab is None:
+        return False
+    name = simulator_of(session.environment, session.environment.provider(*place))
+    return bool(name) and not (lab.running and name in lab.simulators)
+
+
+def _ask(session: Session, declared: Declared, place: tuple[str, str]) -> ProviderView | AdapterError:
+    kind, site = place
+    adapter = import_module(f"automation.adapters.{kind}")
+    specs = [one for one in declared.servers.values() if (one.provider, one.site) == place]
+    networks = [one for one in declared.networks.values() if (one.provider, one.site) == place]
+    try:
+        view = adapter.look(session.environment, site, session.state, specs, networks)
+    except AdapterError as exc:
+        return exc
+    assert isinstance(view, ProviderView)
+    return view
+
+
+def _trusted(session: Session) -> frozenset[str] | None:
+    """Name the hosts whose key is pinned; None where the city keeps known_hosts itself."""
+    environment = session.environment
+    if environment.ssh.known_hosts is not None:
+        return None
+    path = environment.known_hosts(session.state)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return frozenset(name for line in lines if line.strip() for name in line.split()[0].split(","))
+
+
+# --- what is saved ----------------------------------------------------------------------------------
+
+
+def saved_hosts(session: Session) -> frozenset[str]:
+    """Name the hosts of which backups.yml saves anything."""
+    backups = _backups(session)
+    if backups is None:
+        return frozenset()
+    return frozenset(host for name in backups.resources for host in hosts_of(session, backups, name))
+
+
+def resources_of(session: Session, host: str) -> tuple[str, ...]:
+    """Name the resources of backups.yml that save something of a host."""
+    backups = _backups(session)
+    if backups is None:
+        return ()
+    return tuple(name for name in backups.resources if host in hosts_of(session, backups, name))
+
+
+def hosts_of(session: Session, backups: Backups, resource: str) -> Sequence[str]:
+    """Name the hosts that a resource saves something of: its source's, in whatever words that has."""
+    source = backups.resources[resource].source
+    group = getattr(source, "group", "")
+    named = (getattr(source, key, "") for key in ("host", "server", "vm"))
+    lists = (getattr(source, key, ()) for key in ("servers", "devices"))
+    members = session.inventory.groups.get(group, ()) if group else ()
+    return [*filter(None, named), *(host for one in lists for host in one), *members]
+
+
+def _backups(session: Session) -> Backups | None:
+    path = session.environment.folder / "backups.yml"
+    return load_backups(path) if path.is_file() else None
