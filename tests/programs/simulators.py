@@ -34,7 +34,7 @@ class _State:
 
 def make_keys(state: Path, *, logins: Sequence[str] = (), certificates: Sequence[str] = ()) -> None:
     """Make an authority, certificates for this machine by it, and logins in the form of AWS."""
-    names = {name: ("localhost", "127.0.0.1") for name in certificates}
+    names = dict.fromkeys(certificates, ("localhost", "127.0.0.1"))
     action = MakeKeys(secrets=(), logins=tuple(logins), certificates=names)
     keys.make(action, cast("Context", _State(state)))
 
