@@ -139,6 +139,12 @@ def _check_replicated(strategy: VmReplica) -> Iterator[Finding]:
                     ("strategy", "vms", group, number), f"{vm} stands in two boot groups; delete one"
                 )
             seen.add(vm)
+    for here, there in strategy.networks.items():
+        if here != there and there in strategy.networks:
+            yield Finding(
+                ("strategy", "networks", here),
+                f"leads to {there}, which leads on: a VM could not come home; name each network once",
+            )
     if strategy.test_network in strategy.networks.values():
         yield Finding(
             ("strategy", "test_network"),
@@ -157,6 +163,8 @@ def _check_pilot(service: Service, strategy: AwsPilotLight) -> Iterator[Finding]
             )
         if not hosts:
             yield Finding(("strategy", "hosts", site), "names no instance; name one at least")
+    if not strategy.zone and not strategy.city_dns:
+        yield Finding(("strategy", "city_dns"), "is false, and no zone is named: nothing would move its names")
     for site in strategy.database:
         if site not in (service.primary, service.recovery):
             yield Finding(

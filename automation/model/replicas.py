@@ -39,9 +39,8 @@ class ImageSeen(Model):
 
 
 class DatabaseSeen(Model):
-    """What a database would be made of in another region: a replica to promote, or a snapshot."""
+    """What a database would be made of in another region."""
 
-    kind: Literal["replica", "snapshot"]
     id: str = Field(description="of the replica, or of the snapshot")
     of: str = Field(description="the database that it is a copy of")
     at: AwareDatetime | None = Field(description="the moment up to which it holds all; none: not known")
@@ -52,9 +51,18 @@ class PilotSeen(Model):
 
     site: str
     image: ImageSeen | None = None
-    database: DatabaseSeen | None = Field(default=None, description="none: nothing, or none is declared")
+    replica: DatabaseSeen | None = Field(default=None, description="to promote")
+    snapshot: DatabaseSeen | None = Field(default=None, description="the newest that is whole, to restore")
     seen_at: AwareDatetime
     source: Source = "real"
+
+    @property
+    def point_at(self) -> datetime | None:
+        """The moment whose data would serve: that of its database, without one that of its image."""
+        database = self.replica or self.snapshot
+        if database is not None:
+            return database.at
+        return self.image.at if self.image else None
 
 
 class Cloud(Model):

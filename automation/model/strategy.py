@@ -143,10 +143,8 @@ class AwsPilotLight(Model):
     database: Mapping[Name, str] = Field(
         default_factory=dict, description="site to the RDS instance there: primary, and its replica"
     )
-    zone: str = Field(
-        default="",
-        description="id of the Route 53 zone that its names are in, too; empty: the city's DNS alone",
-    )
+    zone: str = Field(default="", description="id of the Route 53 zone that its names are in; empty: none")
+    city_dns: bool = Field(default=True, description="its names are in the city's own DNS")
     test_network: Name = Field(description="isolated network of networks.yml for test-failover")
     scale: int = Field(default=1, ge=1, description="instances at its declared size")
     max_lag_s: DurationS = Field(alias="max_lag", gt=0, description="data may be at most so old")

@@ -10,17 +10,14 @@ from pydantic import ValidationError
 
 from automation.model.actions import (
     Action,
-    BlockServer,
     Confirm,
-    PowerOffServer,
-    Promote,
     RunPlaybook,
-    SwapAddress,
 )
 from automation.model.catalog import Service
 from automation.model.environment import Inventory
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Gate, Mode, Plan, Step
+from automation.recovery.kinds import FENCE, NAMES, PROMOTE
 from automation.recovery.patience import with_retries
 from automation.recovery.spec import PlanGate, PlanLimits, PlanStep, RecoveryPlan
 from automation.recovery.strategies.scope import cutover_ids
@@ -194,12 +191,12 @@ def gate_id(number: int, gate: PlanGate) -> str:
 
 def kind_of(step: Step) -> str:
     """What a step does in a recovery, in the word that gates use; empty for all else."""
-    if isinstance(step.run, Promote):
+    if isinstance(step.run, PROMOTE):
         return "promote"
-    if isinstance(step.run, SwapAddress):
+    if isinstance(step.run, NAMES):
         return "names"
     own = isinstance(step.run, RunPlaybook) and step.id == f"{step.service}/fence"
-    return "fence" if own or isinstance(step.run, PowerOffServer | BlockServer) else ""
+    return "fence" if own or isinstance(step.run, FENCE) else ""
 
 
 # --- the most that a run may touch -----------------------------------------------------------------

@@ -12,7 +12,7 @@ from automation.model.actions import (
     SuspectSplitBrain,
 )
 from automation.model.approvals import ApprovalRule, Request
-from automation.model.catalog import PostgresqlStandby, Service
+from automation.model.catalog import AwsPilotLight, PostgresqlStandby, Service
 from automation.model.errors import ConfigError
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Mode, OnFailure, Plan, Step
@@ -30,6 +30,7 @@ from automation.recovery.planner import (
     seen_well,
 )
 from automation.recovery.spec import Failover, RecoveryPlan
+from automation.recovery.strategies.aws_pilot_light import assume_pilot
 from automation.recovery.strategies.scope import Accepted
 from automation.recovery.writes import count_writes
 
@@ -72,7 +73,13 @@ def compile_walkthrough(plan_name: str, plan: RecoveryPlan, city: City, site: st
         if isinstance(service.strategy, PostgresqlStandby)
         for host in service.hosts_at(service.recovery)[:1]
     }
-    return _compile(failover, plan, city._replace(clusters=assumed), "walkthrough")
+    pilots = {
+        name: assume_pilot(service, service.strategy)
+        for name, service in services.items()
+        if isinstance(service.strategy, AwsPilotLight)
+    }
+    cloud = city.cloud.model_copy(update={"pilots": pilots})
+    return _compile(failover, plan, city._replace(clusters=assumed, cloud=cloud), "walkthrough")
 
 
 def _compile(failover: Failover, plan: RecoveryPlan, city: City, mode: Mode) -> Plan:

@@ -15,12 +15,14 @@ from automation.model.actions import (
     CiteDeclaration,
     CloneStandby,
     CollectWitness,
+    CreateInstance,
     Declare,
     Follow,
     HoldDown,
     KeepData,
     LookAtRecords,
     PowerOffServer,
+    PowerOnVm,
     Promote,
     ProveRefused,
     ReconcileServer,
@@ -39,6 +41,7 @@ from automation.model.actions import (
 from automation.model.errors import PreflightError
 from automation.model.plan import Mode, Plan, Step
 from automation.recovery.completing import kind_of
+from automation.recovery.lint_cloud import lint_cloud
 from automation.recovery.lint_isolated import lint_isolated
 from automation.recovery.lint_words import LintFinding as LintFinding
 from automation.recovery.lint_words import Severity as Severity
@@ -49,6 +52,7 @@ AGREED_MODES: Collection[Mode] = ("exercise", "planned-migration", "failover", "
 # What makes a database the one that takes writes: in these modes clients are led to it.
 Takeover = Promote | RestoreCluster
 TAKING_OVER: Collection[Mode] = ("exercise", "planned-migration", "failover", "failback", "walkthrough")
+BRINGING_BACK = Promote | RestoreCluster | StartUnit | RunPlaybook | PowerOnVm | CreateInstance
 LABEL = re.compile(r"[0-9]{8}-[0-9]{6}F(_[0-9]{8}-[0-9]{6}[DI])?")
 
 LIFTS = ReleaseServer | StartFenced | StartServer | UnblockServer
@@ -97,6 +101,7 @@ def lint_steps(
             _verified(plan, verified),
             _witnessed(plan),
             lint_isolated(plan),
+            lint_cloud(plan),
         )
         for finding in found
     )
@@ -115,7 +120,8 @@ def refuse_unsafe(plan: Plan, *, lab: bool) -> None:
         )
     if plan.mode not in RUN_MODES:
         return
-    told = (_promotions(plan), _declared(plan), _lifted(plan), _faults(plan), lint_isolated(plan))
+    of_recovery = (_promotions(plan), _declared(plan), _lifted(plan), _faults(plan))
+    told = (*of_recovery, lint_isolated(plan), lint_cloud(plan))
     faults = [one for found in told for one in found]
     faults += [one for one in (*_moves(plan), *_agreed(plan, lab)) if one.severity == "error"]
     if faults:
@@ -296,9 +302,7 @@ def _moves(plan: Plan) -> Iterator[LintFinding]:
 
 
 def _brought_back(above: Mapping[str, Step]) -> bool:
-    return any(
-        isinstance(one.run, Promote | RestoreCluster | StartUnit | RunPlaybook) for one in above.values()
-    )
+    return any(isinstance(one.run, BRINGING_BACK) for one in above.values())
 
 
 def _declared(plan: Plan) -> Iterator[LintFinding]:

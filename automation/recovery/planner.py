@@ -21,6 +21,7 @@ from automation.model.actions import (
     Wait,
 )
 from automation.model.catalog import (
+    AwsPilotLight,
     Catalog,
     Manual,
     Playbooks,
@@ -30,22 +31,26 @@ from automation.model.catalog import (
     Service,
     Strategy,
     Vendor,
+    VmReplica,
 )
 from automation.model.environment import Environment, Inventory
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Mode, Plan, Step
+from automation.model.replicas import Cloud
 from automation.model.restorable import Restorable
 from automation.model.secrets import SecretRef
 from automation.recovery.completing import Draft, complete
 from automation.recovery.spec import DarkSite, Drill, DrillFault, Failover, LinkCut, PowerLoss, RecoveryPlan
 from automation.recovery.strategies import (
+    aws_pilot_light,
     manual,
     playbooks,
     postgresql_standby,
     redeploy,
     restore_from_backup,
     vendor,
+    vm_replica,
 )
 from automation.recovery.strategies.scope import Accepted, Scope, cutover_ids, is_moved
 from automation.recovery.writes import count_writes
@@ -62,6 +67,7 @@ class City(NamedTuple):
     clusters: Mapping[str, PostgresqlCluster]
     restorables: Mapping[str, Restorable] = MappingProxyType({})
     secrets: Mapping[str, SecretRef] = MappingProxyType({})
+    cloud: Cloud = Cloud()
 
 
 def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: str) -> Plan:
@@ -71,6 +77,7 @@ def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: 
         ConfigError: the drill names a site or service that does not exist, or recovers nothing.
         PreflightError: what must be observed first was not, or the plan's limits forbid it.
     """
+    city = _silenced(drill, city)
     services = affected_services(drill, plan, city.catalog)
     if not probe_ids(services):
         raise ConfigError(
@@ -85,6 +92,15 @@ def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: 
     steps = (watch, *steady, *faults, *alarm, *recovery, *proof)
     draft = Draft(drill.name, city.environment.name, "exercise", steps, services, alarm[-1].id)
     return complete(draft, plan, city.catalog.services, city.inventory)
+
+
+def _silenced(drill: Drill, city: City) -> City:
+    """See which vCenters and regions the drill's own faults take: what stands there does not answer then."""
+    lost = {fault.site for fault in drill.faults if isinstance(fault, PowerLoss | DarkSite)}
+    known = city.environment.lab.simulators.values() if city.environment.lab else ()
+    taken = [site for one in known for site in one.places if site in lost]
+    silent = tuple(dict.fromkeys((*city.cloud.silent, *taken)))
+    return city._replace(cloud=city.cloud.model_copy(update={"silent": silent}))
 
 
 def affected_services(drill: Drill | Failover, plan: RecoveryPlan, catalog: Catalog) -> dict[str, Service]:
@@ -207,7 +223,19 @@ def _steady_state(drill: Drill, city: City, services: Mapping[str, Service]) -> 
         for name, service in services.items()
         if isinstance(service.strategy, PostgresqlStandby)
     )
-    hosts = sorted(hosts_of_recovery(services))
+    hosts = sorted(hosts_of_recovery(services) & city.inventory.standing.keys())
+    replicas = (
+        Step(
+            id=f"steady/{name}",
+            service=name,
+            run=vm_replica.look_at(service, service.strategy),
+            why="VMs whose files are not at the other site cannot be brought up there",
+            needs=("witness/start",),
+            timeout_s=60,
+        )
+        for name, service in services.items()
+        if isinstance(service.strategy, VmReplica)
+    )
     reached = (
         Step(
             id=f"steady/reach-{host}",
@@ -217,7 +245,7 @@ def _steady_state(drill: Drill, city: City, services: Mapping[str, Service]) -> 
         )
         for host in hosts
     )
-    return (probes, *standbys, *reached)
+    return (probes, *standbys, *replicas, *reached)
 
 
 def _streaming(
@@ -323,6 +351,7 @@ def recover(
             mode,
             city.restorables,
             city.secrets,
+            city.cloud,
         )
         steps += _compile(scope, service.strategy)
     return tuple(steps)
@@ -336,6 +365,10 @@ def _compile(scope: Scope, strategy: Strategy) -> tuple[Step, ...]:
             return restore_from_backup.compile_failover(scope, strategy)
         case Redeploy():
             return redeploy.compile_failover(scope, strategy)
+        case VmReplica():
+            return vm_replica.compile_failover(scope, strategy)
+        case AwsPilotLight():
+            return aws_pilot_light.compile_failover(scope, strategy)
         case Playbooks():
             return playbooks.compile_failover(scope, strategy)
         case Manual():

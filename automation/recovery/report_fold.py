@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from automation.model.actions import BlockServer, PowerOffServer, StartWitness
+from automation.model.actions import StartWitness
 from automation.model.evidence import (
     ChecksRun,
     Declaration,
@@ -23,6 +23,7 @@ from automation.model.evidence import (
 )
 from automation.model.plan import Plan
 from automation.model.records import Event, RunClosed, RunSealed
+from automation.recovery.kinds import FENCE, POWER
 from automation.recovery.report import EvidenceState, FenceResult, Report, ServiceResult
 from automation.recovery.report_answers import answer
 from automation.recovery.report_exercise import review
@@ -238,12 +239,12 @@ def _fences(plan: Plan, log: RunLog) -> Iterator[FenceResult]:
     for step in plan.steps:
         state = seen.get(step.id)
         one = log.log(step.id)
-        if one.status != "succeeded" or not isinstance(step.run, PowerOffServer | BlockServer):
+        if one.status != "succeeded" or not isinstance(step.run, FENCE):
             continue
         if not isinstance(state, ServerState):
             continue
         read_back = f"network {state.network}"
-        if isinstance(step.run, PowerOffServer):
+        if isinstance(step.run, POWER):
             read_back = f"power {state.power}, autostart {'on' if state.autostart else 'off'}"
         yield FenceResult(
             step=step.id, server=state.server, read_back=read_back, source=state.source, at=one.ended_at
@@ -251,7 +252,12 @@ def _fences(plan: Plan, log: RunLog) -> Iterator[FenceResult]:
 
 
 def _sources(log: RunLog) -> dict[str, int]:
-    found = Counter(one.source for _, one in log.evidence if isinstance(one, ServerState | FenceProof))
+    known = [(one, getattr(one, "source", None)) for _, one in log.evidence]
+    found = Counter(
+        str(source)
+        for one, source in known
+        if source == "simulated" or isinstance(one, ServerState | FenceProof)
+    )
     return dict(sorted(found.items()))
 
 

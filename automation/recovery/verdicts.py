@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from automation.model.actions import BlockServer, PowerOffServer, Promote, ProveRefused
+from automation.model.actions import ProveRefused
 from automation.model.base import format_duration
 from automation.model.evidence import ChecksRun
 from automation.model.plan import Plan
 from automation.model.records import AbortStarted, RunClosed
+from automation.recovery.kinds import FENCE, PROMOTE
 from automation.recovery.objectives import Verdict
 from automation.recovery.report import ReportVerdict, ServiceResult, StepResult
 from automation.recovery.report_steps import RunLog
@@ -14,7 +15,7 @@ from automation.recovery.report_words import format_target, listing
 from automation.recovery.tabletop import TabletopRecord
 
 WORST_FIRST: tuple[Verdict, ...] = ("missed", "not-measured", "met")
-_FENCING = (PowerOffServer, BlockServer, ProveRefused)
+_FENCING = FENCE | ProveRefused
 
 
 def judge_run(
@@ -93,7 +94,7 @@ def judge_stop(plan: Plan, steps: Sequence[StepResult]) -> tuple[ReportVerdict, 
     """Judge a drill that must stop before promotion: met by a fence that failed and nothing promoted."""
     by_id = {step.id: step for step in steps}
     promoted = [
-        s.id for s in plan.steps if isinstance(s.run, Promote) and by_id[s.id].status != "not-started"
+        s.id for s in plan.steps if isinstance(s.run, PROMOTE) and by_id[s.id].status != "not-started"
     ]
     if promoted:
         return "failed", f"It did not stop: {', '.join(promoted)} began, and the old primary was not fenced."

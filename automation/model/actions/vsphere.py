@@ -27,6 +27,17 @@ class LookAtReplicas(BaseAction):
     )
 
 
+class AwaitReplicas(BaseAction):
+    """Wait until a site's datastore shows the files of VMs as another's does: none older, none shorter."""
+
+    do: Literal["vsphere.await_replicas"] = "vsphere.await_replicas"
+    effect: ClassVar[Effect] = "read"
+    site: str
+    source: str = Field(description="the site where the VMs ran, and are off now")
+    datastore: str
+    vms: tuple[HostName, ...] = Field(min_length=1)
+
+
 class RegisterReplica(BaseAction):
     """Register a replicated VM, powered off, its adapters in the networks of this site; marked as ours."""
 

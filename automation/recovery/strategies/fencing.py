@@ -23,21 +23,21 @@ def fence(scope: Scope) -> tuple[Step, ...]:
         PreflightError: nothing of ours fences it, and this is no walkthrough.
     """
     old = scope.inventory.server(scope.old_host)
-    return _by_machine(scope, old) if old.provider in FENCED_BY else _by_hand(scope, old)
+    return _by_machine(scope, old) if old.provider in FENCED_BY else by_hand(scope, old.name, old.provider)
 
 
-def _by_hand(scope: Scope, old: Server) -> tuple[Step, ...]:
+def by_hand(scope: Scope, old: str, provider: str) -> tuple[Step, ...]:
     """Say what people would have to do: to be read in a walkthrough, never to be carried out.
 
     Raises:
         PreflightError: this is no walkthrough.
     """
     if scope.mode != "walkthrough":
-        raise PreflightError(f"{old.name}: provider {old.provider} has no fence yet; nothing was changed")
+        raise PreflightError(f"{old}: provider {provider} has no fence yet; nothing was changed")
     whats = {
-        "fence-power": f"cut the power of {old.name} and switch its autostart off",
-        "fence-network": f"cut {old.name} off the network, for good",
-        "fence-proof": f"see that {old.name} refuses connections, from a vantage that reaches its site",
+        "fence-power": f"cut the power of {old} and switch its autostart off",
+        "fence-network": f"cut {old} off the network, for good",
+        "fence-proof": f"see that {old} refuses connections, from a vantage that reaches its site",
     }
     ids = [scope.step_id(what) for what in whats]
     return tuple(
@@ -45,7 +45,7 @@ def _by_hand(scope: Scope, old: Server) -> tuple[Step, ...]:
             id=step_id,
             service=scope.name,
             run=Confirm(of="task", task=task),
-            why=f"by hand: this version has no fence at provider {old.provider}, so a failover is refused",
+            why=f"by hand: this version has no fence at provider {provider}, so a failover is refused",
             needs=(scope.declared,) if step_id != ids[-1] else tuple(ids[:-1]),
             gate=Gate(role=scope.service.owner, ask=f"{task}. Done?"),
             on_failure="halt",
@@ -56,10 +56,6 @@ def _by_hand(scope: Scope, old: Server) -> tuple[Step, ...]:
 
 def _by_machine(scope: Scope, old: Server) -> tuple[Step, ...]:
     means = (scope.step_id("fence-power"), scope.step_id("fence-network"))
-    endpoint = next(iter(scope.service.endpoints.values()))
-    vantage = scope.environment.witness.host
-    reachable = scope.inventory.server(scope.new_host)
-    neighbour = scope.inventory.server(scope.catalog.sites[scope.service.primary].dns_server)
     otherwise: OnFailure = "continue" if scope.accepted.unfenced else "halt"
     return (
         Step(
@@ -80,24 +76,37 @@ def _by_machine(scope: Scope, old: Server) -> tuple[Step, ...]:
             timeout_s=20,
             on_failure=otherwise,
         ),
-        Step(
-            id=scope.step_id("fence-proof"),
-            service=scope.name,
-            run=ProveRefused(
-                host=vantage,
-                server=old.name,
-                address=old.address,
-                port=endpoint.port,
-                reachable=(f"{reachable.address}:{reachable.port}",),
-                same_site=(f"{neighbour.address}:{neighbour.port}",),
-                else_from=(scope.new_host,),
-                means=means,
-            ),
-            why=f"{vantage} must be refused by {old.name} before another primary exists",
-            needs=means,
-            timeout_s=20,
-            on_failure=otherwise,
+        prove(scope, old, means, scope.new_host),
+    )
+
+
+def prove(scope: Scope, old: Server, means: tuple[str, ...], stands: str) -> Step:
+    """Give the proof that a vantage is refused by what was fenced.
+
+    Args:
+        stands: a host of the recovery site that answers now.
+    """
+    endpoint = next(iter(scope.service.endpoints.values()))
+    vantage = scope.environment.witness.host
+    reachable = scope.inventory.server(stands)
+    neighbour = scope.inventory.server(scope.catalog.sites[scope.service.primary].dns_server)
+    return Step(
+        id=scope.step_id("fence-proof"),
+        service=scope.name,
+        run=ProveRefused(
+            host=vantage,
+            server=old.name,
+            address=old.address,
+            port=endpoint.port,
+            reachable=(f"{reachable.address}:{reachable.port}",),
+            same_site=(f"{neighbour.address}:{neighbour.port}",) if neighbour.site == old.site else (),
+            else_from=(stands,),
+            means=means,
         ),
+        why=f"{vantage} must be refused by {old.name} before another primary exists",
+        needs=means,
+        timeout_s=20,
+        on_failure="continue" if scope.accepted.unfenced else "halt",
     )
 
 

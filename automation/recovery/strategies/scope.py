@@ -5,10 +5,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from automation.model.actions import LookAtRecords, SwapAddress
-from automation.model.catalog import Catalog, Manual, Playbooks, Service, Vendor
+from automation.model.catalog import AwsPilotLight, Catalog, Manual, Playbooks, Service, Vendor
 from automation.model.environment import Environment, Inventory
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Mode, Step
+from automation.model.replicas import Cloud
 from automation.model.restorable import Restorable
 from automation.model.secrets import SecretRef
 
@@ -36,6 +37,7 @@ class Scope(NamedTuple):
     mode: Mode = "failover"
     restorables: Mapping[str, Restorable] = MappingProxyType({})
     secrets: Mapping[str, SecretRef] = MappingProxyType({})
+    cloud: Cloud = Cloud()
 
     @property
     def old_host(self) -> str:
@@ -48,7 +50,7 @@ class Scope(NamedTuple):
         return self.service.hosts_at(self.service.recovery)[0]
 
     def step_id(self, what: str) -> str:
-        return f"{self.name}/{what}"
+        return f"{self.name}/{what.lower().replace('_', '-')}"
 
     def question(self, text: str) -> str:
         """What a person is asked; in a drill they are told that it is one."""
@@ -69,7 +71,7 @@ class Scope(NamedTuple):
 
     def swaps(self, needs: tuple[str, ...]) -> tuple[Step, ...]:
         """Move every endpoint's name to the recovery host, on every site's DNS server."""
-        servers = tuple(site.dns_server for site in self.catalog.sites.values())
+        servers = tuple(dict.fromkeys(site.dns_server for site in self.catalog.sites.values()))
         recovery = self.catalog.sites[self.service.recovery].dns_server
         return tuple(
             Step(
@@ -99,6 +101,9 @@ def cutover_ids(name: str, service: Service) -> tuple[str, ...]:
         return (f"{name}/answers" if service.probes else f"{name}/sign-off",)
     if isinstance(strategy, Playbooks) and not service.endpoints:
         return (f"{name}/verify" if strategy.verify else f"{name}/recover",)
+    if isinstance(strategy, AwsPilotLight):
+        zones = [word for word, used in (("dns", strategy.city_dns), ("route53", strategy.zone)) if used]
+        return tuple(f"{name}/{zone}-{endpoint}" for zone in zones for endpoint in service.endpoints)
     return tuple(f"{name}/dns-{endpoint_id}" for endpoint_id in service.endpoints)
 
 

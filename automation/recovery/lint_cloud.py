@@ -1,0 +1,110 @@
+"""What may be wrong where VMs and instances take over: is the old site fenced, is a test cut off? Pure."""
+
+from collections.abc import Collection, Iterator, Mapping
+
+from automation.model.actions import (
+    CopyReplica,
+    CreateInstance,
+    PromoteReplica,
+    ProvePortGroup,
+    ProveRefused,
+    ProveSubnet,
+    RegisterReplica,
+    RemoveCopy,
+    RemoveDatabase,
+    RemoveInstance,
+    RestoreDatabase,
+    SuspectSplitBrain,
+)
+from automation.model.plan import Mode, Plan, Step
+from automation.recovery.kinds import FENCE, NETWORK, POWER, TAKING
+from automation.recovery.lint_words import LintFinding, wrong
+
+FENCED_IN: Collection[Mode] = ("exercise", "failover")
+
+
+def lint_cloud(plan: Plan) -> Iterator[LintFinding]:
+    """Give what is not safe where machines of a provider take over, or are copied for a test."""
+    if plan.mode == "test-failover":
+        yield from _tests(plan)
+    if plan.mode not in FENCED_IN:
+        return
+    for step in plan.steps:
+        if isinstance(step.run, TAKING) and step.service:
+            yield from _fenced(plan, step)
+
+
+def _fenced(plan: Plan, step: Step) -> Iterator[LintFinding]:
+    """Every fence of the service, of both kinds, and their proof come first, or people bear the risk."""
+    above = {name: plan.by_id[name] for name in plan.stands_on(step.id)}
+    own = [one for one in plan.steps if one.service == step.service and isinstance(one.run, FENCE)]
+    for kind, word in ((POWER, "power"), (NETWORK, "network")):
+        if not any(isinstance(one.run, kind) for one in own):
+            yield wrong("two-means", step, f"takes over, and no fence cuts the {word}", "fence by both")
+    if missing := [one.id for one in own if one.id not in above]:
+        message = f"takes over without needing {', '.join(missing)}"
+        yield wrong("fence-before-promote", step, message, "it must need every fence of its service")
+    proofs = [s for s in above.values() if isinstance(s.run, ProveRefused) and s.service == step.service]
+    if not proofs:
+        message = "takes over, and nothing proves that the old site is fenced"
+        yield wrong("fence-before-promote", step, message, "it must need a fence-proof")
+    passable = [one.id for one in (*own, *proofs) if one.on_failure == "continue"]
+    if passable and not _is_borne(above, step.service):
+        message = f"{passable[0]} may fail and nobody bears that the old site may still serve"
+        yield wrong("override-complete", step, message, "a suspicion that two roles sign, before it")
+    if step.on_failure == "continue":
+        yield wrong("promotion-may-fail", step, "goes on when it fails", "on_failure: halt")
+
+
+def _is_borne(above: Mapping[str, Step], service: str | None) -> bool:
+    return any(
+        isinstance(one.run, SuspectSplitBrain) and one.service == service and one.on_failure != "continue"
+        for one in above.values()
+    )
+
+
+# --- a test ----------------------------------------------------------------------------------------
+
+
+def _tests(plan: Plan) -> Iterator[LintFinding]:
+    """A test copies, in a network that is proven to lead nowhere, and removes what it made."""
+    removed = {
+        getattr(step.run, "host", "") or getattr(step.run, "database", "")
+        for step in plan.steps
+        if isinstance(step.run, RemoveCopy | RemoveInstance | RemoveDatabase) and step.cleanup
+    }
+    for step in plan.steps:
+        run = step.run
+        if isinstance(run, RegisterReplica | PromoteReplica | FENCE):
+            yield wrong("isolation", step, f"{run.do} in a test", "a test acts on a copy alone")
+        made = _made(step)
+        if not made:
+            continue
+        if not _is_cut_off(plan, step):
+            message = f"makes {made} before its network is proven to lead nowhere"
+            yield wrong("isolated-first", step, message, "needs: the step that proves it")
+        if made not in removed:
+            yield wrong("leftover", step, f"nothing removes {made}", "remove it as cleanup")
+
+
+def _made(step: Step) -> str:
+    """Name of what a step of a test makes; empty: it makes nothing."""
+    run = step.run
+    if isinstance(run, CopyReplica | CreateInstance):
+        return run.host
+    return run.database if isinstance(run, RestoreDatabase) else ""
+
+
+def _is_cut_off(plan: Plan, step: Step) -> bool:
+    proven = {
+        one.run.name
+        for name in plan.stands_on(step.id)
+        if isinstance((one := plan.by_id[name]).run, ProvePortGroup | ProveSubnet)
+        and one.on_failure != "continue"
+    }
+    run = step.run
+    if isinstance(run, CopyReplica):
+        return run.network in proven
+    if isinstance(run, RestoreDatabase):
+        return run.isolated_in in proven
+    return isinstance(run, CreateInstance) and bool(run.spec.networks) and {*run.spec.networks} <= proven
