@@ -1,59 +1,187 @@
 """Commands that create and configure the servers of an environment."""
 
-import sys
-
 from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
+from automation.model.errors import EXIT_PARTIAL
 
 AUTHORISATION_HELP = "For a job with nobody watching: the standing authorisation it runs under."
 
 
-@command(name="plan", help={"env": ENV_HELP, "json": JSON_HELP})
-def plan_(context: Context, env: str, json: bool = False) -> None:
-    """Show which servers would be created or started; changes nothing.
+LIMIT_HELP = "Only these servers or groups, with commas between."
+RESTART_HELP = "Servers that may be stopped for a change that needs it, with commas between."
+REPLACE_HELP = "Servers that are deleted and made anew, with commas between; a person says yes to each."
 
-    Exit codes: 0 shown, 2 faulty files.
+
+@command(
+    name="plan",
+    help={
+        "env": ENV_HELP,
+        "limit": LIMIT_HELP,
+        "restart": RESTART_HELP,
+        "replace": REPLACE_HELP,
+        "json": JSON_HELP,
+    },
+)
+def plan_(
+    context: Context, env: str, limit: str = "", restart: str = "", replace: str = "", json: bool = False
+) -> int:
+    """Show what would become of every server and network, and why; changes nothing.
+
+    Exit codes: 0 shown, 2 faulty files, 3 shown, but a provider could not be looked at, 4 shown, but it could
+    not be carried out: a quota, an image, an address, a permission or a clock stands against it.
     """
-    from automation.commands._render import print_plan
-    from automation.commands._servers import plan_provisioning
+    from automation.commands._render_servers import print_wanted
+    from automation.commands._servers import ProvisionFlags, plan_provisioning, refuse_obstacles, tell_left
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        wanted = plan_provisioning(session)
+        wanted = plan_provisioning(session, ProvisionFlags(limit, restart, replace))
         if json:
-            print_json(wanted.plan)
-        elif wanted.plan.steps:
-            print_plan(wanted.plan)
+            print_json(wanted)
         else:
-            print(f"{env}: nothing to change")
-        for server, reason in wanted.left_alone.items():
-            print(f"left alone: {server} ({reason})", file=sys.stderr)
+            print_wanted(wanted)
+        tell_left(wanted)
+        refuse_obstacles(wanted)
+        return EXIT_PARTIAL if wanted.unseen else 0
 
 
 @command(
     help={
         "env": ENV_HELP,
+        "limit": LIMIT_HELP,
+        "restart": RESTART_HELP,
+        "replace": REPLACE_HELP,
         "json": "Print the plan that was run as JSON on stdout.",
         "authorisation": AUTHORISATION_HELP,
     },
     leaves="servers made so far; run it again to go on",
 )
-def apply(context: Context, env: str, json: bool = False, authorisation: str = "") -> int:
-    """Create and start every declared server that does not run.
+def apply(
+    context: Context,
+    env: str,
+    limit: str = "",
+    restart: str = "",
+    replace: str = "",
+    json: bool = False,
+    authorisation: str = "",
+) -> int:
+    """Make every server and network what is declared, as far as that loses nothing.
 
+    What needs a restart or a new server is left alone unless you name it. What others made is never touched.
     With nobody at a terminal, and outside a lab, it needs a standing authorisation: run.authorise.
 
-    Exit codes: 0 all run, 2 faulty files, 3 done, but fenced servers were left alone, 4 refused,
+    Exit codes: 0 all run, 2 faulty files, 3 done, but some were left alone, 4 refused,
     5 stopped part-way, 7 another run holds a host or the lab.
     """
     from automation.commands._authorisations import JobFlags
-    from automation.commands._servers import bring_up
+    from automation.commands._servers import ProvisionFlags, bring_up
     from automation.commands._session import open_session
     from automation.commands.lab import hold_lab
 
+    flags = ProvisionFlags(limit, restart, replace)
     with open_session(env) as session, hold_lab(session.state, "provision.apply"):
-        return bring_up(session, json=json, job=JobFlags("provision.apply", authorisation))
+        return bring_up(session, json=json, job=JobFlags("provision.apply", authorisation), flags=flags)
+
+
+@command(
+    help={"env": ENV_HELP, "all": "Also what is not ours.", "json": JSON_HELP},
+)
+def show(context: Context, env: str, all: bool = False, json: bool = False) -> int:
+    """Show the servers that are at AWS and vSphere now; changes nothing.
+
+    Exit codes: 0 shown, 2 faulty files, 3 shown, but a provider could not be looked at.
+    """
+    from automation.commands._provision_views import list_servers
+    from automation.commands._render_servers import print_servers
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        shown = list_servers(session, every=all)
+        if json:
+            print_json(shown)
+        else:
+            print_servers(shown)
+        return EXIT_PARTIAL if shown.unseen else 0
+
+
+@command(help={"env": ENV_HELP, "json": JSON_HELP})
+def drift(context: Context, env: str, json: bool = False) -> int:
+    """Show what at AWS and vSphere is not as declared; changes nothing.
+
+    Exit codes: 0 all as declared, 2 faulty files, 3 so far as could be seen, 6 something is not as declared.
+    """
+    from automation.commands._provision_views import find_drift, refuse_drift
+    from automation.commands._render_servers import print_drift
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        shown = find_drift(session)
+        if json:
+            print_json(shown)
+        else:
+            print_drift(shown)
+        return refuse_drift(shown)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "host": "The server of the inventory that it is to be.",
+        "id": "The provider's id of what is there: i-0abc, vm-42.",
+    },
+    leaves="the server marked or not; run it again",
+)
+def adopt(context: Context, env: str, host: str, id: str) -> None:
+    """Take over a server that bears nobody's mark: mark it as ours, and change nothing else.
+
+    Exit codes: 0 done, 2 faulty files, 4 refused: it is somebody's, or not there; 5 it could not be marked,
+    7 another run holds the host.
+    """
+    from automation.commands._adopting import adopt as take_over
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        differences = take_over(session, host, id)
+        print(f"{host}: {id} is ours now")
+        for line in differences:
+            print(f"{host}: {line}")
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "host": "The server.",
+        "network": "A network that nothing is in and networks.yml does not declare.",
+        "grace": "Days between the stop and the deletion.",
+        "unsaved": "It keeps nothing: retire it though nothing of it is saved.",
+        "back": "Start it again, and retire it no more.",
+    },
+    leaves="the server stopped, or its snapshots taken; run it again to go on",
+)
+def retire(
+    context: Context,
+    env: str,
+    host: str = "",
+    network: str = "",
+    grace: int = 14,
+    unsaved: bool = False,
+    back: bool = False,
+) -> None:
+    """Stop a server; called again after the days of grace, delete it and keep snapshots of its disks.
+
+    Refused while a service of services.yml stands on it, or while its last backup is unproven. A person says
+    yes to the deletion.
+
+    Exit codes: 0 done, 2 faulty files, 4 refused, 5 stopped part-way or the question was not answered,
+    7 another run holds the host.
+    """
+    from automation.commands._retiring import RetireFlags
+    from automation.commands._retiring import retire as take_out
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        take_out(session, RetireFlags(host, network, grace, unsaved, back))
 
 
 @command(

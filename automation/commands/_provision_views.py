@@ -1,0 +1,117 @@
+"""What is at an environment's providers, and how it differs from what is declared; changes nothing."""
+
+from automation.commands._providers import Around, look_around
+from automation.commands._servers import look_at_lab
+from automation.commands._session import Session
+from automation.model.base import Model
+from automation.model.errors import EXIT_PARTIAL, NotMet
+from automation.model.servers import FoundNetwork, FoundServer
+from automation.provisioning.decisions import Decision, Verdict, decide
+
+# Decisions that say that what is there is as it should be, or nobody's business here.
+_AS_IT_SHOULD: tuple[Verdict, ...] = ("nothing", "on-demand", "retiring", "trust", "unseen")
+
+
+class ServersShown(Model):
+    """Every server at the environment's providers."""
+
+    environment: str
+    servers: tuple[FoundServer, ...]
+    networks: tuple[FoundNetwork, ...]
+    notes: tuple[str, ...] = ()
+    unseen: bool = False
+
+
+class DriftRow(Model):
+    """One thing that is not as declared."""
+
+    what: str
+    name: str
+    provider: str
+    site: str
+    key: str
+    declared: str
+    found: str
+
+
+class DriftShown(Model):
+    """Everything that is not as declared."""
+
+    environment: str
+    looked_at: int
+    rows: tuple[DriftRow, ...]
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """It in one line."""
+        names = {(row.what, row.name) for row in self.rows}
+        if names:
+            return f"{len(names)} of {self.looked_at} are not as declared"
+        return f"all {self.looked_at} are as declared"
+
+
+def look(session: Session) -> Around:
+    """Look at every provider of an environment."""
+    return look_around(session, look_at_lab(session) if session.environment.lab else None)
+
+
+def list_servers(session: Session, *, every: bool) -> ServersShown:
+    """List what is at the providers: what is ours, or all."""
+    around, name = look(session), session.environment.name
+    servers = [one for view in around.seen.views for one in view.servers if every or one.owner == name]
+    networks = [one for view in around.seen.views for one in view.networks if every or one.owner == name]
+    trips = [
+        f"{view.provider} at {view.site}: {len(view.servers)} servers in {view.round_trips} round trips"
+        f"{', simulated' if view.source == 'simulated' else ''}"
+        for view in around.seen.views
+    ]
+    unseen = [f"not looked at: {provider}: {why}" for provider, why in around.seen.unseen.items()]
+    return ServersShown(
+        environment=name,
+        servers=tuple(sorted(servers, key=lambda one: (one.owner != name, one.provider, one.site, one.name))),
+        networks=tuple(networks),
+        notes=(*trips, *unseen),
+        unseen=bool(unseen),
+    )
+
+
+def find_drift(session: Session) -> DriftShown:
+    """Hold everything declared against everything found."""
+    around = look(session)
+    decisions = decide(around.declared, around.seen.views)
+    rows = [row for one in decisions for row in _rows(one)]
+    unseen = tuple(f"{provider}: {why}" for provider, why in around.seen.unseen.items())
+    looked_at = sum(one.verdict != "unseen" for one in decisions)
+    return DriftShown(
+        environment=session.environment.name, looked_at=looked_at, rows=tuple(rows), unseen=unseen
+    )
+
+
+def _rows(decision: Decision) -> list[DriftRow]:
+    known = {key: getattr(decision, key) for key in ("what", "name", "provider", "site")}
+    rows = [
+        DriftRow(key=one.key, declared=one.declared, found=one.found, **known) for one in decision.differences
+    ]
+    if rows or decision.verdict in _AS_IT_SHOULD:
+        return rows
+    declared = "not declared" if decision.verdict == "undeclared" else "declared"
+    found = decision.id or "not there"
+    if decision.verdict in ("start", "fenced"):
+        return [DriftRow(key="power", declared="on", found="off", **known)]
+    return [DriftRow(key="existence", declared=declared, found=found, **known)]
+
+
+def refuse_drift(shown: DriftShown) -> int:
+    """Give the exit code.
+
+    Raises:
+        NotMet: something is not as declared.
+    """
+    if shown.rows:
+        env = f"--env {shown.environment}"
+        raise NotMet(
+            shown.summary,
+            hint=f"./inv provision.plan {env} says what each needs; ./inv provision.apply {env} does it",
+        )
+    return EXIT_PARTIAL if shown.unseen else 0

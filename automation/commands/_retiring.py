@@ -1,0 +1,191 @@
+"""Taking servers and networks out of service: stopped, then deleted by a second call after days of grace."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from automation.commands._providers import Around, resources_of
+from automation.commands._provision_views import look
+from automation.commands._session import Session
+from automation.model.actions import DeletePortGroup, DeleteSubnet
+from automation.model.catalog import load_catalog
+from automation.model.errors import ConfigError, PreflightError
+from automation.model.plan import Gate, Plan, Step
+from automation.provisioning.decisions import Decision, decide
+from automation.provisioning.retiring import (
+    DELETED,
+    Leave,
+    plan_back,
+    plan_delete,
+    plan_stop,
+    who_needs,
+)
+
+GRACE_DAYS = 14
+_NETWORKS: Mapping[str, type[DeleteSubnet] | type[DeletePortGroup]] = {
+    "aws": DeleteSubnet,
+    "vsphere": DeletePortGroup,
+}
+
+
+class RetireFlags(NamedTuple):
+    """What is retired, and how."""
+
+    host: str = ""
+    network: str = ""
+    grace_days: int = GRACE_DAYS
+    unsaved: bool = False
+    back: bool = False
+
+
+def retire(session: Session, flags: RetireFlags) -> None:
+    """Stop a server, or delete one whose time of grace is over; or take its retirement back.
+
+    Raises:
+        ConfigError: the flags have faults.
+        PreflightError: something needs it, its last backup is unproven, or grace is not over.
+    """
+    if bool(flags.host) == bool(flags.network) or flags.grace_days < 0:
+        what = "give --host or --network, one of both" if flags.grace_days >= 0 else "--grace is below 0"
+        raise ConfigError(f"{what}; nothing was touched")
+    around = look(session)
+    if flags.network:
+        _retire_network(session, around, flags.network)
+        return
+    decision = _find(session, around, flags.host)
+    leave = around.past.leaves.get(flags.host)
+    name = session.environment.name
+    if flags.back:
+        _take_back(session, decision, leave)
+        return
+    refuse_needed(session, flags.host)
+    refuse_unproven(session, flags.host, flags.unsaved)
+    if leave is None:
+        session.run(plan_stop(name, decision)).raise_for_status()
+        session.say(
+            f"{flags.host} is stopped; after {flags.grace_days} days the same command deletes it, until then "
+            f"`./inv provision.retire --env {name} --host {flags.host} --back` starts it again"
+        )
+        return
+    _refuse_early(session, decision, leave, flags)
+    session.run(plan_delete(name, decision, leave)).raise_for_status()
+    session.say(f"{flags.host} ({decision.id}) is deleted; snapshots of its disks stay")
+    if flags.host in session.inventory.servers:
+        session.say(f"{flags.host} stands in the inventory still: provision.apply would make it anew")
+
+
+def _take_back(session: Session, decision: Decision, leave: Leave | None) -> None:
+    if leave is None:
+        raise PreflightError(f"{decision.name} is not being retired; nothing was changed")
+    session.run(plan_back(session.environment.name, decision)).raise_for_status()
+    session.say(f"{decision.name} runs again and is not retired")
+
+
+def _find(session: Session, around: Around, host: str) -> Decision:
+    """Give the one server of ours that has the name."""
+    name = session.environment.name
+    decisions = [one for one in decide(around.declared, around.seen.views) if one.what == "server"]
+    found = [
+        one for one in decisions if one.name == host and one.found is not None and one.found.owner == name
+    ]
+    if len(found) == 1:
+        return found[0]
+    if around.seen.unseen:
+        told = "; ".join(f"{provider}: {why}" for provider, why in around.seen.unseen.items())
+        raise PreflightError(
+            f"{host} was not found, and not all could be looked at: {told}; nothing was changed"
+        )
+    many = (
+        f"{len(found)} servers of ours are called {host}" if found else f"no server of ours is called {host}"
+    )
+    raise PreflightError(
+        f"{many}; nothing was changed", hint=f"./inv provision.show --env {name} lists what there is"
+    )
+
+
+def refuse_needed(session: Session, host: str) -> None:
+    """See that no service of the catalog stands on a server.
+
+    Raises:
+        PreflightError: names them; nothing was changed.
+    """
+    path = session.environment.folder / "services.yml"
+    if not path.is_file():
+        return
+    services = who_needs(host, load_catalog(path).services)
+    if services:
+        raise PreflightError(
+            f"{', '.join(services)} stands on {host}; nothing was changed",
+            hint="move the service to another server in services.yml first",
+        )
+
+
+def refuse_unproven(session: Session, host: str, unsaved: bool) -> None:
+    """See that what a server keeps was saved, and that the newest point was proven.
+
+    Raises:
+        PreflightError: it is not so; nothing was changed.
+    """
+    resources = resources_of(session, host)
+    if not resources and not unsaved:
+        raise PreflightError(
+            f"nothing of {host} is saved: no resource of backups.yml names it; nothing was changed",
+            hint="--unsaved says that it keeps nothing; snapshots of its disks stay in any case",
+        )
+    problems = [problem for name in resources for problem in _unproven(session, name)]
+    if problems:
+        first = resources[0]
+        raise PreflightError(
+            f"the last backup of {host} is unproven: {'; '.join(problems)}; nothing was changed",
+            hint=f"./inv backup.verify --env {session.environment.name} --resource {first}",
+        )
+
+
+def _unproven(session: Session, resource: str) -> Sequence[str]:
+    from automation.commands._backup_status import look_at_standing
+
+    standing = look_at_standing(session, resource).resources[0]
+    if standing.last_good_at is None:
+        return [f"{resource} has no good point"]
+    if standing.proof is None:
+        return [f"nothing of {resource} was proven, or no proof is believed"]
+    if standing.proof.at < standing.last_good_at:
+        taken, proven = standing.last_good_at, standing.proof.at
+        return [f"{resource} was saved {taken:%Y-%m-%d %H:%M} UTC, and proven last {proven:%Y-%m-%d %H:%M}"]
+    return []
+
+
+def _refuse_early(session: Session, decision: Decision, leave: Leave, flags: RetireFlags) -> None:
+    ends = leave.ends_at(flags.grace_days)
+    if datetime.now(UTC) < ends:
+        raise PreflightError(
+            f"{decision.name} was stopped on {leave.since:%Y-%m-%d %H:%M} UTC (run {leave.run_id}) and may "
+            f"be deleted from {ends:%Y-%m-%d %H:%M} on; nothing was changed",
+            hint=f"./inv provision.retire --env {session.environment.name} --host {decision.name} --back "
+            "starts it again",
+        )
+
+
+# --- networks ---------------------------------------------------------------------------------------
+
+
+def _retire_network(session: Session, around: Around, network: str) -> None:
+    name = session.environment.name
+    decisions = decide(around.declared, around.seen.views)
+    ours = [one for one in decisions if one.what == "network" and one.name == network and one.id]
+    found = next((one for one in ours if one.found is not None and one.found.owner == name), None)
+    if found is None:
+        raise PreflightError(f"no network of ours is called {network}; nothing was changed")
+    used_by = getattr(found.found, "used_by", 0)
+    if network in around.declared.networks or used_by:
+        why = f"{used_by} ports of servers are in it" if used_by else "networks.yml declares it"
+        raise PreflightError(f"network {network} is needed: {why}; nothing was changed")
+    run = _NETWORKS[found.provider](name=network, site=found.site, id=found.id)
+    step = Step(
+        id=f"delete/{network}",
+        run=run,
+        why="is not declared, and nothing is in it",
+        gate=Gate(role="sysadmin", ask=f"Delete network {network} ({found.id})?"),
+    )
+    session.run(Plan(name=DELETED, environment=name, mode="apply", steps=(step,))).raise_for_status()
+    session.say(f"network {network} ({found.id}) is deleted")
