@@ -10,11 +10,13 @@ from automation.backups.guards import Case, judge
 from automation.backups.locking import least_s
 from automation.backups.retention import decide
 from automation.backups.rotating import Decision
-from automation.backups.spec import Backups, ResticStore, Store
+from automation.backups.spec import Backups
+from automation.backups.stores import AwsStore, PgbackrestStore, ResticStore, Store, VsphereStore
 from automation.model.actions import CheckRepository, LengthenLocks, RecoverCopy, TryDelete
 from automation.model.actions.restic import Repository
 from automation.model.errors import ConfigError
 from automation.model.plan import Plan, Step
+from automation.model.secrets import SecretRef
 
 CANARY_PLAN = "backup-canary"
 RECOVER_PLAN = "backup-recover-copy"
@@ -26,12 +28,19 @@ def bucket_of(store: Store) -> str:
 
     restic takes s3:HOST/BUCKET for s3:https://HOST/BUCKET.
     """
-    if not isinstance(store, ResticStore):
+    if isinstance(store, AwsStore | VsphereStore):
+        return ""
+    if isinstance(store, PgbackrestStore):
         return store.bucket
     url = store.repository.removeprefix("s3:")
     if url == store.repository or url.startswith("http://"):
         return ""
     return url if url.startswith("https://") else f"https://{url}"
+
+
+def login_of(store: Store) -> SecretRef | None:
+    """Give where the login of a store's bucket stands."""
+    return store.login if isinstance(store, ResticStore | PgbackrestStore) else None
 
 
 def locked_stores(backups: Backups) -> tuple[str, ...]:
@@ -67,7 +76,7 @@ def plan_canary(
         run = TryDelete(
             store=name,
             bucket_url=bucket_of(store),
-            login=store.login,
+            login=login_of(store),
             lock_mode=store.lock.mode,
             lock_s=store.lock.span.about_s * 0.99,  # months are of 28 to 31 days
         )
@@ -84,7 +93,7 @@ def _lengthen(name: str, store: Store, tried: Step, running_out: tuple[str, ...]
     run = LengthenLocks(
         store=name,
         bucket_url=bucket_of(store),
-        login=store.login,
+        login=login_of(store),
         lock_mode=store.lock.mode,
         lock_s=store.lock.span.about_s,
         least_s=least_s(store.lock),
@@ -142,7 +151,9 @@ def plan_recovery(backups: Backups, name: str, as_of: datetime, to: str, *, envi
             f"--to {to} is no other bucket; nothing was touched",
             hint=f"a new one at the same endpoint: {bucket.rstrip('/')}-recovered",
         )
-    recover = RecoverCopy(store=name, bucket_url=bucket, login=store.login, as_of=as_of, to_bucket_url=target)
+    recover = RecoverCopy(
+        store=name, bucket_url=bucket, login=login_of(store), as_of=as_of, to_bucket_url=target
+    )
     why = f"what it held at {as_of:%Y-%m-%d %H:%M:%S} UTC, whatever was deleted since"
     first = Step(id=f"{name}/recover", run=recover, why=why, timeout_s=_RECOVER_S, retries=2)
     steps: tuple[Step, ...] = (first,)
@@ -164,7 +175,7 @@ def restore_from(name: str, backups: Backups, to: str, env: str) -> tuple[str, .
     """Give what to do next with a copy that was put together again."""
     target = to.removeprefix("s3:").rstrip("/")
     store = backups.stores[name]
-    if not isinstance(store, ResticStore):
+    if isinstance(store, PgbackrestStore):
         bucket = target.rpartition("/")[2]
         return (
             f"on the host that restores, in /etc/pgbackrest.conf: repo{store.repo}-s3-bucket={bucket}",

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from automation.backups.guard_settings import GuardSettings
 from automation.backups.guards import Signals, oddities
 from automation.backups.ledger import Ledger, Taken
-from automation.backups.spec import Backups, ResticStore
+from automation.backups.spec import Backups
 from automation.model.backup_evidence import TakeFailed
 from automation.model.recovery_points import Level
 
@@ -43,7 +43,7 @@ class Doubt(NamedTuple):
 
 def doubts_of(ledger: Ledger, backups: Backups, resource: str) -> tuple[Doubt, ...]:
     """Give what stands against a resource now, oldest first."""
-    level = backups.guards.never_drop_last_verified
+    level = backups.guards_of(resource).never_drop_last_verified
     found = [
         *_failed_takes(ledger, resource, level),
         *_failed_proofs(ledger, resource, level),
@@ -57,10 +57,10 @@ def doubts_of(ledger: Ledger, backups: Backups, resource: str) -> tuple[Doubt, .
 def first_store(backups: Backups, resource: str, store: str) -> str:
     """Give the store of a resource into which the points of a store were taken at first."""
     named = backups.resources[resource].to
-    while isinstance(spec := backups.stores[store], ResticStore) and spec.copy_of in named:
-        if spec.copy_of == named[0] or spec.copy_of == store:
-            return spec.copy_of
-        store = spec.copy_of
+    while (of := backups.copied_by(store)) in named:
+        if of in (named[0], store):
+            return of
+        store = of
     return store
 
 

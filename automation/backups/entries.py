@@ -8,12 +8,11 @@ from pydantic import AwareDatetime, Field
 from automation.model.actions import (
     Action,
     DumpDatabase,
-    ExpireBackups,
     FetchConfig,
-    ForgetPoints,
     TakeBackup,
     TakeFiles,
 )
+from automation.model.actions.points import Deletion, PointTaker
 from automation.model.backup_evidence import (
     CanaryRefused,
     DoubtCleared,
@@ -158,7 +157,7 @@ def entries_of(events: Iterable[Event], plan: Plan | None) -> Iterator[Entry]:
 def _noted(body: object, acts: Mapping[str, Action], plan_name: str) -> Noted | None:
     if isinstance(body, StepStarted):
         act = acts.get(body.step)
-        if isinstance(act, ForgetPoints | ExpireBackups):
+        if isinstance(act, Deletion):
             return PointsGoing(resource=act.resource, store=act.of.store, points=act.points)
     if not isinstance(body, StepEnded):
         return None
@@ -172,7 +171,8 @@ def _noted(body: object, acts: Mapping[str, Action], plan_name: str) -> Noted | 
 
 def _failed_take(step: str, act: Action | None, failure: Failure) -> TakeFailed | None:
     """Note a job that failed and left no evidence; a host that was out of reach is no doubt of its data."""
-    if not isinstance(act, DumpDatabase | FetchConfig | TakeFiles | TakeBackup) or failure.transient:
+    makers = DumpDatabase | FetchConfig | TakeFiles | TakeBackup | PointTaker
+    if not isinstance(act, makers) or failure.transient:
         return None
-    store = act.to.store if isinstance(act, TakeFiles | TakeBackup) else ""
+    store = act.to.store if isinstance(act, TakeFiles | TakeBackup | PointTaker) else ""
     return TakeFailed(resource=step.partition("/")[0], store=store, faults=(failure.message,))

@@ -212,6 +212,16 @@ def lock_aware(case: Case) -> Ruling:
     return Ruling("lock_aware", "hold", said, tuple(point.id for point in locked))
 
 
+def in_use(case: Case) -> Ruling:
+    """Keep what its provider shows to be in use, and say by what."""
+    used = [point for point in case.retention.expired if point.used_by]
+    if not used:
+        return Ruling("in_use", "allow", "no expired point is in use")
+    by = ", ".join(used[0].used_by[:3]) + (", ..." if len(used[0].used_by) > 3 else "")
+    said = f"{len(used)} expired points are in use, first {used[0].id} by {by}"
+    return Ruling("in_use", "hold", said, tuple(point.id for point in used))
+
+
 def grace(case: Case) -> Ruling:
     """Keep what was not marked long enough ago, so that a person can still object."""
     zone, span = ZoneInfo(case.retention.policy.tz), case.settings.grace
@@ -298,6 +308,7 @@ GUARDS: tuple[Callable[[Case], Ruling], ...] = (
     time_trust,
     holds,
     lock_aware,
+    in_use,
     grace,
     legal_age,
 )

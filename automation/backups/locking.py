@@ -9,7 +9,7 @@ within that takes nothing. When a job was missed, less than a third is left befo
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from automation.backups.spec import Lock
+from automation.backups.stores import Lock
 
 _LEAST, _TOO_LITTLE, _TIMES = 2 / 3, 1 / 3, 4
 _DAY_S = 86400.0

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from automation.backups.rotating import Decision
-from automation.model.actions import ExpireBackups, ForgetPoints, ReclaimSpace
+from automation.model.actions import ReclaimSpace
+from automation.model.actions.points import Deletion
 from automation.model.plan import Plan, Step
 
 
@@ -19,7 +20,7 @@ def list_stale(steps: Iterable[Step], decisions: Iterable[Decision], now: Plan) 
     reclaimed = {step.run.of.store for step in now.steps if isinstance(step.run, ReclaimSpace)}
     for step in steps:
         run = step.run
-        if isinstance(run, ForgetPoints | ExpireBackups):
+        if isinstance(run, Deletion):
             decision = by_place.get((run.resource, run.of.store))
             kept = set(run.points) - _may_go(decision, by_law=step.gate is not None)
             if kept:

@@ -1,6 +1,7 @@
 """Where on a host lies what is made to be saved, and what is restored to be looked at. Pure."""
 
-from automation.backups.spec import Backups, ResticStore
+from automation.backups.spec import Backups
+from automation.backups.stores import ResticStore
 from automation.model.actions.restic import SCRATCH, Repository
 
 ROOT = "/var/lib/mainstay"

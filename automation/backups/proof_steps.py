@@ -11,7 +11,8 @@ from typing import NamedTuple
 from automation.backups.places import config_folder, dump_file, repository, scratch_folder
 from automation.backups.resources import Assertion as Wanted
 from automation.backups.resources import DeviceConfig, Postgresql, PostgresqlDump, Sample
-from automation.backups.spec import Backups, PgbackrestStore
+from automation.backups.spec import Backups
+from automation.backups.stores import PgbackrestStore
 from automation.backups.verifying import Duty
 from automation.model.actions import (
     Action,

@@ -13,12 +13,14 @@ from random import Random
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from automation.backups.clouds import check_of
 from automation.backups.places import repository
 from automation.backups.proof_steps import Chosen, Proof, stanza, steps_of
 from automation.backups.resources import Pick, Postgresql, PostgresqlDump, Sample
-from automation.backups.spec import Backups, ResticStore
+from automation.backups.spec import Backups
+from automation.backups.stores import AwsStore, PgbackrestStore, ResticStore
 from automation.backups.verifying import Duty
-from automation.model.actions import CheckRepository, CheckStanza
+from automation.model.actions import Action, CheckRepository, CheckStanza
 from automation.model.base import Model, format_size
 from automation.model.plan import Plan, Step
 from automation.model.recovery_points import Level, RecoveryPoint
@@ -115,7 +117,7 @@ def plan_proofs(
                 left_out.append(made)
                 continue
             unit, steps = made
-            keys = {f"host:{steps[0].run.host}", f"store:{unit.store}"}  # type: ignore[union-attr]
+            keys = {f"host:{getattr(steps[0].run, 'host', unit.store)}", f"store:{unit.store}"}
             before = tuple(sorted({taken[key] for key in keys if key in taken}))
             units.append((unit, (steps[0].model_copy(update={"after": before}), *steps[1:])))
             taken |= dict.fromkeys(keys, steps[-1].id)
@@ -183,8 +185,10 @@ def _check(backups: Backups, duty: Duty, now: datetime) -> tuple[Unit, tuple[Ste
     if reads and duty.parts > 1:
         why = f"part {duty.part} of {duty.parts} can be read; it was last {_when(duty.last)}"
     since = backups.pitr_since(duty.store, now)
-    run: CheckRepository | CheckStanza
-    if isinstance(store, ResticStore):
+    run: Action
+    if isinstance(store, AwsStore):
+        run, why = check_of(backups, duty.store), "every point has all its parts, whole and encrypted"
+    elif isinstance(store, ResticStore):
         run = CheckRepository(
             host=store.keeper.host,
             of=repository(backups, duty.store, store.keeper.host),
@@ -192,6 +196,7 @@ def _check(backups: Backups, duty: Duty, now: datetime) -> tuple[Unit, tuple[Ste
             parts=duty.parts if reads else 1,
         )
     else:
+        assert isinstance(store, PgbackrestStore)
         run = CheckStanza(
             host=store.keeper.host,
             of=stanza(backups, duty.store),

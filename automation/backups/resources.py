@@ -89,7 +89,52 @@ class DeviceConfig(Model):
         return tuple(inventory.server(name).name for name in found)
 
 
-Source = Annotated[Files | Postgresql | PostgresqlDump | DeviceConfig, Field(discriminator="kind")]
+class EbsSnapshots(Model):
+    """All disks of some servers at AWS; those of one server as they were at one moment."""
+
+    kind: Literal["ebs-snapshots"] = Field(description="all disks of servers at AWS, by EBS snapshots")
+    servers: tuple[HostName, ...] = Field(
+        min_length=1, max_length=20, description="one point is all of their disks; none else has them"
+    )
+
+
+class MachineImage(Model):
+    """A server at AWS as an image, from which others like it are launched."""
+
+    kind: Literal["machine-image"] = Field(description="a server at AWS, as an image (AMI)")
+    server: HostName = Field(description="of which the image is made")
+    reboot: bool = Field(default=False, description="stop it for it, so that its files are whole")
+
+
+class RdsSnapshots(Model):
+    """A database of AWS RDS, by manual snapshots, which stay when the instance goes."""
+
+    kind: Literal["rds-snapshots"] = Field(description="a database of AWS RDS, by manual snapshots")
+    database: str = Field(
+        pattern=r"^[a-z](-?[a-z0-9])*$", max_length=63, description="its DB instance identifier"
+    )
+
+
+class VsphereSnapshots(Model):
+    """Snapshots of one VM, to roll a change back with for two days; they are no backup."""
+
+    kind: Literal["vsphere-snapshots"] = Field(description="a VM's snapshots to roll a change back")
+    vm: HostName = Field(description="the VM")
+    quiesce: bool = Field(default=True, description="have its tools write out files first")
+
+
+CloudSource = EbsSnapshots | MachineImage | RdsSnapshots
+Source = Annotated[
+    Files
+    | Postgresql
+    | PostgresqlDump
+    | DeviceConfig
+    | EbsSnapshots
+    | MachineImage
+    | RdsSnapshots
+    | VsphereSnapshots,
+    Field(discriminator="kind"),
+]
 
 
 class Take(Model):
@@ -184,12 +229,18 @@ class Verify(Model):
     asserts: tuple[Assertion, ...] = Field(
         default=(), alias="assert", description="L4: what the application must show"
     )
+    by: Literal["verify", "drill"] = Field(
+        default="verify", description="drill: a test failover proves it, and `backup.verify` lets it be"
+    )
 
     @model_validator(mode="after")
     def _fits_its_level(self) -> "Verify":
         if self.level is Level.L5:
             raise ValueError("L5 is what a drill proves; write L1 to L4")
-        if self.level is Level.L4 and not self.asserts:
+        if self.by == "drill":
+            if self.level is not Level.L4 or self.asserts or self.pick or self.sample or self.part:
+                raise ValueError("by: drill is for L4 alone, and the drill says how: leave all others out")
+        elif self.level is Level.L4 and not self.asserts:
             raise ValueError("L4 needs assert: what the application must show")
         return self
 
@@ -215,6 +266,9 @@ class Keep(Model):
         default=None, description="postgresql: every moment so far back: 35 days"
     )
     holds: tuple[HoldRule, ...] = Field(default=(), description="what a person keeps")
+    never_drop_last_verified: LevelWord | None = Field(
+        default=None, description="level of proof without which nothing of it is deleted; none: of `guards`"
+    )
 
 
 class Resource(Model):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from automation.backups.places import dump_file, repository
 from automation.backups.proof_steps import cluster_of, stanza
 from automation.backups.proving import Moments, patience_s
-from automation.backups.resources import Postgresql, PostgresqlDump
+from automation.backups.resources import DeviceConfig, Files, Postgresql, PostgresqlDump
 from automation.backups.spec import Backups
 from automation.model.actions import LoadDump, RestoreCluster, RestoreFiles
 from automation.model.actions.databases import RESTORED_MARKERS
@@ -92,6 +92,11 @@ def refuse_misfit(asked: Asked, backups: Backups) -> None:
     """
     resource = backups.resources[asked.resource]
     kind = resource.source.kind
+    if not isinstance(resource.source, Files | Postgresql | PostgresqlDump | DeviceConfig):
+        raise ConfigError(
+            f"{asked.resource} is {kind}, which no host of the inventory takes; nothing was touched",
+            hint="a recovery plan whose service has the strategy aws-pilot-light launches it: ./inv dr.plan",
+        )
     if isinstance(resource.source, Postgresql) and asked.to.path:
         raise ConfigError(
             f"{asked.resource} is a cluster, which {asked.to.host} keeps among its own; nothing was touched",

@@ -11,24 +11,24 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from automation.backups.deleting import deletion_of
 from automation.backups.doubts import doubts_of, signals_of
 from automation.backups.due import longest_gap_s
 from automation.backups.guards import Case, Rotation, judge, most_at_once
 from automation.backups.ledger import Ledger
 from automation.backups.needed import bad_holds, pitr_holds, without_bad
 from automation.backups.places import repository
-from automation.backups.proof_steps import stanza
 from automation.backups.retention import decide
 from automation.backups.sighting import Observed
-from automation.backups.spec import Backups, ResticStore
+from automation.backups.spec import Backups
+from automation.backups.stores import ResticStore
 from automation.model.actions import (
     AcceptPolicy,
     Action,
-    ExpireBackups,
-    ForgetPoints,
     MarkPoints,
     ReclaimSpace,
 )
+from automation.model.actions.points import Deletion
 from automation.model.plan import Gate, Limits, Plan, Step
 from automation.model.recovery_points import RecoveryPoint
 
@@ -140,7 +140,7 @@ def make_case(
         doubts.append(f"the proofs of {store} are suspended: {suspended}")
     return Case(
         retention=retention,
-        settings=backups.guards,
+        settings=backups.guards_of(resource),
         rpo_s=0.0,
         proofs=proofs,
         holds=(
@@ -223,7 +223,7 @@ def plan_rotation(
 def deleted(plan: Plan) -> int:
     """Count the points that a plan deletes."""
     acts = (step.run for step in plan.steps)
-    return sum(len(act.points) for act in acts if isinstance(act, ForgetPoints | ExpireBackups))
+    return sum(len(act.points) for act in acts if isinstance(act, Deletion))
 
 
 def may_reclaim(
@@ -291,25 +291,9 @@ def _delete(
 ) -> Step:
     """Delete points by their full ids; all others that are listed must be there after it."""
     assert one.case is not None
-    ids = {point.id for point in going}
-    left = ids | {point.id for point in gone}
+    left = {point.id for point in (*going, *gone)}
     stay = tuple(sorted(point.id for point in one.case.points if point.id not in left))
-    known = backups.stores[one.store]
-    action: Action
-    if isinstance(known, ResticStore):
-        of = repository(backups, one.store, known.keeper.host)
-        action = ForgetPoints(
-            host=known.keeper.host, resource=one.resource, of=of, points=tuple(sorted(ids)), stay=stay
-        )
-    else:
-        action = ExpireBackups(
-            host=known.keeper.host,
-            resource=one.resource,
-            of=stanza(backups, one.store),
-            points=tuple(sorted(ids)),
-            stay=stay,
-            pitr_since=backups.pitr_since(one.store, one.case.now),
-        )
+    action = deletion_of(backups, (one.resource, one.store), going, stay, one.case.now)
     return Step(id=step_id, run=action, why=why, timeout_s=FORGET_S, retries=RETRIES)
 
 

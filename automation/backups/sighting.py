@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 from automation.backups.entries import Entry, Noted, PointsMissed, PointsSeen
 from automation.backups.ledger import Ledger, Taken, dress
-from automation.backups.spec import Backups, ResticStore
+from automation.backups.spec import Backups
+from automation.backups.stores import AwsStore
 from automation.model.base import Model
 from automation.model.observations import Archiving
 from automation.model.recovery_points import RecoveryPoint
@@ -152,17 +153,17 @@ def _jobs(backups: Backups, ledger: Ledger, resource: str, store: str) -> Mappin
 def _origins(backups: Backups, store: str) -> tuple[str, ...]:
     """Give the stores whose points a store took over, the nearest first."""
     found: list[str] = []
-    known = backups.stores.get(store)
-    while isinstance(known, ResticStore) and known.copy_of and known.copy_of not in found:
-        found.append(known.copy_of)
-        known = backups.stores.get(known.copy_of)
+    while (store := backups.copied_by(store)) and store not in found:
+        found.append(store)
     return tuple(found)
 
 
 def _locked(point: RecoveryPoint, seen: StoreSeen, backups: Backups) -> RecoveryPoint:
     """Say until when a point cannot be deleted: what the store says, else what it is declared to do."""
-    lock = backups.stores[seen.store].lock if seen.store in backups.stores else None
+    known = backups.stores.get(seen.store)
+    lock = known.lock if known is not None else None
     until = seen.locked_until.get(point.id)
-    if until is None and lock is not None and (seen.locks_problem or not seen.locked_until):
+    unread = seen.locks_problem or (not seen.locked_until and not isinstance(known, AwsStore))
+    if until is None and lock is not None and unread:
         until = lock.span.after(point.claimed_at, ZoneInfo(backups.tz))
     return point if until is None else point.model_copy(update={"locked_until": until})

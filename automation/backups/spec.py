@@ -4,92 +4,31 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError
 
-from automation.backups.durations import CalendarSpan
 from automation.backups.guard_settings import GuardSettings
-from automation.backups.resources import DeviceConfig, Resource
+from automation.backups.resources import (
+    DeviceConfig,
+    EbsSnapshots,
+    MachineImage,
+    RdsSnapshots,
+    Resource,
+    VsphereSnapshots,
+)
 from automation.backups.rules import RetentionPolicy, RetentionRules, Zone
+from automation.backups.stores import AwsStore, PgbackrestStore, ResticStore, Store
 from automation.model.actions.devices import WITH_CHECKER
 from automation.model.approvals import ApprovalRule
 from automation.model.base import Model
 from automation.model.loading import raise_problems, read_document, validation_problems
 from automation.model.recovery_points import Hold, Level
 from automation.model.refusals import Where, near
-from automation.model.secrets import SecretRef
 from automation.model.strategy import HostName, Name
 
-Medium = Literal["disk", "object-store", "tape"]
-
 _SHORTEST_LOCK_S = 86400.0
-
-
-class Lock(Model):
-    """How long the store itself refuses to delete a point."""
-
-    mode: Literal["governance", "compliance"] = Field(description="compliance: nobody can lift it")
-    span: CalendarSpan = Field(
-        alias="for", description="from the day it is written, and anew as long as it is needed: 35 days"
-    )
-
-
-class Keeper(Model):
-    """The server from which a repository is checked, rotated, copied and measured."""
-
-    host: HostName = Field(description="it has the credentials of the store, and of those copied to")
-    repository: str = Field(
-        default="", description="as restic names it from there: /srv/restic/main; none: as everywhere"
-    )
-
-
-class ResticStore(Model):
-    """A restic repository."""
-
-    type: Literal["restic"] = Field(description="a restic repository")
-    repository: str = Field(min_length=1, description="as restic names it: sftp:backup@nas1:/srv/main")
-    keeper: Keeper = Field(description="from where it is looked after")
-    site: Name = Field(description="where it stands")
-    medium: Medium = Field(default="disk", description="what it is written on")
-    repository_password: SecretRef | None = Field(default=None, description="where its password stands")
-    login: SecretRef | None = Field(default=None, description="where what the store asks for stands")
-    append_only: bool = Field(default=False, description="hosts that save cannot delete")
-    lock: Lock | None = Field(default=None, description="what the store itself keeps undeleted")
-    copy_of: Name | None = Field(default=None, description="the store whose points it takes over")
-
-    @property
-    def kept_at(self) -> str:
-        """The repository as its keeper reaches it."""
-        return self.keeper.repository or self.repository
-
-
-class StanzaKeeper(Model):
-    """The server on whose own disk a repository of pgBackRest is, or that has its object store's login."""
-
-    host: HostName = Field(description="pgBackRest takes, checks and expires backups there and nowhere else")
-
-
-class PgbackrestStore(Model):
-    """A repository of pgBackRest."""
-
-    type: Literal["pgbackrest"] = Field(description="a repository of pgBackRest")
-    keeper: StanzaKeeper = Field(description="from where it is looked after")
-    stanza: Name = Field(description="its stanza")
-    repo: int = Field(ge=1, le=256, strict=True, description="the number of the repository in its settings")
-    site: Name = Field(description="where it stands")
-    medium: Medium = Field(default="disk", description="what it is written on")
-    lock: Lock | None = Field(default=None, description="what the store itself keeps undeleted")
-    bucket: str = Field(
-        default="",
-        pattern=r"^$|^https://",
-        description="of an object store: https://s3.city.lab/city-postgresql",
-    )
-    login: SecretRef | None = Field(default=None, description="where what the object store asks for stands")
-
-
-Store = Annotated[ResticStore | PgbackrestStore, Field(discriminator="type")]
 
 
 class CopyRule(Model):
@@ -125,6 +64,17 @@ class Backups(Model):
         keep = self.resources[resource].keep
         profile = self.retention[keep.copies.get(store, keep.profile)]
         return RetentionPolicy(tz=self.tz, keep=profile, max_skew=self.guards.time_trust.max_skew)
+
+    def guards_of(self, resource: str) -> GuardSettings:
+        """Give what the guards of one resource are told."""
+        own = self.resources[resource].keep.never_drop_last_verified
+        words = {} if own is None else {"never_drop_last_verified": own}
+        return self.guards.model_copy(update=words)
+
+    def copied_by(self, store: str) -> str:
+        """Give the store whose points a store takes over; empty: it takes over none."""
+        known = self.stores.get(store)
+        return known.copy_of or "" if isinstance(known, ResticStore | AwsStore) else ""
 
     def policy_digest(self, resource: str, store: str) -> str:
         """Give a hash of what decides on deletions there: the policy, what is held, and the guards."""
@@ -193,11 +143,12 @@ def check_backups(backups: Backups) -> Iterator[Finding]:
         if store.lock and store.lock.span.about_s < _SHORTEST_LOCK_S:
             message = f"{store.lock.span.words} is too short for a lock; object stores lock for whole days"
             yield Finding(("stores", name, "lock", "for"), message)
-        if isinstance(store, ResticStore) and store.copy_of is not None:
+        if of := backups.copied_by(name):
             where = ("stores", name, "copy_of")
-            if store.copy_of == name or store.copy_of not in backups.stores:
-                others = [other for other in backups.stores if other != name]
-                yield Finding(where, f"{store.copy_of} is no other store; {near(store.copy_of, others)}")
+            stores = backups.stores.items()
+            others = [one for one, other in stores if one != name and other.type == store.type]
+            if of not in others:
+                yield Finding(where, f"{of} is no other store of type {store.type}; {near(of, others)}")
     yield from _same_places(backups)
     for name, resource in backups.resources.items():
         unknown = tuple(_unknown_names(name, resource, backups))
@@ -210,11 +161,7 @@ def _same_places(backups: Backups) -> Iterator[Finding]:
     """Find what is declared as two and is one: each of the two would delete what the other keeps."""
     places: dict[tuple[str, ...], str] = {}
     for name, store in backups.stores.items():
-        mine = (
-            (("repository", store.repository), (store.keeper.host, store.kept_at))
-            if isinstance(store, ResticStore)
-            else ((store.keeper.host, store.stanza, str(store.repo)),)
-        )
+        mine = _place_of(store)
         if other := next((places[one] for one in mine if one in places), ""):
             yield Finding(("stores", name), f"is the same repository as {other}; delete one of the two")
         places |= dict.fromkeys(mine, name)
@@ -227,6 +174,16 @@ def _same_places(backups: Backups) -> Iterator[Finding]:
                     f"{to} is of {owner}: a stanza is one cluster; give {name} a store of its own stanza"
                 )
                 yield Finding(("resources", name, "to", place), message)
+
+
+def _place_of(store: Store) -> tuple[tuple[str, ...], ...]:
+    match store:
+        case ResticStore():
+            return ("repository", store.repository), (store.keeper.host, store.kept_at)
+        case PgbackrestStore():
+            return ((store.keeper.host, store.stanza, str(store.repo)),)
+        case _:
+            return ((store.type, store.site),)
 
 
 def _unknown_names(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
@@ -251,18 +208,22 @@ def _unknown_names(name: str, resource: Resource, backups: Backups) -> Iterator[
 
 def _misfits(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
     here = ("resources", name)
-    engine = "pgbackrest" if resource.source.kind == "postgresql" else "restic"
+    engine = ENGINES.get(resource.source.kind, "restic")
     for place, store in enumerate(resource.to):
         if backups.stores[store].type != engine:
             message = f"{store} is {backups.stores[store].type}; {resource.source.kind} needs {engine}"
             yield Finding((*here, "to", place), message)
     if engine != "pgbackrest" and (resource.keep.pitr_window or resource.take.wal or resource.take.full):
         yield Finding(here, "pitr_window, wal and full are of postgresql alone")
-    needed = backups.guards.never_drop_last_verified
+    yield from _of_clouds(name, resource, backups)
+    if isinstance(resource.source, VsphereSnapshots):
+        return
+    needed = backups.guards_of(name).never_drop_last_verified
     if resource.proven_to < needed:
         message = f"never proven at {needed.name}, without which nothing would ever be deleted; verify so far"
         yield Finding((*here, "verify"), message)
-    if backups.scratch is None and resource.proven_to >= Level.L3:
+    restored = any(rule.level >= Level.L3 and rule.by == "verify" for rule in resource.verify)
+    if backups.scratch is None and restored:
         yield Finding(
             (*here, "verify"),
             f"{resource.proven_to.name} restores it; give the file a host for that: scratch: NAME",
@@ -273,6 +234,40 @@ def _misfits(name: str, resource: Resource, backups: Backups) -> Iterator[Findin
     yield from _breaks(name, resource, backups)
 
 
+def _of_clouds(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
+    """Find what no provider can do: a lock of an RDS snapshot, a restore that only a drill makes."""
+    here, source = ("resources", name), resource.source
+    cloud = isinstance(source, EbsSnapshots | MachineImage | RdsSnapshots)
+    for place, rule in enumerate(resource.verify):
+        if rule.by == "drill" and not cloud:
+            message = f"{source.kind} is proven by `backup.verify`; leave by: drill out"
+            yield Finding((*here, "verify", place, "by"), message)
+        if cloud and rule.by == "verify" and rule.level is not Level.L1:
+            message = f"{source.kind} is proven at L1, and at L4 by: drill; nothing else is tried"
+            yield Finding((*here, "verify", place, "level"), message)
+    if isinstance(source, RdsSnapshots):
+        for place, store in enumerate(resource.to):
+            if backups.stores[store].lock is not None:
+                yield Finding((*here, "to", place), f"{store} locks; snapshots of RDS cannot be locked")
+    if isinstance(source, VsphereSnapshots):
+        yield from _of_rollbacks(name, resource)
+
+
+def _of_rollbacks(name: str, resource: Resource) -> Iterator[Finding]:
+    here, keep = ("resources", name), resource.keep
+    if len(resource.to) > 1 or keep.copies or keep.pitr_window:
+        yield Finding((*here, "to"), "a snapshot of a VM is nowhere but at its vCenter; name that one store")
+    if any(rule.level is not Level.L0 for rule in resource.verify):
+        yield Finding((*here, "verify"), "a snapshot to roll back with is no backup; write level: L0 alone")
+
+
+ENGINES = {
+    "postgresql": "pgbackrest",
+    "ebs-snapshots": "aws",
+    "machine-image": "aws",
+    "rds-snapshots": "aws",
+    "vsphere-snapshots": "vsphere",
+}
 _ASSERTED = {
     "files": ("file",),
     "postgresql": ("sql", "amcheck"),
@@ -288,8 +283,8 @@ def _unasserted(name: str, resource: Resource) -> Iterator[Finding]:
         here = ("resources", name, "verify", place)
         for number, one in enumerate(rule.asserts):
             word = next(iter(one.model_dump(exclude_none=True)))
-            if word not in _ASSERTED[kind]:
-                message = f"{word} says nothing of {kind}; write {' or '.join(_ASSERTED[kind])}"
+            if word not in (fit := _ASSERTED.get(kind, ())):
+                message = f"{word} says nothing of {kind}; write {' or '.join(fit) or 'none'}"
                 yield Finding((*here, "assert", number), message)
         source = resource.source
         if isinstance(source, DeviceConfig) and rule.level > Level.L3 and source.vendor not in WITH_CHECKER:

@@ -21,6 +21,7 @@ from automation.backups.retention import decide
 from automation.backups.rotating import stale_base_s
 from automation.backups.sighting import Observed
 from automation.backups.spec import Backups
+from automation.backups.stores import AwsStore
 from automation.backups.taking import due_at
 from automation.backups.verifying import period_s
 from automation.model.backup_evidence import Source
@@ -58,6 +59,7 @@ class CopyStanding(Model):
     newest_at: datetime | None = None
     current: bool = False
     locked: bool = False
+    locked_until: datetime | None = None  # of the newest point, as its provider says
     lock_proven_at: datetime | None = None
     locks_last: bool = False
     problem: str = ""
@@ -194,6 +196,7 @@ def _copy(
         newest_at=newest.claimed_at if newest else None,
         current=age_s is not None and age_s <= limit_s,
         locked=spec.lock is not None,
+        locked_until=newest.locked_until if newest and isinstance(spec, AwsStore) else None,
         lock_proven_at=facts.ledger.canaries_at.get(store),
         locks_last=_locks_last(facts, store),
         problem=facts.observed.problem(store) if points is None else "",
@@ -212,7 +215,12 @@ def _is_tried(copy: CopyStanding, now: datetime) -> bool:
 
 
 def _is_immutable(copy: CopyStanding, now: datetime) -> bool:
-    """Whether a copy has the newest point, and all that it needs is locked, and the lock was tried."""
+    """Whether a copy has the newest point, and all that it needs is locked, and the lock was tried.
+
+    A snapshot of EBS needs no other, and its provider says until when it refuses to delete it.
+    """
+    if copy.locked_until is not None:
+        return copy.current and copy.locked_until > now
     return copy.current and copy.locked and copy.locks_last and _is_tried(copy, now)
 
 
@@ -271,7 +279,7 @@ def _best(facts: Facts, resource: str) -> ProofSeen | None:
 
 def _achieved(facts: Facts, resource: str) -> float | None:
     """Give the age of the newest moment that is proven to be restorable, from a real store."""
-    level, now = facts.backups.guards.never_drop_last_verified, facts.observed.at
+    level, now = facts.backups.guards_of(resource).never_drop_last_verified, facts.observed.at
     moments = []
     for store in facts.backups.resources[resource].to:
         if facts.ledger.suspended(store) or store in facts.simulated:
@@ -380,6 +388,10 @@ def _breaks(facts: Facts, resource: str, copies: tuple[CopyStanding, ...]) -> It
 
 
 def _faults_of_lock(facts: Facts, copy: CopyStanding) -> Iterator[str]:
+    if isinstance(facts.backups.stores[copy.store], AwsStore):
+        if copy.locked_until is None or copy.locked_until <= facts.observed.at:
+            yield f"the newest point in {copy.store} is not locked"
+        return
     if (deleted := facts.ledger.unlocked.get(copy.store)) is not None:
         yield f"the lock of {copy.store} does not hold: {'; '.join(deleted.found)}"
     elif not _is_tried(copy, facts.observed.at):

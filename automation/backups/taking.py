@@ -8,14 +8,23 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from automation.backups.clouds import CLOUD_MAKERS, copy_of, take_of
 from automation.backups.due import Due, judge
 from automation.backups.entries import TAKE_PLAN
 from automation.backups.ledger import Ledger
 from automation.backups.places import config_folder, dump_file, repository
 from automation.backups.proof_steps import stanza
-from automation.backups.resources import DeviceConfig, Files, Postgresql, PostgresqlDump
+from automation.backups.resources import (
+    CloudSource,
+    DeviceConfig,
+    Files,
+    Postgresql,
+    PostgresqlDump,
+    VsphereSnapshots,
+)
 from automation.backups.sighting import Observed
-from automation.backups.spec import Backups, PgbackrestStore, ResticStore
+from automation.backups.spec import Backups
+from automation.backups.stores import PgbackrestStore, ResticStore
 from automation.model.actions import (
     Action,
     CopyPoints,
@@ -77,7 +86,7 @@ class Backup(NamedTuple):
     @property
     def points(self) -> int:
         """How many points it takes or copies, each copy being one at least."""
-        makers = (TakeFiles, TakeBackup, CopyPoints)
+        makers = (TakeFiles, TakeBackup, CopyPoints, *CLOUD_MAKERS)
         return sum(isinstance(step.run, makers) for step in self.plan.steps)
 
 
@@ -108,8 +117,7 @@ def taken_into(backups: Backups, resource: str) -> tuple[str, ...]:
 
 
 def _copies(backups: Backups, store: str, stores: Sequence[str]) -> bool:
-    known = backups.stores[store]
-    return isinstance(known, ResticStore) and known.copy_of in stores and store != stores[0]
+    return backups.copied_by(store) in stores and store != stores[0]
 
 
 def _dues(backups: Backups, name: str, wanted: Wanted, seen: Seen) -> dict[str, Due]:
@@ -147,6 +155,11 @@ def _steps(backups: Backups, name: str, dues: Mapping[str, Due], places: Places)
     if not dues:
         return
     source = backups.resources[name].source
+    if isinstance(source, CloudSource | VsphereSnapshots):
+        for store, due in dues.items():
+            action = take_of(backups, name, store)
+            yield _step(f"{name}/take-{store}", action, f"into {store}: {due.why}", TAKE_S)
+        return
     if isinstance(source, Postgresql):
         yield from _clusters(backups, name, source, dues, places.primaries[name])
         return
@@ -264,7 +277,7 @@ def _to(backups: Backups, name: str) -> tuple[str, ...]:
     """Give the stores that copy, of a resource, each after the one that it copies."""
     ready = list(taken_into(backups, name))
     waiting = [store for store in backups.resources[name].to if store not in ready]
-    while more := [store for store in waiting if _source(backups, store) in ready]:
+    while more := [store for store in waiting if backups.copied_by(store) in ready]:
         ready += more
         waiting = [store for store in waiting if store not in more]
     return tuple(ready[len(taken_into(backups, name)) :])
@@ -276,17 +289,20 @@ def _copied(
     """Copy to the other stores, each after what is made in the one that it copies."""
     made = {store: f"{name}/take-{store}" for store in taken}
     for store in to:
-        origin = _source(backups, store)
-        known = backups.stores[origin]
-        assert isinstance(known, ResticStore)
-        host = known.keeper.host
-        action = CopyPoints(
-            host=host,
-            resource=name,
-            source=repository(backups, origin, host),
-            target=repository(backups, store, host),
-            leave=ledger.given_up(name, store, origin),
-        )
+        origin = backups.copied_by(store)
+        leave = ledger.given_up(name, store, origin)
+        action: Action
+        if isinstance(known := backups.stores[origin], ResticStore):
+            host = known.keeper.host
+            action = CopyPoints(
+                host=host,
+                resource=name,
+                source=repository(backups, origin, host),
+                target=repository(backups, store, host),
+                leave=leave,
+            )
+        else:
+            action = copy_of(backups, name, origin, store, leave)
         after = (made[origin],) if origin in made else ()
         made[store] = f"{name}/copy-{store}"
         yield _step(made[store], action, f"{store} takes over what {origin} has", COPY_S, after=after)
@@ -294,15 +310,10 @@ def _copied(
 
 def _lacks(backups: Backups, name: str, store: str, observed: Observed) -> bool:
     """Whether a store is seen not to have the newest point of the one that it copies."""
-    here, there = observed.points(name, store), observed.points(name, _source(backups, store))
+    here, there = observed.points(name, store), observed.points(name, backups.copied_by(store))
     if here is None or not there:
         return False
     return not here or max(one.claimed_at for one in here) < max(one.claimed_at for one in there)
-
-
-def _source(backups: Backups, store: str) -> str:
-    known = backups.stores[store]
-    return known.copy_of or "" if isinstance(known, ResticStore) else ""
 
 
 def due_at(backups: Backups, resource: str, observed: Observed) -> datetime | None:

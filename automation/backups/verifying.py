@@ -140,7 +140,7 @@ def list_duties(backups: Backups, history: History, wanted: Wanted, now: datetim
         for name, resource in backups.resources.items()
         for store in resource.to
         for rule in resource.verify
-        if wanted.takes(name, store, rule)
+        if rule.by == "verify" and rule.level > Level.L0 and wanted.takes(name, store, rule)
     ]
     restores = tuple(_restores(rules, history, wanted, now, zone))
     left = [one for one in restores if not any(_covers(other, one) for other in restores)]

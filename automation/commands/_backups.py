@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from automation.backups.copies import bucket_of
+from automation.backups.copies import bucket_of, login_of
 from automation.backups.ledger import Ledger
 from automation.backups.places import repository
 from automation.backups.proof_steps import stanza
-from automation.backups.resources import DeviceConfig, Files, Postgresql
+from automation.backups.resources import DeviceConfig, Postgresql, PostgresqlDump
 from automation.backups.sighting import ArchiverSeen, Observed, StoreSeen, entries, news, observe
-from automation.backups.spec import Backups, ResticStore, load_backups
+from automation.backups.spec import Backups, load_backups
+from automation.backups.stores import AwsStore, PgbackrestStore, ResticStore, VsphereStore
 from automation.backups.taking import Places
+from automation.commands._clouds import look_at_cloud
 from automation.commands._ledger import FOLDER, note, read_ledger
 from automation.commands._session import Session, actor
 from automation.model.catalog import Catalog, PostgresqlStandby, load_catalog
@@ -137,7 +139,7 @@ def database_hosts(backups: Backups, catalog: Catalog, resource: str) -> tuple[s
     """Give the hosts on which the primary of a database may be: those of its service, else its own."""
     spec = backups.resources[resource]
     source = spec.source
-    if isinstance(source, Files | DeviceConfig):
+    if not isinstance(source, Postgresql | PostgresqlDump):
         return ()
     service = catalog.services.get(spec.service or "")
     strategy = service.strategy if service else None
@@ -155,7 +157,7 @@ def _place(session: Session, area: Area, name: str) -> str | tuple[str, ...] | A
     source = area.backups.resources[name].source
     if isinstance(source, DeviceConfig):
         return source.names(session.inventory)
-    if isinstance(source, Files):
+    if not isinstance(source, Postgresql | PostgresqlDump):
         return None
     try:
         return find_primary(database_hosts(area.backups, area.catalog, name), source.cluster, session.remote)
@@ -185,6 +187,8 @@ def _list_stores(session: Session, backups: Backups, resources: Sequence[str]) -
 def _list_store(session: Session, backups: Backups, store: str) -> StoreSeen:
     """List all of a store at its keeper; of one of pgBackRest the points of each resource in it."""
     known = backups.stores[store]
+    if isinstance(known, AwsStore | VsphereStore):
+        return look_at_cloud(session, backups, store)
     try:
         points = _restic_points(session, backups, store) if isinstance(known, ResticStore) else ()
         owners: tuple[str, ...] = ()
@@ -221,7 +225,7 @@ def _stanza_points(
     from automation.adapters import pgbackrest
 
     known = backups.stores[store]
-    assert not isinstance(known, ResticStore)
+    assert isinstance(known, PgbackrestStore)
     return pgbackrest.list_points(session.remote(known.keeper.host), stanza(backups, store), resource)
 
 
@@ -234,7 +238,7 @@ def _locks(session: Session, backups: Backups, store: str) -> tuple[Mapping[str,
     if known.lock is None or not url:
         return {}, ""
     try:
-        return locks_of(url, known.login, session.context("look")).points, ""
+        return locks_of(url, login_of(known), session.context("look")).points, ""
     except AdapterError as exc:
         return {}, str(exc)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from automation.backups.resources import Postgresql
-from automation.backups.spec import Backups, PgbackrestStore, load_backups
+from automation.backups.spec import Backups, load_backups
+from automation.backups.stores import PgbackrestStore
 from automation.commands._command import ROOT
 from automation.model.catalog import RestoreFromBackup, Service
 from automation.model.catalog_checks import Finding

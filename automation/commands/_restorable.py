@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from automation.backups.proof_steps import stanza
 from automation.backups.resources import Postgresql
-from automation.backups.spec import Backups, PgbackrestStore
+from automation.backups.spec import Backups
+from automation.backups.stores import PgbackrestStore
 from automation.commands._backups import load_area
 from automation.commands._ledger import read_ledger
 from automation.commands._session import Session

@@ -29,7 +29,8 @@ from automation.backups.restoring import (
     ways_to_remove,
     where_of,
 )
-from automation.backups.spec import Backups, PgbackrestStore
+from automation.backups.spec import Backups
+from automation.backups.stores import PgbackrestStore
 from automation.commands._backups import choose, load_area
 from automation.commands._command import progress
 from automation.commands._hosts_seen import clusters_of, free_bytes, holds_something, moments_of

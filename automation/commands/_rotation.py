@@ -13,7 +13,8 @@ from automation.commands._backups import Area, choose, load_area, look, rpo_of
 from automation.commands._command import progress
 from automation.commands._session import Session
 from automation.commands._unfinished import list_unfinished
-from automation.model.actions import ExpireBackups, ForgetPoints, ReclaimSpace
+from automation.model.actions import ReclaimSpace
+from automation.model.actions.points import Deletion
 from automation.model.base import Model
 from automation.model.errors import EXIT_PARTIAL, AutomationError, ConfigError, NotMet, PreflightError
 from automation.model.plan import Plan
@@ -182,8 +183,8 @@ def refuse_changed(before: Plan, now: Plan) -> None:
         )
 
 
-def _deletions(plan: Plan) -> dict[str, ForgetPoints | ExpireBackups]:
-    return {step.id: step.run for step in plan.steps if isinstance(step.run, ForgetPoints | ExpireBackups)}
+def _deletions(plan: Plan) -> dict[str, Deletion]:
+    return {step.id: step.run for step in plan.steps if isinstance(step.run, Deletion)}
 
 
 def close_unfinished(session: Session) -> None:

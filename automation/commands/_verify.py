@@ -11,6 +11,7 @@ from automation.backups.proof_results import ProofRow, Proved, fold_results
 from automation.backups.proving import PLAN_NAME, Draw, Moments, Proofs, Seen, plan_proofs
 from automation.backups.resources import DeviceConfig
 from automation.backups.spec import Backups
+from automation.backups.stores import PgbackrestStore
 from automation.backups.verifying import Duty, Wanted, history_of, list_duties
 from automation.commands._authorisations import ALL, JobFlags, look_again, unattended
 from automation.commands._backup_status import simulated_stores
@@ -192,9 +193,10 @@ def _look_further(session: Session, area: Area, duties: Sequence[Duty]) -> Seen:
     blind: dict[tuple[str, str], str] = {}
     for duty in duties:
         if any(pick.moment == "random" for pick in duty.rule.pick) and not silent[duty.store]:
+            known = area.backups.stores[duty.store]
+            assert isinstance(known, PgbackrestStore)
             try:
-                keeper = area.backups.stores[duty.store].keeper.host
-                found = moments_of(session, area.backups, duty.store, keeper)
+                found = moments_of(session, area.backups, duty.store, known.keeper.host)
                 moments[duty.resource, duty.store] = found
             except AdapterError as exc:
                 blind[duty.resource, duty.store] = str(exc)

@@ -58,6 +58,7 @@ class PointsCopied(Model):
     source: str = Field(description="store that they came from")
     points: Mapping[str, str]
     seconds: float
+    size_bytes: int = 0
 
 
 class PointsDeleted(Model):

@@ -37,6 +37,12 @@ class RecoveryPoint(Model):
     size_bytes: int = Field(default=0, ge=0)
     depends_on: tuple[str, ...] = Field(default=(), description="points it cannot be restored without")
     tags: tuple[str, ...] = ()
+    members: tuple[str, ...] = Field(
+        default=(), description="at a cloud provider: ids of all that it consists of, by which it is deleted"
+    )
+    used_by: tuple[str, ...] = Field(
+        default=(), description="what would break without it: instance i-0a, launch template web version 3"
+    )
     locked_until: AwareDatetime | None = Field(default=None, description="no one can delete it before")
 
     model_config = Model.model_config | {"populate_by_name": True}

@@ -3,7 +3,8 @@
 import pytest
 
 from automation.backups.resources import Take
-from automation.backups.spec import Backups, Lock, load_backups
+from automation.backups.spec import Backups, load_backups
+from automation.backups.stores import Lock
 from automation.backups.timetable import ScheduledJob, plan_jobs
 from tests.conftest import ROOT
 

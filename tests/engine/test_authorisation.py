@@ -291,7 +291,13 @@ def test_some_things_are_never_done_with_nobody_watching_whatever_was_signed(
 
 def test_rotation_deletes_points_and_verification_what_it_restored_and_no_other_job_destroys() -> None:
     assert {name: job.destroys for name, job in JOBS.items() if job.destroys} == {
-        "backup.rotate": ("restic.forget", "restic.reclaim", "pgbackrest.expire"),
+        "backup.rotate": (
+            "restic.forget",
+            "restic.reclaim",
+            "pgbackrest.expire",
+            "aws.delete_points",
+            "vsphere.remove_rollbacks",
+        ),
         "backup.verify": ("restic.clear_scratch", "postgresql.remove_restored"),
     }
 

@@ -286,11 +286,16 @@ def test_a_rotation_that_was_cut_off_is_decided_anew(nights: Nights, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("planner", "job"),
-    [("taking", "backup.run"), ("rotating", "backup.rotate"), ("proof_steps", "backup.verify")],
+    ("planners", "job"),
+    [
+        (("taking", "clouds"), "backup.run"),
+        (("rotating", "deleting"), "backup.rotate"),
+        (("proof_steps",), "backup.verify"),
+    ],
 )
-def test_whatever_a_planner_puts_into_a_plan_its_job_may_do(planner: str, job: str) -> None:
-    names = vars(import_module(f"automation.backups.{planner}")).values()
+def test_whatever_a_planner_puts_into_a_plan_its_job_may_do(planners: tuple[str, ...], job: str) -> None:
+    modules = [import_module(f"automation.backups.{planner}") for planner in planners]
+    names = [one for module in modules for one in vars(module).values()]
     used = [one for one in names if isinstance(one, type) and issubclass(one, BaseAction)]
     needed = {one.model_fields["do"].default for one in used if one.effect != "read"}
     assert needed, "it plans something"

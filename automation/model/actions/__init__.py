@@ -88,6 +88,16 @@ from automation.model.actions.pilot import (
     RestoreDatabase,
     SwapRecord,
 )
+from automation.model.actions.points import (
+    CheckVault,
+    CopyVaultPoints,
+    DeleteVaultPoints,
+    RemoveRollbacks,
+    TakeDatabaseSnapshot,
+    TakeImage,
+    TakeRollback,
+    TakeSnapshots,
+)
 from automation.model.actions.restic import (
     BreakLock,
     CheckRepository,
@@ -165,6 +175,7 @@ from automation.model.actions.services import (
     SwapAddress,
 )
 from automation.model.actions.vsphere import (
+    AwaitReplicas,
     BlockVm,
     CopyReplica,
     ListVcenter,
@@ -187,6 +198,7 @@ __all__ = [
     "AwaitGood",
     "AwaitReady",
     "AwaitReplayed",
+    "AwaitReplicas",
     "AwaitStreaming",
     "BaseAction",
     "BlockDatabase",
@@ -201,6 +213,7 @@ __all__ = [
     "ChangeVm",
     "CheckRepository",
     "CheckStanza",
+    "CheckVault",
     "CiteDeclaration",
     "ClearDoubt",
     "ClearScratch",
@@ -210,6 +223,7 @@ __all__ = [
     "Confirm",
     "CopyPoints",
     "CopyReplica",
+    "CopyVaultPoints",
     "CreateInstance",
     "CreateIsolated",
     "CreatePortGroup",
@@ -221,6 +235,7 @@ __all__ = [
     "Declare",
     "DeletePortGroup",
     "DeleteSubnet",
+    "DeleteVaultPoints",
     "Demote",
     "DestroyVm",
     "DropSlot",
@@ -292,6 +307,7 @@ __all__ = [
     "RemoveDatabase",
     "RemoveInstance",
     "RemoveNetwork",
+    "RemoveRollbacks",
     "RemoveServer",
     "RestoreCluster",
     "RestoreDatabase",
@@ -317,7 +333,11 @@ __all__ = [
     "SwapAddress",
     "SwapRecord",
     "TakeBackup",
+    "TakeDatabaseSnapshot",
     "TakeFiles",
+    "TakeImage",
+    "TakeRollback",
+    "TakeSnapshots",
     "Target",
     "TerminateInstance",
     "TryDelete",
@@ -460,6 +480,7 @@ Action = Annotated[
     | RemoveNetwork
     | RestoreDatabase
     | SwapRecord
+    | AwaitReplicas
     | BlockVm
     | CopyReplica
     | ListVcenter
@@ -468,6 +489,14 @@ Action = Annotated[
     | RegisterReplica
     | ReleaseVm
     | RemoveCopy
-    | UnregisterVm,
+    | UnregisterVm
+    | CheckVault
+    | CopyVaultPoints
+    | DeleteVaultPoints
+    | RemoveRollbacks
+    | TakeDatabaseSnapshot
+    | TakeImage
+    | TakeRollback
+    | TakeSnapshots,
     Field(discriminator="do"),
 ]
