@@ -1,10 +1,12 @@
 """What servers and networks are to be, and what a provider shows them to be."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, field_validator
 
 from automation.model.base import Model
 from automation.model.strategy import HostName, Name, SizeBytes
@@ -60,6 +62,20 @@ class Rule(Model):
     )
     source: str = Field(alias="from", description="10.0.0.0/8, or the name of another network")
     model_config = Model.model_config | {"populate_by_name": True}
+
+    @field_validator("source")
+    @classmethod
+    def _as_a_range(cls, source: str) -> str:
+        """Write one address as the range that providers show it as."""
+        with suppress(ValueError):
+            return str(ip_network(source))
+        return source
+
+    @field_validator("ports")
+    @classmethod
+    def _shortest(cls, ports: str) -> str:
+        first, _, last = ports.partition("-")
+        return "" if ports == "0-65535" else first if first == last else ports
 
 
 class Network(Model):

@@ -1,1 +1,31 @@
 """Amazon Web Services by boto3: servers, networks and what is kept of them, in the regions of one account."""
+
+from automation.adapters.aws.changing import change_instance as change_instance
+from automation.adapters.aws.changing import verify_change_instance as verify_change_instance
+from automation.adapters.aws.creating import create_instance as create_instance
+from automation.adapters.aws.creating import verify_create_instance as verify_create_instance
+from automation.adapters.aws.hostkeys import learn_host_key as learn_host_key
+from automation.adapters.aws.hostkeys import verify_learn_host_key as verify_learn_host_key
+from automation.adapters.aws.looking import look as look
+from automation.adapters.aws.networks import change_network as change_network
+from automation.adapters.aws.networks import create_network as create_network
+from automation.adapters.aws.networks import delete_network as delete_network
+from automation.adapters.aws.networks import verify_change_network as verify_change_network
+from automation.adapters.aws.networks import verify_create_network as verify_create_network
+from automation.adapters.aws.networks import verify_delete_network as verify_delete_network
+from automation.adapters.aws.points import list_points as list_points
+from automation.adapters.aws.points_checking import check_points as check_points
+from automation.adapters.aws.points_copying import copy_points as copy_points
+from automation.adapters.aws.points_deleting import delete_points as delete_points
+from automation.adapters.aws.points_deleting import verify_delete_points as verify_delete_points
+from automation.adapters.aws.points_taking import take_database_snapshot as take_database_snapshot
+from automation.adapters.aws.points_taking import take_image as take_image
+from automation.adapters.aws.points_taking import take_snapshots as take_snapshots
+from automation.adapters.aws.power import adopt_instance as adopt_instance
+from automation.adapters.aws.power import start_instance as start_instance
+from automation.adapters.aws.power import stop_instance as stop_instance
+from automation.adapters.aws.power import verify_adopt_instance as verify_adopt_instance
+from automation.adapters.aws.power import verify_start_instance as verify_start_instance
+from automation.adapters.aws.power import verify_stop_instance as verify_stop_instance
+from automation.adapters.aws.retiring import terminate_instance as terminate_instance
+from automation.adapters.aws.retiring import verify_terminate_instance as verify_terminate_instance

@@ -38,12 +38,13 @@ class Marks(NamedTuple):
 
 
 def as_tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Give tags as EC2 takes them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def tags_of(shown: Tagged) -> dict[str, str]:
     """Read the tags of anything that EC2 shows."""
-    return {one["Key"]: one["Value"] for one in shown.get("Tags") or ()}
+    return {one["Key"]: one["Value"] for one in shown.get("Tags") or shown.get("TagSet") or ()}
 
 
 def others(tags: Mapping[str, str]) -> dict[str, str]:

@@ -57,6 +57,7 @@ class Region:
         self._clients: dict[tuple[str, bool], Any] = {}
         self._session: Any = None
         self._account_is_right = False
+        self.one_at_a_time = threading.Lock()
 
     # --- the door --------------------------------------------------------------------------------
 
