@@ -24,7 +24,7 @@ def first_files(
 
     Args:
         host_key: none: the machine makes one at its first boot.
-        names: name to address, for a server that no DNS server answers.
+        names: name to address, which it is to know without asking anybody.
     """
     own = {"uid": USER_ID, "gid": USER_ID}
     hosts = f"127.0.0.1 localhost\n{server.address} {server.name}\n"

@@ -98,7 +98,8 @@ def _host(one: Powered, ctx: Context) -> dict[str, object]:
     """Give what a simulated machine's host is made of; it makes its host key itself, like any new machine."""
     server = Server(name=one.host, address=one.address, site=one.site)
     resolvers, key = resolvers_of(server, ctx.inventory), authorized_key(ctx.state)
-    files = first_files(server, resolvers, None, key, machine_id=uuid.uuid4().hex)
+    twin = {one.disk_of: one.address} if one.replicated else {}  # its disk may bear that name
+    files = first_files(server, resolvers, None, key, machine_id=uuid.uuid4().hex, names=twin)
     return one.model_dump() | {"image": str(image.root_of(ctx.images, one.image)), "files": files}
 
 

@@ -52,28 +52,33 @@ def _turn_on(lab: Lab, machine: str, wanted: Powered, *, isolated: bool) -> None
         return
     if known and not known.machine:
         raise LabError(f"server {wanted.host} is not a simulated machine's; nothing was changed")
-    elsewhere = _newer_disk(lab, wanted, known)
-    if known and (elsewhere or (known.reach is not None) != isolated):
-        if not elsewhere and known.ran_at:
-            raise LabError(f"the disk of {wanted.host} is the only one of {machine}; nothing was changed")
+    other = lab.record.servers.get(wanted.disk_of)
+    source = wanted.disk_of if other and other.reach is None else ""
+    if known and not may_keep(wanted, known, other if source else None, isolated=isolated):
         lab.discard(wanted.host)
         known = None
     if known is None:
-        _make(lab, machine, wanted, elsewhere, isolated=isolated)
+        _make(lab, machine, wanted, source, isolated=isolated)
     lab.start_server(wanted.host)
     if not isolated:
         with lab.store.change() as draft:
             draft.servers[wanted.host].ran_at = time.time()
 
 
-def _newer_disk(lab: Lab, wanted: Powered, known: Server | None) -> str:
-    """Name the host whose disk this one is to have; empty: its own."""
-    other = lab.record.servers.get(wanted.disk_of)
-    if other is None or (known is not None and not wanted.replicated):
-        return ""
-    if known is not None and known.reach is None and known.ran_at >= other.ran_at:
-        return ""
-    return wanted.disk_of
+def may_keep(wanted: Powered, own: Server, other: Server | None, *, isolated: bool) -> bool:
+    """Tell whether a host that is off is powered on as it is, or made anew. Pure.
+
+    Raises:
+        LabError: it would have to be made anew, and its disk is in no other place.
+    """
+    stale = wanted.replicated and other is not None and (own.reach is not None or own.ran_at < other.ran_at)
+    misplaced = (own.reach is not None) != isolated
+    if misplaced and not stale and own.ran_at:
+        raise LabError(
+            f"server {wanted.host} has the only disk of {own.machine}, and would have to be made anew to be "
+            "isolated; nothing was changed"
+        )
+    return not (stale or misplaced)
 
 
 def _make(lab: Lab, machine: str, wanted: Powered, disk_of: str, *, isolated: bool) -> None:
