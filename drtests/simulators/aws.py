@@ -26,8 +26,11 @@ import moto.settings
 from aws_access import Login
 from aws_changes import Changes
 from aws_door import Door
-from aws_ec2 import Ec2, install
+from aws_ec2 import Ec2, install_ec2
+from aws_names import install_names
 from aws_power import Powers
+from aws_quotas import install_quotas
+from aws_rds import install_rds
 from aws_tokens import Tokens
 from moto.core.base_backend import BackendDict
 from moto.ec2.models import ec2_backends
@@ -44,14 +47,18 @@ class Accounts:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.account, self.regions = settings["account"], tuple(settings["regions"])
-        self.images = tuple(settings.get("images", IMAGES))
-        self.changes, self.tokens = Changes(settings["changes_take_s"]), Tokens()
+        self.images = tuple(settings.get("images") or IMAGES)
+        self.changes, self.tokens = Changes(float(settings["changes_take_s"])), Tokens()
+        self._pace_s = float(settings["changes_take_s"])
         self.path, self._changed = folder / "state.pickle", False
         self.logins = {}
         for name, path in settings["logins"].items():
             told = parse_login("owner", Path(path).read_text())
             self.logins[told.key_id] = Login(name, told.key_id, told.secret, self.account)
-        install(self.changes, Powers(settings))
+        install_ec2(self.changes, Powers(settings))
+        install_rds(self.changes)
+        install_names(self.changes)
+        install_quotas(settings.get("quotas", {}))
         if self.path.exists():
             self._restore()
         self._seed()
@@ -85,6 +92,7 @@ class Accounts:
         """Forget everything but the images that settings name."""
         with self.changes.lock:
             self.changes.forget()
+            self.changes.takes_s = self._pace_s
             self.tokens.answers.clear()
             BackendDict.reset()
             self._seed()

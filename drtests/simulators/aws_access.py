@@ -123,7 +123,23 @@ def denied(call: Call) -> RefusedCallError:
 
 def arn_of(login: Login) -> str:
     """Name a login as AWS does."""
+    if login.token:
+        return f"arn:aws:sts::{login.account}:assumed-role/{login.name}/mainstay"
     return f"arn:aws:iam::{login.account}:user/{login.name}"
+
+
+def identity(call: Call) -> str:
+    """Say who is asking, as STS does; moto names the same user to all."""
+    who = (
+        f"<Arn>{arn_of(call.login)}</Arn><UserId>{call.login.key_id}</UserId>"
+        f"<Account>{call.login.account}</Account>"
+    )
+    space = "https://sts.amazonaws.com/doc/2011-06-15/"
+    return (
+        f'<GetCallerIdentityResponse xmlns="{space}"><GetCallerIdentityResult>{who}</GetCallerIdentityResult>'
+        "<ResponseMetadata><RequestId>00000000-0000-4000-8000-000000000000</RequestId></ResponseMetadata>"
+        "</GetCallerIdentityResponse>"
+    )
 
 
 def parameters_of(request: Request) -> dict[str, str]:

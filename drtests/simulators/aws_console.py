@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from aws_power import Powers
+from moto.core.types import Base64EncodedString
 
 KEYS_FROM = "SSH HOST KEY KEYS"
 PRINTS_FROM = "SSH HOST KEY FINGERPRINTS"
 NAME = "mainstay:name"
 
 
-def console_of(instance: Any, powers: Powers) -> str:
+def console_of(instance: Any) -> str:
     """Write what the console of an instance shows; empty before its first boot.
 
     Its host keys are those of the host that it starts, else those that its user data gives it, else one that
@@ -23,10 +23,9 @@ def console_of(instance: Any, powers: Powers) -> str:
     """
     if not getattr(instance, "host_keys", "") and instance.state != "running":
         return ""
-    tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
-    name = tags.get(NAME, "")
-    keys = powers.host_keys(f"{instance.region_name}/{name}") or _given(instance.user_data)
-    instance.host_keys = keys or getattr(instance, "host_keys", "") or _made(name or instance.id)
+    name = {tag["key"]: tag["value"] for tag in instance.get_tags()}.get(NAME, "")
+    known = getattr(instance, "host_keys", "")
+    instance.host_keys = known or _given(instance.user_data) or _made(name or instance.id)
     lines = [line for line in instance.host_keys.splitlines() if line.strip()]
     prints = [f"<14>cloud-init: {_fingerprint(line)}" for line in lines]
     shown = [
@@ -48,7 +47,8 @@ def _given(user_data: Any) -> str:
     if not user_data:
         return ""
     try:
-        told = yaml.safe_load(base64.b64decode(user_data))
+        encoded = user_data.as_bytes() if isinstance(user_data, Base64EncodedString) else user_data
+        told = yaml.safe_load(base64.b64decode(encoded))
     except (ValueError, yaml.YAMLError):
         return ""
     keys = told.get("ssh_keys", {}) if isinstance(told, dict) else {}

@@ -20,6 +20,7 @@ from aws_access import (
     RefusedCallError,
     Words,
     authenticate,
+    identity,
     parameters_of,
     refused,
     scope_of,
@@ -105,6 +106,8 @@ class Door:
             return self.account.tokens.once(call, self._ask_moto, self.account.is_gone)
 
     def _ask_moto(self, call: Call) -> Answer:
+        if call.name == "sts.GetCallerIdentity":
+            return Answer.of_xml("200 OK", identity(call))
         environ = environ_of(call.request) | {"HTTP_X_MOTO_ACCOUNT_ID": call.login.account}
         try:
             return Answer.of_application(self._application(call.service), environ)
@@ -143,7 +146,7 @@ class Door:
         return Answer.of_xml(error.status, xml)
 
     def _control(self, request: Request) -> Answer:
-        """Answer tests and benches: faults, calls, reset."""
+        """Answer tests and benches: faults, calls, pace, reset."""
         try:
             match request.method, request.raw_path.removeprefix(CONTROL):
                 case "POST", "faults":
@@ -154,13 +157,18 @@ class Door:
                     told = self.faults.calls()
                 case "DELETE", "calls":
                     told = self.faults.forget_calls()
+                case "POST", "pace":
+                    self.account.changes.takes_s = float(json.loads(request.body)["changes_take_s"])
+                    told = None
+                case "POST", "settle":
+                    told = self.account.changes.hasten()
                 case "POST", "reset":
                     self.faults.drop()
                     self.faults.forget_calls()
                     told = self.account.reset()
                 case _:
                     return Answer.of("404 Not Found", '"no such request"', "application/json")
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             return Answer.of("400 Bad Request", json.dumps(str(error)), "application/json")
         return Answer.of("200 OK", json.dumps(told), "application/json")
 

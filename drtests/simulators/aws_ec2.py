@@ -8,17 +8,19 @@ import moto.ec2.models
 import moto.ec2.urls
 from aws_changes import Changes
 from aws_ec2_calls import Calls
-from aws_power import Powers
+from aws_power import Power, Powers, Switched
+from aws_quotas import processors_allowed, processors_of
 from aws_storage import Storage, install_storage, refuse
 from moto.ec2.exceptions import DependencyViolationError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.core import TaggedEC2Resource
-from moto.ec2.models.instances import Instance, InstanceState, Reservation
+from moto.ec2.models.instances import Instance, InstanceState, Reservation, StateReason
 from moto.ec2.models.subnets import Subnet
 
 NAME = "mainstay:name"
 PENDING, RUNNING, STOPPING = (0, "pending"), (16, "running"), (64, "stopping")
 STOPPED, SHUTTING_DOWN, TERMINATED = (80, "stopped"), (32, "shutting-down"), (48, "terminated")
+_POWERS: dict[tuple[int, str], Power] = {RUNNING: "on", TERMINATED: "gone"}
 NEED_STOPPED = {"instance_type", "user_data", "kernel", "ramdisk", "ebs_optimized"}
 
 
@@ -40,6 +42,7 @@ class Ec2(Storage, EC2Backend):  # type: ignore[misc]  # moto has no types
             wanted = kwargs.get("block_device_mappings", [])
             kwargs["block_device_mappings"] = self.disks_of(image, wanted)
         self._check_addresses(kwargs)
+        self._check_processors(kwargs.get("instance_type", "m1.small"), count)
         tags = kwargs.get("tags", {}).get("network-interface", {})
         before = set(self.reservations)
         try:
@@ -61,6 +64,9 @@ class Ec2(Storage, EC2Backend):  # type: ignore[misc]  # moto has no types
     def start_instances(self, instance_ids: list[str]) -> list[tuple[Instance, InstanceState]]:
         instances = self.get_multi_instances_by_id(instance_ids)
         _check_states(instances, ("stopped", "pending", "running"), "started")
+        for one in instances:
+            if one.state == "stopped":
+                self._check_processors(one.instance_type, 1)
         return [self._switch(one, ("stopped",), PENDING, RUNNING) for one in instances]
 
     def stop_instances(self, instance_ids: list[str]) -> list[tuple[Instance, InstanceState]]:
@@ -111,15 +117,18 @@ class Ec2(Storage, EC2Backend):  # type: ignore[misc]  # moto has no types
 
     def arrive(self, instance: Instance, left: InstanceState, to: tuple[int, str]) -> None:
         """Switch the host that an instance stands for, then let the instance be where it was going."""
-        tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
-        name = f"{self.region_name}/{tags.get(NAME, '')}"
 
-        def then() -> None:
+        def then(switched: Switched) -> None:
             with self.changes.lock:
+                instance.host_keys = switched.host_key or getattr(instance, "host_keys", "")
                 if instance._state is left:  # nothing else was asked of it meanwhile
-                    instance._state = InstanceState(to[1], to[0])
+                    _end(instance, to, switched.error)
 
-        self.powers.switch(name, to == RUNNING, then)
+        name, subnet = self.tags.get(instance.id, {}).get(NAME, ""), instance.subnet_id
+        network = self.tags.get(subnet, {}).get(NAME, subnet or "")
+        forced = getattr(instance, "forced", False)
+        power: Power = _POWERS.get(to) or ("off" if forced else "down")
+        self.powers.switch(f"{self.region_name}/{name}", power, network, then)
 
     def _check_addresses(self, kwargs: Any) -> None:
         asked = [(kwargs.get("subnet_id"), kwargs.get("private_ip"))]
@@ -127,6 +136,17 @@ class Ec2(Storage, EC2Backend):  # type: ignore[misc]  # moto has no types
         for subnet_id, address in asked:
             if subnet_id and address:
                 _check_address(self.get_subnet(subnet_id), address)
+
+    def _check_processors(self, instance_type: str, count: int) -> None:
+        alive = [one for one in self.all_instances() if one.state in ("pending", "running")]
+        used = sum(processors_of(one.instance_type) for one in alive)
+        if used + count * processors_of(instance_type) > processors_allowed():
+            message = (
+                f"You have requested more vCPU capacity than your current vCPU limit of "
+                f"{processors_allowed():.0f} allows for the instance bucket that the specified instance type "
+                "belongs to."
+            )
+            raise refuse("VcpuLimitExceeded", message)
 
     def _free_addresses(self, instance: Instance) -> None:
         for subnet in (one for zone in self.subnets.values() for one in zone.values()):
@@ -161,7 +181,7 @@ class Ec2(Storage, EC2Backend):  # type: ignore[misc]  # moto has no types
         )
 
 
-def install(changes: Changes, powers: Powers) -> None:
+def install_ec2(changes: Changes, powers: Powers) -> None:
     """Have moto make regions of ours, and answer what it does not know by itself."""
     Ec2.changes, Ec2.powers = changes, powers
     install_storage()
@@ -173,6 +193,15 @@ def install(changes: Changes, powers: Powers) -> None:
 def _tags_of(self: TaggedEC2Resource) -> list[dict[str, str]]:
     tags = self.ec2_backend.tags.get(self.id, {}) if self.id else {}
     return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _end(instance: Instance, to: tuple[int, str], error: str) -> None:
+    """Let an instance be where it was going: one that could not start stands, one that could not end runs."""
+    if error and to != RUNNING:
+        return
+    instance._state = InstanceState(*reversed(STOPPED if error else to))
+    if error:
+        instance.state_reason = StateReason(f"Server.InternalError: {error}", "Server.InternalError")
 
 
 def _check_states(instances: list[Instance], allowed: tuple[str, ...], done: str) -> None:

@@ -36,6 +36,12 @@ class Calls(EC2Response):  # type: ignore[misc]  # moto has no types
     def describe_images(self) -> ActionResult:
         return self._page("Images", lambda: super(Calls, self).describe_images().result["Images"])
 
+    def describe_subnets(self) -> ActionResult:
+        return self._page("Subnets", lambda: super(Calls, self).describe_subnets().result["Subnets"])
+
+    def describe_vpcs(self) -> ActionResult:
+        return self._page("Vpcs", lambda: super(Calls, self).describe_vpcs().result["Vpcs"])
+
     def describe_instances(self) -> ActionResult:
         """Answer by instances, as AWS does; moto counts reservations, and filters anew for each page."""
         if self._get_param("InstanceIds", []):
@@ -110,10 +116,16 @@ class Calls(EC2Response):  # type: ignore[misc]  # moto has no types
 
     # --- servers -------------------------------------------------------------------------------------
 
+    def stop_instances(self) -> ActionResult:
+        """Remember by which of two ways an instance is stopped: its host is cut, or shuts down."""
+        for instance in self.ec2_backend.get_multi_instances_by_id(self._get_param("InstanceIds", [])):
+            instance.forced = bool(self._get_param("Force"))
+        return super().stop_instances()
+
     def get_console_output(self) -> ActionResult:
         """Give what an instance said when it booted: empty until it runs."""
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
-        output = console_of(instance, self.ec2_backend.powers)
+        output = console_of(instance)
         result: dict[str, Any] = {"InstanceId": instance.id, "Timestamp": datetime.now(UTC)}
         if output:
             result["Output"] = Base64EncodedString.from_raw_string(output)

@@ -6,50 +6,51 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ANSWER_S = 120.0
+Power = Literal["on", "off", "down", "gone"]
+
+
+@dataclass(frozen=True)
+class Switched:
+    """What became of a change of power: done or why not, and the public host key of what runs."""
+
+    error: str = ""
+    host_key: str = ""
 
 
 class Powers:
     """Switches hosts of the lab, by the instance that stands for them: `region/name`.
 
-    Of the settings it reads `powers`, `supervisor` (the lab's control socket) and `lab_id`; without a
-    supervisor nothing is switched.
+    Of the settings it reads `powers`, `supervisor` (the lab's control socket), `lab_id` and `simulator` (its
+    own name); without a supervisor nothing is switched. The protocol: automation/model/simulators.py.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.hosts: Mapping[str, Mapping[str, str]] = settings.get("powers", {})
-        self.supervisor, self.lab_id = settings.get("supervisor", ""), settings.get("lab_id", "")
+        self.supervisor = settings.get("supervisor", "")
+        self._us = {"lab_id": settings.get("lab_id", ""), "simulator": settings.get("simulator", "")}
 
-    def host_keys(self, name: str) -> str:
-        """Give the public host keys of the host of an instance, as sshd has them; empty: it has none."""
-        path = self.hosts.get(name, {}).get("host_keys", "")
-        return Path(path).read_text() if path and Path(path).exists() else ""
-
-    def switch(self, name: str, on: bool, then: Callable[[], None]) -> None:
+    def switch(self, machine: str, power: Power, network: str, then: Callable[[Switched], None]) -> None:
         """Switch the host of an instance, then go on; what has no host goes on at once."""
-        if not self.supervisor or name not in self.hosts:
-            then()
+        if not self.supervisor or machine not in self.hosts:
+            then(Switched())
             return
+        request = {"request": "power_machine", "machine": machine, "power": power, "network": network}
+        threading.Thread(target=lambda: then(self._ask(request | self._us)), daemon=True).start()
 
-        def switch_and_go_on() -> None:
-            self._ask(name, "start_server" if on else "power_off_server")
-            then()
-
-        threading.Thread(target=switch_and_go_on, daemon=True).start()
-
-    def _ask(self, name: str, request: str) -> None:
-        """Ask the supervisor; a refusal stands on the log, as the instance's failure to boot would."""
-        server = self.hosts[name]["host"]
-        line = json.dumps({"request": request, "lab_id": self.lab_id, "server": server}).encode() + b"\n"
+    def _ask(self, request: Mapping[str, str]) -> Switched:
         try:
-            answer = _exchange(Path(self.supervisor), line)
-            said = "" if answer.get("ok") else str(answer.get("error"))
-        except (OSError, ValueError) as error:
-            said = str(error)
-        print(f"{request} {server} for {name}: {said or 'done'}", file=sys.stderr, flush=True)
+            answer = _exchange(Path(self.supervisor), json.dumps(request).encode() + b"\n")
+            error = "" if answer.get("ok") else str(answer.get("error"))
+        except (OSError, ValueError) as failed:
+            answer, error = {}, str(failed) or type(failed).__name__
+        what = f"{request['machine']} {request['power']}"
+        print(f"{what}: {error or 'done'}", file=sys.stderr, flush=True)
+        return Switched(error, str((answer.get("result") or {}).get("host_key", "")))
 
 
 def _exchange(path: Path, line: bytes) -> dict[str, Any]:

@@ -101,6 +101,14 @@ class AwsSimulated:
     def forget_calls(self) -> None:
         self._control("DELETE", "calls")
 
+    def pace(self, changes_take_s: float) -> None:
+        """Have every change of state that begins from now on take so long, until the next reset."""
+        self._control("POST", "pace", json.dumps({"changes_take_s": changes_take_s}).encode())
+
+    def settle(self) -> None:
+        """Let every change of state that is under way be done now."""
+        self._control("POST", "settle")
+
     def reset(self) -> None:
         """Make it as it was when it started: no faults, no calls, nothing but its images."""
         self._control("POST", "reset")
