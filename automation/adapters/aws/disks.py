@@ -5,7 +5,18 @@ from typing import Any
 
 from automation.adapters.aws.creating import DEFAULT_DISK, GIB
 from automation.adapters.aws.instances import by_id, deadline_of, disk_of, done_once, made_once
-from automation.adapters.aws.marks import DISK, Marks, device, disk_names, named, specified, tags_of, token
+from automation.adapters.aws.marks import (
+    DISK,
+    DISKS,
+    Marks,
+    as_tags,
+    device,
+    disk_names,
+    named,
+    specified,
+    tags_of,
+    token,
+)
 from automation.adapters.aws.session import Region, Shown
 from automation.model.actions import ChangeInstance
 from automation.model.errors import AdapterError
@@ -82,7 +93,17 @@ def _add(
         InstanceId=instance["InstanceId"],
         BlockDeviceMappings=[{"DeviceName": at, "Ebs": {"DeleteOnTermination": True}}],
     )
+    _name(region, here, at, disk.name, name)
     return (f"disk {disk.name}",)
+
+
+def _name(region: Region, instance: Shown, at: str, disk: str, server: str) -> None:
+    """Write the disk's name on its server too, where its device is the next one of those listed there."""
+    listed = list(disk_names(tags_of(instance)).values())
+    if at == device(len(listed)):
+        what = f"server {server}: its disk {disk} could not be named"
+        tags = as_tags({DISKS: ",".join([*listed, disk])})
+        region.change("ec2.create_tags", what, Resources=[instance["InstanceId"]], Tags=tags)
 
 
 def _loose(region: Region, server: str, disk: Disk) -> Shown | None:
