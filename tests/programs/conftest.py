@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.programs.simulators import AwsSimulated, simulated_aws
+from tests.programs.simulators_vcenter import VcenterSimulated, simulated_vcenters
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,22 @@ def aws(running_aws: AwsSimulated) -> AwsSimulated:
     """The simulated AWS, as it was when it started."""
     running_aws.reset()
     return running_aws
+
+
+@pytest.fixture(scope="session")
+def running_vcenters(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[VcenterSimulated, VcenterSimulated]]:
+    """Two simulated vCenters, `hall` and `annex`, that run for the whole session."""
+    with simulated_vcenters(tmp_path_factory.mktemp("vcenters")) as vcenters:
+        yield vcenters
+
+
+@pytest.fixture
+def vcenters(
+    running_vcenters: tuple[VcenterSimulated, VcenterSimulated],
+) -> tuple[VcenterSimulated, VcenterSimulated]:
+    """The two vCenters without faults and counts; machines of other tests stay."""
+    for one in running_vcenters:
+        one.reset()
+    return running_vcenters

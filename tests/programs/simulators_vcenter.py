@@ -1,4 +1,4 @@
-"""Simulated vCenters for tests: two that share a replicated datastore, each on a free port of this machine."""
+"""Simulated vCenters for tests: two that share a replicated datastore, on free ports of this machine."""
 
 import http.client
 import json
@@ -14,12 +14,12 @@ from typing import Any, cast
 from pyVim.connect import Disconnect, SmartConnect
 
 from automation.adapters.nspawn import vcenter_program
+from automation.model.environment import state_root
 from tests.programs.simulators import PATIENCE_S, free_port, make_keys
 
 USER, PASSWORD = "administrator@vsphere.local", "not a secret: made for this test"
 LOGIN = f"VSPHERE_USER={USER}\nVSPHERE_PASSWORD={PASSWORD}\n"
 REPLICATED, TEMPLATE = "replicated", "debian-12"
-BUILT = Path.home() / ".cache/mainstay-tests"  # built once for all runs; a new source is built anew
 
 
 @dataclass
@@ -140,7 +140,7 @@ def _settings(state: Path, name: str, port: int) -> dict[str, object]:
 
 
 def _start(folder: Path, port: int) -> "subprocess.Popen[bytes]":
-    program = vcenter_program.build(BUILT, print)
+    program = vcenter_program.build(state_root() / "programs", print)
     with (folder / "simulator.log").open("ab") as log:
         process = subprocess.Popen([program, folder], stdout=log, stderr=log)
     deadline = time.monotonic() + PATIENCE_S

@@ -104,6 +104,15 @@ func (one *folder) registerAlone(own *simulator.Context, asked *types.RegisterVM
 	return made, one.center.furnish(own, vm, told)
 }
 
+func (one *folder) MoveIntoFolderTask(ctx *simulator.Context, asked *types.MoveIntoFolder_Task) soap.HasFault {
+	for number := range asked.List {
+		if missing := missingOf(ctx, &asked.List[number]); missing != nil {
+			return &methods.MoveIntoFolder_TaskBody{Fault_: refusal(missing)}
+		}
+	}
+	return one.Folder.MoveIntoFolderTask(ctx, asked)
+}
+
 // --- checks, without which govmomi ends in a panic ------------------------------------------------
 
 func (center *vcenter) checkName(own *simulator.Context, folder types.ManagedObjectReference, name string) types.BaseMethodFault {

@@ -67,6 +67,12 @@ func (center *vcenter) equip(host *simulator.HostSystem) error {
 	host.Config.AutoStart = &starts.HostAutoStartManager.Config
 	host.ConfigManager.AutoStartManager = put(starts)
 
+	access := &accessManager{host: host}
+	access.Self = named("HostAccessManager")
+	access.LockdownMode = types.HostLockdownModeLockdownDisabled
+	host.Config.LockdownMode = access.LockdownMode
+	host.ConfigManager.HostAccessManager = put(access)
+
 	ports := &networkSystem{HostNetworkSystem: root.Map.Get(*host.ConfigManager.NetworkSystem).(*simulator.HostNetworkSystem), center: center}
 	ports.NetworkInfo = host.Config.Network
 	put(ports)
@@ -180,6 +186,19 @@ func (one *dateTimeSystem) QueryDateTime(*types.QueryDateTime) soap.HasFault {
 
 func (one *dateTimeSystem) RefreshDateTimeSystem(*types.RefreshDateTimeSystem) soap.HasFault {
 	return &methods.RefreshDateTimeSystemBody{Res: &types.RefreshDateTimeSystemResponse{}}
+}
+
+// --- lockdown -------------------------------------------------------------------------------------
+
+type accessManager struct {
+	mo.HostAccessManager
+	host *simulator.HostSystem
+}
+
+func (one *accessManager) ChangeLockdownMode(ctx *simulator.Context, asked *types.ChangeLockdownMode) soap.HasFault {
+	ctx.Update(one, []types.PropertyChange{{Name: "lockdownMode", Val: asked.Mode}})
+	ctx.Map.AtomicUpdate(ctx, one.host, []types.PropertyChange{{Name: "config.lockdownMode", Val: asked.Mode}})
+	return &methods.ChangeLockdownModeBody{Res: &types.ChangeLockdownModeResponse{}}
 }
 
 // --- what starts by itself ------------------------------------------------------------------------

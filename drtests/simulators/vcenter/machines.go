@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -127,7 +129,11 @@ func (one *machine) heal() {
 // Gives a new machine the states that govmomi leaves empty, which a client cannot read.
 func (center *vcenter) complete(own *simulator.Context, made types.AnyType) *simulator.VirtualMachine {
 	vm := own.Map.Get(made.(types.ManagedObjectReference)).(*simulator.VirtualMachine)
+	fields := own.Map.CustomFieldsManager().Field
 	own.WithLock(vm.Self, func() {
+		vm.AvailableField = slices.DeleteFunc(slices.Clone(fields), func(one types.CustomFieldDef) bool {
+			return one.ManagedObjectType != "" && one.ManagedObjectType != "VirtualMachine"
+		})
 		vm.Runtime.FaultToleranceState = types.VirtualMachineFaultToleranceStateNotConfigured
 		vm.Runtime.RecordReplayState = types.VirtualMachineRecordReplayStateInactive
 		(&machine{vm, center}).needConsolidation(own, false)
@@ -150,18 +156,6 @@ func (one *machine) needConsolidation(own *simulator.Context, needed bool) {
 	own.Update(one.VirtualMachine, []types.PropertyChange{
 		{Name: "runtime", Val: runtime}, {Name: "summary.runtime", Val: runtime},
 	})
-}
-
-func (one *machine) DestroyTask(ctx *simulator.Context, asked *types.Destroy_Task) soap.HasFault {
-	task := one.center.begin(ctx, one, "Destroy_Task", "destroy", func(own *simulator.Context) (types.AnyType, types.BaseMethodFault) {
-		began := one.VirtualMachine.DestroyTask(own, asked)
-		if _, fault := await(own, began.(*methods.Destroy_TaskBody).Res.Returnval); fault != nil {
-			return nil, fault
-		}
-		one.center.leaveAutostart(own, one.Self)
-		return nil, one.center.tellLab(one.Name, "gone", "")
-	})
-	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task}}
 }
 
 func (one *machine) UnregisterVM(ctx *simulator.Context, asked *types.UnregisterVM) soap.HasFault {

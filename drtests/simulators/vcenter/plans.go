@@ -20,12 +20,14 @@ const (
 	modeDelay  = "latency"           // the call begins `seconds` late
 	modeLost   = "applied-then-drop" // the call is carried out, its answer lost
 	modeSlow   = "slow-task"         // the call's task begins its work `seconds` late
+	modeDeltas = "deltas-stay"       // after the removal of a snapshot the disks need consolidation
 	modeFailed = "failed-task"       // the call's task ends with the fault that `fault` names
 )
 
 var (
 	atTheCall = []string{modeDrop, mode503, modeLogin, modeFault, modeDelay, modeLost}
 	inTheTask = []string{modeSlow, modeFailed}
+	allModes  = append(slices.Concat(atTheCall, inTheTask), modeDeltas)
 	typeNamed = types.TypeFunc()
 )
 
@@ -42,9 +44,8 @@ func (one rule) check() error {
 	if one.Method == "" || one.Times < 1 {
 		return fmt.Errorf("method and times are needed: %+v", one)
 	}
-	if !slices.Contains(atTheCall, one.Mode) && !slices.Contains(inTheTask, one.Mode) {
-		known := strings.Join(append(slices.Clone(atTheCall), inTheTask...), ", ")
-		return fmt.Errorf("mode %q is none of %s", one.Mode, known)
+	if !slices.Contains(allModes, one.Mode) {
+		return fmt.Errorf("mode %q is none of %s", one.Mode, strings.Join(allModes, ", "))
 	}
 	if one.Mode == modeFault || one.Mode == modeFailed {
 		if _, err := faultNamed(one.Fault); err != nil {

@@ -98,20 +98,18 @@ func (one *machine) powerOn(own *simulator.Context) types.BaseMethodFault {
 
 func (one *machine) powerOff(own *simulator.Context, how string) types.BaseMethodFault {
 	if one.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
-		// The lab first: a machine is never seen off while its host runs.
+		// The lab first, then the guest's word: a machine is never seen off while either lives.
 		if fault := one.center.tellLab(one.Name, how, ""); fault != nil {
 			return fault
 		}
+		own.WithLock(one.Self, func() {
+			stopped := types.VirtualMachineToolsRunningStatusGuestToolsNotRunning
+			one.tell(own, string(stopped), types.VirtualMachineToolsStatusToolsNotRunning, "", types.ManagedEntityStatusGray)
+		})
 	}
 	began := one.VirtualMachine.PowerOffVMTask(own, &types.PowerOffVM_Task{This: one.Self})
-	if _, fault := await(own, began.(*methods.PowerOffVM_TaskBody).Res.Returnval); fault != nil {
-		return fault
-	}
-	own.WithLock(one.Self, func() {
-		stopped := types.VirtualMachineToolsRunningStatusGuestToolsNotRunning
-		one.tell(own, string(stopped), types.VirtualMachineToolsStatusToolsNotRunning, "", types.ManagedEntityStatusGray)
-	})
-	return nil
+	_, fault := await(own, began.(*methods.PowerOffVM_TaskBody).Res.Returnval)
+	return fault
 }
 
 // Boots the lab's host if there is one, and gives the host key that the guest has.
@@ -192,8 +190,10 @@ func (one *machine) address() string {
 	if host, named := one.center.Powers[one.Name]; named {
 		return host.Address
 	}
-	if one.Guest.IpAddress != "" {
-		return one.Guest.IpAddress
+	for _, port := range one.Guest.Net {
+		if port.IpConfig != nil && len(port.IpConfig.IpAddress) > 0 {
+			return port.IpConfig.IpAddress[0].IpAddress
+		}
 	}
 	for _, option := range one.Config.ExtraConfig {
 		value := option.GetOptionValue()

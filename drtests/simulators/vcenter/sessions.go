@@ -82,6 +82,8 @@ func (center *vcenter) dispatch(ctx *simulator.Context, method *simulator.Method
 		ours = &machine{VirtualMachine: one, center: center}
 	case *simulator.Folder:
 		ours = &folder{Folder: one, center: center}
+	case *simulator.VirtualMachineSnapshot:
+		ours = &snapshot{VirtualMachineSnapshot: one, center: center}
 	case *simulator.CustomFieldsManager:
 		ours = &fields{CustomFieldsManager: one, center: center}
 	default:
