@@ -1,0 +1,193 @@
+"""Accounts: who can log in, by what, and whose keys are trusted; of passwords only their kind and age."""
+
+import base64
+import glob
+import hashlib
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from .system import lines, pairs, read, read_if_there
+
+NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync")
+ALGORITHMS = {
+    "1": "md5",
+    "5": "sha256",
+    "6": "sha512",
+    "y": "yescrypt",
+    "gy": "gost-yescrypt",
+    "2b": "bcrypt",
+}
+KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
+
+
+def collect_accounts() -> dict[str, Any]:
+    """Give every account with what it can be entered by, and every group with its members."""
+    shadow = {line.split(":")[0]: line.split(":") for line in lines(read("/etc/shadow"), comment="\0")}
+    lowest = int(pairs(read("/etc/login.defs").replace("\t", " ")).get("UID_MIN", "1000"))
+    users = [account(line.split(":"), shadow, lowest) for line in lines(read("/etc/passwd"), comment="\0")]
+    groups = {}
+    for line in lines(read("/etc/group"), comment="\0"):
+        name, _, gid, members = [*line.split(":"), "", "", ""][:4]
+        groups[name] = {"gid": int(gid), "members": sorted(one for one in members.split(",") if one)}
+    return {
+        "users": users,
+        "groups": groups,
+        "twice": {
+            "name": twice(one["name"] for one in users),
+            "uid": twice(one["uid"] for one in users),
+            "gid": twice(one["gid"] for one in groups.values()),
+        },
+    }
+
+
+def account(words: list[str], shadow: dict[str, list[str]], lowest: int) -> dict[str, Any]:
+    """Give one account; the hash of its password is never among what is given."""
+    name, _, uid, gid, _, home, shell = words[:7]
+    kept = (shadow.get(name, []) + [""] * 9)[:9]
+    kind, algorithm = password(kept[1] if name in shadow else "*")
+    return {
+        "name": name,
+        "uid": int(uid),
+        "gid": int(gid),
+        "home": home,
+        "shell": shell,
+        "can_log_in": shell not in NO_LOGIN,
+        "system": int(uid) < lowest or int(uid) == 65534,
+        "password": kind,
+        "algorithm": algorithm,
+        "changed_day": number(kept[2]),
+        "max_days": number(kept[4]),
+        "inactive_days": number(kept[6]),
+        "expires_day": number(kept[7]),
+        "last_login": last_login(int(uid)),
+    }
+
+
+def password(field: str) -> tuple[str, str]:
+    """Tell whether there is a password, and by which algorithm it is kept."""
+    if not field:
+        return "empty", ""
+    bare = field.lstrip("!")
+    if bare in ("", "*"):
+        return "none", ""
+    algorithm = ALGORITHMS.get(bare.split("$")[1], "other") if bare.startswith("$") else "des"
+    return ("locked" if field[0] == "!" else "set"), algorithm
+
+
+def number(text: str) -> int | None:
+    """Give a number; empty is none."""
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def twice(values: Any) -> list[Any]:
+    """Give what stands more than once."""
+    every = list(values)
+    return sorted({one for one in every if every.count(one) > 1})
+
+
+def last_login(uid: int) -> int | None:
+    """Give the moment of the last login, in seconds; none: never, or nobody writes it down."""
+    size = struct.calcsize("=I32s256s")
+    try:
+        with open("/var/log/lastlog", "rb") as file:
+            file.seek(uid * size)
+            record = file.read(size)
+    except (OSError, OverflowError):
+        return None
+    return struct.unpack("=I", record[:4])[0] or None if len(record) == size else None
+
+
+def collect_login_defs() -> dict[str, str]:
+    """Give the rules for new accounts and passwords."""
+    return pairs(read("/etc/login.defs").replace("\t", " "))
+
+
+def collect_keys() -> list[dict[str, Any]]:
+    """Give every key that lets somebody in: whose it is, its kind and its fingerprint."""
+    found = []
+    for line in lines(read("/etc/passwd"), comment="\0"):
+        name, _, _, _, _, home, _ = line.split(":")[:7]
+        for path in (
+            f"{home}/.ssh/authorized_keys",
+            f"{home}/.ssh/authorized_keys2",
+            f"/etc/ssh/authorized_keys/{name}",
+        ):
+            if home.startswith("/") and os.path.isfile(path):
+                found += [{"user": name, "file": path, **key} for key in keys(read(path))]
+    return found
+
+
+def keys(text: str) -> Iterator[dict[str, Any]]:
+    """Give the keys of one file; a line that is none is told as such."""
+    for line in text.splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        place = next((i for i, word in enumerate(words) if word.startswith(KEY_TYPES)), -1)
+        if place < 0 or place + 1 >= len(words):
+            yield {"type": "unreadable", "fingerprint": "", "restricted": False}
+            continue
+        try:
+            digest = hashlib.sha256(base64.b64decode(words[place + 1], validate=True)).digest()
+            print_ = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+        except ValueError:
+            print_ = ""
+        yield {"type": words[place], "fingerprint": print_, "restricted": place > 0}
+
+
+def collect_homes() -> list[dict[str, Any]]:
+    """Give each person's home that is there: its mode, whose it is, and its files that let others in."""
+    found = []
+    for line in lines(read("/etc/passwd"), comment="\0"):
+        name, _, uid, _, _, home, shell = line.split(":")[:7]
+        if shell in NO_LOGIN or not os.path.isdir(home):
+            continue
+        about = os.stat(home)
+        found.append(
+            {
+                "user": name,
+                "path": home,
+                "mode": f"{about.st_mode & 0o7777:04o}",
+                "others_may_read": bool(about.st_mode & 0o007),
+                "group_may_write": bool(about.st_mode & 0o020),
+                "owned": about.st_uid == int(uid),
+                "loose": sorted(loose(home)),
+                "forbidden": sorted(
+                    one for one in (".netrc", ".rhosts", ".forward") if os.path.exists(f"{home}/{one}")
+                ),
+            }
+        )
+    return found
+
+
+def loose(home: str) -> Iterator[str]:
+    """Name the dot files that others than their owner may write."""
+    for path in glob.glob(f"{home}/.[A-Za-z0-9]*"):
+        about = os.lstat(path)
+        if not stat.S_ISLNK(about.st_mode) and about.st_mode & 0o022:
+            yield os.path.basename(path)
+
+
+def collect_shells() -> dict[str, Any]:
+    """Give what shells are told at login: umask and the time after which they end."""
+    umasks, timeouts = [], []
+    for path in ("/etc/bash.bashrc", "/etc/profile", *sorted(glob.glob("/etc/profile.d/*.sh"))):
+        for line in lines(read_if_there(path) or ""):
+            for word in line.replace(";", " ").split():
+                if word.startswith("TMOUT="):
+                    timeouts.append({"file": path, "value": word[6:].strip("\"'")})
+            if line.startswith("umask "):
+                umasks.append({"file": path, "value": line.split()[1]})
+    return {"umasks": umasks, "timeouts": timeouts}
+
+
+SECTIONS = {
+    "accounts": collect_accounts,
+    "login_defs": collect_login_defs,
+    "authorized_keys": collect_keys,
+    "homes": collect_homes,
+    "shells": collect_shells,
+}

@@ -1,0 +1,100 @@
+"""What listens, and what the firewall lets in: now, and after a boot."""
+
+import glob
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+from .system import NotKnown, attempt, is_here, read, read_if_there
+
+LISTENING = "0A"
+TABLES = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
+MANAGERS = ("ufw", "firewalld", "nftables", "netfilter-persistent")
+
+
+def collect_listeners() -> list[dict[str, Any]]:
+    """Give every port that is open: protocol, address, port, and the program that holds it."""
+    holders = programs()
+    found = {}
+    for table, protocol in TABLES:
+        for line in (read_if_there(f"/proc/net/{table}") or "").splitlines()[1:]:
+            words = line.split()
+            address, port = endpoint(words[1])
+            if words[3] == LISTENING or (protocol == "udp" and words[2].endswith(":0000")):
+                found[(protocol, port, address)] = holders.get(words[9], "")
+    return [
+        {
+            "protocol": protocol,
+            "address": address,
+            "port": port,
+            "program": program,
+            "local": is_local(address),
+        }
+        for (protocol, port, address), program in sorted(found.items())
+    ]
+
+
+def is_local(address: str) -> bool:
+    """Whether only this machine reaches it."""
+    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1")
+
+
+def endpoint(text: str) -> tuple[str, int]:
+    """Read an address as the kernel writes it: words in the machine's own order."""
+    raw, _, port = text.partition(":")
+    words = [raw[i : i + 8] for i in range(0, len(raw), 8)]
+    packed = b"".join(struct.pack("=I", int(word, 16)) for word in words)
+    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, packed), int(port, 16)
+
+
+def programs() -> dict[str, str]:
+    """Give the program of every open socket, by the socket's inode."""
+    found = {}
+    for folder in glob.glob("/proc/[0-9]*"):
+        try:
+            name = read(f"{folder}/comm").strip()
+            for entry in os.listdir(f"{folder}/fd"):
+                where = os.readlink(f"{folder}/fd/{entry}")
+                if where.startswith("socket:["):
+                    found[where[8:-1]] = name
+        except (OSError, NotKnown):  # it ended meanwhile
+            continue
+    return found
+
+
+def collect_firewall() -> dict[str, Any]:
+    """Tell what becomes of a packet that nobody asked for, and whether that will be so after a boot."""
+    if not is_here("nft"):
+        raise NotKnown("nft is not here")
+    done = attempt(["nft", "-j", "list", "ruleset"])
+    if done.returncode:
+        raise NotKnown(f"nft: {(done.stderr.strip().splitlines() or ['it refused'])[0][:200]}")
+    told = json.loads(done.stdout).get("nftables", [])
+    chains = [one["chain"] for one in told if one.get("chain", {}).get("hook") == "input"]
+    rules = [one["rule"] for one in told if "rule" in one]
+    return {
+        "input_policy": "drop" if any(one.get("policy") == "drop" for one in chains) else "accept",
+        "input_refuses_rest": any(refuses_rest(chain, rules) for chain in chains),
+        "rules": len(rules),
+        "managers": sorted(name for name in MANAGERS if is_enabled(f"{name}.service")),
+        "written": (read_if_there("/etc/nftables.conf") or "").count("hook input"),
+    }
+
+
+def refuses_rest(chain: dict[str, Any], rules: list[dict[str, Any]]) -> bool:
+    """Whether the last rule of a chain refuses all that came so far."""
+    place = (chain["family"], chain["table"], chain["name"])
+    own = [one for one in rules if (one["family"], one["table"], one["chain"]) == place]
+    verdicts = [next(iter(step)) for step in own[-1].get("expr", ())] if own else []
+    return any(word in ("drop", "reject") for word in verdicts) and "match" not in verdicts
+
+
+def is_enabled(unit: str) -> bool:
+    """Whether systemd starts a unit at boot."""
+    return attempt(["systemctl", "is-enabled", "--quiet", unit]).returncode == 0
+
+
+SECTIONS = {"listeners": collect_listeners, "firewall": collect_firewall}

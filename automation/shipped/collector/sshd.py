@@ -1,0 +1,153 @@
+"""sshd: what it would do on its next reload, for whom, and whether it has read that already."""
+
+import glob
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from .system import NotKnown, attempt, is_here, lines, read, run
+
+CONFIG = "/etc/ssh/sshd_config"
+MOST_CONTEXTS = 24
+LISTS = ("ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms")
+MANY = (
+    "allowusers",
+    "allowgroups",
+    "denyusers",
+    "denygroups",
+    "port",
+    "listenaddress",
+    "hostkey",
+    "acceptenv",
+)
+
+
+def collect_sshd() -> dict[str, Any]:
+    """Ask sshd itself: in general, and for everyone whom a Match block names."""
+    if not is_here("sshd"):
+        raise NotKnown("sshd is not here")
+    os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # sshd -t asks for it where socket activation is used
+    tested = attempt(["sshd", "-t"])
+    if tested.returncode:
+        raise NotKnown(f"sshd -t: {(tested.stderr.strip().splitlines() or ['it refused'])[-1][:200]}")
+    files = list(config_files())
+    contexts = [
+        {"user": user, "address": address, **effective(["-C", f"user={user},host={address},addr={address}"])}
+        for user, address in asked(files)
+    ]
+    return {
+        "effective": effective([]),
+        "contexts": contexts,
+        "files": files,
+        "matches": sum(len(list(conditions(path))) for path in files),
+        "stale": is_stale(files),
+        "keys": sorted(set(host_key_types())),
+    }
+
+
+def effective(words: list[str]) -> dict[str, Any]:
+    """Give every keyword in lower case with its value; of several, a list."""
+    found: dict[str, Any] = {}
+    for line in run(["sshd", "-T", *words]).splitlines():
+        key, _, value = line.partition(" ")
+        key = key.lower()
+        if key in LISTS:
+            found[key] = value.split(",")
+        elif key in MANY:
+            found.setdefault(key, []).extend(value.split() if key.startswith(("allow", "deny")) else [value])
+        else:
+            found[key] = value
+    for key in MANY:
+        found.setdefault(key, [])
+    return found
+
+
+def config_files(main: str = CONFIG, seen: tuple[str, ...] = ()) -> Iterator[str]:
+    """Give the configuration and what it includes, each once."""
+    if main in seen or len(seen) > 16:
+        return
+    yield main
+    for line in lines(read(main)):
+        word, _, rest = line.replace("=", " ", 1).partition(" ")
+        if word.lower() == "include":
+            for pattern in shlex.split(rest):
+                where = pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
+                for path in sorted(glob.glob(where)):
+                    yield from config_files(path, (*seen, main))
+
+
+def conditions(path: str) -> Iterator[dict[str, str]]:
+    """Give every Match block's criteria."""
+    for line in lines(read(path)):
+        word, _, rest = line.partition(" ")
+        if word.lower() == "match":
+            words = shlex.split(rest)
+            yield {key.lower(): value for key, value in zip(words[::2], words[1::2], strict=False)}
+
+
+def asked(files: list[str]) -> list[tuple[str, str]]:
+    """Choose for whom sshd is asked: root from anywhere, and whomever a Match block may mean."""
+    users: set[str] = {"root"}
+    addresses: set[str] = {"192.0.2.1"}
+    for path in files:
+        for criteria in conditions(path):
+            users.update(plain(criteria.get("user", "")))
+            users.update(member for group in plain(criteria.get("group", "")) for member in members(group))
+            addresses.update(first_of(one) for one in plain(criteria.get("address", "")))
+    every = [(user, address) for user in sorted(users) for address in sorted(addresses)]
+    return every[:MOST_CONTEXTS]
+
+
+def plain(patterns: str) -> list[str]:
+    """Give the patterns that name somebody or something; those that say who is not meant are left out."""
+    return [one.replace("*", "a").replace("?", "a") for one in patterns.split(",") if one and one[0] != "!"]
+
+
+def first_of(address: str) -> str:
+    """Give one address of a range."""
+    network = address.partition("/")[0]
+    if ":" in network:
+        return network + "1" if network.endswith("::") else network
+    parts = network.split(".")
+    return ".".join([*parts[:3], "1"]) if len(parts) == 4 and parts[3] == "0" else network
+
+
+def members(group: str) -> list[str]:
+    """Give who is in a group, those whose first group it is among them."""
+    found = []
+    gid = None
+    for line in lines(read("/etc/group")):
+        name, _, number, names = [*line.split(":"), "", "", ""][:4]
+        if name == group:
+            gid = number
+            found += [one for one in names.split(",") if one]
+    for line in lines(read("/etc/passwd")):
+        parts = line.split(":")
+        if gid is not None and parts[3] == gid:
+            found.append(parts[0])
+    return found
+
+
+def is_stale(files: list[str]) -> bool:
+    """Whether a file was changed since sshd was started or told to read it again."""
+    for unit in ("ssh.service", "sshd.service"):
+        done = attempt(["systemctl", "show", unit, "--property=StateChangeTimestampMonotonic", "--value"])
+        moment = done.stdout.strip()
+        if done.returncode == 0 and re.fullmatch(r"[1-9]\d*", moment):
+            with open("/proc/uptime", encoding="ascii") as file:
+                up_s = float(file.read().split()[0])
+            now = time.time()
+            return max(os.path.getmtime(path) for path in files) > now - up_s + int(moment) / 1e6 + 1
+    raise NotKnown("no unit of sshd is known to systemd")
+
+
+def host_key_types() -> Iterator[str]:
+    """Give the types of the host keys."""
+    for path in glob.glob("/etc/ssh/ssh_host_*_key.pub"):
+        yield read(path).split()[0]
+
+
+SECTIONS = {"sshd": collect_sshd}

@@ -1,0 +1,150 @@
+"""The collector of facts: what it makes of files and answers, and that one section never costs another."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from automation.shipped.collector import accounts, files, kernel, network, privileges, sshd
+from automation.shipped.collector.__main__ import collect
+from automation.shipped.collector.system import NotKnown
+
+SHIPPED = Path(accounts.__file__).parents[1]
+
+
+def test_a_section_that_fails_says_why_and_what_it_read_is_no_part_of_it() -> None:
+    def absent() -> object:
+        raise NotKnown("sshd is not here")
+
+    def broken() -> object:
+        return int("the hash of a password")
+
+    told: Any = collect({"one": lambda: [1], "two": absent, "three": broken})
+    assert told["sections"] == {"one": [1]}
+    assert told["unknown"]["two"] == "sshd is not here"
+    assert told["unknown"]["three"].startswith("the collector failed: ValueError at test_collector.py:")
+    assert "hash" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("", ("empty", "")),
+        ("*", ("none", "")),
+        ("!", ("none", "")),
+        ("!!", ("none", "")),
+        ("$y$j9T$abc$def", ("set", "yescrypt")),
+        ("!$6$abc$def", ("locked", "sha512")),
+        ("abJnggxhB/yWI", ("set", "des")),
+        ("$1$abc$def", ("set", "md5")),
+        ("$zz$abc", ("set", "other")),
+    ],
+)
+def test_of_a_password_only_its_kind_is_told(field: str, told: tuple[str, str]) -> None:
+    assert accounts.password(field) == told
+
+
+def test_a_key_is_told_by_its_fingerprint(tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    argv = ["ssh-keygen", "-l", "-f", tmp_path / "key.pub"]
+    shown = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()[1]
+    public = (tmp_path / "key.pub").read_text()
+    text = f'# ours\n\n{public}command="a b",no-pty {public}ssh-ed25519 !!!\nnonsense\n'
+    told = list(accounts.keys(text))
+    assert [one["fingerprint"] for one in told] == [shown, shown, "", ""]
+    assert [one["restricted"] for one in told] == [False, True, False, False]
+    assert told[3]["type"] == "unreadable"
+
+
+def test_match_blocks_are_found_in_what_is_included(tmp_path: Path) -> None:
+    (tmp_path / "a.conf").write_text("Match User bob,!root Address 10.0.0.0/8\n  PermitRootLogin yes\n")
+    main = tmp_path / "sshd_config"
+    main.write_text(f"Port 22\ninclude {tmp_path}/*.conf\nMatch all\n")
+    found = list(sshd.config_files(str(main)))
+    assert found == [str(main), str(tmp_path / "a.conf")]
+    assert list(sshd.conditions(found[1])) == [{"user": "bob,!root", "address": "10.0.0.0/8"}]
+    assert ("bob", "10.0.0.1") in sshd.asked(found)
+    assert ("root", "10.0.0.1") in sshd.asked(found)
+
+
+def test_a_configuration_that_includes_itself_is_read_once(tmp_path: Path) -> None:
+    main = tmp_path / "sshd_config"
+    main.write_text(f"Include {main}\nPort 22\n")
+    assert list(sshd.config_files(str(main))) == [str(main)]
+
+
+def test_kernels_are_sorted_as_people_count() -> None:
+    names = ["6.1.0-10-amd64", "6.1.0-9-amd64", "6.2.0-1-amd64"]
+    assert sorted(names, key=kernel.natural) == [names[1], names[0], names[2]]
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("net.ipv4.ip_forward", "net.ipv4.ip_forward"),
+        ("net/ipv4/ip_forward", "net.ipv4.ip_forward"),
+        ("-net.ipv4.conf.all.rp_filter ", "net.ipv4.conf.all.rp_filter"),
+        ("net/ipv4/conf/eth0.1/rp_filter", "net.ipv4.conf.eth0/1.rp_filter"),
+    ],
+)
+def test_a_kernel_setting_is_read_in_each_spelling(written: str, key: str) -> None:
+    assert kernel.dotted(written) == key
+
+
+def test_an_address_is_read_as_the_kernel_writes_it() -> None:
+    assert network.endpoint("0100007F:0016") == ("127.0.0.1", 22)
+    assert network.endpoint("00000000000000000000000001000000:01BB") == ("::1", 443)
+
+
+def test_who_needs_no_password_is_found_in_rules_and_in_defaults() -> None:
+    told = {
+        "Defaults": [{"Options": [{"authenticate": False}]}],
+        "User_Specs": [
+            {
+                "User_List": [{"username": "ops"}, {"usergroup": "wheel"}],
+                "Cmnd_Specs": [{"Options": [{"authenticate": False}], "Commands": [{"command": "ALL"}]}],
+            },
+            {"User_List": [{"username": "bob"}], "Cmnd_Specs": [{"Commands": [{"command": "/bin/ls"}]}]},
+        ],
+    }
+    assert list(privileges.without_password(told)) == ["ops", "%wheel", "everyone by Defaults"]
+    assert list(privileges.everything(told)) == ["ops", "%wheel"]
+
+
+def test_one_walk_finds_what_is_loose_and_does_not_follow_links(tmp_path: Path) -> None:
+    for name, mode in (("suid", 0o4755), ("open", 0o666), ("fine", 0o644)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder").chmod(0o777)
+    (tmp_path / "sticky").mkdir()
+    (tmp_path / "sticky").chmod(0o1777)
+    (tmp_path / "link").symlink_to("open")
+    walk = files.Walk(until=float("inf"))
+    walk.below(str(tmp_path))
+    assert walk.suid == [str(tmp_path / "suid")]
+    assert walk.writable == [str(tmp_path / "open")]
+    assert walk.folders == [str(tmp_path / "folder")]
+    assert (walk.files, walk.cut) == (6, False)
+
+
+def test_a_walk_that_was_cut_short_says_so(tmp_path: Path) -> None:
+    walk = files.Walk(until=0.0)
+    walk.below(str(tmp_path))
+    assert walk.cut
+
+
+def test_it_runs_alone_and_says_what_it_could_not_read() -> None:
+    """As it is shipped: by a bare Python, on whatever machine this is."""
+    argv = [sys.executable, "-I", "-S", "-c", f"import sys, runpy; sys.path.insert(0, {str(SHIPPED)!r}); "]
+    argv[-1] += "sys.argv = ['collector', '--walk-s', '0', '--only', 'os', 'accounts', 'sshd', 'tree']; "
+    argv[-1] += "runpy.run_module('collector', run_name='__main__')"
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    assert told["sections"]["os"]["kernel"] == os.uname().release
+    assert {"os", "accounts", "sshd", "tree"} == {*told["sections"], *told["unknown"]}
+    assert all(told["unknown"].values())
