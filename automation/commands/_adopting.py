@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from automation.commands._providers import Around
-from automation.commands._provision_views import look
 from automation.commands._session import Session
 from automation.model.actions import AdoptInstance, AdoptVm
 from automation.model.errors import ConfigError, PreflightError
@@ -15,8 +14,11 @@ _WORDS: Mapping[str, type[AdoptInstance] | type[AdoptVm]] = {"aws": AdoptInstanc
 TIMEOUT_S = 120.0
 
 
-def adopt(session: Session, host: str, id_: str) -> tuple[str, ...]:
+def adopt(session: Session, around: Around, host: str, id_: str) -> tuple[str, ...]:
     """Mark the server as ours; say what of it is not as declared.
+
+    Args:
+        around: what was seen a moment ago; the step looks again before it marks anything.
 
     Raises:
         ConfigError: the inventory has no such server of a provider.
@@ -29,7 +31,6 @@ def adopt(session: Session, host: str, id_: str) -> tuple[str, ...]:
             f"{host} is no server of AWS or vSphere in the inventory; nothing was touched",
             hint="server_provider, server_site and what it is to be stand in the inventory first",
         )
-    around = look(session)
     found = find_adoptable(around, spec, id_, name)
     step = Step(
         id=f"adopt/{host}",

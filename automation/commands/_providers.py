@@ -72,6 +72,7 @@ def _look(session: Session, declared: Declared, lab: ObservedLab | None) -> Seen
         views=(*views, *(take_for_empty(place, now) for place in sorted(asleep))),
         unseen=unseen,
         saved=saved_hosts(session),
+        keyless=_is_keyless(session),
         assumed=frozenset(asleep),
     )
 
@@ -95,6 +96,12 @@ def _ask(session: Session, declared: Declared, place: tuple[str, str]) -> Provid
         return exc
     assert isinstance(view, ProviderView)
     return view
+
+
+def _is_keyless(session: Session) -> bool:
+    """Whether the automation user has no key yet; one that the city keeps itself is there, or an error."""
+    environment = session.environment
+    return environment.ssh.key_file is None and not environment.ssh_key(session.state).is_file()
 
 
 def _trusted(session: Session) -> frozenset[str] | None:

@@ -56,9 +56,9 @@ def look(session: Session) -> Around:
     return look_around(session, look_at_lab(session) if session.environment.lab else None)
 
 
-def list_servers(session: Session, *, every: bool) -> ServersShown:
+def list_servers(around: Around, *, every: bool) -> ServersShown:
     """List what is at the providers: what is ours, or all."""
-    around, name = look(session), session.environment.name
+    name = around.declared.environment
     servers = [one for view in around.seen.views for one in view.servers if every or one.owner == name]
     networks = [one for view in around.seen.views for one in view.networks if every or one.owner == name]
     trips = [
@@ -76,15 +76,14 @@ def list_servers(session: Session, *, every: bool) -> ServersShown:
     )
 
 
-def find_drift(session: Session) -> DriftShown:
+def find_drift(around: Around) -> DriftShown:
     """Hold everything declared against everything found."""
-    around = look(session)
     decisions = decide(around.declared, around.seen.views)
     rows = [row for one in decisions for row in _rows(one)]
     unseen = tuple(f"{provider}: {why}" for provider, why in around.seen.unseen.items())
     looked_at = sum(one.verdict != "unseen" for one in decisions)
     return DriftShown(
-        environment=session.environment.name, looked_at=looked_at, rows=tuple(rows), unseen=unseen
+        environment=around.declared.environment, looked_at=looked_at, rows=tuple(rows), unseen=unseen
     )
 
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from automation.commands._providers import Around, resources_of
-from automation.commands._provision_views import look
 from automation.commands._session import Session
 from automation.model.actions import DeletePortGroup, DeleteSubnet
 from automation.model.catalog import load_catalog
@@ -38,8 +37,11 @@ class RetireFlags(NamedTuple):
     back: bool = False
 
 
-def retire(session: Session, flags: RetireFlags) -> None:
+def retire(session: Session, around: Around, flags: RetireFlags) -> None:
     """Stop a server, or delete one whose time of grace is over; or take its retirement back.
+
+    Args:
+        around: what was seen a moment ago; the steps look again before they change anything.
 
     Raises:
         ConfigError: the flags have faults.
@@ -48,7 +50,6 @@ def retire(session: Session, flags: RetireFlags) -> None:
     if bool(flags.host) == bool(flags.network) or flags.grace_days < 0:
         what = "give --host or --network, one of both" if flags.grace_days >= 0 else "--grace is below 0"
         raise ConfigError(f"{what}; nothing was touched")
-    around = look(session)
     if flags.network:
         _retire_network(session, around, flags.network)
         return

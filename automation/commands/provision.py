@@ -92,12 +92,12 @@ def show(context: Context, env: str, all: bool = False, json: bool = False) -> i
 
     Exit codes: 0 shown, 2 faulty files, 3 shown, but a provider could not be looked at.
     """
-    from automation.commands._provision_views import list_servers
+    from automation.commands._provision_views import list_servers, look
     from automation.commands._render_servers import print_servers
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        shown = list_servers(session, every=all)
+        shown = list_servers(look(session), every=all)
         if json:
             print_json(shown)
         else:
@@ -111,12 +111,12 @@ def drift(context: Context, env: str, json: bool = False) -> int:
 
     Exit codes: 0 all as declared, 2 faulty files, 3 so far as could be seen, 6 something is not as declared.
     """
-    from automation.commands._provision_views import find_drift, refuse_drift
+    from automation.commands._provision_views import find_drift, look, refuse_drift
     from automation.commands._render_servers import print_drift
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        shown = find_drift(session)
+        shown = find_drift(look(session))
         if json:
             print_json(shown)
         else:
@@ -139,10 +139,11 @@ def adopt(context: Context, env: str, host: str, id: str) -> None:
     7 another run holds the host.
     """
     from automation.commands._adopting import adopt as take_over
+    from automation.commands._provision_views import look
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        differences = take_over(session, host, id)
+        differences = take_over(session, look(session), host, id)
         print(f"{host}: {id} is ours now")
         for line in differences:
             print(f"{host}: {line}")
@@ -176,12 +177,13 @@ def retire(
     Exit codes: 0 done, 2 faulty files, 4 refused, 5 stopped part-way or the question was not answered,
     7 another run holds the host.
     """
+    from automation.commands._provision_views import look
     from automation.commands._retiring import RetireFlags
     from automation.commands._retiring import retire as take_out
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        take_out(session, RetireFlags(host, network, grace, unsaved, back))
+        take_out(session, look(session), RetireFlags(host, network, grace, unsaved, back))
 
 
 @command(

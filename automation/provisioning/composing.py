@@ -1,14 +1,15 @@
 """One plan for an environment: its lab's hosts, and the servers of every provider. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 
 from pydantic import Field
 
+from automation.model.actions import MakeKeys
 from automation.model.base import Model
 from automation.model.environment import Environment, Inventory
-from automation.model.plan import Limits, Plan
+from automation.model.plan import Limits, Plan, Step
 from automation.model.servers import NetworkSpec, ProviderView
 from automation.provisioning.compiling import (
     Allowed,
@@ -20,6 +21,9 @@ from automation.provisioning.compiling import (
 from automation.provisioning.decisions import Decision, Declared, decide
 from automation.provisioning.planner import Provisioning
 from automation.provisioning.preflight import Finding, find_gaps, find_obstacles
+
+
+_KEYS = Step(id="keys", run=MakeKeys(secrets=()), why="new servers let in the key of the automation user")
 
 
 class Wanted(Model):
@@ -46,6 +50,7 @@ class Seen(Model):
     views: tuple[ProviderView, ...] = ()
     unseen: Mapping[str, str] = Field(default_factory=dict)
     saved: frozenset[str] = frozenset()
+    keyless: bool = Field(default=False, description="there is no key yet that new servers could let in")
     assumed: frozenset[tuple[str, str]] = Field(
         default=frozenset(), description="kind and site of those taken for empty, as they do not run yet"
     )
@@ -56,11 +61,12 @@ def compose(
 ) -> Wanted:
     """Put the steps of the lab and of all providers into one plan."""
     decisions = decide(declared, seen.views)
-    names = {step.id for step in lab.plan.steps} if lab else set[str]()
+    first = lab.plan.steps if lab else (_KEYS,) if seen.keyless and _creates(decisions, allowed) else ()
+    names = {step.id for step in first}
 
     def waits_for(kind: str, site: str) -> tuple[str, ...]:
         simulator = simulator_of(environment, environment.provider(kind, site))
-        return (f"simulator/{simulator}",) if f"simulator/{simulator}" in names else ()
+        return tuple(name for name in (_KEYS.id, f"simulator/{simulator}") if name in names)
 
     steps = compile_steps(declared, decisions, allowed, waits_for)
     looked_at = [view for view in seen.views if (view.provider, view.site) not in seen.assumed]
@@ -68,7 +74,7 @@ def compose(
         name="provision",
         environment=environment.name,
         mode="apply",
-        steps=(*(lab.plan.steps if lab else ()), *steps),
+        steps=(*first, *steps),
         limits=limits_of(environment) if steps else Limits(),
     )
     return Wanted(
@@ -82,6 +88,11 @@ def compose(
         unseen=seen.unseen,
         round_trips={f"{view.provider} at {view.site}": view.round_trips for view in looked_at},
     )
+
+
+def _creates(decisions: Iterable[Decision], allowed: Allowed) -> bool:
+    new = ("create", "replace")
+    return any(one.what == "server" and one.verdict in new and allowed.takes(one) for one in decisions)
 
 
 def take_for_empty(place: tuple[str, str], now: datetime) -> ProviderView:
