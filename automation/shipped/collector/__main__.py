@@ -1,7 +1,7 @@
 """Collect the facts of this host and print them as one JSON object.
 
-`collector [--walk-s SECONDS] [--only SECTION ...]`: each section is collected on its own; one that cannot be stands in `unknown`
-with the reason, and no other is worse for it.
+`collector [--walk-s SECONDS] [--only SECTION ...]`: each section is collected on its own; one that cannot be
+stands in `unknown` with the reason, and no other is worse for it.
 """
 
 import argparse
@@ -48,10 +48,9 @@ def collect(wanted: Mapping[str, Section]) -> dict[str, object]:
         except NotKnown as exc:
             unknown[name] = str(exc)[:300]
         except Exception as exc:  # one section never costs the others
-            line = (
-                exc.__traceback__.tb_next.tb_lineno if exc.__traceback__ and exc.__traceback__.tb_next else 0
-            )
-            unknown[name] = f"the collector failed: {type(exc).__name__}, line {line} of {name}"
+            *_, last = traceback.extract_tb(exc.__traceback__)
+            where = f"{os.path.basename(last.filename)}:{last.lineno}"
+            unknown[name] = f"the collector failed: {type(exc).__name__} at {where}"
         took[name] = round(time.monotonic() - began, 3)
     return {"sections": sections, "unknown": unknown, "took_s": took}
 
