@@ -164,7 +164,9 @@ def _check_pilot(service: Service, strategy: AwsPilotLight) -> Iterator[Finding]
         if not hosts:
             yield Finding(("strategy", "hosts", site), "names no instance; name one at least")
     if not strategy.zone and not strategy.city_dns:
-        yield Finding(("strategy", "city_dns"), "is false, and no zone is named: nothing would move its names")
+        yield Finding(
+            ("strategy", "city_dns"), "is false, and no zone is named: nothing would move its names"
+        )
     for site in strategy.database:
         if site not in (service.primary, service.recovery):
             yield Finding(

@@ -44,6 +44,7 @@ class Listing(Model):
     file: str = Field(
         default="", description="artifact with one `thing<tab>state` a line; empty: all is in items"
     )
+    source: Literal["real", "simulated"] = "real"
 
 
 class RestoredSeen(Model):

@@ -6,7 +6,6 @@ from automation.model.actions import (
     BlockServer,
     BlockVm,
     CreateInstance,
-    FenceDatabase,
     FenceInstance,
     FenceVm,
     PowerOffServer,
@@ -18,7 +17,7 @@ from automation.model.actions import (
     SwapRecord,
 )
 
-POWER = PowerOffServer | FenceVm | FenceInstance | FenceDatabase
+POWER = PowerOffServer | FenceVm | FenceInstance
 NETWORK = BlockServer | BlockVm | BlockInstance | BlockDatabase
 FENCE = POWER | NETWORK
 # What makes VMs, a database or an instance of another site the ones that serve.

@@ -106,5 +106,5 @@ def _is_cut_off(plan: Plan, step: Step) -> bool:
     if isinstance(run, CopyReplica):
         return run.network in proven
     if isinstance(run, RestoreDatabase):
-        return run.isolated_in in proven
+        return run.network in proven
     return isinstance(run, CreateInstance) and bool(run.spec.networks) and {*run.spec.networks} <= proven

@@ -76,7 +76,6 @@ from automation.model.actions.people import AskPlayers, Confirm, Inject
 from automation.model.actions.pilot import (
     BlockDatabase,
     BlockInstance,
-    FenceDatabase,
     FenceInstance,
     ListRegion,
     PromoteReplica,
@@ -84,7 +83,6 @@ from automation.model.actions.pilot import (
     ReleaseInstance,
     RemoveDatabase,
     RemoveInstance,
-    RemoveNetwork,
     RestoreDatabase,
     SwapRecord,
 )
@@ -245,7 +243,6 @@ __all__ = [
     "ExpireBackups",
     "ExportWrites",
     "FailSite",
-    "FenceDatabase",
     "FenceInstance",
     "FenceVm",
     "FetchConfig",
@@ -306,7 +303,6 @@ __all__ = [
     "RemoveCopy",
     "RemoveDatabase",
     "RemoveInstance",
-    "RemoveNetwork",
     "RemoveRollbacks",
     "RemoveServer",
     "RestoreCluster",
@@ -469,7 +465,6 @@ Action = Annotated[
     | DeletePortGroup
     | BlockDatabase
     | BlockInstance
-    | FenceDatabase
     | FenceInstance
     | ListRegion
     | PromoteReplica
@@ -477,7 +472,6 @@ Action = Annotated[
     | ReleaseInstance
     | RemoveDatabase
     | RemoveInstance
-    | RemoveNetwork
     | RestoreDatabase
     | SwapRecord
     | AwaitReplicas

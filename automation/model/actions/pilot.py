@@ -53,15 +53,11 @@ class _OnDatabase(BaseAction):
     database: Database = Field(min_length=1, description="its identifier in RDS")
 
 
-class FenceDatabase(_OnDatabase):
-    """Stop an RDS instance; AWS starts it again after seven days, so a block goes with it."""
-
-    do: Literal["aws.fence_database"] = "aws.fence_database"
-    holds: ClassVar[bool] = True
-
-
 class BlockDatabase(_OnDatabase):
-    """Give an RDS instance a security group that lets nothing in, and read it back."""
+    """Give an RDS instance a security group that lets nothing in, and read it back.
+
+    It is not stopped: RDS refuses that for a database with replicas, and starts any other after seven days.
+    """
 
     do: Literal["aws.block_database"] = "aws.block_database"
     holds: ClassVar[bool] = True
@@ -81,7 +77,7 @@ class RestoreDatabase(_OnDatabase):
     do: Literal["aws.restore_database"] = "aws.restore_database"
     snapshot: str = Field(min_length=1, description="identifier, of this region")
     taken_at: AwareDatetime
-    isolated_in: Name | None = Field(default=None, description="a test's network; none: it serves clients")
+    network: Name = Field(description="of networks.yml: its group, and a subnet group of its VPC's subnets")
 
 
 class RemoveDatabase(_OnDatabase):
@@ -110,15 +106,6 @@ class ProveSubnet(BaseAction):
     effect: ClassVar[Effect] = "read"
     holds: ClassVar[bool] = True
     guards: ClassVar[bool] = True
-    site: str
-    name: Name
-
-
-class RemoveNetwork(BaseAction):
-    """Remove a network that this run made, with all that belongs to it; any other is left alone."""
-
-    do: Literal["aws.remove_network"] = "aws.remove_network"
-    effect: ClassVar[Effect] = "destroy"
     site: str
     name: Name
 

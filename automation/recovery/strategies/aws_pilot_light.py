@@ -63,7 +63,8 @@ def bring_database(scope: Scope, strategy: AwsPilotLight, needs: tuple[str, ...]
     point = _snapshot(scope, seen)
     name = strategy.database.get(site) or strategy.database[scope.service.primary]
     assert point.at is not None
-    run = RestoreDatabase(site=site, database=name, snapshot=point.id, taken_at=point.at)
+    network = network_of(scope, strategy.hosts[site][0])
+    run = RestoreDatabase(site=site, database=name, snapshot=point.id, taken_at=point.at, network=network)
     yield _database(scope, "restore", run, f"{name} is made of snapshot {point.id}; {_told(point)}", needs)
 
 
@@ -78,6 +79,23 @@ def _database(
         needs=needs,
         timeout_s=DATABASE_TIMEOUT_S,
         on_failure="halt",
+    )
+
+
+def network_of(scope: Scope, host: str) -> str:
+    """Name the network in which a database of these instances is restored: their first one.
+
+    Raises:
+        PreflightError: the instance declares none.
+    """
+    networks = spec_of(scope, host).networks
+    if networks:
+        return networks[0]
+    if scope.mode == "walkthrough":
+        return "of-its-instances"
+    raise PreflightError(
+        f"{host} of {scope.name} declares no network, so its database has none; nothing was changed",
+        hint=f"give {host} server_networks in the inventory",
     )
 
 

@@ -13,7 +13,6 @@ from automation.model.actions import (
     BlockInstance,
     BlockServer,
     BlockVm,
-    FenceDatabase,
     FenceInstance,
     FenceVm,
     PowerOffServer,
@@ -30,9 +29,8 @@ class Machine(NamedTuple):
     """One machine of a lost site, and the two means by which its provider holds it off."""
 
     name: str
-    power: Action
+    power: Action | None
     network: Action
-    is_host: bool = True
 
 
 def vms(scope: Scope, names: Sequence[str]) -> tuple[Machine, ...]:
@@ -42,15 +40,17 @@ def vms(scope: Scope, names: Sequence[str]) -> tuple[Machine, ...]:
 
 
 def instances(scope: Scope, names: Sequence[str], database: str) -> tuple[Machine, ...]:
-    """Give the instances of a lost region, and its database if there is one."""
+    """Give the instances of a lost region, and its database if there is one.
+
+    A managed database is blocked, not stopped; who writes to it are the instances, which are both.
+    """
     site = scope.service.primary
     found = [
         Machine(name, FenceInstance(host=name, site=site), BlockInstance(host=name, site=site))
         for name in names
     ]
     if database:
-        power = FenceDatabase(site=site, database=database)
-        found.append(Machine(database, power, BlockDatabase(site=site, database=database), is_host=False))
+        found.append(Machine(database, None, BlockDatabase(site=site, database=database)))
     return tuple(found)
 
 
@@ -80,6 +80,8 @@ def _fences(scope: Scope, machines: Sequence[Machine]) -> Iterator[Step]:
             ("fence-network", one.network, "must not be reached even if it runs: a second means"),
         )
         for what, run, why in means:
+            if run is None:
+                continue
             yield Step(
                 id=scope.step_id(f"{what}-{one.name}"),
                 service=scope.name,
@@ -107,12 +109,11 @@ def _of_the_lab(scope: Scope, machines: Sequence[Machine]) -> tuple[Machine, ...
 
     A managed database has no host: who could write to it are the instances of its region.
     """
-    hosts = {one.name: lab_host(scope.environment, scope.service.primary, one.name) for one in machines}
-    if not all(hosts[one.name] for one in machines if one.is_host):
+    site = scope.service.primary
+    hosts = {one.name: lab_host(scope.environment, site, one.name) for one in machines if one.power}
+    if not all(hosts.values()):
         return None
-    return tuple(
-        Machine(host, PowerOffServer(host=host), BlockServer(host=host)) for host in hosts.values() if host
-    )
+    return tuple(Machine(host, PowerOffServer(host=host), BlockServer(host=host)) for host in hosts.values())
 
 
 def lab_host(environment: Environment, site: str, machine: str) -> str:

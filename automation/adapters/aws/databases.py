@@ -1,0 +1,305 @@
+"""RDS instances of a pilot light: promoted, restored, blocked, and those of a test removed."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from automation.adapters.aws.guarding import GROUPS, fenced_group
+from automation.adapters.aws.instances import deadline_of, done_once, made_once
+from automation.adapters.aws.marks import Marks, as_tags, named, tags_of
+from automation.adapters.aws.places import places_of
+from automation.adapters.aws.rds import (
+    address_of,
+    await_available,
+    await_groups,
+    find_database,
+    groups_of,
+    list_kind,
+    rds_tags,
+    refuse_late,
+    require_database,
+    source_of,
+    status_of,
+)
+from automation.adapters.aws.session import Region, Shown, region_of
+from automation.model.actions import BlockDatabase, PromoteReplica, RemoveDatabase, RestoreDatabase
+from automation.model.errors import AdapterError
+from automation.model.evidence import ServerState
+from automation.model.records import Context, Outcome, Progress
+from automation.model.replicas import DatabaseChange
+from automation.model.servers import RUN
+
+_POLL_S, _LONGEST_POLL_S = 0.5, 15.0
+
+
+# --- promote -----------------------------------------------------------------------------------------
+
+
+def promote_replica(action: PromoteReplica, ctx: Context) -> Outcome:
+    """Make a read replica a database of its own, and wait until it takes writes.
+
+    Raises:
+        AdapterError: it is the replica of another, or of none; nothing was changed.
+    """
+    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
+    seen = require_database(region, action.database)
+    source = source_of(seen)
+    if source != action.expect_source:
+        held = f"is a replica of {source}" if source else "is no replica"
+        raise AdapterError(
+            f"database {action.database} {held}, expected was one of {action.expect_source}; nothing was "
+            "changed",
+            hint="somebody promoted or made it anew meanwhile: plan anew",
+        )
+    what = f"database {action.database} could not be promoted"
+    done_once(
+        lambda: region.change(
+            "rds.promote_read_replica", what, once=True, DBInstanceIdentifier=action.database
+        ),
+        lambda: not source_of(require_database(region, action.database)),
+    )
+    return _promoted(region, action, _await_own(region, action.database, deadline))
+
+
+def verify_promote_replica(action: PromoteReplica, ctx: Context) -> Progress:
+    """Say whether it copies nobody any more; one that is being changed may be on the way there."""
+    region = region_of(ctx, action.site)
+    seen = require_database(region, action.database)
+    if not source_of(seen):
+        seen = _await_own(region, action.database, deadline_of(ctx))
+        return Progress(state="done", outcome=_promoted(region, action, seen))
+    if status_of(seen) != "available":
+        return Progress(state="unknown", why=f"{action.database} is {status_of(seen)}")
+    return Progress(state="not_done", why=f"{action.database} copies {source_of(seen)}")
+
+
+def _await_own(region: Region, name: str, deadline: float) -> Shown:
+    seen = await_available(region, name, deadline)
+    pause_s = _POLL_S
+    while source_of(seen):
+        refuse_late(name, f"still copies {source_of(seen)}", deadline)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_POLL_S)
+        seen = await_available(region, name, deadline)
+    return seen
+
+
+def _promoted(region: Region, action: PromoteReplica, seen: Shown) -> Outcome:
+    evidence = _told(region, action.database, "promoted", of=action.expect_source)
+    return Outcome(
+        changed=True,
+        summary=f"database {action.database} takes writes at {region.provider.region}, and copies nobody: "
+        f"{address_of(seen)}",
+        evidence=evidence,
+    )
+
+
+# --- restore -----------------------------------------------------------------------------------------
+
+
+def restore_database(action: RestoreDatabase, ctx: Context) -> Outcome:
+    """Make a database of a snapshot, in the VPC of a network of ours, and wait until it serves."""
+    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
+    seen = find_database(region, action.database)
+    changed = seen is None
+    if seen is None:
+        _make(region, action, ctx)
+    elif rds_tags(seen).get(RUN) != ctx.run_id:
+        raise AdapterError(
+            f"database {action.database} is at {region.provider.region} already, and this run did not make "
+            "it; nothing was changed",
+            hint="see whose it is: a restore makes a new one, under a name that is free",
+        )
+    return _restored(region, action, await_available(region, action.database, deadline), changed=changed)
+
+
+def verify_restore_database(action: RestoreDatabase, ctx: Context) -> Progress:
+    """Say whether this run's database is there; one that is being made is waited for."""
+    region = region_of(ctx, action.site)
+    seen = find_database(region, action.database)
+    if seen is None or rds_tags(seen).get(RUN) != ctx.run_id or status_of(seen) != "available":
+        return Progress(state="not_done", why="to make it, or to wait for it, is safe")
+    return Progress(state="done", outcome=_restored(region, action, seen, changed=True))
+
+
+def _make(region: Region, action: RestoreDatabase, ctx: Context) -> None:
+    (place,) = places_of(region, (action.network,), action.database)
+    what = f"database {action.database} could not be restored from {action.snapshot}"
+    tags = as_tags(_marks(region, action.database, ctx))
+    subnets = _have_subnet_group(region, action, ctx)
+
+    def make() -> Shown:
+        return region.change(
+            "rds.restore_db_instance_from_db_snapshot",
+            what,
+            once=True,
+            DBInstanceIdentifier=action.database,
+            DBSnapshotIdentifier=action.snapshot,
+            DBSubnetGroupName=subnets,
+            VpcSecurityGroupIds=[place.group_id],
+            PubliclyAccessible=False,
+            CopyTagsToSnapshot=True,
+            Tags=tags,
+        )
+
+    made_once(region, what, make, lambda: find_database(region, action.database))
+
+
+def _have_subnet_group(region: Region, action: RestoreDatabase, ctx: Context) -> str:
+    """Give the group of all subnets of ours in the network's VPC; that RDS wants two zones, RDS says."""
+    name = f"mainstay-{region.environment}-{action.database}"
+    what = f"the subnet group of database {action.database} could not be made"
+    if _subnet_group(region, name) is None:
+        own = _subnets(region, Marks(region.environment, action.network, "").filters(), what)
+        beside = _subnets(region, [named("vpc-id", own[0]["VpcId"])], what)
+        request = {
+            "DBSubnetGroupName": name,
+            "DBSubnetGroupDescription": f"of {action.database}",
+            "SubnetIds": sorted(one["SubnetId"] for one in beside if tags_of(one).get(RUN)),
+            "Tags": as_tags(_marks(region, action.database, ctx)),
+        }
+        done_once(
+            lambda: region.change("rds.create_db_subnet_group", what, once=True, **request),
+            lambda: _subnet_group(region, name) is not None,
+        )
+    return name
+
+
+def _subnets(region: Region, filters: list[dict[str, Any]], what: str) -> list[Shown]:
+    return list(region.pages("ec2.describe_subnets", "Subnets", what, Filters=filters))
+
+
+def _subnet_group(region: Region, name: str) -> Shown | None:
+    what = "subnet groups of databases could not be listed"
+    return next(
+        (one for one in list_kind(region, "subnet_groups", what) if one["DBSubnetGroupName"] == name), None
+    )
+
+
+def _restored(region: Region, action: RestoreDatabase, seen: Shown, *, changed: bool) -> Outcome:
+    evidence = _told(
+        region,
+        action.database,
+        "restored" if changed else "found",
+        of=action.snapshot,
+        point_at=action.taken_at,
+    )
+    return Outcome(
+        changed=changed,
+        summary=f"database {action.database} of {action.snapshot} serves at {address_of(seen)}: all up to "
+        f"{action.taken_at:%Y-%m-%d %H:%M:%S} UTC",
+        evidence=evidence,
+    )
+
+
+# --- block, remove -----------------------------------------------------------------------------------
+
+
+def block_database(action: BlockDatabase, ctx: Context) -> Outcome:
+    """Give a database the group that lets nothing in, alone; what it had is written on it before."""
+    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
+    seen = await_available(region, action.database, deadline)
+    group = fenced_group(region, seen["DBSubnetGroup"]["VpcId"], ctx)
+    changed = groups_of(seen) != [group]
+    what = f"database {action.database} could not be blocked"
+    if changed:
+        if GROUPS not in rds_tags(seen):
+            tags = as_tags({GROUPS: "/".join(groups_of(seen))})
+            region.change("rds.add_tags_to_resource", what, ResourceName=seen["DBInstanceArn"], Tags=tags)
+        region.change(
+            "rds.modify_db_instance",
+            what,
+            DBInstanceIdentifier=action.database,
+            VpcSecurityGroupIds=[group],
+            ApplyImmediately=True,
+        )
+        seen = await_groups(region, action.database, [group], deadline)
+    return Outcome(
+        changed=changed,
+        summary=f"database {action.database} lets nobody in: it is in {group} alone, which has no rule",
+        evidence=ServerState(
+            server=action.database, power="on", autostart=True, network="blocked", source=region.source
+        ),
+    )
+
+
+def verify_block_database(action: BlockDatabase, ctx: Context) -> Progress:
+    """It is looked at before it is changed: doing it again does what is left."""
+    return Progress(state="not_done", why="to block what still is not is safe")
+
+
+def remove_database(action: RemoveDatabase, ctx: Context) -> Outcome:
+    """Delete a database that this run made, and the subnet group that it made for it."""
+    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
+    seen = find_database(region, action.database)
+    if seen is not None:
+        _delete(region, seen, action, ctx, deadline)
+    group = _subnet_group(region, f"mainstay-{region.environment}-{action.database}")
+    if group is not None and seen is not None:
+        name, what = group["DBSubnetGroupName"], f"the subnet group of {action.database} could not be removed"
+        done_once(
+            lambda: region.change("rds.delete_db_subnet_group", what, DBSubnetGroupName=name),
+            lambda: _subnet_group(region, name) is None,
+        )
+    said = "is removed" if seen is not None else "is not there"
+    return Outcome(
+        changed=seen is not None,
+        summary=f"database {action.database} {said}",
+        evidence=_told(region, action.database, "deleted"),
+    )
+
+
+def verify_remove_database(action: RemoveDatabase, ctx: Context) -> Progress:
+    """Say whether it is gone; one that stands is removed by doing it again."""
+    region = region_of(ctx, action.site)
+    if find_database(region, action.database) is not None:
+        return Progress(state="not_done", why=f"database {action.database} is there")
+    return Progress(state="done", outcome=remove_database(action, ctx))
+
+
+def _delete(region: Region, seen: Shown, action: RemoveDatabase, ctx: Context, deadline: float) -> None:
+    if rds_tags(seen).get(RUN) != ctx.run_id:
+        raise AdapterError(
+            f"database {action.database} was not made by this run; nothing was changed",
+            hint="a test removes what it made alone; see whose it is before you remove it",
+        )
+    what, pause_s = f"database {action.database} could not be removed", _POLL_S
+    if status_of(seen) != "deleting":
+        done_once(
+            lambda: region.change(
+                "rds.delete_db_instance",
+                what,
+                DBInstanceIdentifier=action.database,
+                SkipFinalSnapshot=True,
+                DeleteAutomatedBackups=True,
+            ),
+            lambda: (one := find_database(region, action.database)) is None or status_of(one) == "deleting",
+        )
+    while find_database(region, action.database) is not None:
+        refuse_late(action.database, "is being deleted", deadline)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_POLL_S)
+
+
+# --- telling -----------------------------------------------------------------------------------------
+
+
+def _marks(region: Region, name: str, ctx: Context) -> dict[str, str]:
+    return {one["Key"]: one["Value"] for one in Marks(region.environment, name, ctx.run_id).tags()}
+
+
+def _told(
+    region: Region, name: str, verb: str, *, of: str = "", point_at: datetime | None = None
+) -> DatabaseChange:
+    """Say for the journal what became of a database; the time is by the provider's clock."""
+    return DatabaseChange.model_validate(
+        {
+            "site": region.provider.site,
+            "database": name,
+            "verb": verb,
+            "of": of,
+            "point_at": point_at,
+            "available_at": datetime.now(UTC) + timedelta(seconds=region.clock_skew_s),
+            "source": region.source,
+        }
+    )

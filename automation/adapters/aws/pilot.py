@@ -1,0 +1,103 @@
+"""What of a service stands ready in a region: its newest good image, its database's replica and snapshots."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from automation.adapters.aws.points import Part, look, taken_at
+from automation.adapters.aws.rds import find_database, snapshots_of, source_of
+from automation.adapters.aws.session import Region, Shown, region_seen
+from automation.model.environment import Environment
+from automation.model.replicas import DatabaseSeen, ImageSeen, PilotSeen
+
+_LAG_WITHIN = timedelta(minutes=10)  # older than that a datum says nothing of now
+_MINUTE_S = 60
+
+
+def look_at_pilot(
+    environment: Environment, site: str, state: Path, images: str, databases: tuple[str, str]
+) -> PilotSeen:
+    """See what a service could be launched from at a site; changes nothing.
+
+    Args:
+        images: resource of backups.yml whose images are launched.
+        databases: the one that serves at the other site, and its replica here; empty: none is declared.
+
+    Raises:
+        AdapterError: the region does not answer, or does not let us look.
+    """
+    region = region_seen(environment, site, state)
+    region.require_account()
+    serving, replica = databases
+    return PilotSeen(
+        site=site,
+        image=_newest_image(region, images),
+        replica=_replica(region, replica, serving) if replica else None,
+        snapshot=_newest_snapshot(region, serving) if serving else None,
+        seen_at=datetime.now(UTC),
+        source=region.source,
+    )
+
+
+def look_at_instances(environment: Environment, site: str, state: Path) -> dict[str, str]:
+    """Give every server of ours in a region with its id."""
+    from automation.adapters.aws.looking import look as look_around
+
+    seen = look_around(environment, site, state, (), ())
+    return {one.name: one.id for one in seen.servers if one.owner == environment.name}
+
+
+def _newest_image(region: Region, resource: str) -> ImageSeen | None:
+    """The newest image of ours of a resource that is whole; a copy is as old as what it copies."""
+    found = [
+        part
+        for part in look(region, ("images",)).parts
+        if part.id.startswith("ami-") and part.resource == resource and part.status == "ok"
+    ]
+    newest = max(found, key=taken_at, default=None)
+    return None if newest is None else ImageSeen(id=newest.id, name=_name(newest), at=taken_at(newest))
+
+
+def _name(image: Part) -> str:
+    return image.tags.get("Name") or f"{image.resource} {image.point}"
+
+
+def _newest_snapshot(region: Region, database: str) -> DatabaseSeen | None:
+    newest = max(snapshots_of(region, database), key=_created, default=None)
+    if newest is None:
+        return None
+    return DatabaseSeen(id=str(newest["DBSnapshotIdentifier"]), of=database, at=_created(newest))
+
+
+def _created(snapshot: Shown) -> datetime:
+    """When a snapshot's data was as it is: RDS tells that of the original, of a copy too."""
+    at: datetime = snapshot.get("OriginalSnapshotCreateTime") or snapshot["SnapshotCreateTime"]
+    return at.astimezone(UTC)
+
+
+def _replica(region: Region, name: str, serving: str) -> DatabaseSeen | None:
+    """The replica, if it copies the database that serves; how far it is behind, by CloudWatch."""
+    seen = find_database(region, name)
+    if seen is None or source_of(seen) != serving:
+        return None
+    return DatabaseSeen(id=name, of=serving, at=_holds_all_up_to(region, name))
+
+
+def _holds_all_up_to(region: Region, name: str) -> datetime | None:
+    """The moment of the newest measurement less the lag that it shows; None when there is none."""
+    now = datetime.now(UTC)
+    answer = region.read(
+        "cloudwatch.get_metric_statistics",
+        f"the lag of database {name} could not be read",
+        Namespace="AWS/RDS",
+        MetricName="ReplicaLag",
+        Dimensions=[{"Name": "DBInstanceIdentifier", "Value": name}],
+        StartTime=now - _LAG_WITHIN,
+        EndTime=now + timedelta(seconds=_MINUTE_S),
+        Period=_MINUTE_S,
+        Statistics=["Maximum"],
+    )
+    newest = max(answer.get("Datapoints", ()), key=lambda one: one["Timestamp"], default=None)
+    if newest is None or newest["Maximum"] < 0:  # RDS says -1 while it does not replicate
+        return None
+    at: datetime = newest["Timestamp"]
+    return at.astimezone(UTC) - timedelta(seconds=float(newest["Maximum"]))
