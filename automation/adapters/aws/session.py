@@ -197,7 +197,9 @@ class Region:
         with self._lock:
             self.round_trips += 1
 
-    def _compare_clocks(self, response_dict: Shown, **_more: object) -> None:
+    def _compare_clocks(self, response_dict: Shown | None, **_more: object) -> None:
+        if response_dict is None:  # the answer was lost
+            return
         headers = {str(name).lower(): value for name, value in response_dict.get("headers", {}).items()}
         with suppress(TypeError, ValueError):
             self.clock_skew_s = skew_s(parsedate_to_datetime(headers.get("date", "")), datetime.now(UTC))
@@ -266,6 +268,12 @@ def _kept(environment: Environment, provider: AwsProvider, login: Mapping[str, s
         if key not in _KEPT:
             _KEPT[key] = Region(environment, provider, login, state)
         return _KEPT[key]
+
+
+def forget_sessions() -> None:
+    """Open every session anew: a process that was forked must not speak over the sockets of its parent."""
+    with _KEEPING:
+        _KEPT.clear()
 
 
 def _config(*, once: bool, endpoint: str) -> Config:
