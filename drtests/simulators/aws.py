@@ -7,6 +7,7 @@ permissions (nothing is denied unless a fault says so), prices, durability, and 
 instance is a row in a table, unless `powers` names the host of the lab that it starts.
 """
 
+import copyreg
 import json
 import os
 import pickle
@@ -32,6 +33,14 @@ from aws_power import Powers
 from aws_quotas import install_quotas
 from aws_rds import install_rds
 from aws_tokens import Tokens
+from cryptography.hazmat.bindings._rust import openssl
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
 from moto.core.base_backend import BackendDict
 from moto.ec2.models import ec2_backends
 from moto.sts.models import sts_backends
@@ -55,6 +64,7 @@ class Accounts:
         for name, path in settings["logins"].items():
             told = parse_login("owner", Path(path).read_text())
             self.logins[told.key_id] = Login(name, told.key_id, told.secret, self.account)
+        _keep_private_keys()
         install_ec2(self.changes, Powers(settings))
         install_rds(self.changes)
         install_names(self.changes)
@@ -125,6 +135,20 @@ class Accounts:
             backend: Ec2 = ec2_backends[self.account][region]
             for name in self.images:
                 backend.seed_image(name)
+
+
+def _keep_private_keys() -> None:
+    """Have the keys of KMS, which encrypt every disk that wants to be, be written down with all else."""
+
+    def reduced(key: RSAPrivateKey) -> tuple[Any, ...]:
+        form = (Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        return _private_key, (key.private_bytes(*form),)
+
+    copyreg.pickle(openssl.rsa.RSAPrivateKey, reduced)
+
+
+def _private_key(content: bytes) -> Any:
+    return load_der_private_key(content, None)
 
 
 def _backends() -> dict[tuple[str, str, str], Any]:
