@@ -70,7 +70,7 @@ class Powered(Model):
 
     host: str = Field(description="name of the lab's host")
     address: str = Field(description="its own, in the subnet of the site")
-    site: str
+    site: str = Field(description="site of the lab where it stands")
     image: str = Field(default="debian-12", description="what it is made from, the first time")
     disk_of: str = Field(default="", description="host whose disk it gets when it is made, if that is there")
     replicated: bool = Field(default=False, description="that host and this one are the same machine")
@@ -90,7 +90,7 @@ class AwsSimulator(Model):
     kind: Literal["aws"] = Field(description="EC2, RDS, Route 53 and more, by moto")
     name: str = Field(description="its name in its certificate: aws.city.lab")
     regions: Mapping[str, RegionEndpoint] = Field(min_length=1, description="us-east-2 to where it answers")
-    account: str = Field(default="123456789012", pattern=r"^\d{12}$")
+    account: str = Field(default="123456789012", pattern=r"^\d{12}$", description="its twelve digits")
     logins: Mapping[str, str] = Field(description="file of the state folder for each login")
     images: tuple[str, ...] = Field(default=(), description="AMIs that each region has from the first")
     changes_take_s: float = Field(default=1.0, ge=0, description="time that a change of state takes")

@@ -27,7 +27,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make(state: Path) -> Outcome:
-    action = MakeKeys(secrets=(), logins=("vault_writer",), certificates=NAMES)
+    action = MakeKeys(secrets=(), logins=("vault_writer",), vcenter_logins=("vcenter",), certificates=NAMES)
     return keys.make(action, cast(Context, SimpleNamespace(state=state)))
 
 
@@ -49,6 +49,12 @@ def test_a_login_has_an_access_key_and_a_secret_of_their_own(state: Path) -> Non
         "AWS_ACCESS_KEY_ID": 20,
         "AWS_SECRET_ACCESS_KEY": 40,
     }
+
+
+def test_a_login_of_a_vcenter_has_a_user_and_a_password_that_nobody_guesses(state: Path) -> None:
+    named = dict(line.split("=", 1) for line in (state / "secrets/vcenter").read_text().splitlines())
+    assert named.keys() == {"VSPHERE_USER", "VSPHERE_PASSWORD"}
+    assert len(named["VSPHERE_PASSWORD"]) >= 40
 
 
 def test_a_certificate_is_of_its_names_and_signed_by_the_authority(state: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from automation.commands._backups import look_at_archiving
-from automation.model.catalog import Catalog, load_catalog
+from automation.model.catalog import Catalog
 from automation.model.errors import AdapterError
 from automation.model.records import Completed
 from tests.backups.entries import make_backups
-from tests.conftest import ROOT
+from tests.on_premises import load_on_premises
 
 ARCHIVING = {
     "in_recovery": False,
@@ -48,7 +48,7 @@ def city(**roles: str) -> Any:
 
 @pytest.fixture(scope="module")
 def catalog() -> Catalog:
-    return load_catalog(ROOT / "inventories/lab/services.yml")
+    return load_on_premises()
 
 
 def test_the_primary_of_this_moment_is_asked_and_nothing_but_databases_with_wal(

@@ -15,6 +15,7 @@ from automation.recovery.objectives import Loss, Outage
 from automation.recovery.planner import City
 from automation.recovery.report_fold import fold_report
 from automation.recovery.report_words import format_rpa, format_rta, format_target
+from tests.on_premises import load_on_premises
 from tests.recovery.conftest import IDENTIFIER, REPOSITORY, make_inventory
 from tests.recovery.drill_story import Story, tell
 
@@ -26,12 +27,11 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def city() -> City:
-    from automation.model.catalog import load_catalog
     from automation.model.environment import load_environment
     from automation.model.observations import PostgresqlCluster
 
     standby = PostgresqlCluster(host="pg-b", system_identifier=IDENTIFIER, timeline=3, in_recovery=True)
-    catalog = load_catalog(REPOSITORY / "inventories/lab/services.yml")
+    catalog = load_on_premises()
     return City(load_environment(REPOSITORY, "lab"), make_inventory(), catalog, {"pg-b": standby})
 
 

@@ -1,5 +1,6 @@
 """Plans that are read and stories that are played: no host is asked, and nothing unsafe is begun."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -30,7 +31,11 @@ def session(tmp_path: Path, city: City) -> Session:
     def unreachable(host: str) -> object:
         raise AssertionError(f"{host} was asked")
 
-    known = {"environment": city.environment, "inventory": city.inventory, "state": tmp_path}
+    shutil.copy(
+        city.environment.folder / "services.yml", tmp_path
+    )  # without what stands on VMware and at AWS
+    environment = city.environment.model_copy(update={"folder": tmp_path})
+    known = {"environment": environment, "inventory": city.inventory, "state": tmp_path}
     return cast(Session, SimpleNamespace(**known, remote=unreachable))
 
 

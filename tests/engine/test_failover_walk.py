@@ -6,7 +6,6 @@ import pytest
 
 from automation.engine.journal import read_journal
 from automation.model.actions import Promote
-from automation.model.catalog import load_catalog
 from automation.model.environment import load_environment
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Plan
@@ -15,6 +14,7 @@ from automation.recovery.planner import City, compile_drill
 from automation.recovery.spec import load_drill, load_plan
 from tests.fakes.city import FakeCity
 from tests.fakes.lives import Fate, live, read_fold
+from tests.on_premises import load_on_premises
 from tests.recovery.conftest import IDENTIFIER, REPOSITORY, make_inventory
 
 
@@ -23,7 +23,7 @@ def compile_plan() -> Plan:
     city = City(
         environment=load_environment(REPOSITORY, "lab"),
         inventory=make_inventory(),
-        catalog=load_catalog(REPOSITORY / "inventories/lab/services.yml"),
+        catalog=load_on_premises(),
         clusters={"pg-b": standby},
     )
     drill = load_drill(REPOSITORY, "site-loss")

@@ -6,7 +6,6 @@ import pytest
 
 from automation.engine.journal import read_journal
 from automation.model.actions import Action, RunPlaybook, SwapAddress
-from automation.model.catalog import load_catalog
 from automation.model.environment import load_environment
 from automation.model.errors import AdapterError
 from automation.model.observations import PostgresqlCluster
@@ -16,6 +15,7 @@ from automation.recovery.planner import City, compile_drill
 from automation.recovery.spec import load_drill
 from tests.fakes.city import FakeCity
 from tests.fakes.lives import Fate, live, read_fold
+from tests.on_premises import load_on_premises
 from tests.recovery.conftest import IDENTIFIER, REPOSITORY, make_inventory
 from tests.recovery.mixed import mix, plan_of
 
@@ -27,7 +27,7 @@ def compile_plan() -> Plan:
     city = City(
         environment=load_environment(REPOSITORY, "lab"),
         inventory=make_inventory(),
-        catalog=load_catalog(REPOSITORY / "inventories/lab/services.yml"),
+        catalog=load_on_premises(),
         clusters={"pg-b": standby},
     )
     return compile_drill(load_drill(REPOSITORY, "site-loss"), plan_of(), mix(city), declared_by="coordinator")

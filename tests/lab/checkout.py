@@ -40,12 +40,14 @@ PATIENCE_S = 30.0
 class Checkout:
     """The commands of a checkout, and the lab they act on."""
 
-    def __init__(self, lab_id: str, net: str, folder: Path, *, backups: bool = False) -> None:
+    def __init__(
+        self, lab_id: str, net: str, folder: Path, *, backups: bool = False, clouds: bool = False
+    ) -> None:
         self.name, self.root, self.signers = lab_id, folder / "checkout", folder / "signers"
         self.signers.mkdir(mode=0o700)
         (self.signers / "allowed_signers").touch(mode=0o600)
         _copy(self.root, self.signers / "allowed_signers", lab_id)
-        make_private(self.root / "inventories" / lab_id, lab_id, net, backups=backups)
+        make_private(self.root / "inventories" / lab_id, lab_id, net, backups=backups, clouds=clouds)
         self.state = folder / lab_id
         (folder / "images").symlink_to(state_root() / "images")
         self.environ = {**os.environ, "MAINSTAY_STATE": str(folder)}

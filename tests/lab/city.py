@@ -55,8 +55,10 @@ def open_city(folder: Path) -> "City":
 class City:
     """Seven servers, with backups twelve, and what a test asks of them."""
 
-    def __init__(self, lab_id: str, net: str, folder: Path, *, backups: bool = False) -> None:
-        self._open(_environment(lab_id, net, folder / "inventory", backups=backups), folder)
+    def __init__(
+        self, lab_id: str, net: str, folder: Path, *, backups: bool = False, clouds: bool = False
+    ) -> None:
+        self._open(_environment(lab_id, net, folder / "inventory", backups=backups, clouds=clouds), folder)
 
     def _open(self, environment: Environment, folder: Path) -> None:
         self.environment = environment
@@ -92,7 +94,8 @@ class City:
         for name in self.environment.require_lab().simulators:
             nspawn.start_simulator(StartSimulator(simulator=name), self.context)
         with ThreadPoolExecutor() as threads:
-            list(threads.map(self._bring_up, self.inventory.standing))
+            own = [name for name, one in self.inventory.standing.items() if one.provider == "nspawn"]
+            list(threads.map(self._bring_up, own))
 
     def _bring_up(self, name: str) -> None:
         server = self.inventory.server(name)
@@ -172,8 +175,8 @@ def port_is_open(address: str, port: int) -> bool:
     return True
 
 
-def _environment(lab_id: str, net: str, folder: Path, *, backups: bool) -> Environment:
+def _environment(lab_id: str, net: str, folder: Path, *, backups: bool, clouds: bool) -> Environment:
     """Copy the lab's inventory to other addresses."""
     shutil.copytree(LAB, folder)
-    make_private(folder, lab_id, net, backups=backups)
+    make_private(folder, lab_id, net, backups=backups, clouds=clouds)
     return load_model(folder / "environment.yml", Environment, name=lab_id, folder=folder)

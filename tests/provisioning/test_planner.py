@@ -7,7 +7,9 @@ from automation.model.errors import ConfigError
 from automation.model.observations import ObservedLab, ObservedServer
 from automation.provisioning.planner import (
     SECRETS,
+    make_keys,
     needed_certificates,
+    needed_keys,
     needed_logins,
     needed_secrets,
     plan_servers,
@@ -15,6 +17,7 @@ from automation.provisioning.planner import (
 from tests.conftest import ROOT
 
 NAMES = ("pg-a", "pg-b")
+SIMULATORS = ("s3", "aws", "vcenter-hall", "vcenter-eoc")
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def seen(
         for name in NAMES
     }
     return ObservedLab(
-        running=running, missing_images=images, missing_keys=keys, servers=servers, simulators=("s3",)
+        running=running, missing_images=images, missing_keys=keys, servers=servers, simulators=SIMULATORS
     )
 
 
@@ -90,24 +93,52 @@ def test_a_host_of_a_site_without_power_is_left_alone(lab: Environment) -> None:
 
 
 def test_a_dead_supervisor_is_started_again_with_its_hosts(lab: Environment) -> None:
-    wanted = ["lab", "simulator/s3", "start/pg-a", "ready/pg-a", "start/pg-b", "ready/pg-b"]
-    assert steps(lab, seen(running=False)) == wanted
+    simulators = [f"simulator/{name}" for name in SIMULATORS]
+    hosts = ["start/pg-a", "ready/pg-a", "start/pg-b", "ready/pg-b"]
+    assert steps(lab, seen(running=False)) == ["lab", *simulators, *hosts]
 
 
-def test_a_simulator_that_ended_is_started_again_unless_nobody_reaches_its_site(lab: Environment) -> None:
-    ended = seen().model_copy(update={"simulators": ()})
-    assert steps(lab, ended) == ["simulator/s3"]
-    for unreachable in ("failed_sites", "cut_sites"):
-        assert steps(lab, ended.model_copy(update={unreachable: ("cloud",)})) == []
+@pytest.mark.parametrize(
+    ("simulator", "lost", "waits"),
+    [
+        ("s3", {}, False),
+        ("s3", {"failed_sites": ("cloud",)}, True),
+        ("s3", {"cut_sites": ("cloud",)}, True),
+        ("vcenter-hall", {"cut_sites": ("city-hall",)}, False),
+        ("vcenter-hall", {"dark_sites": ("city-hall",)}, True),
+        ("vcenter-hall", {"failed_sites": ("city-hall",)}, True),
+        ("aws", {"failed_sites": ("aws-east",)}, False),
+        ("aws", {"failed_sites": ("aws-east",), "dark_sites": ("aws-west",)}, True),
+    ],
+)
+def test_a_simulator_that_ended_waits_until_somebody_can_reach_it(
+    lab: Environment, simulator: str, lost: dict[str, object], waits: bool
+) -> None:
+    others = tuple(name for name in SIMULATORS if name != simulator)
+    ended = seen().model_copy(update={"simulators": others, **lost})
+    assert (f"simulator/{simulator}" in steps(lab, ended)) is not waits
 
 
 def test_the_keys_of_a_lab_without_simulators_are_few(lab: Environment) -> None:
     small = lab.model_copy(update={"lab": lab.require_lab().model_copy(update={"simulators": {}})})
-    assert needed_secrets(small) == SECRETS
+    assert needed_keys(small) == needed_secrets(small) == SECRETS
     assert (needed_logins(small), needed_certificates(small)) == ((), {})
-    assert set(needed_secrets(lab)) > set(SECRETS)
+
+
+def test_the_roles_get_no_login_of_a_cloud(lab: Environment) -> None:
+    clouds = {"aws_operator", "vcenter_hall", "vcenter_eoc"}
+    roles = {*needed_secrets(lab), *needed_logins(lab)}
     assert needed_logins(lab) == ("vault_writer", "vault_owner")
-    assert needed_certificates(lab) == {"s3": ("s3.city.lab", "10.77.4.10")}
+    assert set(needed_keys(lab)) - roles == clouds
+    made = make_keys(lab, needed_keys(lab))
+    assert set(made.vcenter_logins) == {"vcenter_hall", "vcenter_eoc"}
+    assert "aws_operator" in made.logins
+
+
+def test_the_certificate_of_a_cloud_is_for_every_address_that_it_answers_at(lab: Environment) -> None:
+    certificates = needed_certificates(lab)
+    assert certificates["s3"] == ("s3.city.lab", "10.77.4.10")
+    assert certificates["aws"] == ("aws.city.lab", "10.77.0.81", "10.77.0.82")
 
 
 @pytest.mark.parametrize("change", [{"provider": "vmware"}, {"site": "moon"}])
@@ -131,7 +162,8 @@ def test_a_host_at_a_site_whose_management_is_silent_is_left_alone(lab: Environm
 def test_a_host_at_a_site_that_is_cut_off_is_started_and_not_waited_for(lab: Environment) -> None:
     cut = seen(running=False).model_copy(update={"cut_sites": ("city-hall",)})
     wanted = plan_servers(lab, inventory(), cut)
-    begun = ["lab", "simulator/s3", "start/pg-a", "start/pg-b", "ready/pg-b"]
+    simulators = [f"simulator/{name}" for name in SIMULATORS]
+    begun = ["lab", *simulators, "start/pg-a", "start/pg-b", "ready/pg-b"]
     assert [step.id for step in wanted.plan.steps] == begun
     assert wanted.left_alone == {"pg-a": "site city-hall is cut off: it is started and cannot be seen"}
 

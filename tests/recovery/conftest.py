@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from automation.model.catalog import load_catalog
 from automation.model.environment import Inventory, Server, load_environment
 from automation.model.observations import PostgresqlCluster
 from automation.recovery.planner import City
+from tests.on_premises import load_on_premises
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IDENTIFIER = "7301447712345678901"
@@ -31,7 +31,7 @@ def make_city() -> City:
     return City(
         environment=load_environment(REPOSITORY, "lab"),
         inventory=make_inventory(),
-        catalog=load_catalog(REPOSITORY / "inventories/lab/services.yml"),
+        catalog=load_on_premises(),
         clusters={"pg-b": standby},
     )
 

@@ -16,7 +16,6 @@ from automation.model.actions import (
     RunChecks,
     RunPlaybook,
 )
-from automation.model.catalog import load_catalog
 from automation.model.environment import Inventory, load_environment
 from automation.model.errors import AdapterError
 from automation.model.observations import PostgresqlCluster
@@ -25,6 +24,7 @@ from automation.model.records import Outcome
 from automation.recovery.patience import PATIENT, RETRIES, with_retries
 from automation.recovery.planner import City, compile_drill
 from automation.recovery.spec import load_drill, load_plan
+from tests.on_premises import load_on_premises
 from tests.recovery.conftest import IDENTIFIER, REPOSITORY, make_inventory
 
 
@@ -50,7 +50,7 @@ def plan() -> Plan:
     city = City(
         environment=load_environment(REPOSITORY, "lab"),
         inventory=make_inventory(),
-        catalog=load_catalog(REPOSITORY / "inventories/lab/services.yml"),
+        catalog=load_on_premises(),
         clusters={"pg-b": standby},
     )
     drill = load_drill(REPOSITORY, "site-loss")
