@@ -20,7 +20,17 @@ class ProviderChange(Model):
     site: str
     what: Literal["server", "network"]
     name: str
-    verb: Literal["found", "created", "changed", "started", "stopped", "adopted", "deleted"]
+    verb: Literal[
+        "found",
+        "created",
+        "changed",
+        "started",
+        "stopped",
+        "adopted",
+        "deleted",
+        "registered",
+        "unregistered",
+    ]
     ids: Mapping[str, str] = Field(
         default_factory=dict,
         description="part to id: server, disk:data, address:eth0, subnet, security-group, snapshot:data",
