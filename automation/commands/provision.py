@@ -1,8 +1,8 @@
-"""Commands that create and configure the servers of an environment."""
+"""Commands that make, change, configure and retire the servers of an environment."""
 
 from invoke import Context
 
-from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
+from automation.commands._command import ENV_HELP, JSON_HELP, ROOT, command, print_json
 from automation.model.errors import EXIT_PARTIAL
 
 AUTHORISATION_HELP = "For a job with nobody watching: the standing authorisation it runs under."
@@ -212,3 +212,21 @@ def converge(
     with open_session(env) as session:
         job = JobFlags("provision.converge", authorisation, limit or ALL)
         converge_servers(session, limit=limit or None, check=check, job=job)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "provider": "A provider of environment.yml, by its name there.",
+        "area": "Only for these: provisioning, backups, recovery; with commas between.",
+    }
+)
+def permissions(context: Context, env: str, provider: str, area: str = "") -> None:
+    """Print what a login must be allowed at a provider: an IAM policy, or a vSphere role; changes nothing.
+
+    Made from the actions that plans may take there. Exit codes: 0 printed, 2 faulty files or flags.
+    """
+    from automation.commands._permissions import permissions_of
+    from automation.model.environment import load_environment
+
+    print(permissions_of(load_environment(ROOT, env), provider, area))
