@@ -32,6 +32,16 @@ func (one *fields) SetField(ctx *simulator.Context, asked *types.SetField) soap.
 	return one.CustomFieldsManager.SetField(ctx, asked)
 }
 
+// Defines an attribute of text, as every one is; govmomi says the type of its objects instead.
+func (one *fields) AddCustomFieldDef(ctx *simulator.Context, asked *types.AddCustomFieldDef) soap.HasFault {
+	answer := one.CustomFieldsManager.AddCustomFieldDef(ctx, asked)
+	if body, ok := answer.(*methods.AddCustomFieldDefBody); ok && body.Res != nil {
+		body.Res.Returnval.Type = "string"
+		one.Field[len(one.Field)-1].Type = "string"
+	}
+	return answer
+}
+
 // Creates a machine, unless its name is taken in the folder; govmomi takes it twice.
 func (one *folder) CreateVMTask(ctx *simulator.Context, asked *types.CreateVM_Task) soap.HasFault {
 	task := one.center.begin(ctx, one, "CreateVM_Task", "createVm", func(own *simulator.Context) (types.AnyType, types.BaseMethodFault) {
