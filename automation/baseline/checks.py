@@ -20,7 +20,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
-from automation.baseline.facts import Facts
+from automation.model.facts import Facts
 from automation.model.base import Model
 
 Truth = Literal["yes", "no", "unknown"]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from automation.baseline.checks import All, Ask, Check, Either, Not
-from automation.baseline.facts import Platform
+from automation.model.facts import Platform
 from automation.baseline.remedies import Remedy
 from automation.model.base import Model
 

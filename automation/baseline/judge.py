@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from automation.baseline.checks import Answer, Truth, answer
 from automation.baseline.controls import Control, Profile
-from automation.baseline.facts import Facts
+from automation.model.facts import Facts
 from automation.baseline.verdicts import Assessment, Found, State, Verdict
 from automation.baseline.waivers import Attestation, Waiver
 

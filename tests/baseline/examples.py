@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from automation.baseline.controls import Control
-from automation.baseline.facts import Facts
+from automation.model.facts import Facts
 from automation.baseline.waivers import Waiver
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automation.baseline.controls import Control
-from automation.baseline.facts import Facts
+from automation.model.facts import Facts
 from automation.baseline.judge import judge
 from automation.baseline.verdicts import Verdict, tally
 from automation.baseline.waivers import Attestation

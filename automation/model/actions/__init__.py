@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from automation.model.actions.base import BaseAction, Effect
+from automation.model.actions.baseline import CollectFacts
 from automation.model.actions.databases import (
     CheckStanza,
     DumpDatabase,
@@ -217,6 +218,7 @@ __all__ = [
     "ClearScratch",
     "ClearSuspicion",
     "CloneStandby",
+    "CollectFacts",
     "CollectWitness",
     "Confirm",
     "CopyPoints",
@@ -491,6 +493,7 @@ Action = Annotated[
     | TakeDatabaseSnapshot
     | TakeImage
     | TakeRollback
-    | TakeSnapshots,
+    | TakeSnapshots
+    | CollectFacts,
     Field(discriminator="do"),
 ]
