@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterator
 
 from automation.model.actions import (
     BlockServer,
+    CopyReplica,
+    CreateInstance,
     CreateIsolated,
     Declare,
     LookAtRestored,
@@ -13,6 +15,7 @@ from automation.model.actions import (
     ProveIsolated,
     RemoveServer,
     RestoreCluster,
+    RestoreDatabase,
     RunPlaybook,
     StartUnit,
     SwapAddress,
@@ -21,6 +24,8 @@ from automation.model.plan import Plan, Step
 from automation.recovery.lint_words import LintFinding, wrong
 
 OF_PRODUCTION = Promote | SwapAddress | PowerOffServer | BlockServer | Declare
+# What `lint_cloud` sees proven and removed.
+COPIES = CopyReplica | CreateInstance | RestoreDatabase
 BROUGHT_IN = RunPlaybook | RestoreCluster | StartUnit
 
 
@@ -29,8 +34,9 @@ def lint_isolated(plan: Plan) -> Iterator[LintFinding]:
     if plan.mode != "test-failover":
         return
     own = {step.run.host for step in plan.steps if isinstance(step.run, CreateIsolated)}
+    copies = {one for step in plan.steps if isinstance(step.run, COPIES) for one in _acts_on(step)}
     for step in plan.steps:
-        yield from _touches(step, own)
+        yield from _touches(step, own | copies)
         if isinstance(step.run, BROUGHT_IN):
             yield from _proven(plan, step)
         if isinstance(step.run, StartUnit):
@@ -51,7 +57,7 @@ def _acts_on(step: Step) -> set[str]:
     run = step.run
     if isinstance(run, RunPlaybook):
         return {word for word in (run.limit or "every host").split(",") if word != "localhost"}
-    host = getattr(run, "host", None)
+    host = getattr(run, "host", getattr(run, "database", None))
     return {host} if isinstance(host, str) else {step.run.do}
 
 

@@ -293,6 +293,12 @@ class Isolation(Model):
     )
 
 
+class Copies(Model):
+    """What a test failover copies: VMs or instances, into the isolated network of their strategy."""
+
+    services: tuple[Name, ...] = Field(min_length=1, description="of vm-replica or aws-pilot-light")
+
+
 class Drill(Model):
     """`drtests/drills/<name>.yml`: a plan, in a mode, against faults or in isolation."""
 
@@ -304,6 +310,7 @@ class Drill(Model):
     )
     site: str = Field(description="the site that is lost, is left, or is come home to")
     isolation: Isolation | None = Field(default=None, description="of a test-failover: where, from what")
+    copies: Copies | None = Field(default=None, description="of a test-failover of VMs or instances")
     faults: tuple[DrillFault, ...] = Field(default=(), description="a failover has one or more, others none")
     pause_s: DurationS = Field(
         default=30.0, alias="pause", gt=0, description="the longest pause announced, where it is planned"
@@ -325,8 +332,11 @@ class Drill(Model):
             raise ValueError(
                 f"a drill of mode {self.mode} has {'a fault' if not self.faults else 'no faults'}"
             )
-        if (self.mode == "test-failover") != (self.isolation is not None):
-            raise ValueError("isolation is of mode test-failover: that mode needs it, no other has it")
+        tested = [one for one in (self.isolation, self.copies) if one is not None]
+        if (self.mode == "test-failover") != (len(tested) == 1) or len(tested) > 1:
+            raise ValueError(
+                "isolation or copies is of mode test-failover: that mode has one, no other has any"
+            )
         return self
 
 

@@ -195,7 +195,7 @@ def test_a_copy_that_holds_nothing_is_refused() -> None:
     ("change", "said"),
     [
         ({"mode": "failover"}, "a drill of mode failover has a fault"),
-        ({"isolation": None}, "isolation is of mode test-failover"),
+        ({"isolation": None}, "isolation or copies is of mode test-failover"),
     ],
 )
 def test_isolation_and_mode_go_together(change: dict[str, object], said: str) -> None:
