@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from automation.model.actions import MakeKeys
 from automation.model.records import Context
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "drtests/simulators"
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0  # a program may wait long for a processor where many tests run
 REGIONS, ACCOUNT = ("us-east-1", "us-west-2"), "123456789012"
 
 
@@ -52,6 +52,8 @@ class AwsSimulated:
     state: Path
     port: int
     process: "subprocess.Popen[bytes]"
+    _session: Any = field(default_factory=boto3.session.Session)
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     @property
     def endpoint(self) -> str:
@@ -69,17 +71,23 @@ class AwsSimulated:
         self, service: str, region: str = REGIONS[0], *, login: str = "operator", **config: Any
     ) -> Any:
         """Give a boto3 client; without another word it tries each call once and waits ten seconds."""
+        known = json.dumps((service, region, login, config), sort_keys=True)
+        if known not in self._clients:
+            self._clients[known] = self._client(service, region, login, config)
+        return self._clients[known]
+
+    def _client(self, service: str, region: str, login: str, config: Mapping[str, Any]) -> Any:
         lines = self.login_file(login).read_text().split()
         told = dict(line.split("=", 1) for line in lines)
-        patient = {"retries": {"total_max_attempts": 1}, "read_timeout": 10, "connect_timeout": 5}
-        return boto3.session.Session().client(
+        usual = {"retries": {"total_max_attempts": 1}, "read_timeout": 10, "connect_timeout": 5}
+        return self._session.client(
             service,
             region_name=region,
             endpoint_url=self.endpoint,
             verify=str(self.ca),
             aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
-            config=Config(**{**patient, **config}),
+            config=Config(**{**usual, **config}),
         )
 
     def image(self, name: str = "debian-13", region: str = REGIONS[0]) -> str:
