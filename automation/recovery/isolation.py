@@ -112,7 +112,7 @@ def list_all(scene: Scene, when: str) -> Iterator[Step]:
         "a drill leaves everything as it was" if when == "before" else "what is not as it was, is a leftover"
     )
     for what, action in _looks(scene, when):
-        yield Step(id=f"{when}/{what}", run=action, why=why, timeout_s=120, on_failure="halt")
+        yield Step(id=f"{when}/{what}", run=action, why=why, timeout_s=120, on_failure="halt", retries=1)
 
 
 def _looks(scene: Scene, when: str) -> Iterator[tuple[str, Action]]:
