@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from automation.adapters.aws.marks import as_tags, specified
 from automation.adapters.aws.points import Part, look, points_of
-from automation.adapters.aws.points_made import await_complete, found_or, lock_all
+from automation.adapters.aws.points_made import await_complete, lock_all, make_once
 from automation.adapters.aws.points_sharing import shared
 from automation.adapters.aws.session import Region, region_of
 from automation.model.actions.points import COPIED_FROM, CopyVaultPoints
@@ -27,6 +27,11 @@ class _Copying(NamedTuple):
     target: Region
     action: CopyVaultPoints
     ctx: Context
+
+    def there(self) -> set[str]:
+        """Give the parts that were copied, or are being copied."""
+        parts = look(self.target, (self.action.family,)).of(self.action.resource)
+        return {one.copied_from for one in parts}
 
     def find(self, part: Part) -> tuple[Part, ...]:
         """Look whether a part was copied, or is being copied."""
@@ -87,8 +92,11 @@ def _copy_group(copying: _Copying, group: Sequence[tuple[Part, ...]]) -> None:
     action = copying.action
     asked = [part for parts in group for part in _asked(parts)]
     with shared(copying.source, copying.target, [part for parts in group for part in parts]):
+        there = copying.there()
         for part in asked:
-            found_or(copying.target, partial(copying.find, part), partial(_copy, copying, part))
+            if part.id not in there:
+                find = partial(copying.find, part)
+                make_once(copying.target, partial(_copy, copying, part), find)
         wanted = {parts[0].point: len(parts) for parts in group}
         made = await_complete(copying.target, action.family, wanted, action.resource, copying.ctx)
     sizes = {parts[0].point: sum(part.size_bytes for part in parts) for parts in group}

@@ -35,16 +35,12 @@ def marks_of(ctx: Context, resource: str, point: str, taken: datetime, parts: in
     }
 
 
-def found_or(
-    region: Region, find: Callable[[], Sequence[Part]], make: Callable[[], object]
-) -> Sequence[Part]:
-    """Make what is not there yet; of a call whose answer was lost, look what became of it.
+def make_once(region: Region, make: Callable[[], object], find: Callable[[], Sequence[Part]]) -> None:
+    """Make what was seen not to be there; of a call whose answer was lost, look what became of it.
 
-    Returns:
-        What was found before; empty when it had to be made.
+    Raises:
+        AdapterError: it was refused, or it is not there; either way it was not made.
     """
-    if found := find():
-        return found
     try:
         make()
     except AdapterError as exc:
@@ -52,9 +48,8 @@ def found_or(
             raise
         for _ in region.settled():
             if find():
-                return ()
+                return
         raise AdapterError(f"{exc}; it was looked for, and is not there", transient=True) from exc
-    return ()
 
 
 def await_complete(

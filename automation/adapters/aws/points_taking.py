@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from automation.adapters.aws.marks import as_tags, named, specified, tags_of
 from automation.adapters.aws.points import Part, look, taken_at
-from automation.adapters.aws.points_made import await_complete, found_or, lock_all, marks_of, point_id
+from automation.adapters.aws.points_made import await_complete, lock_all, make_once, marks_of, point_id
 from automation.adapters.aws.session import Region, region_of
 from automation.model.actions.points import SERVER, Family, TakeDatabaseSnapshot, TakeImage, TakeSnapshots
 from automation.model.backup_evidence import Figures, PointTaken, TakeFailed
@@ -42,6 +42,10 @@ class _Making(NamedTuple):
         """When it was begun first: a second attempt adds to the same point."""
         return taken_at(self.there[0]) if self.there else datetime.now(UTC)
 
+    def has(self, server: str = "") -> bool:
+        """Whether an earlier attempt made it, of a server or at all."""
+        return any(server in ("", part.tags.get(SERVER, "")) for part in self.there)
+
     def find(self, server: str = "") -> tuple[Part, ...]:
         """Look for what is there of it by now."""
         found = look(self.region, (self.family,)).of(self.action.resource, self.point)
@@ -60,8 +64,9 @@ def take_snapshots(action: TakeSnapshots, ctx: Context) -> Outcome:
     parts = sum(len(one.volumes) for one in machines.values())
     for server, machine in machines.items():
         tags = making.marks(parts, **{SERVER: server})
-        make = partial(_save_disks, making, server, machine, tags)
-        found_or(region, partial(making.find, server), make)
+        if not making.has(server):
+            make = partial(_save_disks, making, server, machine, tags)
+            make_once(region, make, partial(making.find, server))
     return _ended(making, parts)
 
 
@@ -83,38 +88,36 @@ def take_image(action: TakeImage, ctx: Context) -> Outcome:
     machine = machines_of(making.region, (action.server,))[action.server]
     parts = 1 + len(machine.volumes)
     tags = making.marks(parts, **{SERVER: action.server})
-    found_or(
-        making.region,
-        making.find,
-        lambda: making.region.change(
-            "ec2.create_image",
-            f"an image of {action.server} ({machine.id}) could not be made",
-            once=True,
-            InstanceId=machine.id,
-            Name=f"mainstay-{action.resource}-{making.point}",
-            Description=f"{action.resource}, by Mainstay",
-            NoReboot=not action.reboot,
-            TagSpecifications=specified(["image", "snapshot"], tags),
-        ),
+    make = partial(
+        making.region.change,
+        "ec2.create_image",
+        f"an image of {action.server} ({machine.id}) could not be made",
+        once=True,
+        InstanceId=machine.id,
+        Name=f"mainstay-{action.resource}-{making.point}",
+        Description=f"{action.resource}, by Mainstay",
+        NoReboot=not action.reboot,
+        TagSpecifications=specified(["image", "snapshot"], tags),
     )
+    if not making.has():
+        make_once(making.region, make, making.find)
     return _ended(making, parts)
 
 
 def take_database_snapshot(action: TakeDatabaseSnapshot, ctx: Context) -> Outcome:
     """Make a manual snapshot of an RDS instance, and see it complete."""
     making = _begin(action, ctx, "databases")
-    found_or(
-        making.region,
-        making.find,
-        lambda: making.region.change(
-            "rds.create_db_snapshot",
-            f"a snapshot of RDS instance {action.database} could not be made",
-            once=True,
-            DBInstanceIdentifier=action.database,
-            DBSnapshotIdentifier=f"mainstay-{action.resource}-{making.point}",
-            Tags=making.marks(1),
-        ),
+    make = partial(
+        making.region.change,
+        "rds.create_db_snapshot",
+        f"a snapshot of RDS instance {action.database} could not be made",
+        once=True,
+        DBInstanceIdentifier=action.database,
+        DBSnapshotIdentifier=f"mainstay-{action.resource}-{making.point}",
+        Tags=making.marks(1),
     )
+    if not making.has():
+        make_once(making.region, make, making.find)
     return _ended(making, 1)
 
 
