@@ -1,10 +1,12 @@
 """Networks at AWS: a subnet with a security group of its own, and a way out unless it is isolated."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from automation.adapters.aws.instances import done_once, made_once
-from automation.adapters.aws.marks import Marks, as_tags, named, others, specified, tags_of, token
+from automation.adapters.aws.isolation import cut_off, is_cut_off, unbind
+from automation.adapters.aws.marks import Marks, as_tags, named, others, specified, tags_of
+from automation.adapters.aws.network_parts import Parts, part_of, parts_of
 from automation.adapters.aws.rules import Passage, declared_in, declared_out, read_passages
 from automation.adapters.aws.session import Region, Shown, region_of
 from automation.adapters.aws.vpcs import (
@@ -21,31 +23,6 @@ from automation.model.machine_evidence import ProviderChange
 from automation.model.records import Context, Outcome, Progress
 from automation.model.servers import OWNER, ROLE, RUN, NetworkSpec
 
-_KINDS = {
-    "subnet": ("ec2.describe_subnets", "Subnets"),
-    "security-group": ("ec2.describe_security_groups", "SecurityGroups"),
-    "route-table": ("ec2.describe_route_tables", "RouteTables"),
-}
-_MOST_TABLES = 100
-
-
-class Parts(NamedTuple):
-    """What a network of ours is made of, as far as it is there."""
-
-    subnet: Shown | None
-    group: Shown | None
-    table: Shown | None
-
-    @property
-    def ids(self) -> dict[str, str]:
-        named_parts = (
-            ("subnet", self.subnet, "SubnetId"),
-            ("security-group", self.group, "GroupId"),
-            ("route-table", self.table, "RouteTableId"),
-        )
-        return {part: one[key] for part, one, key in named_parts if one is not None}
-
-
 # --- actions -----------------------------------------------------------------------------------------
 
 
@@ -54,12 +31,12 @@ def create_network(action: CreateSubnet, ctx: Context) -> Outcome:
     region, network = region_of(ctx, action.network.site), action.network
     _require_addresses(network)
     vpc = have_vpc(region, network, ctx.run_id)
-    before = _parts(region, network.name)
+    before = parts_of(region, network.name)
     made = [part for part in ("subnet", "security-group") if part not in before.ids]
     subnet = before.subnet or _make_subnet(region, network, vpc, ctx)
     group = before.group or _make_group(region, network, vpc, ctx)
     if network.isolated:
-        _cut_off(region, network, subnet, before.table, ctx)
+        cut_off(region, network, subnet, before.table, ctx)
     done = _apply_rules(region, network, group)
     return _outcome(region, network, ctx, bool(made or done))
 
@@ -76,7 +53,7 @@ def verify_create_network(action: CreateSubnet, ctx: Context) -> Progress:
 def change_network(action: ChangeSubnet, ctx: Context) -> Outcome:
     """Make the rules, the isolation and the tags of a network what was declared."""
     region, network = region_of(ctx, action.network.site), action.network
-    parts = _parts(region, network.name)
+    parts = parts_of(region, network.name)
     if parts.subnet is None or parts.group is None:
         raise AdapterError(
             f"network {network.name} of {region.environment} is not at {region.provider.region}; nothing was "
@@ -85,7 +62,7 @@ def change_network(action: ChangeSubnet, ctx: Context) -> Outcome:
         )
     done = list(_apply_rules(region, network, parts.group))
     if network.isolated:
-        done += _cut_off(region, network, parts.subnet, parts.table, ctx)
+        done += cut_off(region, network, parts.subnet, parts.table, ctx)
     done += _apply_tags(region, network, parts.subnet)
     return _outcome(region, network, ctx, bool(done), verb="changed")
 
@@ -98,7 +75,7 @@ def verify_change_network(action: ChangeSubnet, ctx: Context) -> Progress:
 def delete_network(action: DeleteSubnet, ctx: Context) -> Outcome:
     """Remove the subnet that the plan saw, its group and table, and with the last one a VPC of ours."""
     region = region_of(ctx, action.site)
-    parts = _parts(region, action.name)
+    parts = parts_of(region, action.name)
     removed = dict(parts.ids)
     if parts.subnet is not None:
         _require_unused(region, action, parts.subnet)
@@ -113,7 +90,7 @@ def delete_network(action: DeleteSubnet, ctx: Context) -> Outcome:
 def verify_delete_network(action: DeleteSubnet, ctx: Context) -> Progress:
     """Say whether all of it is gone; what is left is removed by doing it again."""
     region = region_of(ctx, action.site)
-    left = list(_parts(region, action.name).ids)
+    left = list(parts_of(region, action.name).ids)
     left += ["VPC"] if ending_with(region, action.id, action.name) else []
     if left:
         return Progress(state="not_done", why=f"network {action.name} still has its {', '.join(left)}")
@@ -129,24 +106,6 @@ def _removed(region: Region, action: DeleteSubnet, removed: Mapping[str, str]) -
 # --- looking -----------------------------------------------------------------------------------------
 
 
-def _parts(region: Region, name: str) -> Parts:
-    return Parts(*(_part(region, kind, name) for kind in _KINDS))
-
-
-def _part(region: Region, kind: str, name: str) -> Shown | None:
-    call, key = _KINDS[kind]
-    what = f"network {name}: its {kind} could not be looked for"
-    page = _MOST_TABLES if kind == "route-table" else 1000
-    filters = Marks(region.environment, name, "").filters()
-    found = list(region.pages(call, key, what, page=page, Filters=filters))
-    if len(found) > 1:
-        raise AdapterError(
-            f"network {name} of {region.environment} has {len(found)} of its {kind}; nothing was changed",
-            hint=f"look at both; take the tag {OWNER} from the one that is not it",
-        )
-    return found[0] if found else None
-
-
 def _groups(region: Region, network: NetworkSpec) -> Mapping[str, str]:
     """Give the group of each network that the rules name, and its own."""
     names = sorted({network.name, *(rule.source for rule in network.rules)})
@@ -157,11 +116,11 @@ def _groups(region: Region, network: NetworkSpec) -> Mapping[str, str]:
 
 
 def _lacking(region: Region, network: NetworkSpec) -> str:
-    parts = _parts(region, network.name)
+    parts = parts_of(region, network.name)
     missing = [part for part in ("subnet", "security-group") if part not in parts.ids]
     if missing or parts.group is None:
         return ", ".join(missing)
-    if network.isolated and not _is_cut_off(parts):
+    if network.isolated and not is_cut_off(parts):
         return "isolation"
     more, less = _differing(region, network, parts.group)
     return "rules" if more or less else ""
@@ -193,7 +152,7 @@ def _make_subnet(region: Region, network: NetworkSpec, vpc: Shown, ctx: Context)
         made: Shown = region.change("ec2.create_subnet", what, once=True, **request)["Subnet"]
         return made
 
-    return made_once(region, what, make, lambda: _part(region, "subnet", network.name))
+    return made_once(region, what, make, lambda: part_of(region, "subnet", network.name))
 
 
 def _make_group(region: Region, network: NetworkSpec, vpc: Shown, ctx: Context) -> Shown:
@@ -213,74 +172,10 @@ def _make_group(region: Region, network: NetworkSpec, vpc: Shown, ctx: Context) 
         # Not shown yet it has what EC2 gives every new one: all may go out.
         return shown[0] if shown else {"GroupId": made["GroupId"], "IpPermissionsEgress": _FRESH}
 
-    return made_once(region, what, make, lambda: _part(region, "security-group", network.name))
+    return made_once(region, what, make, lambda: part_of(region, "security-group", network.name))
 
 
 _FRESH = ({"IpProtocol": "-1", "IpRanges": ({"CidrIp": "0.0.0.0/0"},)},)
-
-
-def _cut_off(
-    region: Region, network: NetworkSpec, subnet: Shown, table: Shown | None, ctx: Context
-) -> tuple[str, ...]:
-    """Give a subnet a route table of its own that leads nowhere."""
-    if table is not None and _is_cut_off(Parts(subnet, None, table)):
-        return ()
-    name, what = network.name, f"network {network.name} could not be cut off"
-    tags = specified(("route-table",), Marks(region.environment, name, ctx.run_id).tags())
-
-    def make() -> Shown:
-        request = {"VpcId": subnet["VpcId"], "TagSpecifications": tags}
-        again = token(ctx.run_id, ctx.step_id, name, "routes", subnet["SubnetId"])
-        made: Shown = region.change("ec2.create_route_table", what, once=True, ClientToken=again, **request)[
-            "RouteTable"
-        ]
-        return made
-
-    table = table or made_once(region, what, make, lambda: _part(region, "route-table", name))
-    for route in _ways_out(table):
-        where = {key: route[key] for key in _DESTINATIONS if route.get(key)}
-        region.change("ec2.delete_route", what, RouteTableId=table["RouteTableId"], **where)
-    here: dict[str, Any] = {"RouteTableId": table["RouteTableId"], "SubnetId": subnet["SubnetId"]}
-    if not _is_bound(table, subnet):
-        _bind(region, what, here, name)
-    return ("isolation",)
-
-
-_DESTINATIONS = ("DestinationCidrBlock", "DestinationIpv6CidrBlock", "DestinationPrefixListId")
-
-
-def _bind(region: Region, what: str, here: Mapping[str, Any], name: str) -> None:
-    """Bind a subnet to its own table, away from whichever it is bound to."""
-    filters = [named("association.subnet-id", here["SubnetId"])]
-    for other in region.read("ec2.describe_route_tables", what, Filters=filters)["RouteTables"]:
-        for one in other.get("Associations", ()):
-            if one.get("SubnetId") == here["SubnetId"] and other["RouteTableId"] != here["RouteTableId"]:
-                region.change(
-                    "ec2.replace_route_table_association",
-                    what,
-                    AssociationId=one["RouteTableAssociationId"],
-                    RouteTableId=here["RouteTableId"],
-                )
-                return
-    done_once(
-        lambda: region.change("ec2.associate_route_table", what, **here),
-        lambda: _is_bound(_part(region, "route-table", name) or {}, here),
-    )
-
-
-def _is_bound(table: Shown, subnet: Mapping[str, Any]) -> bool:
-    return any(one.get("SubnetId") == subnet["SubnetId"] for one in table.get("Associations", ()))
-
-
-def _is_cut_off(parts: Parts) -> bool:
-    if parts.subnet is None or parts.table is None:
-        return False
-    return _is_bound(parts.table, parts.subnet) and not _ways_out(parts.table)
-
-
-def _ways_out(table: Shown) -> list[Shown]:
-    """List the routes that lead anywhere but within the VPC."""
-    return [one for one in table.get("Routes", ()) if one.get("GatewayId") != "local"]
 
 
 # --- rules and tags ----------------------------------------------------------------------------------
@@ -366,6 +261,7 @@ def _remove(region: Region, parts: Parts, name: str) -> None:
         ("route-table", "ec2.delete_route_table", "RouteTableId"),
         ("security-group", "ec2.delete_security_group", "GroupId"),
     )
+    unbind(region, parts.table, name)
     for kind, call, key in removals:
         if kind in parts.ids:
             _remove_part(region, kind, (call, {key: parts.ids[kind]}), name)
@@ -375,7 +271,7 @@ def _remove_part(region: Region, kind: str, call: tuple[str, Mapping[str, Any]],
     what = f"network {name}: its {kind} could not be removed"
     done_once(
         lambda: region.change(call[0], what, **call[1]),
-        lambda: _part(region, kind, name) is None,
+        lambda: part_of(region, kind, name) is None,
     )
 
 
@@ -385,7 +281,7 @@ def _remove_part(region: Region, kind: str, call: tuple[str, Mapping[str, Any]],
 def _outcome(
     region: Region, network: NetworkSpec, ctx: Context, changed: bool, verb: str = "created"
 ) -> Outcome:
-    parts = _parts(region, network.name)
+    parts = parts_of(region, network.name)
     run = tags_of(parts.subnet or {}).get(RUN, "")
     ours = run == ctx.run_id if verb == "created" else changed
     ids = dict(parts.ids)

@@ -63,7 +63,7 @@ def policy(addresses: Iterable[str], environment: str, provider: AwsProvider) ->
     grouped: dict[tuple[bool, tuple[str, ...], When], list[str]] = {}
     for need in sorted(needs):
         is_global = need.action.startswith("route53:")
-        # The mark itself says what is ours, of whatever kind it is; so many kinds would not fit into a policy.
+        # The mark itself says what is ours, of whatever kind; so many kinds would not fit into a policy.
         all_of_ec2 = need.when == "ours" and need.action.startswith("ec2:")
         kinds = ("*",) if all_of_ec2 else need.kinds
         grouped.setdefault((is_global, kinds, need.when), []).append(need.action)
@@ -164,6 +164,7 @@ _CHANGING: Mapping[str, tuple[str, ...]] = {
     "ec2.delete_vpc": ("vpc",),
     "ec2.deregister_image": ("image",),
     "ec2.detach_network_interface": ("instance", "network-interface"),
+    "ec2.disassociate_route_table": ("route-table", "subnet"),
     "ec2.lock_snapshot": ("snapshot",),
     "ec2.modify_image_attribute": ("image",),
     "ec2.modify_instance_attribute": ("instance", "volume"),

@@ -13,14 +13,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import create_loader
 
 from automation.adapters.aws.faults import Refusal, in_words, read_refusal
 from automation.model.environment import Environment
@@ -165,7 +168,10 @@ class Region:
 
     def _open(self) -> Any:
         if self._session is None:
+            core = botocore.session.get_session()
+            core.register_component("data_loader", _models())
             session = boto3.session.Session(
+                botocore_session=core,
                 aws_access_key_id=self._login.get("AWS_ACCESS_KEY_ID"),
                 aws_secret_access_key=self._login.get("AWS_SECRET_ACCESS_KEY"),
                 aws_session_token=self._login.get("AWS_SESSION_TOKEN"),
@@ -268,6 +274,12 @@ def _kept(environment: Environment, provider: AwsProvider, login: Mapping[str, s
         if key not in _KEPT:
             _KEPT[key] = Region(environment, provider, login, state)
         return _KEPT[key]
+
+
+@cache
+def _models() -> Any:
+    """Give what botocore knows of services, read once for all sessions: most of what one costs."""
+    return create_loader()
 
 
 def forget_sessions() -> None:
