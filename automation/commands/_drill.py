@@ -10,6 +10,7 @@ from automation.commands._command import ROOT, print_json
 from automation.commands._foretold import foretell, keep
 from automation.commands._observations import forget_positions, keep_position
 from automation.commands._onlooker import Story
+from automation.commands._replicas import look_at_clouds
 from automation.commands._report import make_report, write_report
 from automation.commands._restorable import find_restorables, role_secrets
 from automation.commands._session import Session, actor
@@ -56,6 +57,7 @@ def prepare_drill(session: Session, name: str) -> Prepared:
         _observe(session, services),
         find_restorables(session, services),
         role_secrets(session),
+        look_at_clouds(session, services),
     )
     return Prepared(drill, services, compile_drill(drill, plan, city, declared_by=actor()))
 

@@ -1,7 +1,7 @@
 """Preparing and running a real failover: who declared it, what was seen, what must be signed."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from automation.commands._drill import PreparedFailover, about, check_hosts, pla
 from automation.commands._ending import conclude
 from automation.commands._foretold import foretell, keep
 from automation.commands._observations import last_position
+from automation.commands._replicas import look_at_clouds
 from automation.commands._restorable import find_restorables, role_secrets
 from automation.commands._session import Session
 from automation.commands._whereabouts import turn_those_at
@@ -22,6 +23,7 @@ from automation.model.errors import AdapterError, AutomationError, ConfigError, 
 from automation.model.evidence import DECLARATION_LIVES, Declaration
 from automation.model.observations import PostgresqlCluster, StandbyPosition
 from automation.model.restorable import Restorable
+from automation.recovery.ages import Aged, too_old
 from automation.recovery.failover import compile_failover
 from automation.recovery.freezes import refuse_frozen
 from automation.recovery.lag import Lag, format_limit, judge_lag
@@ -63,7 +65,9 @@ def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
     standbys = _observe(session, services)
     lags = _lags(session, services, standbys)
     restorables = find_restorables(session, services)
+    cloud = look_at_clouds(session, services, primaries=True)
     accepted = _accept_lag(session, asked, lags, services) | _accept_age(asked, restorables, services)
+    accepted |= _accept_aged(asked, too_old(services, cloud, declaration.declared_at))
     failover = Failover(
         plan=asked.plan,
         site=asked.site,
@@ -72,7 +76,8 @@ def prepare_failover(session: Session, asked: Asked) -> PreparedFailover:
         accept_unfenced=asked.reason if asked.accept_unfenced else "",
         accept_lag=accepted,
     )
-    city = _city(session, catalog, standbys)._replace(restorables=restorables, secrets=role_secrets(session))
+    city = _city(session, catalog, standbys)
+    city = city._replace(restorables=restorables, secrets=role_secrets(session), cloud=cloud)
     plan = compile_failover(failover, recovery, city)
     for name, lag in lags.items():
         progress(f"{name}: lag of the standby: {lag.words}")
@@ -227,6 +232,20 @@ def _accept_age(
                 hint="to lose that much, two people must sign for it: --accept-lag",
             )
         accepted[name] = words
+    return accepted
+
+
+def _accept_aged(asked: Asked, aged: Iterable[Aged]) -> dict[str, str]:
+    """Refuse VMs or a database that are older than they may be, unless it was asked to be accepted."""
+    accepted = {}
+    for one in aged:
+        if not asked.accept_lag:
+            raise PreflightError(
+                f"what stands ready of {one.service} is {one.observed}; allowed: {one.allowed}; "
+                "nothing was changed",
+                hint="to lose that much, two people must sign for it: --accept-lag",
+            )
+        accepted[one.service] = one.observed
     return accepted
 
 

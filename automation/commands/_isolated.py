@@ -6,18 +6,20 @@ from datetime import UTC, datetime
 from automation.commands._backups import load_area
 from automation.commands._command import ROOT
 from automation.commands._drill import Prepared, about, check_hosts, leave_report, plan_for
+from automation.commands._replicas import look_at_clouds
 from automation.commands._restorable import find_source, role_secrets
 from automation.commands._session import Session
 from automation.engine.finished import Finished
-from automation.model.catalog import PostgresqlStandby, RestoreFromBackup
+from automation.model.catalog import PostgresqlStandby, RestoreFromBackup, load_catalog
 from automation.model.errors import NotMet, StepFailed
+from automation.recovery.copied import compile_copied, copied_services
 from automation.recovery.freezes import refuse_frozen
 from automation.recovery.isolated import compile_isolated, isolated_services
 from automation.recovery.isolation import Given
 from automation.recovery.moments import tell
 from automation.recovery.planner import City
 from automation.recovery.report import Report
-from automation.recovery.spec import load_drill
+from automation.recovery.spec import Drill, load_drill
 
 SEED_BITS = 32
 
@@ -35,6 +37,8 @@ def prepare_isolated(session: Session, name: str) -> Prepared:
         PreflightError: a copy cannot be looked at or holds nothing, or a freeze is in force.
     """
     drill = load_drill(ROOT, name)
+    if drill.copies is not None:
+        return _prepare_copied(session, drill)
     assert drill.isolation is not None
     recovery = plan_for(session, drill.plan)
     refuse_frozen(recovery, "test-failover", datetime.now(UTC))
@@ -54,6 +58,18 @@ def prepare_isolated(session: Session, name: str) -> Prepared:
     for service, source in given.sources.items():
         session.say(f"{service}: {tell(source.restorable)}")
     return Prepared(drill, services, compile_isolated(drill, recovery, city, given))
+
+
+def _prepare_copied(session: Session, drill: Drill) -> Prepared:
+    """Look at what would be copied, and compile the drill; changes nothing."""
+    recovery = plan_for(session, drill.plan)
+    refuse_frozen(recovery, "test-failover", datetime.now(UTC))
+    catalog = load_catalog(session.environment.folder / "services.yml")
+    check_hosts(catalog, session)
+    city = City(session.environment, session.inventory, catalog, {})
+    services = copied_services(drill, city)
+    city = city._replace(secrets=role_secrets(session), cloud=look_at_clouds(session, services))
+    return Prepared(drill, services, compile_copied(drill, recovery, city))
 
 
 def run_isolated(session: Session, name: str, *, json: bool = False) -> Report:

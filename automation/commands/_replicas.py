@@ -1,0 +1,90 @@
+"""What stands ready of services in vCenters and regions: looked at before a plan is made; changes nothing."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from automation.commands._session import Session
+from automation.model.actions import LookAtReplicas
+from automation.model.catalog import AwsPilotLight, Service, VmReplica
+from automation.model.errors import AdapterError, PreflightError
+from automation.model.replicas import Cloud, PilotSeen, ReplicasSeen
+from automation.provisioning.spec import load_networks
+from automation.recovery.ages import tell
+
+_STEP = "replicas"
+
+
+def look_at_clouds(session: Session, services: Mapping[str, Service], *, primaries: bool = False) -> Cloud:
+    """See what VMs, images and databases of services stand ready at their recovery sites.
+
+    Args:
+        primaries: see whether the vCenter or region of each primary site answers, too: what does not
+            fences nothing.
+
+    Raises:
+        PreflightError: one at a recovery site does not answer, or lacks a VM's files.
+    """
+    ours = {n: s for n, s in services.items() if isinstance(s.strategy, VmReplica | AwsPilotLight)}
+    if not ours:
+        return Cloud(specs=session.inventory.specs)
+    replicas = {name: _replicas(session, name, service) for name, service in ours.items()}
+    pilots = {name: _pilot(session, name, service) for name, service in ours.items()}
+    cloud = Cloud(
+        replicas={name: seen for name, seen in replicas.items() if seen is not None},
+        pilots={name: seen for name, seen in pilots.items() if seen is not None},
+        specs=session.inventory.specs,
+        networks=load_networks(session.environment),
+        silent=tuple(dict.fromkeys(_silent(session, ours))) if primaries else (),
+    )
+    for name in ours:
+        session.say(tell(cloud, name, datetime.now(UTC)))
+    return cloud
+
+
+def _replicas(session: Session, name: str, service: Service) -> ReplicasSeen | None:
+    from automation.adapters import vsphere
+
+    strategy = service.strategy
+    if not isinstance(strategy, VmReplica):
+        return None
+    look = LookAtReplicas(site=service.recovery, datastore=strategy.datastore, vms=strategy.all_vms)
+    try:
+        seen = vsphere.look_at_replicas(look, session.context(_STEP)).evidence
+    except AdapterError as exc:
+        raise _not_ready(name, service, exc) from exc
+    assert isinstance(seen, ReplicasSeen)
+    return seen
+
+
+def _pilot(session: Session, name: str, service: Service) -> PilotSeen | None:
+    from automation.adapters import aws
+
+    strategy = service.strategy
+    if not isinstance(strategy, AwsPilotLight):
+        return None
+    databases = (strategy.database.get(service.primary, ""), strategy.database.get(service.recovery, ""))
+    environment, state = session.environment, session.state
+    try:
+        return aws.look_at_pilot(environment, service.recovery, state, strategy.images, databases)
+    except AdapterError as exc:
+        raise _not_ready(name, service, exc) from exc
+
+
+def _not_ready(name: str, service: Service, exc: AdapterError) -> PreflightError:
+    return PreflightError(
+        f"cannot see what stands ready of {name} at {service.recovery}: {exc}; nothing was changed",
+        hint=exc.hint,
+    )
+
+
+def _silent(session: Session, services: Mapping[str, Service]) -> Iterator[str]:
+    """Sites whose vCenter or region does not answer."""
+    from automation.adapters import aws, vsphere
+
+    for service in services.values():
+        looks = vsphere.look if isinstance(service.strategy, VmReplica) else aws.look
+        try:
+            looks(session.environment, service.primary, session.state, (), ())
+        except AdapterError as exc:
+            session.say(f"{service.primary} does not answer, so it fences nothing: {exc}")
+            yield service.primary
