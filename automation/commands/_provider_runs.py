@@ -41,7 +41,7 @@ class _Done(NamedTuple):
 def read_past(state: Path) -> Past:
     """Fold every run that did something at a provider, oldest first; damaged runs tell nothing."""
     fenced, leaves = dict[Place, str](), dict[str, Leave]()
-    for done in _list_done(state / "runs"):
+    for done in sorted(_list_done(state / "runs"), key=lambda one: one.at):
         run = done.step.run
         host, site = getattr(run, "host", ""), getattr(run, "site", "")
         verb = run.do.partition(".")[2]
@@ -56,8 +56,8 @@ def read_past(state: Path) -> Past:
 
 
 def _list_done(runs: Path) -> Iterator[_Done]:
-    """Give every step that succeeded in a run at a provider, in the order of the runs and of their ends."""
-    for folder in sorted(path.parent for path in runs.glob("*/plan.json")):
+    """Give every step that succeeded in a run at a provider."""
+    for folder in (path.parent for path in runs.glob("*/plan.json")):
         try:
             text = (folder / "plan.json").read_bytes()
             if not any(mark in text for mark in _MARKS):
