@@ -17,12 +17,14 @@ import sys
 import threading
 from collections.abc import Mapping
 from datetime import UTC
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # ours alone, by the names that settings tell
 
 import moto.backends
+import moto.core.responses
 import moto.settings
 from aws_access import Login
 from aws_changes import Changes
@@ -32,6 +34,7 @@ from aws_names import install_names
 from aws_power import Powers
 from aws_quotas import install_quotas
 from aws_rds import install_rds
+from aws_seeds import seed_database
 from aws_tokens import Tokens
 from cryptography.hazmat.bindings._rust import openssl
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -42,6 +45,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 from moto.core.base_backend import BackendDict
+from moto.core.utils import method_names_from_class
 from moto.ec2.models import ec2_backends
 from moto.sts.models import sts_backends
 from s3_access import parse_login
@@ -57,6 +61,7 @@ class Accounts:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self.account, self.regions = settings["account"], tuple(settings["regions"])
         self.images = tuple(settings.get("images") or IMAGES)
+        self.databases: Mapping[str, str] = settings.get("databases", {})
         self.changes, self.tokens = Changes(float(settings["changes_take_s"])), Tokens()
         self._pace_s = float(settings["changes_take_s"])
         self.path, self._changed = folder / "state.pickle", False
@@ -135,6 +140,9 @@ class Accounts:
             backend: Ec2 = ec2_backends[self.account][region]
             for name in self.images:
                 backend.seed_image(name)
+        if not self.path.exists():  # one that was deleted since stays so
+            for place, source in sorted(self.databases.items(), key=lambda one: one[1]):  # sources first
+                seed_database(self.account, place, source)
 
 
 def _keep_private_keys() -> None:
@@ -165,6 +173,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     settings = json.loads((folder / "settings.json").read_text())
     moto.settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+    # Which calls a service answers never changes; to find out anew was a fifth of each answer's time.
+    moto.core.responses.method_names_from_class = lru_cache(method_names_from_class)
     accounts = Accounts(folder, settings)
     address = (settings["address"], settings["port"])
     server = TlsServer(address, settings["certificate"], settings["key"], Door(accounts).respond)

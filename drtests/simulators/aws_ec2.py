@@ -174,10 +174,9 @@ class Ec2(Storage, EC2Backend):  # type: ignore[misc]  # moto has no types
         """Tell whether a rule of another group names a group."""
         others = (one for groups in self.groups.values() for one in groups.values() if one.id != group_id)
         return any(
-            source.get("GroupId") == group_id
+            rule.source_group.get("GroupId") == group_id
             for other in others
             for rule in (*other.ingress_rules, *other.egress_rules)
-            for source in rule.source_groups
         )
 
 
@@ -197,11 +196,10 @@ def _tags_of(self: TaggedEC2Resource) -> list[dict[str, str]]:
 
 def _end(instance: Instance, to: tuple[int, str], error: str) -> None:
     """Let an instance be where it was going: one that could not start stands, one that could not end runs."""
-    if error and to != RUNNING:
-        return
-    instance._state = InstanceState(*reversed(STOPPED if error else to))
     if error:
         instance.state_reason = StateReason(f"Server.InternalError: {error}", "Server.InternalError")
+    if not error or to == RUNNING:
+        instance._state = InstanceState(*reversed(STOPPED if error else to))
 
 
 def _check_states(instances: list[Instance], allowed: tuple[str, ...], done: str) -> None:

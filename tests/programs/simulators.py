@@ -121,6 +121,11 @@ class AwsSimulated:
         """Make it as it was when it started: no faults, no calls, nothing but its images."""
         self._control("POST", "reset")
 
+    def restart(self) -> None:
+        """End it as a lab does, and start it again with what it kept."""
+        end(self.process)
+        self.process = _start("aws.py", self.state / "aws", self.port)
+
     def _control(self, method: str, name: str, body: bytes = b"") -> object:
         context = ssl.create_default_context(cafile=str(self.ca))
         connection = http.client.HTTPSConnection("localhost", self.port, timeout=PATIENCE_S, context=context)
@@ -152,14 +157,23 @@ def simulated_aws(state: Path, **settings: object) -> Iterator[AwsSimulated]:
     folder = state / "aws"
     folder.mkdir(exist_ok=True)
     (folder / "settings.json").write_text(json.dumps({**told, **settings}))
+    aws = AwsSimulated(state, port, _start("aws.py", folder, port))
+    try:
+        yield aws
+    finally:
+        end(aws.process)
+
+
+def _start(program: str, folder: Path, port: int) -> "subprocess.Popen[bytes]":
     with (folder / "simulator.log").open("a") as log:
-        argv = [sys.executable, "-B", str(PROGRAMS / "aws.py"), str(folder)]
+        argv = [sys.executable, "-B", str(PROGRAMS / program), str(folder)]
         process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     try:
         await_port(port, process)
-        yield AwsSimulated(state, port, process)
-    finally:
+    except BaseException:
         end(process)
+        raise
+    return process
 
 
 def await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
