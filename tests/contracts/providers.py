@@ -4,6 +4,7 @@ A `Cloud` is a provider that runs: a simulator, or a real one. What it says of i
 for what is there: `Census` is counted apart from the adapter.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -28,6 +29,7 @@ from automation.provisioning.composing import Wanted, compose
 
 _NUMBERS = count(1)
 NOTHING_NAMED = Allowed()
+HOSTS = "hosts.json"
 
 
 class Census(NamedTuple):
@@ -116,32 +118,15 @@ class City:
     def session(self) -> Session:
         """Open the environment as a command would, without connections to hosts."""
         self._write("networks.yml", {"networks": self.networks})
-        environment = load_environment(self.root, self.name)
-        hosts = {"all": {"hosts": list(self.hosts)}, "_meta": {"hostvars": self.hosts}}
-        inventory = parse_inventory(hosts)
-
-        def context(run_id: str) -> RunContext:
-            return RunContext(
-                run_id=run_id,
-                environment=environment,
-                inventory=inventory,
-                state=self.state,
-                images=self.state,
-                artifacts=self.state / "runs" / run_id / "artifacts",
-                connections=_Nobody(),
-                progress=lambda step, text: None,
-            )
-
-        return Session(environment, inventory, self.state, self.state, _Nobody().remote, context, _silent)
+        (self.folder / HOSTS).write_text(json.dumps(self.hosts))
+        return open_city(self.root, self.name)
 
     def look(self) -> Around:
         return look_around(self.session(), None)
 
     def plan(self, allowed: Allowed = NOTHING_NAMED) -> Wanted:
         """Look, and plan; changes nothing."""
-        session = self.session()
-        around = look_around(session, None)
-        return compose(session.environment, around.declared, None, around.seen, allowed)
+        return plan_city(self.session(), allowed)
 
     def apply(self, allowed: Allowed = NOTHING_NAMED) -> Finished | None:
         """Plan and run; None where nothing is to do."""
@@ -214,6 +199,33 @@ class City:
     def census(self) -> Census:
         """What is there."""
         return self.cloud.census(self.name)
+
+
+def open_city(root: Path, name: str) -> Session:
+    """Open a city's environment as it was written down, in this process or another."""
+    environment, state = load_environment(root, name), root / "state" / name
+    hosts = json.loads((environment.folder / HOSTS).read_text())
+    inventory = parse_inventory({"all": {"hosts": list(hosts)}, "_meta": {"hostvars": hosts}})
+
+    def context(run_id: str) -> RunContext:
+        return RunContext(
+            run_id=run_id,
+            environment=environment,
+            inventory=inventory,
+            state=state,
+            images=state,
+            artifacts=state / "runs" / run_id / "artifacts",
+            connections=_Nobody(),
+            progress=lambda step, text: None,
+        )
+
+    return Session(environment, inventory, state, state, _Nobody().remote, context, _silent)
+
+
+def plan_city(session: Session, allowed: Allowed = NOTHING_NAMED) -> Wanted:
+    """Look at a city's provider, and plan; changes nothing."""
+    around = look_around(session, None)
+    return compose(session.environment, around.declared, None, around.seen, allowed)
 
 
 class _Nobody:
