@@ -1,6 +1,7 @@
 """Custom attributes of ours: how what has no settings of its own is marked, port groups and folders."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from automation.adapters.vsphere.reading import Seen, read_one
@@ -27,18 +28,26 @@ def fields_of(vcenter: Vcenter) -> dict[str, int]:
     return {one.name: one.key for one in known if one.name in (OWNER, ROLE, RUN, MAKING)}
 
 
+def _define(vcenter: Vcenter, name: str) -> None:
+    settle(
+        vcenter,
+        f"custom attribute {name} could not be defined",
+        lambda: True if name in fields_of(vcenter) else None,
+        lambda: vcenter.change(
+            lambda content: content.customFieldsManager.AddCustomFieldDef(name, None, None, None)
+        ),
+        timeout_s=_SETTLES_S,
+    )
+
+
+def _set(content: Any, *, entity: Any, key: int, value: str) -> None:
+    content.customFieldsManager.SetField(entity, key, value)
+
+
 def write_marks(vcenter: Vcenter, entity: Any, values: Mapping[str, str]) -> None:
     """Set custom attributes of an entity; what is not defined yet is."""
     for name in values.keys() - fields_of(vcenter).keys():
-        settle(
-            vcenter,
-            f"custom attribute {name} could not be defined",
-            lambda name=name: True if name in fields_of(vcenter) else None,
-            lambda name=name: vcenter.change(
-                lambda content: content.customFieldsManager.AddCustomFieldDef(name, None, None, None)
-            ),
-            timeout_s=_SETTLES_S,
-        )
+        _define(vcenter, name)
     fields = fields_of(vcenter)
 
     def missing() -> dict[str, str]:
@@ -48,9 +57,7 @@ def write_marks(vcenter: Vcenter, entity: Any, values: Mapping[str, str]) -> Non
 
     def act() -> None:
         for name, value in missing().items():
-            vcenter.change(
-                lambda content, k=fields[name], v=value: content.customFieldsManager.SetField(entity, k, v)
-            )
+            vcenter.change(partial(_set, entity=entity, key=fields[name], value=value))
 
     settle(
         vcenter,

@@ -61,7 +61,8 @@ def _reconfigured(vcenter: Vcenter, action: ChangeVm, vm: Vm, timeout_s: float) 
 
 def _config(vcenter: Vcenter, action: ChangeVm, vm: Vm) -> Any | None:
     """What is still to be changed of a VM beside its mark; None when nothing is."""
-    spec, config, changes = action.spec, vim.vm.ConfigSpec(), []
+    spec, config = action.spec, vim.vm.ConfigSpec()
+    changes: list[Any] = []
     if "size" in action.changes and not _has_size(action, vm):
         set_size(config, spec)
     if "disks" in action.changes:

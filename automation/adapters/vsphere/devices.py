@@ -116,7 +116,7 @@ def _added(name: str, disk: Disk, devices: Sequence[Any], others: Sequence[Any])
         eagerlyScrub=disk.kind == "eager",
         fileName="",
     )
-    device = _DISK(
+    device = vim.vm.device.VirtualDisk(
         key=-100 - free[0],
         controllerKey=controller,
         unitNumber=free[0],
@@ -136,7 +136,7 @@ def _controller(name: str, devices: Sequence[Any]) -> int:
 
 
 def _grown(disk: Any, to_bytes: int) -> Any:
-    device = _DISK(
+    device = vim.vm.device.VirtualDisk(
         key=disk.key,
         controllerKey=disk.controllerKey,
         unitNumber=disk.unitNumber,

@@ -9,6 +9,12 @@ from pyVmomi import vim, vmodl
 from automation.adapters.vsphere.stub import AnswerLost, NotReached
 from automation.model.errors import AdapterError
 
+_AGAIN = (
+    vim.fault.TaskInProgress,
+    vim.fault.ConcurrentAccess,
+    vim.fault.NotAuthenticated,
+    vmodl.fault.ManagedObjectNotFound,
+)
 EXPIRED, WRONG_NAME, NOT_YET_VALID = 10, 62, 9  # of OpenSSL's X509_V_ERR_*
 FAULTS = (ssl.SSLCertVerificationError, AnswerLost, NotReached, vmodl.MethodFault, vmodl.RuntimeFault)
 
@@ -75,7 +81,7 @@ def _distrust(exc: ssl.SSLCertVerificationError) -> str:
 
 
 def _comes_again(exc: BaseException) -> bool:
-    return isinstance(exc, vim.fault.TaskInProgress | vim.fault.ConcurrentAccess)
+    return isinstance(exc, _AGAIN)
 
 
 def _hint(exc: BaseException, environment: str) -> str | None:

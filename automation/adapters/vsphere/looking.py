@@ -25,6 +25,7 @@ from automation.adapters.vsphere.reading import now, sweep
 from automation.adapters.vsphere.sessions import Vcenter, seen
 from automation.model.environment import Environment
 from automation.model.servers import (
+    FoundNetwork,
     FoundServer,
     NetworkSpec,
     Power,
@@ -70,7 +71,7 @@ def look(
         used = Counter(network_of(card) for vm in vms for card in cards(vm.devices))
         names = frozenset(one.name for one in networks)
         found = found_networks(vcenter, places, names, used)
-        network_names = {one.id: one.name for one in found}
+        network_names = _names_of(places, names | {name for one in wanted for name in one.networks}, found)
         return ProviderView(
             provider="vsphere",
             site=site,
@@ -105,7 +106,7 @@ def found_server(site: str, vm: Vm, networks: Mapping[str, str]) -> FoundServer:
         image=mark.image if mark else "",
         size=Size(
             cpus=seen_.get("config.hardware.numCPU", 0),
-            memory_bytes=seen_.get("config.hardware.memoryMB", 0) * _MIB,
+            memory=seen_.get("config.hardware.memoryMB", 0) * _MIB,
         ),
         disks=found_disks(vm.moid, vm.devices, mark.disks if mark else {}),
         networks=tuple(networks.get(network_of(card), network_of(card)) for card in cards(vm.devices)),
@@ -114,6 +115,12 @@ def found_server(site: str, vm: Vm, networks: Mapping[str, str]) -> FoundServer:
         made_by=mark.run if mark else "",
         made_at=made_at.astimezone(UTC) if made_at else None,
     )
+
+
+def _names_of(places: Places, declared: frozenset[str], found: Sequence[FoundNetwork]) -> dict[str, str]:
+    """Name the networks that a server may be declared in: those of ours, and what was there before us."""
+    there = ((one.moid, str(one.get("name"))) for one in places.of(vim.Network))
+    return {moid: name for moid, name in there if name in declared} | {one.id: one.name for one in found}
 
 
 def _images(everything: Iterable[Vm], wanted: Sequence[ServerSpec]) -> dict[str, str]:

@@ -64,11 +64,11 @@ def verify_create_vm(action: CreateVm, ctx: Context) -> Progress:
 
 
 def _clone(vcenter: Vcenter, spec: ServerSpec, ctx: Context) -> Vm:
+    what = f"VM {spec.name} could not be made"
     template = _template(vcenter, spec)
-    folder = make_folder(vcenter)
-    clone, what = _clone_spec(vcenter, template, spec, ctx), f"VM {spec.name} could not be made"
 
     def look() -> Vm | None:
+        folder = make_folder(vcenter)
         there = vcenter.read(lambda content: content.searchIndex.FindChild(folder, spec.name))
         found = None if there is None else read_vm(vcenter, there)
         if found is not None and not found.owned_by(vcenter.environment, vcenter.site):
@@ -80,6 +80,8 @@ def _clone(vcenter: Vcenter, spec: ServerSpec, ctx: Context) -> Vm:
         return found
 
     def act() -> None:
+        template, folder = _template(vcenter, spec), make_folder(vcenter)
+        clone = _clone_spec(vcenter, template, spec, ctx)
         run_task(
             vcenter,
             what,

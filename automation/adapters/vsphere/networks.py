@@ -89,7 +89,7 @@ def delete_network(action: DeletePortGroup, ctx: Context) -> Outcome:
 
         def act() -> None:
             for system in _systems_with(vcenter, action.name):
-                vcenter.change(lambda _content, s=system: s.RemovePortGroup(action.name))
+                _remove(vcenter, system, action.name)
 
         settle(
             vcenter,
@@ -174,8 +174,7 @@ def _ensure_switch(vcenter: Vcenter, spec: NetworkSpec) -> None:
     def act() -> None:
         wanted = vim.host.VirtualSwitch.Specification(numPorts=_PORTS)
         for host in lacking():
-            system = host.get("configManager.networkSystem")
-            vcenter.change(lambda _content, s=system: s.AddVirtualSwitch(name, wanted))
+            _add_switch(vcenter, host.get("configManager.networkSystem"), name, wanted)
 
     if lacking() and not spec.isolated:
         raise AdapterError(
@@ -218,6 +217,14 @@ def _ensure_groups(vcenter: Vcenter, spec: NetworkSpec) -> None:
 
     what = f"port group {spec.name} could not be made"
     settle(vcenter, what, lambda: None if lacking() else True, act, timeout_s=_SETTLES_S)
+
+
+def _add_switch(vcenter: Vcenter, system: Any, name: str, wanted: Any) -> None:
+    vcenter.change(lambda _content: system.AddVirtualSwitch(name, wanted))
+
+
+def _remove(vcenter: Vcenter, system: Any, name: str) -> None:
+    vcenter.change(lambda _content: system.RemovePortGroup(name))
 
 
 def _group_call(system: Any, wanted: Any, *, there: bool) -> Callable[[Any], Any]:

@@ -156,6 +156,12 @@ def places_of(vcenter: Vcenter, *, fresh: bool = False) -> Places:
     return known
 
 
+def forget_places(vcenter: Vcenter) -> None:
+    """Read anew what a datacenter holds, when it is asked for next: an id was not known any more."""
+    with _KEEPING:
+        _KEPT.pop(vcenter, None)
+
+
 # --- VMs ------------------------------------------------------------------------------------------
 
 

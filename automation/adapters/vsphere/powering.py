@@ -217,7 +217,7 @@ def start_by_itself(vcenter: Vcenter, vm: Vm, *, timeout_s: float) -> None:
         vcenter,
         f"VM {mark_of(vm).name} could not be given back to its host's autostart",
         lambda: True if starts_by_itself(vcenter, vm) else None,
-        lambda: vcenter.change(lambda _content: manager.ReconfigureAutostart(_autostart(vm, "powerOn"))),
+        lambda: _tell_autostart(vcenter, manager, _autostart(vm, "powerOn")),
         timeout_s=timeout_s,
     )
 
@@ -227,8 +227,7 @@ def _keep_off(vcenter: Vcenter, vm: Vm, *, timeout_s: float) -> None:
         for manager in _managers(vcenter):
             seen = read_one(vcenter, manager, ("config.powerInfo",))
             if seen and any(info.key == vm.ref for info in seen.get("config.powerInfo") or ()):
-                spec = _autostart(vm, "none")
-                vcenter.change(lambda _content, m=manager, s=spec: m.ReconfigureAutostart(s))
+                _tell_autostart(vcenter, manager, _autostart(vm, "none"))
 
     settle(
         vcenter,
@@ -237,6 +236,10 @@ def _keep_off(vcenter: Vcenter, vm: Vm, *, timeout_s: float) -> None:
         act,
         timeout_s=timeout_s,
     )
+
+
+def _tell_autostart(vcenter: Vcenter, manager: Any, told: Any) -> None:
+    vcenter.change(lambda _content: manager.ReconfigureAutostart(told))
 
 
 def _autostart(vm: Vm, action: str) -> Any:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -14,7 +15,7 @@ from automation.adapters.vsphere.stub import AnswerLost
 from automation.model.errors import AdapterError
 
 _Given = TypeVar("_Given")
-Paths = Mapping[type, Sequence[str]]
+Paths = Mapping[Any, Sequence[str]]  # kinds of managed objects
 PAGE = 1000
 _COLLECTOR = vmodl.query.PropertyCollector
 _PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
@@ -67,7 +68,7 @@ def _collected(vcenter: Vcenter, objects: Sequence[Any], paths: Paths) -> Iterat
         if not answer.token:
             return
         token = answer.token
-        answer = vcenter.read(lambda content, token=token: _next(content.propertyCollector, token))
+        answer = vcenter.read(partial(_next, token=token))
 
 
 def _page(collector: Any, wanted: Any, options: Any) -> Any:
@@ -76,8 +77,8 @@ def _page(collector: Any, wanted: Any, options: Any) -> Any:
     return answer
 
 
-def _next(collector: Any, token: str) -> Any:
-    return collector.ContinueRetrievePropertiesEx(token)
+def _next(content: Any, token: str) -> Any:
+    return content.propertyCollector.ContinueRetrievePropertiesEx(token)
 
 
 def _refuse_nobody(answer: Any) -> None:

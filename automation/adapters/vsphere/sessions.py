@@ -30,7 +30,7 @@ from automation.model.simulators import VcenterSimulator
 _Given = TypeVar("_Given")
 FIRST_PATIENCE_S = 5.0  # for one that has not answered yet: the site may be lost
 PATIENCE_S = 90.0  # for one that has: its proxy throttles for a minute, its service restarts
-_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
 
 
 class Vcenter:
@@ -157,6 +157,8 @@ class Vcenter:
         """Log in, unless another thread has since the session that ended."""
         with self._opening:
             if self._session == ended:
+                if ended:
+                    self._forget_session()
                 self._content = self._content or self._instance.RetrieveServiceContent()
                 opened = self._content.sessionManager.Login(
                     self._login.get("VSPHERE_USER", ""), self._login.get("VSPHERE_PASSWORD", "")
@@ -165,6 +167,12 @@ class Vcenter:
                 self._session += 1
                 self._keep_alive()
             return self._session
+
+    def _forget_session(self) -> None:
+        """End the session that is said to have ended, should it live on, and go on without its cookie."""
+        with suppress(*FAULTS):
+            self._content.sessionManager.Logout()
+        self._stub.SetSessionId("")
 
     def _keep_alive(self) -> None:
         if self._keeper is None:
@@ -188,7 +196,7 @@ class Vcenter:
                 with suppress(*FAULTS):
                     self._content.sessionManager.Logout()
                 self._session = 0
-            self._stub.DropConnections()
+            self._stub.DropConnections()  # type: ignore[no-untyped-call]
 
 
 # --- those that are kept --------------------------------------------------------------------------

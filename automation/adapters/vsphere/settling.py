@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
+from automation.adapters.vsphere.places import forget_places
 from automation.adapters.vsphere.reading import finish, read_objects, read_one, watch
 from automation.adapters.vsphere.sessions import Vcenter
 from automation.adapters.vsphere.stub import AnswerLost
@@ -37,6 +38,7 @@ def settle(
 
     Args:
         look: reads the state; gives None while there is something to do; raises where it must not be done.
+            Both it and `act` find things anew each time: a restarted vCenter may give them other ids.
         busy: whose running tasks are awaited after a lost answer, before it is looked again.
 
     Raises:
@@ -44,14 +46,17 @@ def settle(
     """
     deadline, last = time.monotonic() + timeout_s, ""
     for _ in range(_ATTEMPTS):
-        done = look()
-        vcenter.settled()
-        if done is not None:
-            return done
-        if time.monotonic() > deadline:
-            break
         try:
+            done = look()
+            vcenter.settled()
+            if done is not None:
+                return done
+            if time.monotonic() > deadline:
+                break
             act()
+        except vmodl.fault.ManagedObjectNotFound as exc:
+            last = f"{exc.obj._moId} is not known any more"
+            forget_places(vcenter)
         except AnswerLost as exc:
             last = f"an answer was lost ({exc})"
             if busy is not None:

@@ -62,7 +62,7 @@ class Stub(SoapAdapter.SoapStubAdapter):
     """Calls methods of a vCenter; properties are read by the property collector alone."""
 
     def __init__(self, address: str, port: int, *, at: str, trust: ssl.SSLContext) -> None:
-        super().__init__(
+        super().__init__(  # type: ignore[no-untyped-call]
             host=address,
             port=port,
             path="/sdk",
@@ -85,7 +85,7 @@ class Stub(SoapAdapter.SoapStubAdapter):
         with self._counting:
             self.calls[method] += 1
         try:
-            answer = super().InvokeMethod(mo, info, args, outerStub)
+            answer = super().InvokeMethod(mo, info, args, outerStub)  # type: ignore[no-untyped-call]
         except ssl.SSLCertVerificationError:
             raise  # before anything was sent
         except (OSError, http.client.HTTPException, ExpatError) as exc:
@@ -103,7 +103,7 @@ class Stub(SoapAdapter.SoapStubAdapter):
     def GetConnection(self) -> Any:  # noqa: N802
         """Give a connection; a certificate that is not trusted is told as such."""
         try:
-            return super().GetConnection()
+            return super().GetConnection()  # type: ignore[no-untyped-call]
         except ssl.SSLCertVerificationError:
             raise
         except (OSError, http.client.HTTPException) as exc:
