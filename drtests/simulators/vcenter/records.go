@@ -20,6 +20,7 @@ type kept struct {
 	Fields   []types.CustomFieldDef            `json:"fields"`
 	Folders  []string                          `json:"folders"` // of machines, parents first
 	Networks map[string][]keptGroup            `json:"networks"`
+	Marks    map[string]map[string]string      `json:"marks"` // custom attributes of networks
 	Machines []keptMachine                     `json:"machines"`
 	Services map[string][]types.HostService    `json:"services"`
 	Ntp      map[string][]string               `json:"ntp"`

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -15,7 +16,8 @@ import (
 func (center *vcenter) bringBack(was kept) error {
 	root := center.service.Context
 	for _, field := range was.Fields {
-		root.Map.CustomFieldsManager().AddCustomFieldDef(root, &types.AddCustomFieldDef{
+		manager := &fields{CustomFieldsManager: root.Map.CustomFieldsManager(), center: center}
+		manager.AddCustomFieldDef(root, &types.AddCustomFieldDef{
 			Name: field.Name, MoType: field.ManagedObjectType,
 		})
 	}
@@ -24,6 +26,9 @@ func (center *vcenter) bringBack(was kept) error {
 	}
 	for _, one := range root.Map.All("HostSystem") {
 		center.bringBackHost(one.(*simulator.HostSystem), was)
+	}
+	for _, one := range root.Map.All("Network") {
+		center.setValues(one.Reference(), was.Marks[one.(*mo.Network).Name])
 	}
 	highest := 0
 	for _, one := range was.Machines {
@@ -130,13 +135,7 @@ func (center *vcenter) bringBackMachine(was keptMachine) error {
 
 func (center *vcenter) bringBackValues(vm *simulator.VirtualMachine, was keptMachine) {
 	root := center.service.Context
-	for name, value := range was.Values {
-		for _, field := range root.Map.CustomFieldsManager().Field {
-			if field.Name == name {
-				root.Map.CustomFieldsManager().SetField(root, &types.SetField{Entity: vm.Self, Key: field.Key, Value: value})
-			}
-		}
-	}
+	center.setValues(vm.Self, was.Values)
 	if was.Autostart != nil {
 		host := root.Map.Get(*vm.Runtime.Host).(*simulator.HostSystem)
 		starts := root.Map.Get(*host.ConfigManager.AutoStartManager).(*autostart)
@@ -146,6 +145,15 @@ func (center *vcenter) bringBackValues(vm *simulator.VirtualMachine, was keptMac
 		}
 		spec := types.HostAutoStartManagerConfig{PowerInfo: []types.AutoStartPowerInfo{info}}
 		starts.ReconfigureAutostart(root, &types.ReconfigureAutostart{Spec: spec})
+	}
+}
+
+func (center *vcenter) setValues(of types.ManagedObjectReference, values map[string]string) {
+	root := center.service.Context
+	for _, field := range root.Map.CustomFieldsManager().Field {
+		if value, there := values[field.Name]; there {
+			root.Map.CustomFieldsManager().SetField(root, &types.SetField{Entity: of, Key: field.Key, Value: value})
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ func (center *vcenter) seen() kept {
 	root := *center.service.Context // a name of its own, for the locks
 	now := kept{
 		Networks: map[string][]keptGroup{}, Services: map[string][]types.HostService{},
-		Ntp: map[string][]string{}, Options: map[string]map[string]optionValue{},
+		Ntp: map[string][]string{}, Marks: map[string]map[string]string{}, Options: map[string]map[string]optionValue{},
 	}
 	now.Fields = slices.Clone(root.Map.CustomFieldsManager().Field)
 	for _, one := range root.Map.All("Folder") {
@@ -26,6 +26,12 @@ func (center *vcenter) seen() kept {
 	for _, one := range root.Map.All("HostSystem") {
 		host := one.(*simulator.HostSystem)
 		root.WithLock(host.Self, func() { now.addHost(host) })
+	}
+	for _, one := range root.Map.All("Network") {
+		network := one.(*mo.Network)
+		if values := center.valuesOf(one); len(values) > 0 {
+			now.Marks[network.Name] = values
+		}
 	}
 	for _, one := range root.Map.All("VirtualMachine") {
 		vm := one.(*simulator.VirtualMachine)
@@ -94,18 +100,7 @@ func (center *vcenter) seenMachine(vm *simulator.VirtualMachine) keptMachine {
 	one := keptMachine{
 		ID: vm.Self.Value, Name: vm.Name, Path: vm.Config.Files.VmPathName,
 		Folder: center.pathOfFolder(*vm.Parent), Host: host.Name,
-		Power: string(vm.Runtime.PowerState), Template: vm.Config.Template, Values: map[string]string{},
-	}
-	for _, value := range vm.CustomValue {
-		told, ok := value.(*types.CustomFieldStringValue)
-		if !ok {
-			continue
-		}
-		for _, field := range registry.CustomFieldsManager().Field {
-			if field.Key == told.Key {
-				one.Values[field.Name] = told.Value
-			}
-		}
+		Power: string(vm.Runtime.PowerState), Template: vm.Config.Template, Values: center.valuesOf(vm),
 	}
 	for _, info := range host.Config.AutoStart.PowerInfo {
 		if info.Key == vm.Self {
@@ -116,6 +111,23 @@ func (center *vcenter) seenMachine(vm *simulator.VirtualMachine) keptMachine {
 		one.Snapshots = chain(vm.Snapshot.RootSnapshotList)
 	}
 	return one
+}
+
+// Gives the custom attributes of an entity by their names.
+func (center *vcenter) valuesOf(one mo.Entity) map[string]string {
+	values := map[string]string{}
+	for _, value := range one.Entity().CustomValue {
+		told, ok := value.(*types.CustomFieldStringValue)
+		if !ok {
+			continue
+		}
+		for _, field := range center.service.Context.Map.CustomFieldsManager().Field {
+			if field.Key == told.Key {
+				values[field.Name] = told.Value
+			}
+		}
+	}
+	return values
 }
 
 // Gives all snapshots of a tree, parents first; branches become one chain.

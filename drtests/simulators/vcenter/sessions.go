@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
@@ -76,6 +77,7 @@ func (center *vcenter) dispatch(ctx *simulator.Context, method *simulator.Method
 	if ctx.Session == nil {
 		return nil, refuseStranger(method)
 	}
+	fillDatacenter(method.Body)
 	var ours mo.Reference
 	switch one := ctx.Map.Get(method.This).(type) {
 	case *simulator.VirtualMachine:
@@ -95,6 +97,20 @@ func (center *vcenter) dispatch(ctx *simulator.Context, method *simulator.Method
 	ctx.Session.Registry = simulator.NewRegistry()
 	ctx.Session.Registry.Put(ours)
 	return ours, nil
+}
+
+// Copies and moves go to the datacenter they come from, if no other is named; govmomi refuses that.
+func fillDatacenter(asked types.AnyType) {
+	switch one := asked.(type) {
+	case *types.CopyVirtualDisk_Task:
+		one.DestDatacenter = cmp.Or(one.DestDatacenter, one.SourceDatacenter)
+	case *types.MoveVirtualDisk_Task:
+		one.DestDatacenter = cmp.Or(one.DestDatacenter, one.SourceDatacenter)
+	case *types.CopyDatastoreFile_Task:
+		one.DestinationDatacenter = cmp.Or(one.DestinationDatacenter, one.SourceDatacenter)
+	case *types.MoveDatastoreFile_Task:
+		one.DestinationDatacenter = cmp.Or(one.DestinationDatacenter, one.SourceDatacenter)
+	}
 }
 
 // Reads one property of one object; govmomi's answer for one that is unset is no answer to that call.

@@ -5,6 +5,7 @@ import (
 	"log"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/vmware/govmomi/simulator"
@@ -53,6 +54,24 @@ func (center *vcenter) begin(ctx *simulator.Context, entity mo.Entity, method, n
 	})
 	return reference
 }
+
+// Gives tasks on files the datacenter as their entity: govmomi names a manager, which no client can read.
+type fileTasks struct {
+	self       types.ManagedObjectReference
+	datacenter *simulator.Datacenter
+}
+
+func (one *fileTasks) Reference() types.ManagedObjectReference { return one.self }
+
+func (one *fileTasks) PutObject(_ *simulator.Context, made mo.Reference) {
+	task, ok := made.(*simulator.Task)
+	if ok && task.Info.Entity != nil && strings.HasSuffix(task.Info.Entity.Type, "Manager") {
+		task.Info.Entity, task.Info.EntityName = &one.datacenter.Self, one.datacenter.Name
+	}
+}
+
+func (*fileTasks) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
+func (*fileTasks) RemoveObject(*simulator.Context, types.ManagedObjectReference)         {}
 
 // Waits for a task that govmomi itself began.
 func await(ctx *simulator.Context, reference types.ManagedObjectReference) (types.AnyType, types.BaseMethodFault) {

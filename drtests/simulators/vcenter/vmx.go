@@ -9,9 +9,11 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -54,7 +56,7 @@ func vmx(vm *simulator.VirtualMachine) string {
 	devices := object.VirtualDeviceList(vm.Config.Hardware.Device)
 	for number, one := range devices.SelectByType((*types.VirtualDisk)(nil)) {
 		disk := one.(*types.VirtualDisk)
-		sayDisk(say, fmt.Sprintf("scsi0:%d", number), disk)
+		sayDisk(say, fmt.Sprintf("scsi0:%d", number), disk, path.Dir(vm.Config.Files.VmPathName)+"/")
 	}
 	for number, one := range devices.SelectByType((*types.VirtualEthernetCard)(nil)) {
 		card := one.(types.BaseVirtualEthernetCard).GetVirtualEthernetCard()
@@ -72,9 +74,10 @@ func vmx(vm *simulator.VirtualMachine) string {
 	return text.String()
 }
 
-func sayDisk(say func(string, any), key string, disk *types.VirtualDisk) {
+// Says a disk; one in the machine's own folder by its bare name, so that a copy of the folder has its own.
+func sayDisk(say func(string, any), key string, disk *types.VirtualDisk, folder string) {
 	if backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok {
-		say(key+".fileName", backing.FileName)
+		say(key+".fileName", strings.TrimPrefix(backing.FileName, folder))
 		say(key+".capacityKB", disk.CapacityInKB)
 		say(key+".thin", isTrue(backing.ThinProvisioned))
 		say(key+".uuid", backing.Uuid)
@@ -100,6 +103,9 @@ func (center *vcenter) furnish(own *simulator.Context, vm *simulator.VirtualMach
 		GuestId: told["guestOS"], NumCPUs: int32(number("numvcpus")), MemoryMB: number("memSize"),
 		Annotation: told["annotation"], Uuid: told["uuid.bios"], InstanceUuid: told["vc.uuid"],
 	}
+	if center.identityTaken(own, spec.InstanceUuid) {
+		spec.InstanceUuid = uuid.NewString() // as a vCenter does with a copy
+	}
 	devices := disksOf(told, path.Dir(vm.Config.Files.VmPathName))
 	var lost []types.BaseVirtualDevice // ports in networks that this vCenter has not
 	for _, card := range cardsOf(told) {
@@ -122,6 +128,12 @@ func (center *vcenter) furnish(own *simulator.Context, vm *simulator.VirtualMach
 	}
 	addLost(own, vm, lost)
 	return nil
+}
+
+func (center *vcenter) identityTaken(own *simulator.Context, identity string) bool {
+	return slices.ContainsFunc(own.Map.All("VirtualMachine"), func(one mo.Entity) bool {
+		return one.(*simulator.VirtualMachine).Config.InstanceUuid == identity
+	})
 }
 
 func disksOf(told map[string]string, folder string) []types.BaseVirtualDevice {
