@@ -14,7 +14,7 @@ from automation.engine.finished import Finished
 from automation.engine.fold import Folded
 from automation.engine.journal import read_journal
 from automation.engine.run import read_plan
-from automation.model.actions import Demote, Promote, StopUnit
+from automation.model.actions import Demote, PowerOnVm, Promote, ShutDownVm, StopUnit
 from automation.model.base import Model, format_duration
 from automation.model.errors import AdapterError, NotMet, OutcomeUnknown, StepFailed
 from automation.model.evidence import Synchrony, WitnessRecord, WritesExported
@@ -54,9 +54,15 @@ class Ending(NamedTuple):
         return tuple(s.run.host for s in self.plan.steps if isinstance(s.run, Promote) and s.id in doubtful)
 
     @property
+    def powered_on(self) -> bool:
+        """Whether a VM was powered on at the other site, or may have been: clients may have written there."""
+        known = {*self.folded.succeeded, *self.folded.failed, *self.folded.started}
+        return any(isinstance(step.run, PowerOnVm) and step.id in known for step in self.plan.steps)
+
+    @property
     def paused_at(self) -> datetime | None:
         """When the first service was stopped, or a database."""
-        stops = {step.id for step in self.plan.steps if isinstance(step.run, StopUnit | Demote)}
+        stops = {step.id for step in self.plan.steps if isinstance(step.run, StopUnit | Demote | ShutDownVm)}
         began = (e.at for e in self.events if isinstance(e.body, StepStarted) and e.body.step in stops)
         return next(began, None)
 
@@ -84,7 +90,12 @@ def conclude_move(session: Session, finished: Finished, *, json: bool = False) -
     ending = Ending(session, finished, read_plan(finished.folder), events, folded)
     if finished.closed.status == "succeeded":
         return _moved(ending, json=json)
-    if finished.closed.status == "interrupted" or ending.promoted or ending.perhaps_promoted:
+    if (
+        finished.closed.status == "interrupted"
+        or ending.promoted
+        or ending.perhaps_promoted
+        or ending.powered_on
+    ):
         _raise_stopped(ending)
     if folded.failed and (ending.paused_at is not None or ending.plan.mode == "planned-migration"):
         _take_back(ending)

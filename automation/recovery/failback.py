@@ -26,13 +26,21 @@ from automation.model.actions import (
     UnblockServer,
 )
 from automation.model.base import format_duration
-from automation.model.catalog import PostgresqlStandby, Service
+from automation.model.catalog import PostgresqlStandby, Service, VmReplica
 from automation.model.errors import PreflightError
 from automation.model.plan import Gate, Plan, Step
-from automation.recovery.migration import begin, finish, look_first, refuse_shared, refuse_unsigned
+from automation.recovery import cloud_switching
+from automation.recovery.migration import (
+    begin,
+    finish,
+    look_first,
+    refuse_shared,
+    refuse_unsigned,
+    replicas_first,
+)
 from automation.recovery.planner import City
 from automation.recovery.spec import RecoveryPlan, Switch
-from automation.recovery.switching import Move, await_streaming, compile_switch, observed
+from automation.recovery.switching import Move, await_streaming, compile_switch, observed, scope_of
 from automation.recovery.turning import databases, slot_of
 
 
@@ -74,7 +82,16 @@ def compile_failback(
         for name, (_, strategy) in pairs.items()
         for step in _bring_home(Coming(move, name, strategy), before)
     )
-    home_ready = (*before, *(f"{name}/home-release" for name in pairs))
+    way = tuple(
+        step
+        for name, service in services.items()
+        if isinstance(service.strategy, VmReplica)
+        for step in cloud_switching.make_way(scope_of(move, name), service.strategy, before, fenced)
+    )
+    look = replicas_first(move, (*before, *(step.id for step in way)))
+    released = (f"{name}/home-release" for name in pairs)
+    home_ready = (*before, *released, *(step.id for step in (*way, *look)))
+    home = (*home, *way, *look)
     watch = begin(move, home_ready)
     switch_steps = compile_switch(move, (*home_ready, *(step.id for step in watch)))
     return finish(move, (reconcile, *looks, *home, *watch, *switch_steps), declared=reconcile.id)

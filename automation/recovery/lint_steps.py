@@ -37,6 +37,7 @@ from automation.model.actions import (
     SuspectSplitBrain,
     SwapAddress,
     UnblockServer,
+    UnregisterVm,
 )
 from automation.model.errors import PreflightError
 from automation.model.plan import Mode, Plan, Step
@@ -71,6 +72,7 @@ LASTING: Mapping[type, str] = {
     CloneStandby: "its old data is kept, and it stays fenced",
     Follow: "a standby harms nobody, and its host is fenced again by the steps before",
     ReleaseServer: "its host is fenced again by the steps before",
+    UnregisterVm: "its files stay, and it is registered anew when it comes home",
 }
 
 

@@ -6,13 +6,14 @@ Whatever can be tried beforehand is tried before the first service is stopped; `
 from collections.abc import Collection, Mapping
 
 from automation.model.actions import AwaitGood, AwaitReady, LookAtServer, StartWitness
-from automation.model.catalog import Service
+from automation.model.catalog import Service, VmReplica
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan, Step
+from automation.recovery import cloud_switching
 from automation.recovery.completing import Draft, complete
 from automation.recovery.planner import STEADY_PROBES, City, list_probes, probe_ids
 from automation.recovery.spec import RecoveryPlan, Switch
-from automation.recovery.switching import Move, await_streaming, compile_switch
+from automation.recovery.switching import Move, await_streaming, compile_switch, scope_of
 from automation.recovery.turning import databases
 
 
@@ -41,6 +42,7 @@ def compile_migration(
     looks = (
         *look_first(move),
         *(_streaming(move, name, needs=(watch[0].id,)) for name in databases(services)),
+        *replicas_first(move, (watch[0].id,)),
     )
     steps = (*watch, *looks, *compile_switch(move, tuple(step.id for step in (*watch, *looks))))
     return finish(move, steps, declared=watch[-1].id)
@@ -126,7 +128,12 @@ def look_first(move: Move, *, but: Collection[str] = ()) -> tuple[Step, ...]:
     Args:
         but: hosts that are fenced, and cannot.
     """
-    hosts = {host for name in move.services for host in (move.old(name), move.new(name))}
+    hosts = {
+        host
+        for name, service in move.services.items()
+        if not isinstance(service.strategy, VmReplica)  # they are there at one site at a time
+        for host in (move.old(name), move.new(name))
+    }
     reached = (
         Step(
             id=f"steady/reach-{host}",
@@ -149,6 +156,15 @@ def look_first(move: Move, *, but: Collection[str] = ()) -> tuple[Step, ...]:
         for name in databases(move.services)
     )
     return (*reached, *managed)
+
+
+def replicas_first(move: Move, needs: tuple[str, ...]) -> tuple[Step, ...]:
+    """See that the other site holds the files of every VM that is moved."""
+    return tuple(
+        cloud_switching.look_first(scope_of(move, name), service.strategy, needs)
+        for name, service in move.services.items()
+        if isinstance(service.strategy, VmReplica)
+    )
 
 
 def _streaming(move: Move, name: str, *, needs: tuple[str, ...]) -> Step:

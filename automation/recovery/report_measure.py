@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import chain, takewhile
 from typing import NamedTuple, TypeVar
 
-from automation.model.actions import AwaitFailed, Demote, StopUnit
+from automation.model.actions import AwaitFailed, Demote, ShutDownVm, StopUnit
 from automation.model.base import Model
 from automation.model.catalog import Service
 from automation.model.evidence import (
@@ -61,7 +61,11 @@ def all_of(log: RunLog, kind: type[_E]) -> tuple[_E, ...]:
 
 def milestones(plan: Plan, log: RunLog) -> Milestones:
     """Give the moments at which an outage is cut into its parts."""
-    pauses = [log.log(step.id).started_at for step in plan.steps if isinstance(step.run, StopUnit | Demote)]
+    pauses = [
+        log.log(step.id).started_at
+        for step in plan.steps
+        if isinstance(step.run, StopUnit | Demote | ShutDownVm)
+    ]
     faults = [*(fault.at for fault in all_of(log, Fault)), *(at for at in pauses if at)]
     detections = [log.log(step.id).ended_at for step in plan.steps if isinstance(step.run, AwaitFailed)]
     declaration = next(iter(all_of(log, Declaration)), None)

@@ -32,12 +32,21 @@ from automation.model.actions import (
     UnblockServer,
 )
 from automation.model.base import format_duration
-from automation.model.catalog import Playbooks, PostgresqlStandby, Redeploy, RestoreFromBackup, Service
+from automation.model.catalog import (
+    AwsPilotLight,
+    Playbooks,
+    PostgresqlStandby,
+    Redeploy,
+    RestoreFromBackup,
+    Service,
+    VmReplica,
+)
 from automation.model.errors import PreflightError
 from automation.model.plan import Mode, Step
+from automation.recovery import cloud_switching
 from automation.recovery.planner import City, cutovers, probe_ids, recovery_site
 from automation.recovery.spec import RecoveryPlan, Switch
-from automation.recovery.strategies import playbooks
+from automation.recovery.strategies import playbooks, vm_replica
 from automation.recovery.strategies.scope import Scope, cutover_ids
 from automation.recovery.turning import databases, dependants, slot_of, turn
 from automation.recovery.writes import count_writes
@@ -125,6 +134,15 @@ def compile_switch(move: Move, ready: tuple[str, ...]) -> tuple[Step, ...]:
                 steps += _restart(move, name, service.strategy, ready, before_pause)
             case Playbooks():
                 steps += _run_playbooks(move, name, service.strategy, before_pause)
+            case VmReplica():
+                above = _stops(move, dependants(name, move.services))
+                steps += _move_vms(move, name, service.strategy, (before_pause, above))
+            case AwsPilotLight():
+                raise PreflightError(
+                    f"{name} runs from images and one database of its region: this version has no planned "
+                    "move of it; nothing was changed",
+                    hint="leave it out of the plan's `services`, or move it by the city's own playbooks",
+                )
             case RestoreFromBackup():
                 raise PreflightError(
                     f"{name} has no standby: a planned move would lose what is not yet in its backup; "
@@ -167,7 +185,7 @@ def _swaps(move: Move, name: str, needs: tuple[str, ...]) -> tuple[Step, ...]:
     """
     lasting = any(name in dependants(one, move.services) or name == one for one in databases(move.services))
     swaps = []
-    for step in _scope(move, name).swaps(needs):
+    for step in scope_of(move, name).swaps(needs):
         assert isinstance(step.run, SwapAddress)
         run = step.run.model_copy(update={"required": step.run.servers})
         back = None if lasting else run.model_copy(update={"old": run.new, "new": run.old})
@@ -175,7 +193,8 @@ def _swaps(move: Move, name: str, needs: tuple[str, ...]) -> tuple[Step, ...]:
     return tuple(swaps)
 
 
-def _scope(move: Move, name: str) -> Scope:
+def scope_of(move: Move, name: str) -> Scope:
+    """Give what a strategy is compiled from, for one service of a move."""
     city = move.city
     return Scope(
         name,
@@ -187,6 +206,7 @@ def _scope(move: Move, name: str) -> Scope:
         "steady/clients",
         _ready(move, name),
         mode=move.mode,
+        cloud=city.cloud,
     )
 
 
@@ -219,7 +239,19 @@ def _restart(
 
 
 def _stops(move: Move, names: Collection[str]) -> tuple[str, ...]:
-    return tuple(f"{name}/stop" for name in names if isinstance(move.services[name].strategy, Redeploy))
+    own = tuple(f"{name}/stop" for name in names if isinstance(move.services[name].strategy, Redeploy))
+    return (*own, *(step for name in names for step in cloud_switching.stop_ids(name, move.services[name])))
+
+
+def _move_vms(
+    move: Move, name: str, strategy: VmReplica, before: tuple[tuple[str, ...], tuple[str, ...]]
+) -> tuple[Step, ...]:
+    """Names move for good: what clients wrote since the VMs are on would be lost on the way back."""
+    scope = scope_of(move, name)
+    steps = cloud_switching.exchange(scope, strategy, *before)
+    on = (*vm_replica.last_ids(scope, strategy), *scope.ready, f"{name}/dns-answers")
+    swaps = tuple(step.model_copy(update={"undo": None}) for step in _swaps(move, name, on))
+    return (*steps, *swaps, *cloud_switching.leave(scope, strategy))
 
 
 def _run_playbooks(
@@ -227,7 +259,7 @@ def _run_playbooks(
 ) -> tuple[Step, ...]:
     """A city's own verbs, which have no undo of ours; home leads the one that is made for it, if there is."""
     before = (*before_pause, *_ready(move, name))
-    scope = _scope(move, name)._replace(ready=before)
+    scope = scope_of(move, name)._replace(ready=before)
     if move.mode != "failback" or strategy.fail_back is None:
         return playbooks.compile_failover(scope, strategy)
     home = scope._replace(service=turn(move.services[name]))

@@ -31,7 +31,7 @@ def await_replicas(action: AwaitReplicas, ctx: Context) -> Outcome:
     wanted, _ = _files(action, ctx, action.source)
     if empty := [vm for vm, files in wanted.items() if not files]:
         raise AdapterError(
-            f"{action.datastore} at {action.source} shows no files of {', '.join(empty)}: there is nothing to "
+            f"{action.datastore} at {action.source} shows no files of {', '.join(empty)}: nothing to "
             "compare with; nothing was changed"
         )
     while True:
