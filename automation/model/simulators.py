@@ -93,6 +93,10 @@ class AwsSimulator(Model):
     account: str = Field(default="123456789012", pattern=r"^\d{12}$", description="its twelve digits")
     logins: Mapping[str, str] = Field(description="file of the state folder for each login")
     images: tuple[str, ...] = Field(default=(), description="AMIs that each region has from the first")
+    databases: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="databases that it has from the first, region/name: empty, or region/name of the source",
+    )
     changes_take_s: float = Field(default=1.0, ge=0, description="time that a change of state takes")
     powers: Mapping[str, Powered] = Field(
         default_factory=dict, description="instance of ours, region/name, to the host that it starts"

@@ -1,0 +1,35 @@
+"""Databases that a simulated region has from the first: nothing of ours makes them, recovery needs them."""
+
+import secrets
+from typing import Any
+
+from moto.rds.models import rds_backends
+
+OF_EACH = {
+    "engine": "postgres",
+    "db_instance_class": "db.t3.small",
+    "allocated_storage": 20,
+    "backup_retention_period": 7,
+    "storage_encrypted": False,
+    "tags": [],
+}
+
+
+def seed_database(account: str, place: str, source: str) -> None:
+    """Make a database, region/name, ready at once; with a source, its replica."""
+    region, _, name = place.partition("/")
+    backend = rds_backends[account][region]
+    told: dict[str, Any] = {**OF_EACH, "db_instance_identifier": name}
+    if source:
+        home, _, of = source.partition("/")
+        arn = f"arn:aws:rds:{home}:{account}:db:{of}"
+        # Its own is the source's, as everything else is that it is not told.
+        made = backend.create_db_instance_read_replica(
+            {"db_instance_identifier": name, "source_db_instance_identifier": arn}
+        )
+    else:
+        password = secrets.token_urlsafe(24)
+        made = backend.create_db_instance(
+            {**told, "master_username": "portal", "master_user_password": password, "db_name": "portal"}
+        )
+    made.status = "available"
