@@ -7,8 +7,8 @@ A check is a mapping. One that asks names a fact by a JMESPath expression and co
     {fact: "length(users[?uid == `0`])", at_most: 1}
 
 Others join checks: `all`, `any`, `not`. A value that is written `$name` is the control's parameter of that
-name. A fact that is not there is not known, unless `missing` says that it counts as yes or no; what is not
-known never becomes a yes by being joined.
+name. A fact that is not there is not known, unless `missing` says that it counts as yes or no in a section that
+was collected; what is not known never becomes a yes by being joined.
 """
 
 import json
@@ -58,7 +58,7 @@ class Ask(Model):
     subset_of: JsonValue = Field(default=None, description="is a list that has nothing but these")
     empty: JsonValue = Field(default=None, description="is a list, mapping or text without content: true")
     present: JsonValue = Field(default=None, description="is there: true or false")
-    missing: Truth = Field(default="unknown", description="the answer when the fact is not there")
+    missing: Truth = Field(default="unknown", description="the answer when its section lacks it")
 
     @field_validator("fact")
     @classmethod
@@ -189,7 +189,9 @@ def _ask(check: Ask, facts: Facts, parameters: Mapping[str, JsonValue]) -> Seen:
     if check.word == "present":
         return _of_presence(check, observed, wanted, facts)
     if observed is None:
-        return Seen(check.fact, None, words, check.missing, _why_missing(check, facts))
+        collected = _section(check.fact) in facts.tree()
+        truth = check.missing if collected else "unknown"
+        return Seen(check.fact, None, words, truth, _why_missing(check, facts))
     try:
         held = _COMPARE[check.word](observed, wanted)
     except _Uncomparable as exc:

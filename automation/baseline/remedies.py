@@ -19,7 +19,7 @@ class SshdSetting(Model):
     """A keyword of sshd, in a drop-in that is read first."""
 
     kind: Literal["sshd"]
-    keyword: str = Field(pattern=r"^[A-Za-z]+$")
+    keyword: str = Field(pattern=r"^[A-Za-z0-9]+$")
     value: JsonValue
 
 
@@ -36,7 +36,7 @@ class KeyValueSetting(Model):
 
     kind: Literal["key-value"]
     path: Path
-    key: str = Field(min_length=1)
+    name: str = Field(min_length=1)
     value: JsonValue
     separator: Literal[" ", "=", " = "] = " "
     section: str = Field(default="", description="of an INI file")

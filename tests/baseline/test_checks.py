@@ -55,6 +55,8 @@ def ask(check: object, **parameters: Any) -> Answer:
         ({"fact": "sshd.nothing", "eq": "yes"}, "unknown"),
         ({"fact": "sshd.nothing", "eq": "yes", "missing": "no"}, "no"),
         ({"fact": "sshd.nothing", "eq": "yes", "missing": "yes"}, "yes"),
+        ({"fact": "nothing.at_all", "eq": "yes", "missing": "yes"}, "unknown"),
+        ({"fact": "pam.auth", "eq": "yes", "missing": "yes"}, "unknown"),
         ({"fact": 'sysctl.running."net.ipv4.ip_forward"', "eq": "0"}, "yes"),
         ({"fact": 'sysctl.running."net.ipv4.ip_forward"', "eq": 0}, "no"),
         ({"fact": "users[?uid == `0`].name", "subset_of": ["root"]}, "no"),
@@ -80,13 +82,13 @@ def test_a_question_is_answered(check: object, truth: str) -> None:
     ],
 )
 def test_what_is_joined_is_known_only_if_what_it_hangs_on_is(word: str, truths: str, truth: str) -> None:
-    parts = [{"fact": "nothing", "eq": 1, "missing": one} for one in truths.split()]
+    parts = [{"fact": "sshd.nothing", "eq": 1, "missing": one} for one in truths.split()]
     assert ask({word: parts}).truth == truth
 
 
 @pytest.mark.parametrize(("inner", "truth"), [("yes", "no"), ("no", "yes"), ("unknown", "unknown")])
 def test_not_known_turned_round_is_not_known(inner: str, truth: str) -> None:
-    assert ask({"not": {"fact": "nothing", "eq": 1, "missing": inner}}).truth == truth
+    assert ask({"not": {"fact": "sshd.nothing", "eq": 1, "missing": inner}}).truth == truth
 
 
 def test_a_parameter_stands_for_its_value() -> None:

@@ -56,7 +56,7 @@ def account(words: list[str], shadow: dict[str, list[str]], lowest: int) -> dict
         "shell": shell,
         "can_log_in": shell not in NO_LOGIN,
         "system": int(uid) < lowest or int(uid) == 65534,
-        "password": kind,
+        "entry": kind,
         "algorithm": algorithm,
         "changed_day": number(kept[2]),
         "max_days": number(kept[4]),
