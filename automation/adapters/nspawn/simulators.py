@@ -77,7 +77,7 @@ def settings(simulator: Simulator, name: str, state: Path, lab_id: str) -> str:
 
 def _program(simulator: Simulator, ctx: Context) -> list[str]:
     if simulator.kind == "vcenter":
-        return [str(vcenter_program.build(ctx.images.parent / "programs", ctx.say))]
+        return [str(vcenter_program.build(ctx.images.resolve().parent / "programs", ctx.say))]
     program = {"object-store": "object_store.py", "aws": "aws.py"}[simulator.kind]
     return [sys.executable, "-s", "-B", str(PROGRAMS / program)]
 
