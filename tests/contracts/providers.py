@@ -38,6 +38,7 @@ class Census(NamedTuple):
     servers: tuple[str, ...]
     disks: int
     networks: int
+    snapshots: int = 0
 
 
 @dataclass(frozen=True)
@@ -183,18 +184,20 @@ class City:
         """What the journals say is there: the sum of all that steps made, less what they removed."""
         servers: dict[str, dict[str, str]] = {}
         networks: dict[str, dict[str, str]] = {}
+        snapshots: set[str] = set()
         for event in self.events():
             outcome = event.body.outcome if isinstance(event.body, StepEnded) else None
             evidence = outcome.evidence if outcome else None
             if isinstance(evidence, ProviderChange):
                 kept = servers if evidence.what == "server" else networks
+                snapshots |= {id_ for part, id_ in evidence.ids.items() if part.startswith("snapshot:")}
                 if evidence.verb == "deleted":
                     kept.pop(evidence.name, None)
                 else:
                     kept.setdefault(evidence.name, {}).update(evidence.ids)
         disks = sum(part.startswith("disk:") for ids in servers.values() for part in ids)
         ids = tuple(sorted(ids["server"] for ids in servers.values()))
-        return Census(ids, disks, len(networks))
+        return Census(ids, disks, len(networks), len(snapshots))
 
     def census(self) -> Census:
         """What is there."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from pyVmomi import vim
 
 from automation.adapters.vsphere.marks import KEY
+from automation.adapters.vsphere.removing import KEPT
 from automation.model.servers import OWNER
 from tests.contracts.providers import Census, Cloud
 from tests.programs.simulators import ACCOUNT, REGIONS, AwsSimulated
@@ -38,7 +39,11 @@ def cloud_of_aws(aws: AwsSimulated) -> Cloud:
             for volume in page["Volumes"]
         )
         subnets = ec2.describe_subnets(Filters=owned(environment))["Subnets"]
-        return Census(tuple(sorted(servers)), disks, len(subnets))
+        pages = ec2.get_paginator("describe_snapshots").paginate(
+            OwnerIds=["self"], Filters=owned(environment)
+        )
+        snapshots = sum(len(page["Snapshots"]) for page in pages)
+        return Census(tuple(sorted(servers)), disks, len(subnets), snapshots)
 
     def make_stranger(name: str, owner: str) -> str:
         tags = [{"Key": "Name", "Value": name}, *([{"Key": OWNER, "Value": owner}] if owner else [])]
@@ -116,7 +121,9 @@ def cloud_of_vcenter(vcenter: VcenterSimulated) -> Cloud:
                 for one in view.view
                 if any(value.key in fields and value.value == environment for value in one.customValue)
             )
-            return Census(tuple(sorted(vm._moId for vm in ours)), disks, len(list(marked)))
+            files = vcenter.folder.rglob(f"{KEPT}/{environment}-*/*.vmdk")
+            kept = [path for path in files if not path.name.endswith("-flat.vmdk")]
+            return Census(tuple(sorted(vm._moId for vm in ours)), disks, len(list(marked)), len(kept))
 
     def make_stranger(name: str, owner: str) -> str:
         with _vms(vcenter) as (content, vms):
