@@ -202,7 +202,7 @@ def _ask(check: Ask, facts: Facts, parameters: Mapping[str, JsonValue]) -> Seen:
 
 def _of_presence(check: Ask, observed: JsonValue, wanted: JsonValue, facts: Facts) -> Seen:
     words = "is there" if wanted is True else "is not there"
-    if observed is None and _section(check.fact) in facts.unknown:
+    if observed is None and _section(check.fact) not in facts.tree():
         return Seen(check.fact, None, words, "unknown", _why_missing(check, facts))
     held = (observed is not None) == wanted
     return Seen(

@@ -27,7 +27,7 @@ class SysctlSetting(Model):
     """A kernel setting, now and after the next boot."""
 
     kind: Literal["sysctl"]
-    key: str = Field(pattern=r"^[a-z0-9_.*-]+$")
+    name: str = Field(pattern=r"^[a-z0-9_.*-]+$")
     value: JsonValue
 
 
