@@ -1,0 +1,187 @@
+"""Random faults while servers are made, changed and deleted: the journals must say all that is there.
+
+    .venv/bin/python -m bench.provider_faults --runs 200
+
+Each run is a city of its own at a simulated provider: two servers with a disk are made, one is changed with
+a restart, one is retired and deleted. Before each of these, one to three faults are ordered, drawn by a seed
+from the calls that a run makes and the faults that the simulator knows; what stops is resumed, and planned
+anew, as a person would. Afterwards what bears the city's mark is counted by other means than the adapter's,
+and held against what the journals say: servers by id, disks, networks, snapshots. The first difference ends
+it, with its seed. Writes bench/results/provider-faults.json.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from automation.commands._retiring import RetireFlags, retire
+from automation.model.errors import AutomationError
+from automation.provisioning.compiling import Allowed
+from bench.compile import describe_machine
+from tests.contracts.providers import City, Cloud
+from tests.programs.clouds import cloud_of_aws, cloud_of_vcenter, folder
+from tests.programs.simulators import simulated_aws
+from tests.programs.simulators_vcenter import simulated_vcenters
+
+RESULT = Path(__file__).resolve().parent / "results/provider-faults.json"
+MODES = {
+    "aws": ("throttle", "500", "503", "drop", "applied-then-500", "applied-then-drop"),
+    "vsphere": ("503", "not-authenticated", "drop", "applied-then-drop"),
+}
+# Of the control of the simulators and of sessions themselves; a fault there is a fault of every call.
+NOT_DRAWN = ("sts.", "servicequotas.", "Login", "Logout", "RetrieveServiceContent")
+TRIES = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Hold journals against providers under random faults.")
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--provider", choices=sorted(MODES), action="append")
+    args = parser.parse_args()
+    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    for kind in args.provider or sorted(MODES):
+        kept[kind] = campaign(kind, args.runs, args.seed)
+        kept["machine"] = describe_machine()
+        RESULT.write_text(json.dumps(kept, indent=1) + "\n")
+        print(json.dumps({kind: kept[kind]}, indent=1))
+
+
+def campaign(kind: str, runs: int, seed: int) -> dict[str, object]:
+    """Run so many cities one after another at one simulator."""
+    started, totals = time.monotonic(), Counter[str]()
+    with tempfile.TemporaryDirectory() as scratch, _running(kind, Path(scratch)) as cloud:
+        calls = _calls_of(cloud, Path(scratch))
+        for number in range(runs):
+            root = Path(scratch) / str(number)
+            root.mkdir()
+            draw = random.Random(seed + number)
+            with _quietly():
+                totals += one_city(City(cloud, folder(root)), draw, calls, seed + number)
+            if number % 20 == 19:
+                print(f"{kind}: {number + 1} of {runs}: {dict(totals)}", flush=True)
+    return {
+        "runs": runs,
+        "seed": seed,
+        **totals,
+        "calls": len(calls),
+        "seconds": round(time.monotonic() - started),
+    }
+
+
+@contextlib.contextmanager
+def _running(kind: str, scratch: Path) -> Iterator[Cloud]:
+    state = scratch / "simulator"
+    state.mkdir()
+    if kind == "aws":
+        with simulated_aws(state) as aws:
+            yield cloud_of_aws(aws)
+    else:
+        with simulated_vcenters(state) as (hall, _):
+            yield cloud_of_vcenter(hall)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Progress of hundreds of runs is read by nobody."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+def _calls_of(cloud: Cloud, scratch: Path) -> list[str]:
+    """Give every call that a city without faults makes."""
+    before = cloud.calls()
+    root = scratch / "first"
+    root.mkdir()
+    with _quietly():
+        one_city(City(cloud, folder(root)), random.Random(0), [], 0)
+    after = cloud.calls()
+    made = [name for name, number in after.items() if number > before.get(name, 0)]
+    return sorted(name for name in made if not name.startswith(NOT_DRAWN))
+
+
+def one_city(city: City, draw: random.Random, calls: list[str], seed: int) -> Counter[str]:
+    """Make, change and retire under faults; count what was ordered, done and left."""
+    told: Counter[str] = Counter()
+
+    def under_faults(act: str) -> None:
+        rules = [_rule(city.cloud.kind, draw, calls) for _ in range(draw.randint(1, 3))] if calls else []
+        city.cloud.faults(*rules)
+        told["faults_ordered"] += len(rules)
+        for _ in range(TRIES):
+            try:
+                if _act(city, act):
+                    break
+            except AutomationError:
+                told["commands_that_stopped"] += 1
+        else:
+            raise AssertionError(f"seed {seed}: {act} did not end in {TRIES} tries: {rules}")
+        city.cloud.no_faults()
+        census, recorded = city.census(), city.recorded()
+        assert census == recorded, (
+            f"seed {seed}: after {act} under {rules}: {census} is there, {recorded} told"
+        )
+
+    for name in (city.one, city.two):
+        city.declare(name, disks=[{"name": "data", "size": "1 GiB"}])
+    under_faults("make")
+    assert len(city.census().servers) == 2, f"seed {seed}"
+    city.declare(city.one, disks=[{"name": "data", "size": "2 GiB"}], size=city.cloud.larger)
+    under_faults("change")
+    under_faults("stop")
+    under_faults("delete")
+    assert len(city.census().servers) == 1, f"seed {seed}"
+    left = city.census()
+    told.update(cities=1, servers=len(left.servers), disks=left.disks, snapshots=left.snapshots)
+    return told
+
+
+def _rule(kind: str, draw: random.Random, calls: list[str]) -> dict[str, object]:
+    call, mode, times = draw.choice(calls), draw.choice(MODES[kind]), draw.randint(1, 2)
+    if kind == "aws":
+        service, _, action = call.partition(".")
+        return {"service": service, "action": action, "mode": mode, "times": times}
+    return {"method": call, "mode": mode, "times": times}
+
+
+def _act(city: City, act: str) -> bool:
+    """Do the next thing that a person would; whether nothing is left to do."""
+    if act in ("make", "change"):
+        wanted = city.plan(Allowed(restart=frozenset({city.one})))
+        if wanted.plan.steps:
+            city.run_patiently(wanted.plan)
+        return not (wanted.plan.steps or wanted.unseen)
+    gone = city.two in {one.name for one in city.plan().decisions if one.verdict == "create"}
+    around = city.look()
+    stopped = city.two in around.past.leaves
+    if (act == "stop" and stopped) or (act == "delete" and gone):
+        return True
+    _finish_last(city)
+    flags = RetireFlags(host=city.two, unsaved=True, grace_days=0)
+    with contextlib.suppress(AutomationError):
+        retire(city.session(), city.look(), flags)
+    _finish_last(city)
+    return False
+
+
+def _finish_last(city: City) -> None:
+    """Go on with the last run, and say yes where it asks."""
+    run = city.runs()[-1]
+    plan = (city.state / "runs" / run / "plan.json").read_text()
+    gate = f"delete/{city.two}"
+    with contextlib.suppress(AutomationError):
+        if f'"id": "{gate}"' in plan:
+            city.say_yes(run, gate)
+        else:
+            city.session().resume(run)
+
+
+if __name__ == "__main__":
+    main()
