@@ -70,7 +70,9 @@ def _request(action: CreateInstance, ctx: Context, region: Region) -> dict[str, 
         "InstanceType": spec.size.type,
         "MinCount": 1,
         "MaxCount": 1,
-        "ClientToken": token(ctx.run_id, ctx.step_id, spec.name, _generation(region, marks)),
+        "ClientToken": token(
+            ctx.run_id, ctx.step_id, spec.name, region.environment, _generation(region, marks)
+        ),
         "BlockDeviceMappings": _disks(spec, image),
         "TagSpecifications": specified(kinds, tags),
         # Without a session token nobody who tricks a service there reads the server's credentials.

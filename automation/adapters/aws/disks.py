@@ -133,7 +133,9 @@ def _make(region: Region, instance: Shown, disk: Disk, action: ChangeInstance, c
         "Size": disk.size_bytes // GIB,
         "VolumeType": disk.kind or DEFAULT_DISK,
         "Encrypted": True,
-        "ClientToken": token(ctx.run_id, ctx.step_id, name, disk.name, instance["InstanceId"]),
+        "ClientToken": token(
+            ctx.run_id, ctx.step_id, name, region.environment, disk.name, instance["InstanceId"]
+        ),
         "TagSpecifications": specified(("volume",), marks.tags({DISK: disk.name})),
     }
     what = f"server {name}: disk {disk.name} could not be made"

@@ -22,7 +22,7 @@ def cut_off(
 
     def make() -> Shown:
         request = {"VpcId": subnet["VpcId"], "TagSpecifications": tags}
-        again = token(ctx.run_id, ctx.step_id, name, "routes", subnet["SubnetId"])
+        again = token(ctx.run_id, ctx.step_id, name, region.environment, "routes", subnet["SubnetId"])
         made: Shown = region.change("ec2.create_route_table", what, once=True, ClientToken=again, **request)[
             "RouteTable"
         ]

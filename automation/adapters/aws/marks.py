@@ -73,7 +73,10 @@ def named(key: str, *values: str) -> dict[str, Any]:
 
 
 def token(run: str, step: str, name: str, *more: object) -> str:
-    """Make a call that is repeated, by this process or the next, the same call; 64 characters at most."""
+    """Make a call that is repeated, by this process or the next, the same call; 64 characters at most.
+
+    Runs of two environments in one account may bear the same id: their name belongs into `more`.
+    """
     words = "\0".join((run, step, name, *map(str, more)))
     return hashlib.sha256(words.encode()).hexdigest()
 

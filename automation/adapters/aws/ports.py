@@ -102,7 +102,7 @@ def _make(region: Region, place: Place, action: ChangeInstance, ctx: Context) ->
     request: dict[str, Any] = {
         "SubnetId": place.subnet_id,
         "Groups": [place.group_id],
-        "ClientToken": token(ctx.run_id, ctx.step_id, name, place.network),
+        "ClientToken": token(ctx.run_id, ctx.step_id, name, region.environment, place.network),
         "TagSpecifications": specified(
             ("network-interface",), Marks(region.environment, name, ctx.run_id).tags()
         ),

@@ -3,7 +3,7 @@
 import ipaddress
 
 from automation.adapters.aws.instances import done_once, made_once
-from automation.adapters.aws.marks import Marks, as_tags, named, specified, tags_of
+from automation.adapters.aws.marks import Marks, as_tags, is_marked, named, specified, tags_of
 from automation.adapters.aws.session import Region, Shown
 from automation.model.errors import AdapterError
 from automation.model.servers import OWNER, ROLE, NetworkSpec
@@ -17,7 +17,7 @@ def vpc_name(region: Region, network: NetworkSpec) -> str:
 
 
 def find_vpc(region: Region, name: str) -> Shown | None:
-    """Give a VPC by its id, by our mark, or by the name that people gave it.
+    """Give a VPC by its id, by our mark, or by the name that people gave it; none of another environment.
 
     Raises:
         AdapterError: several bear the name.
@@ -25,7 +25,9 @@ def find_vpc(region: Region, name: str) -> Shown | None:
     what = f"VPC {name} could not be looked for"
     filters = [named("vpc-id", name)] if name.startswith("vpc-") else [named("tag:Name", name)]
     found = list(region.pages("ec2.describe_vpcs", "Vpcs", what, Filters=filters))
-    found = [one for one in found if is_our_vpc(one, region)] or found
+    found = [one for one in found if is_our_vpc(one, region)] or [
+        one for one in found if name == one["VpcId"] or not is_marked(tags_of(one))
+    ]
     if len(found) > 1:
         raise AdapterError(
             f"VPC {name} is at {region.provider.region} {len(found)} times: "
