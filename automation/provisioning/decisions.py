@@ -223,8 +223,9 @@ def compare(spec: ServerSpec, found: FoundServer, images: Mapping[str, str]) -> 
     yield from _compare_size(spec.size, found.size)
     yield from _compare_disks(spec, {disk.name: disk for disk in found.disks if disk.name})
     if spec.networks and found.networks and spec.networks != found.networks:
-        # A port of a VM is put into another port group; one of an EC2 instance stays in its subnet for life.
-        reach: Reach = "replace" if spec.provider == "aws" else "change"
+        # A port of a VM is put into another port group; the first of an EC2 instance stays for life.
+        stays = spec.provider == "aws" and spec.networks[0] != found.networks[0]
+        reach: Reach = "replace" if stays else "change"
         yield _differs("networks", ", ".join(spec.networks), ", ".join(found.networks), reach)
     if spec.address and found.addresses and spec.address not in found.addresses:
         yield _differs("address", spec.address, ", ".join(found.addresses), "replace")
