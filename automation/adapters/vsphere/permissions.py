@@ -88,6 +88,7 @@ ACTIONS: Mapping[str, frozenset[str]] = {
     "vsphere.change_network": frozenset({"AddPortGroup", "UpdatePortGroup"}),
     "vsphere.delete_network": frozenset({"RemovePortGroup"}),
     "vsphere.look_at_replicas": _BROWSED,
+    "vsphere.await_replicas": _BROWSED,
     "vsphere.register_replica": _BROWSED | _MARKED | {"CreateFolder", "RegisterVM_Task"},
     "vsphere.unregister_vm": frozenset({"UnregisterVM"}),
     "vsphere.block_vm": _MARKED,
@@ -105,7 +106,9 @@ ACTIONS: Mapping[str, frozenset[str]] = {
         {"PowerOffVM_Task", "Destroy_Task", "DeleteDatastoreFile_Task", "SearchDatastore_Task"}
     ),
     "vsphere.prove_network": frozenset(),
-    "vsphere.list_all": frozenset({"SearchDatastore_Task"}),
+    "vsphere.list_all": _BROWSED,
+    "vsphere.take_rollback": frozenset({"CreateSnapshot_Task"}),
+    "vsphere.remove_rollbacks": frozenset({"RemoveSnapshot_Task", "ConsolidateVMDisks_Task"}),
 }
 
 

@@ -172,7 +172,7 @@ class Vcenter:
         """End the session that is said to have ended, should it live on, and go on without its cookie."""
         with suppress(*FAULTS):
             self._content.sessionManager.Logout()
-        self._stub.SetSessionId("")
+        self._stub.SetSessionId("")  # type: ignore[no-untyped-call]
 
     def _keep_alive(self) -> None:
         if self._keeper is None:

@@ -4,10 +4,13 @@ What was certainly not done (`NotReached`) is told apart from what may have been
 repeated by whoever calls, changes only after the state was read anew.
 """
 
+import gzip
 import http.client
+import io
 import socket
 import ssl
 import threading
+import zlib
 from collections import Counter
 from functools import partial
 from typing import Any
@@ -16,6 +19,7 @@ from xml.parsers.expat import ExpatError
 from pyVmomi import SoapAdapter
 
 from automation.adapters.vsphere.permissions import CHANGES, METHODS
+from automation.adapters.vsphere.trimming import trim
 
 # The oldest API that this adapter speaks; a newer vCenter answers in its words.
 _VERSION = "vim.version.v7_0"
@@ -41,6 +45,26 @@ class Sent(threading.local):
         self.lost = False
 
 
+class _Answer:
+    """One answer, read to its end: as much of an HTTPResponse as pyVmomi asks for."""
+
+    def __init__(self, answer: http.client.HTTPResponse) -> None:
+        content = answer.read()
+        if answer.getheader("Content-Encoding", "").lower() == "gzip":
+            content = gzip.decompress(content)
+        self.status, self.reason = answer.status, answer.reason
+        self._headers = answer.headers
+        self._content = io.BytesIO(trim(content))
+
+    def getheader(self, name: str, default: str | None = None) -> str | None:
+        """Give a header; how it was packed on its way is over."""
+        return default if name.lower() == "content-encoding" else self._headers.get(name, default)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on."""
+        return self._content.read(size)
+
+
 class _Connection(http.client.HTTPSConnection):
     """Connects to an address and verifies the certificate for a name."""
 
@@ -56,6 +80,10 @@ class _Connection(http.client.HTTPSConnection):
         except BaseException:
             plain.close()
             raise
+
+    def getresponse(self) -> Any:
+        """Give the answer without what nobody asks about."""
+        return _Answer(super().getresponse())
 
 
 class Stub(SoapAdapter.SoapStubAdapter):
@@ -88,7 +116,7 @@ class Stub(SoapAdapter.SoapStubAdapter):
             answer = super().InvokeMethod(mo, info, args, outerStub)  # type: ignore[no-untyped-call]
         except ssl.SSLCertVerificationError:
             raise  # before anything was sent
-        except (OSError, http.client.HTTPException, ExpatError) as exc:
+        except (OSError, EOFError, zlib.error, http.client.HTTPException, ExpatError) as exc:
             if method in CHANGES:
                 self.sent.lost = True
             raise AnswerLost(_words(exc)) from exc
