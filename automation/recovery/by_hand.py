@@ -34,6 +34,7 @@ from automation.model.actions import (
 )
 from automation.model.environment import Environment, Inventory
 from automation.model.moves import stamp_name
+from automation.recovery import by_hand_clouds
 
 # Put into a here-document by the person's own shell: the stamp that lets a server see what it missed.
 STAMP_BY_HAND = "$(date +%s%3N) by-hand"
@@ -75,7 +76,7 @@ class Around(NamedTuple):
 
 def by_hand(action: BaseAction, around: Around) -> ByHand:
     """Say how people do what an action does, in the order of the commands."""
-    for kinds, words in (_PEOPLE, _SERVERS, _DATABASES, _CLIENTS):
+    for kinds, words in (_PEOPLE, _SERVERS, _DATABASES, _CLIENTS, _VMS, _AWS):
         if type(action) in kinds:
             return words(action, around)
     return ByHand("as the reason above says", note=f"Nothing to type is known for {type(action).__name__}.")
@@ -250,6 +251,14 @@ def _clients(action: BaseAction, around: Around) -> ByHand:
             return ByHand("")
 
 
+def _vms(action: BaseAction, around: Around) -> ByHand:
+    return ByHand(*by_hand_clouds.of_vms(action))
+
+
+def _aws(action: BaseAction, around: Around) -> ByHand:
+    return ByHand(*by_hand_clouds.of_aws(action, around.environment))
+
+
 def _witnesses(action: ProveRefused) -> tuple[str, ...]:
     return (*action.reachable, *action.same_site)
 
@@ -277,6 +286,8 @@ _CLIENTS: tuple[_Kinds, _Words] = (
     frozenset({ProveRefused, StartWitness, AwaitGood, CollectWitness, RunChecks}),
     _clients,
 )
+_VMS: tuple[_Kinds, _Words] = (by_hand_clouds.VMS, _vms)
+_AWS: tuple[_Kinds, _Words] = (by_hand_clouds.AWS, _aws)
 KNOWN: Mapping[type[BaseAction], _Words] = {
-    kind: words for kinds, words in (_PEOPLE, _SERVERS, _DATABASES, _CLIENTS) for kind in kinds
+    kind: words for kinds, words in (_PEOPLE, _SERVERS, _DATABASES, _CLIENTS, _VMS, _AWS) for kind in kinds
 }

@@ -2,8 +2,11 @@
 
 from datetime import datetime
 
+from pydantic import Field
+
 from automation.model.base import Model
 from automation.model.drill_evidence import IsolatedServer, IsolationProof
+from automation.model.replicas import NetworkProven
 from automation.recovery.leftovers import Audit
 
 
@@ -33,3 +36,10 @@ class IsolatedResult(Model):
     proof: IsolationProof | None
     rebuilt: tuple[Rebuilt, ...]
     audit: Audit
+    copies: tuple[str, ...] = Field(default=(), description="machines that were copied, none rebuilt")
+    networks: tuple[NetworkProven, ...] = Field(default=(), description="where copies were, leading nowhere")
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether its isolation was proved, before anything was brought in."""
+        return self.proof is not None or bool(self.networks)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from automation.model.actions import StartWitness
+from automation.model.actions import CopyReplica, CreateInstance, StartWitness
 from automation.model.evidence import (
     ChecksRun,
     Declaration,
@@ -26,6 +26,7 @@ from automation.model.records import Event, RunClosed, RunSealed
 from automation.recovery.kinds import FENCE, POWER
 from automation.recovery.report import EvidenceState, FenceResult, Report, ServiceResult
 from automation.recovery.report_answers import answer
+from automation.recovery.report_clouds import copied_row, with_copies, with_points
 from automation.recovery.report_exercise import review
 from automation.recovery.report_findings import apply, find
 from automation.recovery.report_isolated import fold_isolated, isolated_probes, isolated_rows
@@ -91,12 +92,20 @@ def fold_report(facts: Facts) -> Report:
     ledgers = ledgers_of(facts.subject.services)
     seen = Seen(facts.subject, facts.plan, log, history, marks, facts.read, changes, ledgers)
     watches = any(isinstance(step.run, StartWitness) for step in facts.plan.steps)
-    rows = isolated_rows(seen) if facts.plan.mode == "test-failover" else service_results(seen)
+    rows = _rows(seen)
+    watches = watches or any(isinstance(step.run, CopyReplica | CreateInstance) for step in facts.plan.steps)
     bare = _bare(facts, seen, rows if watches else ())
     findings = apply(find(bare), facts.updates)
     return bare.model_copy(
         update={"answers": answer(bare, findings), "review": review(bare, facts.subject, findings)}
     )
+
+
+def _rows(seen: Seen) -> tuple[ServiceResult, ...]:
+    """One row a service; of VMs and instances, the recovery point and the provider say what no client saw."""
+    if seen.plan.mode == "test-failover":
+        return tuple(copied_row(seen, row) for row in isolated_rows(seen))
+    return tuple(with_points(seen, row) for row in service_results(seen))
 
 
 def _bare(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> Report:
@@ -157,8 +166,9 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
     measurement = describe_measurement(seen.history, facts.subject.sustained)
     isolated, probes = fold_isolated(plan, log, facts.read), view_probes(seen)
     if isolated is not None:
+        isolated = with_copies(seen, isolated)
         verdict, headline = judge_isolated(verdict, headline, isolated, steps, rows)
-        measurement, probes = describe_isolated(measurement), isolated_probes(probes, rows)
+        measurement, probes = describe_isolated(measurement, isolated), isolated_probes(probes, rows)
     return {
         "isolated": isolated,
         "verdict": verdict,

@@ -26,10 +26,21 @@ METHOD = (
     "every archive were listed before the first step and after the last. WAL that production itself archived "
     "meanwhile, of a history that was there before, is no leftover and is counted apart.",
 )
+METHOD_OF_COPIES = (
+    "RTA (recovery time actual): from the start of the first step that makes a copy to when the provider "
+    "said that the last one ran: a VM by its tools and its address, an instance by its state. No client is "
+    "inside. Detection, declaration and the move of names are not in it.",
+    "RPA (recovery point actual): from the moment whose data the copies hold to the start of the test, which "
+    "is what a loss at that moment would have cost.",
+    "Leftovers: everything at the providers of both sites, and all names, were listed before the first step "
+    "and after the last; what others changed there meanwhile is listed as a difference, too.",
+)
 
 
-def describe_isolated(measurement: Measurement) -> Measurement:
+def describe_isolated(measurement: Measurement, result: IsolatedResult) -> Measurement:
     """Say how a test failover was measured."""
+    if result.copies:
+        return measurement.model_copy(update={"method": METHOD_OF_COPIES})
     method = tuple(line.format(sustained=measurement.sustained or "so many") for line in METHOD)
     return measurement.model_copy(update={"method": method})
 
@@ -45,7 +56,7 @@ def judge_isolated(
     audit = result.audit
     if verdict == "open":
         return verdict, headline
-    headline = _measured(rows) if verdict in ("missed", "not-measured") else headline
+    headline = _measured(rows, result) if verdict in ("missed", "not-measured") else headline
     if bad := next((step for step in steps if step.status == "failed"), None):
         headline = f"It stopped at {bad.id}: {bad.text.rstrip('.')}."
     if audit.leftovers:
@@ -55,20 +66,22 @@ def judge_isolated(
     if audit.not_listed_again or (verdict in ("met", "missed") and not audit.compared):
         told = listing(list(audit.not_listed_again)) or "nothing was listed"
         return "failed", f"Nobody looked afterwards whether everything is as it was: {told}. {headline}"
-    if verdict in ("met", "missed", "not-measured") and result.proof is None:
+    if verdict in ("met", "missed", "not-measured") and not result.is_proven:
         return "failed", f"Nothing proves that {result.server} was isolated. {headline}"
     if verdict == "failed" and audit.clean:
         return verdict, f"{headline} What it made is removed, and everything is as it was."
     if verdict == "met":
-        return verdict, f"Rebuilt from backup in isolation, and everything is as it was. {_summary(result)}"
+        how = "Brought up on copies" if result.copies else "Rebuilt from backup"
+        return verdict, f"{how} in isolation, and everything is as it was. {_summary(result)}".rstrip()
     return verdict, headline
 
 
-def _measured(rows: Sequence[ServiceResult]) -> str:
+def _measured(rows: Sequence[ServiceResult], result: IsolatedResult) -> str:
+    how = "Brought up on copies" if result.copies else "Rebuilt from backup"
     missed = [f"{row.service} (RTO)" for row in rows if row.rto_verdict == "missed"]
     missed += [f"{row.service} (RPO)" for row in rows if row.rpo_verdict == "missed"]
     if missed:
-        return f"Rebuilt from backup in isolation. Missed: {listing(missed, 8)}."
+        return f"{how} in isolation. Missed: {listing(missed, 8)}."
     return f"Not measured in part: {listing([row.service for row in rows if row.verdict == 'not-measured'])}."
 
 
@@ -82,7 +95,8 @@ def _summary(result: IsolatedResult) -> str:
 def answer_isolated(report: Report, result: IsolatedResult) -> Iterator[Answer]:
     """Answer what everybody asks of a test failover."""
     rebuilt = tuple(f"{_what(one)}{_how(one)}." for one in result.rebuilt)
-    text = f"{listing([row.title for row in report.services]) or 'Nothing'} on {result.server}, from backup."
+    source = "copies of what stands ready" if result.copies else "from backup"
+    text = f"{listing([row.title for row in report.services]) or 'Nothing'} on {result.server}, {source}."
     yield Answer(question="What was rebuilt, and from what?", text=text, more=rebuilt)
     rows = [row for row in report.services if row.outage.rta_s is not None]
     lines = [
@@ -98,6 +112,11 @@ def answer_isolated(report: Report, result: IsolatedResult) -> Iterator[Answer]:
     )
     yield Answer(question="How long did it take until it served?", text=f"{told}.", more=took)
     losses = [
+        f"{row.service}: the last {format_duration(row.loss.rpa_s)}"
+        for row in report.services
+        if result.copies and row.loss.rpa_s is not None
+    ]
+    losses += [
         f"{one.service}: the last {format_duration(one.behind_s)}"
         for one in result.rebuilt
         if one.behind_s is not None
@@ -128,6 +147,10 @@ def _archives(one: Rebuilt) -> str:
 def isolation_in_words(result: IsolatedResult) -> str:
     """Say whether it could touch production, and on what that rests."""
     proof = result.proof
+    if result.networks:
+        told = "; ".join(f"{one.name} at {one.site}: {listing(list(one.seen))}" for one in result.networks)
+        simulated = " (simulated)" if any(one.source == "simulated" for one in result.networks) else ""
+        return f"No: its network leads nowhere, as its provider reads it back{simulated}. {told}."
     if proof is None:
         return f"Not proven: nobody tried what {result.server} could reach."
     return (
@@ -165,6 +188,8 @@ def _left(result: IsolatedResult) -> tuple[str, ...]:
 
 def strengths_isolated(result: IsolatedResult) -> Iterator[str]:
     """Say what went well beside the objectives."""
+    if result.networks:
+        yield "Its network was proved to lead nowhere before anything was copied into it."
     if result.proof is not None:
         yield "Its isolation was proved, from inside and from outside, before anything was restored."
     if result.audit.clean:
