@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
+import botocore.auth
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError, SSLError
@@ -67,6 +68,27 @@ def test_a_login_that_is_wrong_is_refused_in_the_service_s_own_words(
 
 def test_a_region_that_is_not_enabled_is_refused(aws: AwsSimulated) -> None:
     assert error_of(aws.client("ec2", "eu-west-1").describe_instances) == ("AuthFailure", 401)
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "error"),
+    [
+        ("ec2", "describe_instances", ("RequestExpired", 400)),
+        ("rds", "describe_db_instances", ("SignatureDoesNotMatch", 403)),
+    ],
+)
+@pytest.mark.parametrize("ahead", [timedelta(minutes=-6), timedelta(minutes=6)], ids=["behind", "ahead"])
+def test_a_client_whose_clock_is_wrong_is_refused(
+    aws: AwsSimulated,
+    monkeypatch: pytest.MonkeyPatch,
+    ahead: timedelta,
+    service: str,
+    call: str,
+    error: tuple[str, int],
+) -> None:
+    wrong = datetime.now(UTC) + ahead
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *_, **__: wrong.replace(tzinfo=None))
+    assert error_of(getattr(aws.client(service), call)) == error
 
 
 def test_a_client_that_trusts_another_authority_does_not_connect(aws: AwsSimulated) -> None:
