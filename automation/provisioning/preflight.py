@@ -46,7 +46,7 @@ def find_obstacles(
             ]
             told = (
                 *_missing_images(new, view),
-                *_denied(view),
+                *_denied(environment, view),
                 *_skewed(view),
                 *_taken_addresses(new, taken, view),
                 *_beyond(environment, new, taken, view),
@@ -67,9 +67,12 @@ def _missing_images(new: Collection[ServerSpec], view: ProviderView) -> Told:
         yield f"there is no image {image}, of which {_some(names)} would be made", "server_image names it"
 
 
-def _denied(view: ProviderView) -> Told:
+def _denied(environment: Environment, view: ProviderView) -> Told:
+    ours = (view.provider, view.site)
+    name = next((n for n, one in environment.providers.items() if (one.kind, one.site) == ours), "")
     for call, words in sorted(view.denied.items()):
-        yield f"{call} is denied: {words}", "./inv provision.permissions prints what is needed"
+        hint = f"./inv provision.permissions --env {environment.name} --provider {name} prints what is needed"
+        yield f"{call} is denied: {words}", hint
 
 
 def _skewed(view: ProviderView) -> Told:
