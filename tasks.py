@@ -2,7 +2,7 @@
 
 from invoke import Collection
 
-from automation.commands import backup, demo, dev, dr, env, lab, provision, run, schedule
+from automation.commands import backup, baseline, demo, dev, dr, env, lab, provision, run, schedule
 
 namespace = Collection(
     demo.demo,
@@ -11,6 +11,7 @@ namespace = Collection(
     Collection.from_module(env),
     Collection.from_module(provision),
     Collection.from_module(backup),
+    Collection.from_module(baseline),
     Collection.from_module(dr),
     Collection.from_module(run),
     Collection.from_module(schedule),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from automation.backups.spec import Backups
+from automation.baseline.settings import Baseline
 from automation.model.base import Model
 from automation.model.catalog import Catalog
 from automation.model.environment import Environment
@@ -27,6 +28,7 @@ FILES: Mapping[str, Written] = {
     "environment": Written(Environment, ("name", "folder")),
     "services": Written(Catalog),
     "backups": Written(Backups),
+    "baseline": Written(Baseline),
     "networks": Written(Networks),
     "plan": Written(RecoveryPlan),
     "drill": Written(Drill, ("name",)),

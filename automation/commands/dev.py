@@ -64,7 +64,8 @@ def schemas(context: Context, to: str = "") -> None:
 def test(context: Context, only: str = "") -> None:
     """Run the unit suite, real programs, then the two lab suites.
 
-    They make labs of their own and take them down again. They run side by side; what `backups` says is shown when it has ended.
+    Those make labs of their own, side by side, and take them down again; what `backups` says is shown when
+    it has ended.
 
     Exit codes: 0 all passed, 6 a test failed, a suite could not run or had no test.
     """

@@ -1,0 +1,85 @@
+"""Commands that judge hosts by security baselines; none of them changes a host."""
+
+import sys
+
+from invoke import Context
+
+from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
+
+PROFILE_HELP = "standard, cis-l1 or cjis, for all hosts; without it, what baseline.yml asks of each."
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "limit": "Only these hosts or groups, as an Ansible pattern.",
+        "profile": PROFILE_HELP,
+        "json": JSON_HELP,
+    }
+)
+def audit(context: Context, env: str, limit: str = "", profile: str = "", json: bool = False) -> int:
+    """Judge what is in effect on every host by the controls of its profile; changes nothing there.
+
+    The facts are kept with the run, so that they can be judged again: baseline.reassess.
+
+    Exit codes: 0 all passed, 2 faulty flags or files, 3 all passed but a host gave no facts, 4 refused,
+    6 a control failed or too little is known, 130 stopped.
+    """
+    from automation.commands._baselines import audit as run_audit
+    from automation.commands._baselines import judge_audit
+    from automation.commands._render_baseline import print_audited
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        audited = run_audit(session, limit, profile)
+        if json:
+            print_json(audited)
+        else:
+            print_audited(audited)
+        sys.stdout.flush()
+        return judge_audit(audited)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "run": "The audit whose facts are judged: run.list names them.",
+        "profile": PROFILE_HELP,
+        "json": JSON_HELP,
+    }
+)
+def reassess(context: Context, env: str, run: str, profile: str = "", json: bool = False) -> int:
+    """Judge the facts of an earlier audit by today's controls; asks no host and changes nothing.
+
+    Exit codes: 0 all passed, 2 no such audit or faulty files, 3 all passed but a host had given no facts,
+    6 a control failed, too little is known, or the facts were altered.
+    """
+    from automation.commands._baselines import judge_audit
+    from automation.commands._baselines import reassess as judge_again
+    from automation.commands._render_baseline import print_audited
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        audited = judge_again(session, run, profile)
+        if json:
+            print_json(audited)
+        else:
+            print_audited(audited)
+        sys.stdout.flush()
+        return judge_audit(audited)
+
+
+@command(help={"control": "Its id: lin.ssh.root-login.", "json": JSON_HELP})
+def explain(context: Context, control: str, json: bool = False) -> None:
+    """Show what a control wants, why, by which facts it is judged, and what enforcing it would break.
+
+    Exit codes: 0 shown, 2 there is no such control.
+    """
+    from automation.commands._baselines import explain as find
+    from automation.commands._render_baseline import print_control
+
+    found = find(control)
+    if json:
+        print_json(found)
+    else:
+        print_control(found)
