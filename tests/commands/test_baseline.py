@@ -1,0 +1,139 @@
+"""Audits by their commands: kept facts are judged, the worst first; what is not known is no pass."""
+
+import gzip
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from pydantic import JsonValue
+
+from automation.adapters.collector import read_facts
+from automation.baseline.settings import Baseline
+from automation.commands import _baselines
+from automation.commands._baselines import Audited, explain, judge_audit, ranked
+from automation.commands._render_baseline import print_audited, print_control
+from automation.commands._session import Session
+from automation.engine.journal import Journal
+from automation.model.baseline_evidence import FactsCollected
+from automation.model.errors import AdapterError, ConfigError, NotMet
+from automation.model.facts import Facts
+from automation.model.records import Failure, Outcome, StepEnded
+from tests.baseline.examples import NOW
+
+Make = Callable[[Mapping[str, dict[str, JsonValue] | str]], Session]
+SETTINGS = Baseline.model_validate({"profile": "standard", "profiles": {"police": "cjis"}})
+
+
+@pytest.fixture
+def audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Audited]:
+    """Judge what hosts' facts would be, as a run keeps them; a text is why a host gave none."""
+    folder = tmp_path / "run-1"
+    (folder / "artifacts/facts").mkdir(parents=True)
+    monkeypatch.setattr(_baselines, "load_baseline", lambda _: SETTINGS)
+    session = cast(
+        Session, SimpleNamespace(existing=lambda _: SimpleNamespace(artifacts=folder / "artifacts"))
+    )
+
+    def judge(profile: str = "", **hosts: Any) -> Audited:
+        journal = Journal(folder / "journal.jsonl")
+        for host, told in hosts.items():
+            journal.append(_ended(folder, host, told))
+        return _baselines.reassess(session, "run-1", profile)
+
+    return judge
+
+
+def _ended(folder: Path, host: str, told: Any) -> StepEnded:
+    step = f"{host}/facts"
+    if isinstance(told, str):
+        return StepEnded(step=step, status="failed", failure=Failure(error="AdapterError", message=told))
+    facts = Facts(subject=host, platform="linux", collected_at=NOW, sections=told)
+    content = facts.model_dump_json().encode()
+    (folder / f"artifacts/facts/{host}.json.gz").write_bytes(gzip.compress(content))
+    evidence = FactsCollected(
+        host=host,
+        file=f"facts/{host}.json.gz",
+        sha256=hashlib.sha256(content).hexdigest(),
+        collected_at=NOW,
+    )
+    return StepEnded(
+        step=step, status="succeeded", outcome=Outcome(changed=False, summary="", evidence=evidence)
+    )
+
+
+ROOTS: dict[str, JsonValue] = {
+    "accounts": {"users": [{"name": "root", "uid": 0}, {"name": "toor", "uid": 0}]}
+}
+
+
+def test_a_failure_is_told_worst_first_and_ends_with_6(
+    audited: Callable[..., Audited], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = audited(web=ROOTS, db=ROOTS)
+    print_audited(told)
+    shown = capsys.readouterr().out
+    assert "critical lin.accounts.single-root" in shown.splitlines()[0]
+    assert "web, db: in effect" in shown or "db, web: in effect" in shown
+    assert "too little known" in shown
+    with pytest.raises(NotMet, match="2 controls failed on 2 hosts; less than 95%"):
+        judge_audit(told)
+
+
+def test_hosts_without_facts_are_told_and_no_green_light(
+    audited: Callable[..., Audited], capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = audited(web="no answer in 10 s")
+    print_audited(told)
+    assert "web: NO FACTS: no answer in 10 s" in capsys.readouterr().out
+    with pytest.raises(NotMet, match="no host gave its facts"):
+        judge_audit(told)
+
+
+def test_facts_that_were_altered_are_not_judged(audited: Callable[..., Audited], tmp_path: Path) -> None:
+    audited(web={})
+    path = tmp_path / "run-1/artifacts/facts/web.json.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b'"web"', b'"wab"')))
+    with pytest.raises(NotMet, match="is not what was collected on web"):
+        audited()
+
+
+def test_what_is_no_facts_is_an_error(tmp_path: Path) -> None:
+    for name, content in {
+        "text": b"no",
+        "other": gzip.compress(b"{}"),
+        "cut": gzip.compress(b"{}" * 99)[:20],
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(AdapterError, match="nothing was changed"):
+            read_facts(tmp_path / name)
+
+
+def test_a_stricter_profile_can_be_asked_of_old_facts(audited: Callable[..., Audited]) -> None:
+    told = audited("cjis", web=ROOTS)
+    assert [one.profile for one in told.scores] == ["cjis"]
+    with pytest.raises(ConfigError, match="--profile nist is none"):
+        audited("nist", web=ROOTS)
+
+
+def test_the_strictest_profile_of_its_groups_is_asked_of_a_host() -> None:
+    assert SETTINGS.profile_of(("web", "police")) == "cjis"
+    assert SETTINGS.profile_of(("web",)) == "standard"
+
+
+def test_a_control_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    print_control(explain("lin.ssh.root-login"))
+    shown = capsys.readouterr().out
+    assert "No direct root login over SSH" in shown
+    assert "cis-l1 ['no']" in shown
+    with pytest.raises(ConfigError, match="no control") as refused:
+        explain("lin.sshd.root-login")
+    assert "lin.ssh.root-login" in str(refused.value.hint)
+
+
+def test_verdicts_are_ranked_by_severity(audited: Callable[..., Audited]) -> None:
+    told = audited(web={**ROOTS, "tree": {"unowned": ["/x"], "whole": True}})
+    failed = [one for one in told.assessments[0].verdicts if one.state == "fail"]
+    assert [one.severity for one in ranked(failed)] == ["critical", "low"]
