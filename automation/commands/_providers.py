@@ -39,11 +39,11 @@ def look_around(session: Session, lab: ObservedLab | None) -> Around:
         ConfigError: networks.yml or the inventory's servers have faults.
     """
     environment = session.environment
-    networks = load_networks(environment)
-    declared = declare(environment, session.inventory, networks)
-    if not (declared.servers or declared.networks or declared.on_demand):
-        return Around(declared, Seen(), Past({}, {}))
     specs = {name: spec for name, spec in session.inventory.specs.items() if spec.provider != "nspawn"}
+    networks = load_networks(environment) if specs or environment.providers else {}
+    declared = declare(environment, session.inventory, networks)
+    if not (specs or declared.networks):
+        return Around(declared, Seen(), Past({}, {}))
     require_servers(environment, specs, networks)
     past = read_past(session.state)
     declared = replace(

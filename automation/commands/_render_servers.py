@@ -32,7 +32,8 @@ def print_wanted(wanted: Wanted) -> None:
     same = len(wanted.decisions) - len(rows)
     if wanted.decisions:
         _print_decisions(console, rows)
-        console.print(Text(f"{same} more as declared" if rows else f"all {same} as declared"))
+        if same:
+            console.print(Text(f"{same} more as declared" if rows else f"all {same} as declared"))
     if wanted.plan.steps:
         print_plan(wanted.plan)
     elif not rows:

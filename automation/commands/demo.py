@@ -65,9 +65,10 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
 
 
 def _without_backups(environment: "Environment") -> "Environment":
-    """Leave out what keeps backups, which stands in inventory files of its own: the story is another one."""
+    """Leave out backups and clouds, which stand in inventory files of their own: the story is another one."""
     lab = environment.require_lab().model_copy(update={"simulators": {}})
-    return environment.model_copy(update={"inventory": environment.inventory[:1], "lab": lab})
+    update = {"inventory": environment.inventory[:1], "lab": lab, "providers": {}}
+    return environment.model_copy(update=update)
 
 
 class _Wings:

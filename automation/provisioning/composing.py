@@ -22,7 +22,6 @@ from automation.provisioning.decisions import Decision, Declared, decide
 from automation.provisioning.planner import Provisioning
 from automation.provisioning.preflight import Finding, find_gaps, find_obstacles
 
-
 _KEYS = Step(id="keys", run=MakeKeys(secrets=()), why="new servers let in the key of the automation user")
 
 
