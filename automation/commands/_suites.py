@@ -17,6 +17,7 @@ _JUDGE = "tests/lab/test_whole_suite.py"
 _OF_BACKUPS = tuple(
     f"tests/lab/test_{name}.py"
     for name in (
+        "baselines",
         "backup_city",
         "backups",
         "backup_disasters",

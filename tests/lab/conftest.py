@@ -15,6 +15,7 @@ from tests.lab.secrecy import SuiteWatch, find_states
 JUDGE = "test_whole_suite.py"
 # They share one city, so they follow each other; the first one sees it as it was made.
 OF_BACKUPS = (
+    "test_baselines.py",
     "test_backup_city.py",
     "test_backups.py",
     "test_backup_disasters.py",
@@ -76,6 +77,12 @@ def _city_of_backups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[
         yield [city]
     finally:
         city.down()
+
+
+@pytest.fixture(scope="module")
+def fresh_checkout(_city_of_backups: list[Checkout]) -> Checkout:
+    """The city as it stands; the module that uses it comes first, and puts back what it changes."""
+    return _city_of_backups[0]
 
 
 @pytest.fixture(scope="module")

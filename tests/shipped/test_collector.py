@@ -71,6 +71,20 @@ def test_match_blocks_are_found_in_what_is_included(tmp_path: Path) -> None:
     assert ("root", "10.0.0.1") in sshd.asked(found)
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("Match User bob", ("match", "User bob")),
+        ("PERMITROOTLOGIN=no", ("permitrootlogin", "no")),
+        ("Include\t/etc/x", ("include", "/etc/x")),
+        ("UsePAM = yes", ("usepam", "yes")),
+        ("Broken", ("broken", "")),
+    ],
+)
+def test_a_line_is_split_as_sshd_does(line: str, told: tuple[str, str]) -> None:
+    assert sshd.keyword(line) == told
+
+
 def test_a_configuration_that_includes_itself_is_read_once(tmp_path: Path) -> None:
     main = tmp_path / "sshd_config"
     main.write_text(f"Include {main}\nPort 22\n")

@@ -294,11 +294,12 @@ def test_only_refusing_routes_to_single_addresses_count_as_fences() -> None:
     assert refused_addresses(ROUTES) == ["10.9.1.20"]
 
 
-def test_a_fence_is_one_netlink_message_of_its_own_length() -> None:
+@pytest.mark.parametrize("device", [None, 7], ids=["the refusing route", "to whoever says no"])
+def test_a_fence_is_two_netlink_messages_of_their_own_length(device: int | None) -> None:
     for wanted in (True, False):
-        message = route_message("10.9.1.20", wanted)
-        assert struct.unpack_from("=I", message)[0] == len(message) == 36
-        assert message.endswith(bytes((10, 9, 1, 20)))
+        message = route_message("10.9.1.20", wanted, device)
+        assert struct.unpack_from("=I", message)[0] == len(message) == 44
+        assert message[28:36].endswith(bytes((10, 9, 1, 20)))
 
 
 @pytest.mark.parametrize(

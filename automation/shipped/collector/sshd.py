@@ -12,6 +12,7 @@ from .system import NotKnown, attempt, is_here, lines, read, run
 
 CONFIG = "/etc/ssh/sshd_config"
 MOST_CONTEXTS = 24
+ASKABLE = {"user", "group", "address", "all"}
 LISTS = ("ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms")
 MANY = (
     "allowusers",
@@ -34,18 +35,23 @@ def collect_sshd() -> dict[str, Any]:
     if tested.returncode:
         raise NotKnown(f"sshd -t: {(tested.stderr.strip().splitlines() or ['it refused'])[-1][:200]}")
     files = list(config_files())
-    contexts = [
-        {"user": user, "address": address, **effective(["-C", f"user={user},host={address},addr={address}"])}
-        for user, address in asked(files)
-    ]
+    every = [one for path in files for one in conditions(path)]
+    told = {} if any(one.keys() - ASKABLE for one in every) else {"contexts": list(contexts(files))}
     return {
         "effective": effective([]),
-        "contexts": contexts,
+        **told,  # of a Match block by something else, nobody knows whom it means
         "files": files,
-        "matches": sum(len(list(conditions(path))) for path in files),
+        "matches": len(every),
         "stale": is_stale(files),
         "keys": sorted(set(host_key_types())),
     }
+
+
+def contexts(files: list[str]) -> Iterator[dict[str, Any]]:
+    """Give what sshd would do for each of those whom a Match block may mean."""
+    for user, address in asked(files):
+        told = effective(["-C", f"user={user},host={address},addr={address}"])
+        yield {"user": user, "address": address, **told}
 
 
 def effective(words: list[str]) -> dict[str, Any]:
@@ -71,19 +77,25 @@ def config_files(main: str = CONFIG, seen: tuple[str, ...] = ()) -> Iterator[str
         return
     yield main
     for line in lines(read(main)):
-        word, _, rest = line.replace("=", " ", 1).partition(" ")
-        if word.lower() == "include":
+        word, rest = keyword(line)
+        if word == "include":
             for pattern in shlex.split(rest):
                 where = pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
                 for path in sorted(glob.glob(where)):
                     yield from config_files(path, (*seen, main))
 
 
+def keyword(line: str) -> tuple[str, str]:
+    """Split a line as sshd does: blanks or one equals sign between keyword and value."""
+    parts = re.split(r"\s*=\s*|\s+", line, maxsplit=1)
+    return parts[0].lower(), parts[1] if len(parts) > 1 else ""
+
+
 def conditions(path: str) -> Iterator[dict[str, str]]:
     """Give every Match block's criteria."""
     for line in lines(read(path)):
-        word, _, rest = line.partition(" ")
-        if word.lower() == "match":
+        word, rest = keyword(line)
+        if word == "match":
             words = shlex.split(rest)
             yield {key.lower(): value for key, value in zip(words[::2], words[1::2], strict=False)}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from .isolation import forget, isolate, let_through
 from .namespaces import NAMESPACES, batch, ip_in, path_of, set_sysctls
 from .netlink import open_socket, set_prohibited
+from .refusing import DEVICE, Refuser
 from .system import LabError, in_namespace, make_namespace, remove_namespace, run
 from .topology import Site, Topology, mac_of, port_of
 
@@ -30,6 +31,7 @@ class Network:
         self.topology = topology
         self._sockets: dict[str, socket.socket] = {}
         self._routes: dict[str, socket.socket] = {}
+        self._refuser, self._refusing = Refuser(), dict[str, int]()
         self._routing = threading.Lock()
 
     def build(self) -> None:
@@ -45,6 +47,8 @@ class Network:
             make_namespace(namespace)
             self._sockets[site.name] = in_namespace(namespace, partial(_build_site, site))
             self._routes[site.name] = in_namespace(namespace, open_socket)
+            self._refusing[site.name] = in_namespace(namespace, self._refuser.open)
+            ip_in(site.namespace, f"link set {DEVICE} up")
         self._connect_control()
 
     def route_wan(self, site: Site) -> None:
@@ -174,8 +178,8 @@ class Network:
         Packets for hosts at the same site never meet the router; the port being down stops those.
         """
         with self._routing:  # one request and its answer at a time
-            for routes in self._routes.values():
-                set_prohibited(routes, address, wanted)
+            for site, routes in self._routes.items():
+                set_prohibited(routes, address, wanted, self._refusing[site])
 
     def prohibited_at(self, address: str) -> list[str]:
         """Read back which sites' routers refuse packets to an address."""
