@@ -516,14 +516,23 @@ def test_a_machine_powers_the_labs_host(tmp_path: Path) -> None:
         )
         vm.ShutdownGuest()
         wait_for(lambda: vm.runtime.powerState == "poweredOff")
+        card = devices(vm, vim.vm.device.VirtualEthernetCard)[0]
+        card.connectable.startConnected = False
+        done(vm.ReconfigVM_Task(edited(card)))
         done(vm.PowerOnVM_Task())
         done(vm.PowerOffVM_Task())
         done(vm.Destroy_Task())
         center.clone("other", on=True)  # nobody's business
     common = {"request": "power_machine", "lab_id": "city", "simulator": "vcenter-hall", "machine": "gis"}
     assert lab.asked == [
-        common | {"power": power, "network": "VM Network" if power == "on" else ""}
-        for power in ("on", "down", "on", "off", "gone")
+        common | {"power": power, "network": network}
+        for power, network in (
+            ("on", "VM Network"),
+            ("down", ""),
+            ("on", "(disconnected)"),
+            ("off", ""),
+            ("gone", ""),
+        )
     ]
 
 

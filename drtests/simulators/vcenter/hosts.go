@@ -73,9 +73,19 @@ func (center *vcenter) equip(host *simulator.HostSystem) error {
 	host.Config.LockdownMode = access.LockdownMode
 	host.ConfigManager.HostAccessManager = put(access)
 
+	if err := center.plug(host); err != nil {
+		return err
+	}
+	forgetMissing(host, root.Map)
+	return seed(root.Map.Get(*host.ConfigManager.AdvancedOption).(*simulator.OptionManager))
+}
+
+// Gives a host its port groups.
+func (center *vcenter) plug(host *simulator.HostSystem) error {
+	root := center.service.Context
 	ports := &networkSystem{HostNetworkSystem: root.Map.Get(*host.ConfigManager.NetworkSystem).(*simulator.HostNetworkSystem), center: center}
 	ports.NetworkInfo = host.Config.Network
-	put(ports)
+	root.Map.Put(ports)
 	for _, name := range center.Networks {
 		spec := types.HostPortGroupSpec{Name: name, VswitchName: "vSwitch0"}
 		answer := ports.AddPortGroup(root, &types.AddPortGroup{Portgrp: spec})
@@ -85,8 +95,7 @@ func (center *vcenter) equip(host *simulator.HostSystem) error {
 			}
 		}
 	}
-	forgetMissing(host, root.Map)
-	return seed(root.Map.Get(*host.ConfigManager.AdvancedOption).(*simulator.OptionManager))
+	return nil
 }
 
 // Takes away what leads nowhere: govmomi's hosts name managers that there are not.

@@ -1,8 +1,13 @@
 // Simulates a vCenter: govmomi's simulator behind TLS, told by a settings file.
 //
 // `vcenter FOLDER`: the folder holds settings.json and gets the datastores and state.json, by which the
-// inventory lives on from one start to the next. Real are TLS, logins, sessions, tasks and the API's words;
-// not real are guests, disks' content, performance, and a copy of a disk that lags.
+// inventory lives on from one start to the next: machines with their references, power, marks and snapshots,
+// folders, networks, hosts' services, clocks and options. A killed one loses what changed in the last half
+// second; sessions, tasks, events, branches of snapshots and relocations to another datastore are always lost.
+//
+// Real are TLS, logins, sessions, tasks and the API's words. Not real are guests and what is on disks (a revert
+// restores power alone), rights (every login may do all), DRS, HA and performance; a replicated datastore is
+// one folder that two vCenters share, so that it never lags, and both may write to it.
 package main
 
 import (

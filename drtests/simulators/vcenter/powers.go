@@ -26,6 +26,7 @@ const (
 	labAnswers = 120 * time.Second
 	// hostKeyOption is where a guest tells its SSH host key, as cloud-init of our templates does.
 	hostKeyOption = "guestinfo.mainstay.ssh_host_key"
+	disconnected  = "(disconnected)"
 )
 
 var ipv4 = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}\b`)
@@ -136,9 +137,13 @@ func (one *machine) keptKey() string {
 	return ""
 }
 
+// Names the network of the first port; a port that is not connected at power on is in none of the lab's.
 func (one *machine) firstNetwork() string {
 	cards := object.VirtualDeviceList(one.Config.Hardware.Device).SelectByType((*types.VirtualEthernetCard)(nil))
 	for _, card := range cards {
+		if port := card.GetVirtualDevice().Connectable; port != nil && !port.StartConnected {
+			return disconnected
+		}
 		if backing, ok := card.GetVirtualDevice().Backing.(*types.VirtualEthernetCardNetworkBackingInfo); ok {
 			return backing.DeviceName
 		}

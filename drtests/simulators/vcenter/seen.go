@@ -33,11 +33,12 @@ func (center *vcenter) seen() kept {
 			now.Marks[network.Name] = values
 		}
 	}
+	starts := startsOf(&root)
 	for _, one := range root.Map.All("VirtualMachine") {
 		vm := one.(*simulator.VirtualMachine)
 		root.WithLock(vm.Self, func() {
 			if vm.Config != nil && vm.Runtime.Host != nil && vm.Parent != nil {
-				now.Machines = append(now.Machines, center.seenMachine(vm))
+				now.Machines = append(now.Machines, center.seenMachine(vm, starts))
 			}
 		})
 	}
@@ -48,6 +49,20 @@ func (center *vcenter) seen() kept {
 		return strings.Compare(a.ID, b.ID)
 	})
 	return now
+}
+
+func startsOf(root *simulator.Context) map[types.ManagedObjectReference]keptStart {
+	starts := map[types.ManagedObjectReference]keptStart{}
+	for _, one := range root.Map.AllReference("HostAutoStartManager") {
+		if manager, ok := one.(*autostart); ok {
+			root.WithLock(manager.Self, func() {
+				for _, info := range manager.HostAutoStartManager.Config.PowerInfo {
+					starts[info.Key] = keptStart{Order: info.StartOrder, Action: info.StartAction}
+				}
+			})
+		}
+	}
+	return starts
 }
 
 func (now *kept) addHost(host *simulator.HostSystem) {
@@ -94,7 +109,7 @@ func (one optionValue) value() any {
 	return nil
 }
 
-func (center *vcenter) seenMachine(vm *simulator.VirtualMachine) keptMachine {
+func (center *vcenter) seenMachine(vm *simulator.VirtualMachine, starts map[types.ManagedObjectReference]keptStart) keptMachine {
 	registry := center.service.Context.Map
 	host := registry.Get(*vm.Runtime.Host).(*simulator.HostSystem)
 	one := keptMachine{
@@ -102,10 +117,8 @@ func (center *vcenter) seenMachine(vm *simulator.VirtualMachine) keptMachine {
 		Folder: center.pathOfFolder(*vm.Parent), Host: host.Name,
 		Power: string(vm.Runtime.PowerState), Template: vm.Config.Template, Values: center.valuesOf(vm),
 	}
-	for _, info := range host.Config.AutoStart.PowerInfo {
-		if info.Key == vm.Self {
-			one.Autostart = &keptStart{Order: info.StartOrder, Action: info.StartAction}
-		}
+	if start, listed := starts[vm.Self]; listed {
+		one.Autostart = &start
 	}
 	if vm.Snapshot != nil {
 		one.Snapshots = chain(vm.Snapshot.RootSnapshotList)

@@ -18,7 +18,7 @@ type work func(*simulator.Context) (types.AnyType, types.BaseMethodFault)
 
 var standIns atomic.Int64
 
-// Runs something as a task of an entity, and says how it ended only when what it changed is recorded.
+// Runs something as a task of an entity; a panic is the task's fault, not the simulator's end.
 //
 // govmomi holds its entity's lock for as long as a task takes, and nobody could read a template while it is
 // cloned; ours locks a stand-in.
