@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,8 @@ from automation.model.actions import (
     ShutDownVm,
     UnregisterVm,
 )
+from automation.model.actions.points import RemoveRollbacks, TakeRollback, Vault
+from automation.model.backup_evidence import PointTaken
 from automation.model.errors import AdapterError
 from automation.model.evidence import ServerState
 from automation.model.machine_evidence import HostKeyLearned, ProviderChange
@@ -383,6 +386,34 @@ def test_snapshots_are_listed_with_their_depth_and_removed_by_id(sites: Sites) -
         assert [each.id for each in chain.snapshots] == [two.id]
 
 
+def test_rollback_points_are_taken_once_and_removed_by_their_plan(sites: Sites) -> None:
+    create(sites, "rolled")
+    vault = Vault(store="hall-vcenter", site="hall")
+    take = TakeRollback(resource="rolled-guard", to=vault, vm="rolled", quiesce=False)
+    first, second = sites.context("guard/1"), sites.context("guard/2")
+    sites.hall.faults({"method": "CreateSnapshot_Task", "mode": "applied-then-drop"})
+    taken = [sites.do(take, ctx).evidence for ctx in (first, first, second)]
+    assert sites.verify(take, first).state == "done"
+    points = vsphere.list_rollbacks(vault, first)
+    assert {one.id for one in points} == {one.point for one in taken if isinstance(one, PointTaken)}
+    assert len(points) == 2
+    sites.do(take, sites.context("guard/3"))
+    assert "a chain of 3" in str(refused(sites, take))
+    old, stays = points[0], points[1]
+    remove = RemoveRollbacks(
+        resource="rolled-guard",
+        of=vault,
+        vm="rolled",
+        points=(old.id,),
+        members={old.id: ("snapshot-of-another",)},
+        stay=(stays.id,),
+    )
+    assert "was not named by the plan" in str(refused(sites, remove))
+    assert sites.do(remove.model_copy(update={"members": {old.id: old.members}})).changed
+    left = {one.id for one in vsphere.list_rollbacks(vault, first)}
+    assert (old.id in left, stays.id in left, len(left)) == (False, True, 2)
+
+
 # --- what is survived, and what is told -----------------------------------------------------------
 
 
@@ -436,6 +467,17 @@ def test_a_session_is_ended_however_the_process_ends(sites: Sites) -> None:
     assert sites.hall.sessions() == open_before + 1
     vsphere.log_out()
     assert sites.hall.sessions() == open_before
+
+
+def test_a_session_that_says_nothing_is_kept_alive(sites: Sites) -> None:
+    quick = sites.declare(keep_alive="100 ms")
+    sites.look(environment=quick)
+    sites.hall.forget_calls()
+    deadline = time.monotonic() + 10.0
+    while "CurrentTime" not in sites.hall.calls():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    vsphere.log_out()
 
 
 @pytest.fixture(scope="module")

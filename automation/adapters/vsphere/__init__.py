@@ -38,4 +38,9 @@ from automation.adapters.vsphere.removing import verify_destroy_vm as verify_des
 from automation.adapters.vsphere.replicas import look_at_replicas as look_at_replicas
 from automation.adapters.vsphere.replicas import register_replica as register_replica
 from automation.adapters.vsphere.replicas import verify_register_replica as verify_register_replica
+from automation.adapters.vsphere.rollbacks import list_rollbacks as list_rollbacks
+from automation.adapters.vsphere.rollbacks import remove_rollbacks as remove_rollbacks
+from automation.adapters.vsphere.rollbacks import take_rollback as take_rollback
+from automation.adapters.vsphere.rollbacks import verify_remove_rollbacks as verify_remove_rollbacks
+from automation.adapters.vsphere.rollbacks import verify_take_rollback as verify_take_rollback
 from automation.adapters.vsphere.sessions import log_out as log_out
