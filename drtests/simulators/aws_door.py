@@ -38,6 +38,7 @@ from tls_server import Answer, DroppedError, environ_of
 CONTROL = "/_mainstay/"
 READS = ("Describe", "Get", "List", "Lookup")
 REST_SERVICES = {"route53", "backup"}
+OTHER_NAMES = {"monitoring": "cloudwatch"}  # which moto finds by its host name
 
 
 class Account(Protocol):
@@ -122,7 +123,7 @@ class Door:
             raise RefusedCallError("SimulatorFailed", message, "501 Not Implemented") from error
 
     def _application(self, service: str) -> Callable[..., Any]:
-        name = SIGNING_ALIASES.get(service, service)
+        name = OTHER_NAMES.get(service) or SIGNING_ALIASES.get(service, service)
         if name not in self._applications:
             if name not in moto.backends.list_of_moto_modules():
                 raise NotImplementedError(f"no service {service}")

@@ -125,6 +125,10 @@ def test_what_another_run_made_is_not_removed(web: AwsSimulated) -> None:
 # --- databases ------------------------------------------------------------------------------------
 
 
+def await_it(client: Any, state: str, **what: str) -> None:
+    client.get_waiter(state).wait(**what, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100})
+
+
 @pytest.fixture
 def databases(aws: AwsSimulated) -> AwsSimulated:
     """A database in the east with a replica and a copied snapshot in the west."""
@@ -142,12 +146,16 @@ def databases(aws: AwsSimulated) -> AwsSimulated:
         SourceDBInstanceIdentifier=made["DBInstanceArn"],
         SourceRegion=REGION_OF[SITE],
     )
+    for rds, name in ((east, "portal-db"), (west, "portal-db-west")):
+        await_it(rds, "db_instance_available", DBInstanceIdentifier=name)
     taken = east.create_db_snapshot(DBSnapshotIdentifier="portal-1", DBInstanceIdentifier="portal-db")
+    await_it(east, "db_snapshot_available", DBSnapshotIdentifier="portal-1")
     west.copy_db_snapshot(
         SourceDBSnapshotIdentifier=taken["DBSnapshot"]["DBSnapshotArn"],
         TargetDBSnapshotIdentifier="portal-1-west",
         SourceRegion=REGION_OF[SITE],
     )
+    await_it(west, "db_snapshot_available", DBSnapshotIdentifier="portal-1-west")
     adapter.create_network(
         CreateSubnet(network=network("portal", site=OTHER_SITE, part_of="portal")), step_of(aws, step="net")
     )

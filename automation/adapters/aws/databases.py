@@ -14,6 +14,7 @@ from automation.adapters.aws.rds import (
     await_groups,
     find_database,
     groups_of,
+    holds_all_up_to,
     list_kind,
     rds_tags,
     refuse_late,
@@ -52,13 +53,14 @@ def promote_replica(action: PromoteReplica, ctx: Context) -> Outcome:
             hint="somebody promoted or made it anew meanwhile: plan anew",
         )
     what = f"database {action.database} could not be promoted"
+    point_at = holds_all_up_to(region, action.database)
     done_once(
         lambda: region.change(
             "rds.promote_read_replica", what, once=True, DBInstanceIdentifier=action.database
         ),
         lambda: not source_of(require_database(region, action.database)),
     )
-    return _promoted(region, action, _await_own(region, action.database, deadline))
+    return _promoted(region, action, _await_own(region, action.database, deadline), point_at)
 
 
 def verify_promote_replica(action: PromoteReplica, ctx: Context) -> Progress:
@@ -67,7 +69,7 @@ def verify_promote_replica(action: PromoteReplica, ctx: Context) -> Progress:
     seen = require_database(region, action.database)
     if not source_of(seen):
         seen = _await_own(region, action.database, deadline_of(ctx))
-        return Progress(state="done", outcome=_promoted(region, action, seen))
+        return Progress(state="done", outcome=_promoted(region, action, seen, None))
     if status_of(seen) != "available":
         return Progress(state="unknown", why=f"{action.database} is {status_of(seen)}")
     return Progress(state="not_done", why=f"{action.database} copies {source_of(seen)}")
@@ -84,8 +86,8 @@ def _await_own(region: Region, name: str, deadline: float) -> Shown:
     return seen
 
 
-def _promoted(region: Region, action: PromoteReplica, seen: Shown) -> Outcome:
-    evidence = _told(region, action.database, "promoted", of=action.expect_source)
+def _promoted(region: Region, action: PromoteReplica, seen: Shown, point_at: datetime | None) -> Outcome:
+    evidence = _told(region, action.database, "promoted", of=action.expect_source, point_at=point_at)
     return Outcome(
         changed=True,
         summary=f"database {action.database} takes writes at {region.provider.region}, and copies nobody: "

@@ -1,16 +1,13 @@
 """What of a service stands ready in a region: its newest good image, its database's replica and snapshots."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from automation.adapters.aws.points import Part, look, taken_at
-from automation.adapters.aws.rds import find_database, snapshots_of, source_of
+from automation.adapters.aws.rds import find_database, holds_all_up_to, snapshots_of, source_of
 from automation.adapters.aws.session import Region, Shown, region_seen
 from automation.model.environment import Environment
 from automation.model.replicas import DatabaseSeen, ImageSeen, PilotSeen
-
-_LAG_WITHIN = timedelta(minutes=10)  # older than that a datum says nothing of now
-_MINUTE_S = 60
 
 
 def look_at_pilot(
@@ -79,25 +76,4 @@ def _replica(region: Region, name: str, serving: str) -> DatabaseSeen | None:
     seen = find_database(region, name)
     if seen is None or source_of(seen) != serving:
         return None
-    return DatabaseSeen(id=name, of=serving, at=_holds_all_up_to(region, name))
-
-
-def _holds_all_up_to(region: Region, name: str) -> datetime | None:
-    """The moment of the newest measurement less the lag that it shows; None when there is none."""
-    now = datetime.now(UTC)
-    answer = region.read(
-        "cloudwatch.get_metric_statistics",
-        f"the lag of database {name} could not be read",
-        Namespace="AWS/RDS",
-        MetricName="ReplicaLag",
-        Dimensions=[{"Name": "DBInstanceIdentifier", "Value": name}],
-        StartTime=now - _LAG_WITHIN,
-        EndTime=now + timedelta(seconds=_MINUTE_S),
-        Period=_MINUTE_S,
-        Statistics=["Maximum"],
-    )
-    newest = max(answer.get("Datapoints", ()), key=lambda one: one["Timestamp"], default=None)
-    if newest is None or newest["Maximum"] < 0:  # RDS says -1 while it does not replicate
-        return None
-    at: datetime = newest["Timestamp"]
-    return at.astimezone(UTC) - timedelta(seconds=float(newest["Maximum"]))
+    return DatabaseSeen(id=name, of=serving, at=holds_all_up_to(region, name))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 
 from automation.adapters.aws.marks import tags_of
 from automation.adapters.aws.session import Region, Shown
@@ -16,6 +17,8 @@ _FAILED = (
     "restore-error",
 )
 _NAMED = "db-instance-id"
+_LAG_WITHIN = timedelta(minutes=10)  # an older measurement says nothing of now
+_MINUTE_S = 60
 
 
 def find_database(region: Region, name: str) -> Shown | None:
@@ -134,3 +137,34 @@ def address_of(database: Shown) -> str:
 def source_of(database: Shown) -> str:
     """Name the database that a replica copies, in whichever region that is; empty: it copies none."""
     return str(database.get("ReadReplicaSourceDBInstanceIdentifier") or "").rpartition(":")[2]
+
+
+def holds_all_up_to(region: Region, name: str) -> datetime | None:
+    """Give the moment up to which a replica holds all: its newest measurement less the lag that it shows.
+
+    None when there is no measurement, or we may not read it: that stops no failover.
+    """
+    now = datetime.now(UTC)
+    try:
+        answer = _lag(region, name, now)
+    except AdapterError:
+        return None
+    newest = max(answer.get("Datapoints", ()), key=lambda one: one["Timestamp"], default=None)
+    if newest is None or newest["Maximum"] < 0:  # RDS says -1 while it does not replicate
+        return None
+    at: datetime = newest["Timestamp"]
+    return at.astimezone(UTC) - timedelta(seconds=float(newest["Maximum"]))
+
+
+def _lag(region: Region, name: str, now: datetime) -> Shown:
+    return region.read(
+        "cloudwatch.get_metric_statistics",
+        f"the lag of database {name} could not be read",
+        Namespace="AWS/RDS",
+        MetricName="ReplicaLag",
+        Dimensions=[{"Name": "DBInstanceIdentifier", "Value": name}],
+        StartTime=now - _LAG_WITHIN,
+        EndTime=now + timedelta(seconds=_MINUTE_S),
+        Period=_MINUTE_S,
+        Statistics=["Maximum"],
+    )
