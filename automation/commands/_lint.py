@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from automation.adapters.ansible import list_inventory
 from automation.commands._command import ROOT
+from automation.commands._lint_clouds import lint_clouds
 from automation.commands._lint_plans import lint_plans, lint_tabletops
 from automation.commands._lint_restores import lint_drill, lint_strategies
 from automation.model.base import Model
@@ -68,6 +69,7 @@ def lint_environment(name: str, today: date) -> LintReport:
         problems, notes = [*problems, *wrong], [*notes, *worth_a_look]
         services = files.catalog.services
         problems += files.locate(lint_strategies(environment, services))
+        problems += files.locate(lint_clouds(environment, inventory, services))
         for drill in isolated:
             problems += lint_drill(environment, inventory, services, drill) if drill else ()
     return LintReport(
