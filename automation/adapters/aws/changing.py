@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from automation.adapters.aws.disks import change_disks
-from automation.adapters.aws.instances import by_id, deadline_of, require, state_of, told
+from automation.adapters.aws.instances import Doing, by_id, require, state_of, told
 from automation.adapters.aws.marks import RESTARTS, as_tags, others, tags_of
 from automation.adapters.aws.ports import change_ports
 from automation.adapters.aws.power import start, stop
@@ -18,14 +18,14 @@ Changed = tuple[str, ...]
 
 def change_instance(action: ChangeInstance, ctx: Context) -> Outcome:
     """Change what differs, and only that of it which the plan names."""
-    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
+    region, doing = region_of(ctx, action.site), Doing.of(ctx)
     instance = require(region, action.host)
     done: list[str] = []
     for name, change in _CHANGES.items():
         if name in action.changes:
-            done += change(region, instance, action, ctx)
+            done += change(region, instance, action, doing)
     if "size" in action.changes or RESTARTS in tags_of(instance):
-        done += _change_size(region, instance, action, deadline)
+        done += _change_size(region, instance, action, doing.deadline)
     return _outcome(region, action, ctx, done)
 
 
@@ -35,7 +35,7 @@ def verify_change_instance(action: ChangeInstance, ctx: Context) -> Progress:
     return Progress(state="not_done", why="to change what still differs is safe")
 
 
-def _change_tags(region: Region, instance: Shown, action: ChangeInstance, ctx: Context) -> Changed:
+def _change_tags(region: Region, instance: Shown, action: ChangeInstance, doing: Doing) -> Changed:
     """Set every declared tag that differs; other tags are somebody else's."""
     has = others(tags_of(instance))
     wanted = {key: value for key, value in action.spec.tags.items() if has.get(key) != value}
@@ -49,7 +49,7 @@ def _change_tags(region: Region, instance: Shown, action: ChangeInstance, ctx: C
     return tuple(f"tag {key}" for key in wanted)
 
 
-_CHANGES: dict[str, Callable[[Region, Shown, ChangeInstance, Context], Changed]] = {
+_CHANGES: dict[str, Callable[[Region, Shown, ChangeInstance, Doing], Changed]] = {
     "tags": _change_tags,
     "disks": change_disks,
     "networks": change_ports,

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from automation.adapters.aws.creating import DEFAULT_DISK, GIB
-from automation.adapters.aws.instances import by_id, deadline_of, disk_of, done_once, made_once
+from automation.adapters.aws.instances import Doing, by_id, disk_of, done_once, made_once
 from automation.adapters.aws.marks import (
     DISK,
     DISKS,
@@ -20,13 +20,12 @@ from automation.adapters.aws.marks import (
 from automation.adapters.aws.session import Region, Shown
 from automation.model.actions import ChangeInstance
 from automation.model.errors import AdapterError
-from automation.model.records import Context
 from automation.model.servers import OWNER, Disk
 
 _POLL_S, _LONGEST_POLL_S = 0.25, 5.0
 
 
-def change_disks(region: Region, instance: Shown, action: ChangeInstance, ctx: Context) -> tuple[str, ...]:
+def change_disks(region: Region, instance: Shown, action: ChangeInstance, doing: Doing) -> tuple[str, ...]:
     """Make, attach and grow what was declared; give what was done."""
     has = {disk_of(one, instance): one for one in volumes_of(region, instance, action.host)}
     smaller = [
@@ -44,7 +43,7 @@ def change_disks(region: Region, instance: Shown, action: ChangeInstance, ctx: C
         if disk.name in has:
             done += _modify(region, has[disk.name], disk, action.host)
         else:
-            done += _add(region, instance, disk, action, ctx)
+            done += _add(region, instance, disk, action, doing)
     return tuple(done)
 
 
@@ -68,12 +67,12 @@ def _modify(region: Region, volume: Shown, disk: Disk, server: str) -> tuple[str
 
 
 def _add(
-    region: Region, instance: Shown, disk: Disk, action: ChangeInstance, ctx: Context
+    region: Region, instance: Shown, disk: Disk, action: ChangeInstance, doing: Doing
 ) -> tuple[str, ...]:
     """Make a disk where its server is, attach it, and let it go with its server."""
     name = action.host
-    volume = _loose(region, name, disk) or _make(region, instance, disk, action, ctx)
-    volume = _await_volume(region, volume, "available", name, deadline_of(ctx))
+    volume = _loose(region, name, disk) or _make(region, instance, disk, action, doing)
+    volume = _await_volume(region, volume, "available", name, doing.deadline)
     here = by_id(region, instance["InstanceId"], name) or instance
     at = _free_device(here, name)
     done_once(
@@ -86,7 +85,7 @@ def _add(
         ),
         lambda: any(one["VolumeId"] == volume["VolumeId"] for one in volumes_of(region, instance, name)),
     )
-    _await_volume(region, volume, "in-use", name, deadline_of(ctx))
+    _await_volume(region, volume, "in-use", name, doing.deadline)
     region.change(
         "ec2.modify_instance_attribute",
         f"server {name}: disk {disk.name} could not be bound to its server",
@@ -125,16 +124,16 @@ def _loose(region: Region, server: str, disk: Disk) -> Shown | None:
     return found[0] if found else None
 
 
-def _make(region: Region, instance: Shown, disk: Disk, action: ChangeInstance, ctx: Context) -> Shown:
+def _make(region: Region, instance: Shown, disk: Disk, action: ChangeInstance, doing: Doing) -> Shown:
     name = action.host
-    marks = Marks(region.environment, name, ctx.run_id)
+    marks = Marks(region.environment, name, doing.run_id)
     request: dict[str, Any] = {
         "AvailabilityZone": instance["Placement"]["AvailabilityZone"],
         "Size": disk.size_bytes // GIB,
         "VolumeType": disk.kind or DEFAULT_DISK,
         "Encrypted": True,
         "ClientToken": token(
-            ctx.run_id, ctx.step_id, name, region.environment, disk.name, instance["InstanceId"]
+            doing.run_id, doing.step_id, name, region.environment, disk.name, instance["InstanceId"]
         ),
         "TagSpecifications": specified(("volume",), marks.tags({DISK: disk.name})),
     }

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from automation.adapters.aws.marks import DISK, Marks, disk_names, named, tags_of
 from automation.adapters.aws.session import Region, Shown
@@ -22,6 +22,18 @@ T = TypeVar("T")
 def deadline_of(ctx: Context) -> float:
     """Say until when a step may wait, by the monotonic clock."""
     return time.monotonic() + ctx.timeout_s
+
+
+class Doing(NamedTuple):
+    """Which step of which run it is, and until when it may wait."""
+
+    run_id: str
+    step_id: str
+    deadline: float
+
+    @classmethod
+    def of(cls, ctx: Context) -> "Doing":
+        return cls(ctx.run_id, ctx.step_id, deadline_of(ctx))
 
 
 def find(region: Region, name: str) -> Shown | None:

@@ -131,10 +131,10 @@ def _limit(region: Region) -> float | None:
             ServiceCode=service,
             QuotaCode=code,
         )
-    except AdapterError as exc:
-        if exc.transient:
-            raise
-        return None
+    except AdapterError:
+        return (
+            None  # it is another service, which a region or a login need not have; nothing is refused for it
+        )
     value = answer.get("Quota", {}).get("Value")
     return None if value is None else float(value)
 

@@ -30,8 +30,8 @@ def create_network(action: CreateSubnet, ctx: Context) -> Outcome:
     """Make what is missing of a network: its VPC, its subnet, its group, and its rules as declared."""
     region, network = region_of(ctx, action.network.site), action.network
     _require_addresses(network)
-    vpc = have_vpc(region, network, ctx.run_id)
     before = parts_of(region, network.name)
+    vpc = before.subnet or have_vpc(region, network, ctx.run_id)  # either names the VPC
     made = [part for part in ("subnet", "security-group") if part not in before.ids]
     subnet = before.subnet or _make_subnet(region, network, vpc, ctx)
     group = before.group or _make_group(region, network, vpc, ctx)

@@ -3,19 +3,18 @@
 import time
 from typing import Any
 
-from automation.adapters.aws.instances import by_id, deadline_of, done_once, made_once
+from automation.adapters.aws.instances import Doing, by_id, done_once, made_once
 from automation.adapters.aws.marks import Marks, named, specified, tags_of, token
 from automation.adapters.aws.places import Place, places_of
 from automation.adapters.aws.session import Region, Shown
 from automation.model.actions import ChangeInstance
 from automation.model.errors import AdapterError
-from automation.model.records import Context
 from automation.model.servers import OWNER
 
 _POLL_S, _LONGEST_POLL_S = 0.25, 5.0
 
 
-def change_ports(region: Region, instance: Shown, action: ChangeInstance, ctx: Context) -> tuple[str, ...]:
+def change_ports(region: Region, instance: Shown, action: ChangeInstance, doing: Doing) -> tuple[str, ...]:
     """Give the server a port in each declared network, and none of ours in another; give what was done."""
     name = action.host
     places = places_of(region, action.spec.networks, name)
@@ -32,11 +31,11 @@ def change_ports(region: Region, instance: Shown, action: ChangeInstance, ctx: C
         done += _regroup(region, has[place.subnet_id], place, name) if place.subnet_id in has else ()
     for index, place in enumerate(places):
         if place.subnet_id not in has:
-            done += _add(region, instance, place, index, action, ctx)
+            done += _add(region, instance, place, index, action, doing)
     wanted = {place.subnet_id for place in places}
     for port in has.values():
         if port["SubnetId"] not in wanted and port["Attachment"]["DeviceIndex"] != 0:
-            done += _remove(region, port, action, ctx)
+            done += _remove(region, port, action, doing)
     return tuple(done)
 
 
@@ -54,10 +53,10 @@ def _regroup(region: Region, port: Shown, place: Place, server: str) -> tuple[st
 
 
 def _add(
-    region: Region, instance: Shown, place: Place, index: int, action: ChangeInstance, ctx: Context
+    region: Region, instance: Shown, place: Place, index: int, action: ChangeInstance, doing: Doing
 ) -> tuple[str, ...]:
     name = action.host
-    port = _loose(region, name, place) or _make(region, place, action, ctx)
+    port = _loose(region, name, place) or _make(region, place, action, doing)
     what = f"server {name}: its port in {place.network} could not be attached"
     here = by_id(region, instance["InstanceId"], name) or instance
     taken = {one["Attachment"]["DeviceIndex"] for one in here.get("NetworkInterfaces", ())}
@@ -97,14 +96,14 @@ def _loose(region: Region, server: str, place: Place) -> Shown | None:
     return min(found, key=lambda one: str(one["NetworkInterfaceId"]), default=None)
 
 
-def _make(region: Region, place: Place, action: ChangeInstance, ctx: Context) -> Shown:
+def _make(region: Region, place: Place, action: ChangeInstance, doing: Doing) -> Shown:
     name = action.host
     request: dict[str, Any] = {
         "SubnetId": place.subnet_id,
         "Groups": [place.group_id],
-        "ClientToken": token(ctx.run_id, ctx.step_id, name, region.environment, place.network),
+        "ClientToken": token(doing.run_id, doing.step_id, name, region.environment, place.network),
         "TagSpecifications": specified(
-            ("network-interface",), Marks(region.environment, name, ctx.run_id).tags()
+            ("network-interface",), Marks(region.environment, name, doing.run_id).tags()
         ),
     }
     what = f"server {name}: its port in {place.network} could not be made"
@@ -116,7 +115,7 @@ def _make(region: Region, place: Place, action: ChangeInstance, ctx: Context) ->
     return made_once(region, what, make, lambda: _loose(region, name, place))
 
 
-def _remove(region: Region, port: Shown, action: ChangeInstance, ctx: Context) -> tuple[str, ...]:
+def _remove(region: Region, port: Shown, action: ChangeInstance, doing: Doing) -> tuple[str, ...]:
     """Detach and remove a port that we made; another's stays."""
     name, port_id = action.host, port["NetworkInterfaceId"]
     seen = _port(region, port_id, name)
@@ -126,7 +125,7 @@ def _remove(region: Region, port: Shown, action: ChangeInstance, ctx: Context) -
     region.change(
         "ec2.detach_network_interface", what, AttachmentId=port["Attachment"]["AttachmentId"], Force=True
     )
-    _await_loose(region, port_id, name, deadline_of(ctx))
+    _await_loose(region, port_id, name, doing.deadline)
     region.change("ec2.delete_network_interface", what, NetworkInterfaceId=port_id)
     return (f"no port in {port['SubnetId']}",)
 

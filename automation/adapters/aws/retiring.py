@@ -5,10 +5,12 @@ import time
 from automation.adapters.aws.disks import volumes_of
 from automation.adapters.aws.instances import (
     SYSTEM,
+    Doing,
     await_state,
     by_id,
     deadline_of,
     disk_of,
+    find,
     is_ours,
     made_once,
     state_of,
@@ -28,18 +30,18 @@ _POLL_S, _LONGEST_POLL_S = 0.25, 10.0
 
 def terminate_instance(action: TerminateInstance, ctx: Context) -> Outcome:
     """Terminate the one instance that the plan saw, with its disks and ports."""
-    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
+    region, doing = region_of(ctx, action.site), Doing.of(ctx)
     instance = by_id(region, action.id, action.host)
     if instance is None or state_of(instance) in ("terminated", "shutting-down"):
-        return _gone(region, instance, action, ctx, deadline)
+        return _gone(region, instance, action, ctx, doing.deadline)
     _require_right(region, instance, action)
     volumes = volumes_of(region, instance, action.host)
     if action.keep_snapshot:
-        _keep(region, instance, volumes, action, ctx)
+        _keep(region, instance, volumes, action, doing)
     _bind_parts(region, instance, volumes, action)
     what = f"server {action.host} ({action.id}) could not be terminated"
     region.change("ec2.terminate_instances", what, InstanceIds=[action.id])
-    return _gone(region, instance, action, ctx, deadline)
+    return _gone(region, instance, action, ctx, doing.deadline)
 
 
 def verify_terminate_instance(action: TerminateInstance, ctx: Context) -> Progress:
@@ -73,14 +75,13 @@ def _require_right(region: Region, instance: Shown, action: TerminateInstance) -
 
 
 def _keep(
-    region: Region, instance: Shown, volumes: list[Shown], action: TerminateInstance, ctx: Context
+    region: Region, instance: Shown, volumes: list[Shown], action: TerminateInstance, doing: Doing
 ) -> None:
     """Have a complete snapshot of every disk, one each, whatever was begun before."""
-    deadline = deadline_of(ctx)
-    has = {tags_of(one).get(RETIRED, ""): one for one in _kept(region, action, ctx)}
+    has = {tags_of(one).get(RETIRED, ""): one for one in _kept(region, action, doing)}
     for volume in volumes:
         if volume["VolumeId"] not in has:
-            has[volume["VolumeId"]] = _snapshot(region, instance, volume, action, ctx)
+            has[volume["VolumeId"]] = _snapshot(region, instance, volume, action, doing)
     pause_s = _POLL_S
     while pending := [one for one in has.values() if one["State"] != "completed"]:
         if failed := [one["SnapshotId"] for one in pending if one["State"] == "error"]:
@@ -88,7 +89,7 @@ def _keep(
                 f"server {action.host}: snapshot {', '.join(failed)} failed at AWS; nothing was terminated",
                 hint="remove it, then resume the run",
             )
-        if time.monotonic() > deadline:
+        if time.monotonic() > doing.deadline:
             raise AdapterError(
                 f"server {action.host}: {len(pending)} snapshots are not complete; nothing was terminated",
                 transient=True,
@@ -96,19 +97,19 @@ def _keep(
             )
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_POLL_S)
-        has |= {tags_of(one).get(RETIRED, ""): one for one in _kept(region, action, ctx)}
+        has |= {tags_of(one).get(RETIRED, ""): one for one in _kept(region, action, doing)}
 
 
-def _kept(region: Region, action: TerminateInstance, ctx: Context) -> list[Shown]:
+def _kept(region: Region, action: TerminateInstance, doing: Doing) -> list[Shown]:
     """List the snapshots that this run has of the instance's disks."""
-    marks = Marks(region.environment, action.host, ctx.run_id)
-    filters = [*marks.filters(), named(f"tag:{RUN}", ctx.run_id), named("tag-key", RETIRED)]
+    marks = Marks(region.environment, action.host, doing.run_id)
+    filters = [*marks.filters(), named(f"tag:{RUN}", doing.run_id), named("tag-key", RETIRED)]
     what = f"snapshots of {action.host} could not be listed"
     return list(region.pages("ec2.describe_snapshots", "Snapshots", what, OwnerIds=["self"], Filters=filters))
 
 
 def _snapshot(
-    region: Region, instance: Shown, volume: Shown, action: TerminateInstance, ctx: Context
+    region: Region, instance: Shown, volume: Shown, action: TerminateInstance, doing: Doing
 ) -> Shown:
     name, volume_id = action.host, volume["VolumeId"]
     tags = {RETIRED: volume_id, DISK: _disk_name(volume, instance)}
@@ -120,14 +121,14 @@ def _snapshot(
             what,
             once=True,
             VolumeId=volume_id,
-            Description=f"{name}, before it was retired by {ctx.run_id}",
+            Description=f"{name}, before it was retired by {doing.run_id}",
             TagSpecifications=specified(
-                ("snapshot",), Marks(region.environment, name, ctx.run_id).tags(tags)
+                ("snapshot",), Marks(region.environment, name, doing.run_id).tags(tags)
             ),
         )
 
     def look() -> Shown | None:
-        taken = _kept(region, action, ctx)
+        taken = _kept(region, action, doing)
         return next((one for one in taken if tags_of(one).get(RETIRED) == volume_id), None)
 
     return made_once(region, what, make, look)
@@ -178,14 +179,26 @@ def _gone(
     if instance is not None:
         await_state(region, instance, "terminated", action.host, deadline)
     address = str((instance or {}).get("PrivateIpAddress") or "")
-    forget(ctx.environment.known_hosts(ctx.state), {action.host, address} - {""})
+    another = find(region, action.host)  # of that name, made since
+    unpinned = "" if another else _unpin(ctx, {action.host, address} - {""})
     kept = tuple(
         (f"snapshot:{tags_of(one).get(DISK) or tags_of(one)[RETIRED]}", one["SnapshotId"])
-        for one in _kept(region, action, ctx)
+        for one in _kept(region, action, Doing.of(ctx))
     )
     evidence = _evidence(region, instance, action, kept)
     said = f"terminated; {len(kept)} snapshots are kept" if kept else "terminated; nothing of it is kept"
-    return Outcome(changed=True, summary=f"server {action.host} ({action.id}) {said}", evidence=evidence)
+    summary = f"server {action.host} ({action.id}) {said}{unpinned}"
+    return Outcome(changed=True, summary=summary, evidence=evidence)
+
+
+def _unpin(ctx: Context, names: set[str]) -> str:
+    """Accept its host key no more; say so when that file is not ours to write."""
+    path = ctx.environment.known_hosts(ctx.state)
+    try:
+        forget(path, names)
+    except OSError as exc:
+        return f"; its host key is still in {path} ({exc.strerror}): take it out"
+    return ""
 
 
 def _evidence(
