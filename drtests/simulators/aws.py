@@ -3,8 +3,9 @@
 `python aws.py FOLDER`: the folder holds `settings.json` and gets `state.pickle`. What there is is in memory;
 it is written to the disk every half minute and at SIGTERM, so that a killed one loses what changed last. Real
 are TLS, signatures, expiry, client tokens, states that take their time, and the order of errors; not real are
-permissions (nothing is denied unless a fault says so), prices, durability, and what no instance runs: an
-instance is a row in a table, unless `powers` names the host of the lab that it starts.
+permissions (nothing is denied unless a fault says so; a dry run looks at nothing else), prices, durability,
+and what no instance runs: an instance is a row in a table, unless `powers` names the host of the lab that it
+starts.
 """
 
 import copyreg
@@ -17,14 +18,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from datetime import UTC
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # ours alone, by the names that settings tell
 
 import moto.backends
-import moto.core.responses
 import moto.settings
 from aws_access import Login
 from aws_changes import Changes
@@ -34,7 +33,8 @@ from aws_names import install_names
 from aws_power import Powers
 from aws_quotas import install_quotas
 from aws_rds import install_rds
-from aws_seeds import seed_database
+from aws_seeds import measure_replicas, seed_database
+from aws_speed import hasten
 from aws_tokens import Tokens
 from cryptography.hazmat.bindings._rust import openssl
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -45,7 +45,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 from moto.core.base_backend import BackendDict
-from moto.core.utils import method_names_from_class
 from moto.ec2.models import ec2_backends
 from moto.sts.models import sts_backends
 from s3_access import parse_login
@@ -113,6 +112,12 @@ class Accounts:
             self._seed()
             self.touch()
 
+    def measure(self) -> None:
+        """Write down what AWS measures by itself."""
+        with self.changes.lock:
+            for region in self.regions:
+                measure_replicas(self.account, region)
+
     def save(self) -> None:
         """Write everything, whole or not at all, if anything was changed."""
         with self.changes.lock:
@@ -143,6 +148,8 @@ class Accounts:
         if not self.path.exists():  # one that was deleted since stays so
             for place, source in sorted(self.databases.items(), key=lambda one: one[1]):  # sources first
                 seed_database(self.account, place, source)
+        if self.databases:
+            self.measure()
 
 
 def _keep_private_keys() -> None:
@@ -173,8 +180,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     settings = json.loads((folder / "settings.json").read_text())
     moto.settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
-    # Which calls a service answers never changes; to find out anew was a fifth of each answer's time.
-    moto.core.responses.method_names_from_class = lru_cache(method_names_from_class)
+    hasten()
     accounts = Accounts(folder, settings)
     address = (settings["address"], settings["port"])
     server = TlsServer(address, settings["certificate"], settings["key"], Door(accounts).respond)
@@ -183,6 +189,8 @@ def main() -> None:
     threading.Thread(target=accounts.changes.run, daemon=True).start()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while not ended.wait(SAVE_EVERY_S):
+        if accounts.databases:  # a lab's; tests measure themselves
+            accounts.measure()
         accounts.save()
     server.shutdown()
     accounts.save()

@@ -116,6 +116,11 @@ class Calls(EC2Response):  # type: ignore[misc]  # moto has no types
 
     # --- servers -------------------------------------------------------------------------------------
 
+    def run_instances(self) -> ActionResult:
+        """Launch as many as may be, as AWS does; moto launches as few."""
+        self.params["MinCount"] = self._get_param("MaxCount")
+        return super().run_instances()
+
     def stop_instances(self) -> ActionResult:
         """Remember by which of two ways an instance is stopped: its host is cut, or shuts down."""
         for instance in self.ec2_backend.get_multi_instances_by_id(self._get_param("InstanceIds", [])):

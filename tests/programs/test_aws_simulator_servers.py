@@ -48,6 +48,11 @@ def test_an_instance_goes_through_all_its_states_in_their_time(aws: AwsSimulated
     ]
 
 
+def test_as_many_are_launched_as_may_be(aws: AwsSimulated) -> None:
+    launch(aws, MinCount=1, MaxCount=3)
+    assert len(aws.client("ec2").describe_instances()["Reservations"][0]["Instances"]) == 3
+
+
 def test_what_is_under_way_ends_by_itself(aws: AwsSimulated) -> None:
     aws.pace(0.05)
     one = launch(aws)
