@@ -69,10 +69,8 @@ def key(city: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     key = tmp_path_factory.mktemp("root") / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     public = key.with_suffix(".pub").read_text().strip()
-    city.sh(
-        HOST,
-        f"cp -a /etc/ssh /root/ssh-kept; mkdir -p -m 700 /root/.ssh; echo '{public}' >/root/.ssh/authorized_keys",
-    )
+    city.sh(HOST, "cp -a /etc/ssh /root/ssh-kept; mkdir -p -m 700 /root/.ssh")
+    city.sh(HOST, f"echo '{public}' >/root/.ssh/authorized_keys")
     yield key
     city.sh(HOST, "rm -rf /etc/ssh /root/.ssh; mv /root/ssh-kept /etc/ssh; systemctl reload ssh")
 
@@ -121,22 +119,23 @@ def lets_root_in(address: str, key: Path) -> bool:
 PLANT = """
 useradd -o -u 0 -g 0 -M -s /bin/bash toor
 echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob; chmod 440 /etc/sudoers.d/bob
-chmod 666 /etc/dns-not-there 2>/dev/null; touch /etc/planted.conf; chmod 666 /etc/planted.conf
+touch /etc/planted.conf; chmod 666 /etc/planted.conf
 cp /bin/sh /usr/local/bin/.sh; chmod 4755 /usr/local/bin/.sh
-systemd-run --unit=planted --quiet perl -MIO::Socket -e \
-  'IO::Socket::INET->new(Listen => 1, LocalPort => 31337) or die; sleep 600'
+cp /usr/bin/python3 /usr/local/bin/planted
+systemd-run --unit=planted --quiet /usr/local/bin/planted -c \
+  'import socket, time; one = socket.create_server(("", 31337)); time.sleep(600)'
 mkdir -p -m 700 /root/.ssh; echo 'ssh-dss AAAAB3NzaC1kc3MAAAA planted' >>/root/.ssh/authorized_keys
 """
 UNPLANT = """
 userdel -f toor; rm -f /etc/sudoers.d/bob /etc/planted.conf /usr/local/bin/.sh /root/.ssh/authorized_keys
-systemctl stop planted
+systemctl stop planted; rm /usr/local/bin/planted
 """
 PLANTED = {
     "lin.accounts.single-root": "toor",
     "lin.sudo.without-password": "bob",
     "lin.files.world-writable": "/etc/planted.conf",
     "lin.files.suid": "/usr/local/bin/.sh",
-    "lin.network.listeners": "perl",
+    "lin.network.listeners": "planted",
     "lin.ssh.authorized-keys": "ssh-dss",
 }
 
