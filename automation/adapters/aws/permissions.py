@@ -178,10 +178,9 @@ _CHANGING: Mapping[str, tuple[str, ...]] = {
     "ec2.stop_instances": ("instance",),
     "ec2.terminate_instances": ("instance",),
     "rds.delete_db_instance": ("db",),
+    "rds.delete_db_subnet_group": ("subgrp",),
     "rds.delete_db_snapshot": ("snapshot",),
-    "rds.modify_db_instance": ("db",),
     "rds.modify_db_snapshot_attribute": ("snapshot",),
-    "rds.promote_read_replica": ("db",),
 }
 # Calls that make something: marked when it is made, of things that are there.
 _SPECIAL: Mapping[str, tuple[Need, ...]] = {
@@ -230,6 +229,14 @@ _SPECIAL: Mapping[str, tuple[Need, ...]] = {
         Need("ec2:RunInstances", _PARTS, "new"),
         Need("ec2:RunInstances", ("security-group", "subnet"), "ours"),
         Need("ec2:RunInstances", ("image", "snapshot")),
+    ),
+    # The city's own databases, which bear no mark of ours, are promoted, and blocked while it fails over.
+    "rds.add_tags_to_resource": (Need("rds:AddTagsToResource", ("db",)),),
+    "rds.modify_db_instance": (Need("rds:ModifyDBInstance", ("db", "secgrp")),),
+    "rds.promote_read_replica": (Need("rds:PromoteReadReplica", ("db",)),),
+    "rds.create_db_subnet_group": (
+        Need("rds:CreateDBSubnetGroup", ("subgrp",)),
+        Need("rds:AddTagsToResource", ("subgrp",)),
     ),
     "rds.copy_db_snapshot": (
         Need("rds:CopyDBSnapshot", ("snapshot",)),

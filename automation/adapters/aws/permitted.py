@@ -206,6 +206,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "look_at_pilot": (
         "autoscaling.describe_auto_scaling_groups",
         "autoscaling.describe_launch_configurations",
+        "cloudwatch.get_metric_statistics",
         "ec2.describe_images",
         "ec2.describe_instances",
         "ec2.describe_launch_template_versions",
@@ -217,6 +218,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "sts.get_caller_identity",
     ),
     "promote_replica": (
+        "cloudwatch.get_metric_statistics",
         "rds.describe_db_instances",
         "rds.describe_db_snapshots",
         "rds.describe_db_subnet_groups",

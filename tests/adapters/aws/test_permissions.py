@@ -17,7 +17,7 @@ from automation.model.providers import AwsProvider
 
 PACKAGE = Path(__file__).resolve().parents[3] / "automation/adapters/aws"
 HOME = "automation.adapters.aws"
-CALL = re.compile(r"(autoscaling|ec2|rds|route53|service-quotas|sts)\.[a-z_]+")
+CALL = re.compile(r"(autoscaling|cloudwatch|ec2|rds|route53|service-quotas|sts)\.[a-z_]+")
 LISTS = {"permissions", "permitted"}
 PROVIDER = AwsProvider(kind="aws", site="east", region="us-east-1", account="123456789012")
 
