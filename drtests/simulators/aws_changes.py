@@ -2,8 +2,10 @@
 
 import heapq
 import itertools
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +58,11 @@ class Changes:
         """See to it for ever that what is due becomes so, though nobody asks."""
         with self._more:
             while True:
-                self.settle()
-                self._more.wait(self._due[0][0] - time.monotonic() if self._due else None)
+                try:
+                    self.settle()
+                except Exception:  # one change that failed must not keep all others from their time
+                    traceback.print_exc(file=sys.stderr)
+                self._more.wait(max(0.0, self._due[0][0] - time.monotonic()) if self._due else None)
 
 
 def _when(due: tuple[float, int, Callable[..., None], tuple[Any, ...]]) -> tuple[float, int]:
