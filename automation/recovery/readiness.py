@@ -12,7 +12,7 @@ from automation.model.actions import (
     LookAtServer,
 )
 from automation.model.base import Model, format_duration
-from automation.model.catalog import PostgresqlStandby, Service, Vendor
+from automation.model.catalog import PostgresqlStandby, Service, Vendor, VmReplica
 from automation.model.environment import Environment
 from automation.model.evidence import (
     DnsRecord,
@@ -25,12 +25,14 @@ from automation.model.evidence import (
 from automation.model.moves import Move
 from automation.model.plan import Plan, Step
 from automation.model.records import Event, RunOpened, StepEnded
+from automation.model.replicas import ReplicasSeen
 from automation.model.secrets import SecretRef
 from automation.recovery.lag import format_limit, judge_lag
 from automation.recovery.names import find_behind
 from automation.recovery.patience import with_retries
 from automation.recovery.planner import City, affected_services, hosts_of_recovery, recovery_site
 from automation.recovery.spec import Failover, RecoveryPlan
+from automation.recovery.strategies import vm_replica
 from automation.recovery.strategies.fencing import FENCED_BY
 
 LEAST_FREE_BYTES = 1 << 30
@@ -89,6 +91,7 @@ def compile_readiness(watched: Watched) -> Plan:
         *(_replication(name, service) for name, service in _databases(watched)),
         _records(watched),
         *_hosts(watched),
+        *_replicas(watched),
         *_fences(watched),
         Step(
             id="secrets",
@@ -166,7 +169,7 @@ def _hosts(watched: Watched) -> Iterator[Step]:
     """The recovery hosts from here and from their own site, and the witness's host."""
     inventory = watched.city.inventory
     databases = {service.hosts_at(service.recovery)[0] for _, service in _databases(watched)}
-    hosts = sorted(hosts_of_recovery(watched.services))
+    hosts = sorted(hosts_of_recovery(watched.services) & inventory.standing.keys())
     for host in hosts:
         folder = "/var/lib/postgresql" if host in databases else "/"
         yield Step(
@@ -184,6 +187,17 @@ def _hosts(watched: Watched) -> Iterator[Step]:
     yield Step(
         id=f"witness/{witness}", run=LookAtHost(host=witness), why="without a witness nothing is measured"
     )
+
+
+def _replicas(watched: Watched) -> Iterator[Step]:
+    """What another vCenter would register; machines that a failover makes are not there to be looked at."""
+    for name, service in watched.services.items():
+        if isinstance(service.strategy, VmReplica):
+            yield Step(
+                id=f"replica/{name}",
+                run=vm_replica.look_at(service, service.strategy),
+                why="VMs whose files are not at the other site, or old, cannot be brought up there",
+            )
 
 
 def _fences(watched: Watched) -> Iterator[Step]:
@@ -219,12 +233,15 @@ def _judge_evidence(watched: Watched, step: Step, evidence: Evidence) -> Iterato
         yield from _judge_host(watched, step, evidence)
     elif isinstance(evidence, SecretsSeen):
         yield from _judge_secrets(evidence)
+    elif isinstance(evidence, ReplicasSeen):
+        yield _judge_replicas(watched, subject, evidence)
     else:
         yield _is("fence", subject, "its provider answers")
 
 
 _ACTS = {
     "replication": "see why the database does not answer: systemctl status postgresql on it",
+    "replica": "see that the storage replicates, and that the vCenter of the recovery site answers",
     "dns": "start the DNS server, then look again",
     "host": "start the host: without it the service cannot be recovered",
     "reach": "mend the recovery site's network",
@@ -282,6 +299,21 @@ def _judge_replication(watched: Watched, name: str, seen: ReplicationSeen) -> It
         yield _is("lag", name, allowed)
     else:
         yield _not("lag", name, allowed, "let it catch up; until then a failover needs a signed override")
+
+
+def _judge_replicas(watched: Watched, name: str, seen: ReplicasSeen) -> Finding:
+    """Judge how old they are; what a simulator shows says so, and proves nothing of a real vCenter."""
+    strategy = watched.services[name].strategy
+    assert isinstance(strategy, VmReplica)
+    if seen.oldest is None:
+        said = f"{seen.datastore} at {seen.site} shows no files of {', '.join(seen.missing)}"
+        return _not("replica", name, said, _ACTS["replica"])
+    behind_s = max(0.0, (seen.seen_at - seen.oldest).total_seconds())
+    told = " (simulated: nothing is proven of a real vCenter)" if seen.source == "simulated" else ""
+    said = f"{format_duration(behind_s)} old; allowed: {format_duration(strategy.max_lag_s)}{told}"
+    if behind_s > strategy.max_lag_s:
+        return _not("replica", name, said, "let the storage catch up; until then a failover needs signatures")
+    return _is("replica", name, said)
 
 
 def _judge_records(watched: Watched, seen: RecordsSeen) -> Iterator[Finding]:
