@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,7 +39,7 @@ class _Done(NamedTuple):
 
 
 def read_past(state: Path) -> Past:
-    """Fold every run that did something at a provider, oldest first; damaged runs tell nothing."""
+    """Fold every run that did something at a provider, oldest first."""
     fenced, leaves = dict[Place, str](), dict[str, Leave]()
     for done in sorted(_list_done(state / "runs"), key=lambda one: one.at):
         run = done.step.run
@@ -58,15 +58,28 @@ def read_past(state: Path) -> Past:
 def _list_done(runs: Path) -> Iterator[_Done]:
     """Give every step that succeeded in a run at a provider."""
     for folder in (path.parent for path in runs.glob("*/plan.json")):
-        try:
-            text = (folder / "plan.json").read_bytes()
-            if not any(mark in text for mark in _MARKS):
-                continue
-            plan = Plan.model_validate(json.loads(text))
-            events = list(read_journal(folder / "journal.jsonl"))
-        except (OSError, ValueError, AutomationError):
-            continue
-        for event in events:
-            body = event.body
-            if isinstance(body, StepEnded) and body.status == "succeeded" and body.step in plan.by_id:
-                yield _Done(event.at, folder.name, plan, plan.step(body.step))
+        text = (folder / "plan.json").read_bytes()
+        if any(mark in text for mark in _MARKS):
+            try:
+                plan = Plan.model_validate(json.loads(text))
+            except ValueError:
+                continue  # of another version's format
+            yield from _done_in(folder, plan)
+
+
+def _done_in(folder: Path, plan: Plan) -> Iterator[_Done]:
+    """Give what one run did; of one whose journal cannot be believed, its fences count as done."""
+    try:
+        events = list(read_journal(folder / "journal.jsonl"))
+    except FileNotFoundError:
+        return  # never opened
+    except (OSError, AutomationError):
+        began = datetime.fromtimestamp((folder / "plan.json").stat().st_mtime, UTC)
+        for step in plan.steps:
+            if step.run.do.partition(".")[2] in _HELD:
+                yield _Done(began, folder.name, plan, step)
+        return
+    for event in events:
+        body = event.body
+        if isinstance(body, StepEnded) and body.status == "succeeded" and body.step in plan.by_id:
+            yield _Done(event.at, folder.name, plan, plan.step(body.step))

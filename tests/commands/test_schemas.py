@@ -93,6 +93,7 @@ def written_files() -> Iterator[tuple[str, Path]]:
         yield "services", folder / "services.yml"
         yield from (("services", path) for path in sorted((folder / "services").glob("*.yml")))
         yield from (("backups", path) for path in sorted(folder.glob("backups.yml")))
+        yield from (("networks", path) for path in sorted(folder.glob("networks.yml")))
     for kind in ("plan", "drill", "tabletop"):
         yield from ((kind, path) for path in sorted(ROOT.glob(f"drtests/{kind}s/*.yml")))
 

@@ -1,0 +1,65 @@
+"""What past runs hold off is known from their journals: nothing that a failover fenced is started again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from automation.commands._provider_runs import Past, read_past
+from automation.engine.journal import Journal
+from automation.model.actions import Action, FenceInstance, ShutDownVm, StartInstance, StopInstance
+from automation.model.plan import Mode, Plan, Step
+from automation.model.records import Outcome, StepEnded, StepStarted
+from automation.provisioning.retiring import STOPPED
+
+EAST = {"host": "web-1", "site": "east"}
+DONE = Outcome(changed=True, summary="done")
+
+
+def run(
+    state: Path, number: int, name: str, mode: Mode, actions: Sequence[Action], *, ends: bool = True
+) -> None:
+    folder = state / "runs" / f"2026112{number}-120000-aaaa"
+    folder.mkdir(parents=True)
+    steps = tuple(Step(id=f"s{at}", run=action, why="test") for at, action in enumerate(actions))
+    plan = Plan(name=name, environment="city", mode=mode, steps=steps)
+    (folder / "plan.json").write_text(plan.model_dump_json())
+    journal = Journal(folder / "journal.jsonl")
+    for step in steps:
+        journal.append(StepStarted(step=step.id))
+        if ends:
+            journal.append(StepEnded(step=step.id, status="succeeded", outcome=DONE))
+    journal.close()
+
+
+def test_a_fence_holds_until_something_starts_the_server(tmp_path: Path) -> None:
+    run(tmp_path, 1, "city", "failover", [FenceInstance(**EAST)])
+    assert read_past(tmp_path).fenced == {("web-1", "east"): "20261121-120000-aaaa"}
+    run(tmp_path, 2, "city", "failback", [StartInstance(**EAST)])
+    assert read_past(tmp_path) == Past({}, {})
+
+
+def test_what_a_move_shut_down_is_held_off_as_well(tmp_path: Path) -> None:
+    run(tmp_path, 1, "city", "planned-migration", [ShutDownVm(host="gis", site="hall")])
+    assert set(read_past(tmp_path).fenced) == {("gis", "hall")}
+
+
+@pytest.mark.parametrize(("name", "left"), [(STOPPED, {"web-1"}), ("provision", set())])
+def test_a_stop_is_a_retirement_only_where_it_was_asked_for(
+    tmp_path: Path, name: str, left: set[str]
+) -> None:
+    run(tmp_path, 1, name, "apply", [StopInstance(**EAST)])
+    past = read_past(tmp_path)
+    assert (set(past.leaves), past.fenced) == (left, {})
+
+
+def test_what_did_not_end_tells_nothing(tmp_path: Path) -> None:
+    run(tmp_path, 1, STOPPED, "apply", [StopInstance(**EAST)], ends=False)
+    assert read_past(tmp_path) == Past({}, {})
+
+
+def test_a_fence_counts_though_the_journal_of_its_run_cannot_be_believed(tmp_path: Path) -> None:
+    run(tmp_path, 2, "city", "failover", [FenceInstance(**EAST)])
+    journal = tmp_path / "runs/20261122-120000-aaaa/journal.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b"done", b"dome"))
+    assert set(read_past(tmp_path).fenced) == {("web-1", "east")}
