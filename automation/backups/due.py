@@ -34,6 +34,8 @@ def judge(take: Take, points: Sequence[RecoveryPoint], now: datetime, zone: Zone
         now: aware.
         zone: of the policy, whose wall clock is meant.
     """
+    if take.on_demand:
+        return Due(False, "full", None, "taken when it is asked for")
     good = [point for point in points if point.status == "ok" and point.claimed_at <= now]
     last = max((point.claimed_at for point in good), default=None)
     if take.full is None:

@@ -59,6 +59,7 @@ class Case:
     agreed_roles: frozenset[str] = frozenset()
     disk_full: bool = False
     doubts: Sequence[str] = ()  # what was seen and neither a proof nor a person has cleared
+    rollback: bool = False  # snapshots of a VM, which are no backup: that none of them grows old is safest
 
     @property
     def now(self) -> datetime:
@@ -87,9 +88,9 @@ class Rotation(NamedTuple):
 
 def judge(case: Case) -> Rotation:
     """Ask every guard, and give what all of them let go; chains of what stays are kept last of all."""
-    rulings = [guard(case) for guard in GUARDS]
+    rulings = [guard(case) for guard in (ROLLBACK_GUARDS if case.rollback else GUARDS)]
     going = _left(case.retention.expired, rulings)
-    for guard in LATER_GUARDS:
+    for guard in () if case.rollback else LATER_GUARDS:
         rulings.append(guard(case, going))
         going = _left(going, rulings[-1:])
     if any(ruling.answer == "refuse" for ruling in rulings):
@@ -312,6 +313,7 @@ GUARDS: tuple[Callable[[Case], Ruling], ...] = (
     grace,
     legal_age,
 )
+ROLLBACK_GUARDS = (holds,)
 LATER_GUARDS: tuple[Callable[[Case, Sequence[RecoveryPoint]], Ruling], ...] = (
     min_keep,
     max_delete,

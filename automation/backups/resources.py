@@ -146,10 +146,12 @@ class Take(Model):
     diff: WhenDue | None = Field(default=None, description="postgresql: what changed since: daily 01:00")
     wal: Literal["continuous"] | None = Field(default=None, description="postgresql: every change, at once")
 
+    on_demand: bool = Field(default=False, description="vsphere-snapshots: when somebody asks for one")
+
     @model_validator(mode="after")
     def _is_due(self) -> "Take":
-        if not any((self.every, self.at, self.full)):
-            raise ValueError("is never due; give every, at, or full")
+        if self.on_demand != (not any((self.every, self.at, self.full))):
+            raise ValueError("is never due, or due and on_demand; give one of every, at, full and on_demand")
         if self.diff and not self.full:
             raise ValueError("diff needs a full backup before it; give full")
         return self

@@ -88,7 +88,8 @@ class Retention:
             age = self.policy.keep.delete_after
             if age is not None and point.claimed_at.timestamp() <= deadline:
                 return f"older than {age.age.words}; {age.approve} must agree"
-        return "; ".join(self._passed_over(use, point) for use in self.uses)
+        said = "; ".join(self._passed_over(use, point) for use in self.uses)
+        return said or "older than a snapshot of a VM may be, or more than its chain may have"
 
     def _passed_over(self, use: RuleUse, point: RecoveryPoint) -> str:
         at = point.claimed_at.timestamp()

@@ -18,7 +18,9 @@ from automation.backups.guards import Case, Rotation, judge, most_at_once
 from automation.backups.ledger import Ledger
 from automation.backups.needed import bad_holds, pitr_holds, without_bad
 from automation.backups.places import repository
+from automation.backups.resources import VsphereSnapshots
 from automation.backups.retention import decide
+from automation.backups.rollbacks import decide_rollbacks
 from automation.backups.sighting import Observed
 from automation.backups.spec import Backups
 from automation.backups.stores import ResticStore
@@ -67,7 +69,8 @@ class Decision(NamedTuple):
     @property
     def is_new_policy(self) -> bool:
         """Whether the effect of its policy was never shown."""
-        return self.case is not None and self.case.policy_digest != self.case.accepted_digest
+        case = self.case
+        return case is not None and not case.rollback and case.policy_digest != case.accepted_digest
 
 
 def decide_all(
@@ -131,6 +134,10 @@ def make_case(
     resource, store = place
     policy, bad = backups.policy(resource, store), ledger.found_bad(resource, store)
     sound = without_bad(points, bad)
+    if isinstance(backups.resources[resource].source, VsphereSnapshots):
+        held = backups.holds(resource)
+        found = decide_rollbacks(sound, policy, now=now)
+        return Case(found, backups.guards, 0.0, holds=held, rollback=True)
     retention = decide(sound, policy, now=now)
     newest = retention.anchor
     ours = newest is not None and _is_ours(ledger, newest)
@@ -247,7 +254,7 @@ def may_reclaim(
 
 def _notes(backups: Backups, one: Decision) -> Iterator[Step]:
     """Note what was shown, and what is marked; while a guard that matters refuses, nothing is marked."""
-    if one.case is None or one.rotation is None:
+    if one.case is None or one.rotation is None or one.case.rollback:
         return
     here = f"{one.resource}/{one.store}"
     if one.is_new_policy:

@@ -27,6 +27,7 @@ class StoreSeen(Model):
     locked_until: Mapping[str, datetime] = {}
     locks_problem: str = ""
     disk_full: bool = False
+    alarms: tuple[str, ...] = ()  # what is wrong there beside points: a chain of snapshots that is too long
 
     @property
     def looked_at(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from automation.backups.resources import (
 from automation.backups.rules import RetentionPolicy, RetentionRules, Zone
 from automation.backups.stores import AwsStore, PgbackrestStore, ResticStore, Store
 from automation.model.actions.devices import WITH_CHECKER
+from automation.model.actions.points import OLDEST_ROLLBACK_S
 from automation.model.approvals import ApprovalRule
 from automation.model.base import Model
 from automation.model.loading import raise_problems, read_document, validation_problems
@@ -216,8 +217,12 @@ def _misfits(name: str, resource: Resource, backups: Backups) -> Iterator[Findin
     if engine != "pgbackrest" and (resource.keep.pitr_window or resource.take.wal or resource.take.full):
         yield Finding(here, "pitr_window, wal and full are of postgresql alone")
     yield from _of_clouds(name, resource, backups)
+    if resource.service is None and resource.rpo_s is None:
+        yield Finding(here, "has neither service nor rpo; give what may be lost: rpo: 24 h")
     if isinstance(resource.source, VsphereSnapshots):
         return
+    if resource.take.on_demand:
+        yield Finding((*here, "take", "on_demand"), f"{resource.source.kind} is taken by the clock")
     needed = backups.guards_of(name).never_drop_last_verified
     if resource.proven_to < needed:
         message = f"never proven at {needed.name}, without which nothing would ever be deleted; verify so far"
@@ -229,9 +234,17 @@ def _misfits(name: str, resource: Resource, backups: Backups) -> Iterator[Findin
             f"{resource.proven_to.name} restores it; give the file a host for that: scratch: NAME",
         )
     yield from _unasserted(name, resource)
-    if resource.service is None and resource.rpo_s is None:
-        yield Finding(here, "has neither service nor rpo; give what may be lost: rpo: 24 h")
     yield from _breaks(name, resource, backups)
+
+
+def _of_profile(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
+    """Find a profile that would have a snapshot of a VM stay for longer than it may."""
+    rules = tuple(backups.retention[resource.keep.profile].counted())
+    span = rules[0].span if len(rules) == 1 and rules[0].name == "all_for" else None
+    if span is None or span.about_s > OLDEST_ROLLBACK_S:
+        hours = OLDEST_ROLLBACK_S / 3600
+        message = f"snapshots of a VM stay for {hours:.0f} h at most; name a profile of all_for alone"
+        yield Finding(("resources", name, "keep", "profile"), message)
 
 
 def _of_clouds(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
@@ -251,12 +264,15 @@ def _of_clouds(name: str, resource: Resource, backups: Backups) -> Iterator[Find
                 yield Finding((*here, "to", place), f"{store} locks; snapshots of RDS cannot be locked")
     if isinstance(source, VsphereSnapshots):
         yield from _of_rollbacks(name, resource)
+        yield from _of_profile(name, resource, backups)
 
 
 def _of_rollbacks(name: str, resource: Resource) -> Iterator[Finding]:
     here, keep = ("resources", name), resource.keep
     if len(resource.to) > 1 or keep.copies or keep.pitr_window:
         yield Finding((*here, "to"), "a snapshot of a VM is nowhere but at its vCenter; name that one store")
+    if not resource.take.on_demand:
+        yield Finding((*here, "take"), "snapshots of a VM are for a change at hand; write on_demand: true")
     if any(rule.level is not Level.L0 for rule in resource.verify):
         yield Finding((*here, "verify"), "a snapshot to roll back with is no backup; write level: L0 alone")
 

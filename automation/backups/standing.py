@@ -16,7 +16,7 @@ from automation.backups.guard_settings import TimesRpo
 from automation.backups.ledger import SHELF_LIVES, Appeared, Ledger
 from automation.backups.locking import lasts
 from automation.backups.needed import without_bad
-from automation.backups.resources import Verify
+from automation.backups.resources import Verify, VsphereSnapshots
 from automation.backups.retention import decide
 from automation.backups.rotating import stale_base_s
 from automation.backups.sighting import Observed
@@ -116,6 +116,8 @@ class Facts(NamedTuple):
 def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
     """Judge one resource; `rpo_s` is what may be lost of it."""
     backups, now = facts.backups, facts.observed.at
+    if isinstance(backups.resources[resource].source, VsphereSnapshots):
+        return _stand_rollbacks(facts, resource, rpo_s)
     newest = {store: _newest(facts, resource, store) for store in backups.resources[resource].to}
     last = max((one.claimed_at for one in newest.values() if one), default=None)
     limit_s = stale_limit_s(backups, resource, rpo_s, now)
@@ -159,6 +161,42 @@ def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
         frozen=(*doubts, *(("its newest good point is too old",) if stale else ())),
         wrong=wrong,
         unknown=unknown,
+    )
+
+
+def _stand_rollbacks(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
+    """Judge snapshots of a VM: none is no fault, and one that grows old or a long chain is."""
+    (store,) = facts.backups.resources[resource].to
+    spec, points = facts.backups.stores[store], facts.observed.points(resource, store)
+    seen = facts.observed.stores.get(store)
+    newest = max((one.claimed_at for one in points or ()), default=None)
+    problem = facts.observed.problem(store) if points is None else ""
+    copy = CopyStanding(
+        store=store,
+        site=spec.site,
+        medium=spec.medium,
+        points=len(points or ()),
+        newest_at=newest,
+        problem=problem,
+    )
+    wrong = seen.alarms if seen is not None else ()
+    return ResourceStanding(
+        resource=resource,
+        service=facts.backups.resources[resource].service,
+        kind="vsphere-snapshots",
+        state="red" if wrong else "unknown" if problem else "good",
+        rpo_s=rpo_s,
+        last_good_at=newest,
+        restorable_to=None,
+        age_s=(facts.observed.at - newest).total_seconds() if newest else None,
+        proof=None,
+        rpo_achieved_s=None,
+        rto_sample_s=None,
+        copies=(copy,),
+        immutable=0,
+        due_at=None,
+        wrong=wrong,
+        unknown=(f"{store} cannot be looked at: {problem}",) if problem else (),
     )
 
 

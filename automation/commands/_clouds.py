@@ -41,10 +41,10 @@ def _look_at_region(session: Session, backups: Backups, store: str) -> StoreSeen
 
 
 def _look_at_vcenter(session: Session, backups: Backups, store: str) -> StoreSeen:
-    from automation.adapters.vsphere import list_rollbacks
+    from automation.adapters.vsphere import list_alarms, list_rollbacks
 
-    points = list_rollbacks(vault(backups, store), session.context("look"))
-    return StoreSeen(store=store, points=points)
+    of, ctx = vault(backups, store), session.context("look")
+    return StoreSeen(store=store, points=list_rollbacks(of, ctx), alarms=list_alarms(of, ctx))
 
 
 def _is_simulated(environment: Environment, store: AwsStore | VsphereStore) -> bool:

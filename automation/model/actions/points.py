@@ -19,6 +19,10 @@ from automation.model.base import Model
 POINT, RESOURCE, TAKEN, PARTS = "mainstay:point", "mainstay:resource", "mainstay:taken", "mainstay:parts"
 COPIED_FROM, SERVER = "mainstay:copied-from", "mainstay:server"
 
+# VMware: a snapshot is no backup; 2 to 3 in a chain, none longer than 24 to 72 hours ("Best practices for
+# using VMware snapshots", KB 1025279).
+LONGEST_CHAIN, OLDEST_ROLLBACK_S = 3, 48 * 3600.0
+
 Family = Literal["snapshots", "images", "databases"]
 
 
