@@ -90,6 +90,7 @@ def whole(call: str) -> set[str]:
     return {f"{call}{way}" for way in ("egress", "ingress")} if call.endswith("_") else {call}
 
 
+@cache
 def door() -> dict[str, frozenset[str]]:
     """What each action of the package can come to call, with what looks after it."""
     found: dict[str, set[str]] = {}

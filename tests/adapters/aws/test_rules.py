@@ -35,7 +35,7 @@ RULES = st.one_of(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.lists(RULES, max_size=8))
 def test_what_is_declared_comes_back_from_ec2_as_it_was_declared(rules: list[Rule]) -> None:
     kept = [one.as_shown() for one in declared_in(web(*rules), GROUPS)]
