@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from types import UnionType
 
 from automation.model.actions import (
     AwaitReplayed,
-    BlockServer,
+    AwaitReplicas,
     Demote,
-    PowerOffServer,
-    Promote,
     ProveRefused,
+    ShutDownVm,
     SuspectSplitBrain,
 )
 from automation.model.plan import Plan, Step
 from automation.model.records import OverrideRecorded
+from automation.recovery.kinds import FENCE, PROMOTE
 from automation.recovery.report import FenceResult, Safety, Takeover
 from automation.recovery.report_steps import RunLog
 from automation.recovery.report_words import listing
@@ -25,7 +26,7 @@ HANDED_OVER = 2
 
 def judge_safety(plan: Plan, log: RunLog, fences: Sequence[FenceResult]) -> Safety:
     """Say whether every promotion came after two fences of the old primary and their proof."""
-    promotions = [step for step in plan.steps if isinstance(step.run, Promote)]
+    promotions = [step for step in plan.steps if isinstance(step.run, PROMOTE)]
     begun = [step for step in promotions if log.log(step.id).attempts]
     if not promotions:
         return Safety(verdict="nothing-promoted", text="This run promotes no database.")
@@ -49,11 +50,11 @@ def _takeover(plan: Plan, log: RunLog, step: Step) -> Takeover:
     before = [plan.step(name) for name in plan.stands_on(step.id)]
     suspected = {one.id for one in before if isinstance(one.run, SuspectSplitBrain)}
     return Takeover(
-        server=getattr(step.run, "host", ""),
+        server=getattr(step.run, "host", "") or getattr(step.run, "database", ""),
         started_at=began,
-        fences=_done(before, (PowerOffServer, BlockServer), log, began),
-        proofs=_done(before, (ProveRefused,), log, began),
-        handed_over=_done(before, (Demote, AwaitReplayed), log, began),
+        fences=_done(before, FENCE, log, began),
+        proofs=_done(before, ProveRefused, log, began),
+        handed_over=_done(before, Demote | AwaitReplayed | ShutDownVm | AwaitReplicas, log, began),
         borne_by=tuple(
             person
             for event in log.events
@@ -63,7 +64,7 @@ def _takeover(plan: Plan, log: RunLog, step: Step) -> Takeover:
     )
 
 
-def _done(before: Sequence[Step], kinds: tuple[type, ...], log: RunLog, moment: datetime) -> tuple[str, ...]:
+def _done(before: Sequence[Step], kinds: type | UnionType, log: RunLog, moment: datetime) -> tuple[str, ...]:
     names = (one.id for one in before if isinstance(one.run, kinds) and log.log(one.id).succeeded_by(moment))
     return tuple(sorted(names))
 

@@ -115,6 +115,14 @@ def test_without_a_witness_the_outage_is_by_the_provider_and_the_row_says_so(ser
     assert report.source == "simulated"
 
 
+def test_a_takeover_by_vms_is_safe_when_all_was_fenced_and_proved_before() -> None:
+    safety = failed_over("gis", "city-hall").safety
+    assert safety.verdict == "safe"
+    assert {one.server for one in safety.takeovers} == {"gis-db-a", "gis-app-a", "gis-tiles-a"}
+    bare = failed_over("gis", "city-hall", without="gis/fence-proof").safety
+    assert bare.verdict == "unsafe"
+
+
 def test_a_machine_that_never_came_up_is_no_recovery() -> None:
     (row,) = failed_over("gis", "city-hall", without="gis/power-on-gis-app-a").services
     assert row.outage.status == "not-measured"
