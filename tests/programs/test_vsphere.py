@@ -200,7 +200,8 @@ def test_only_the_vm_that_was_seen_is_destroyed_and_its_disks_are_kept(sites: Si
     for file in kept.values():
         assert (sites.hall.folder / "datastores/local" / file.removeprefix("[local] ")).exists()
     assert "doomed" not in names(sites)
-    assert not sites.do(destroy).changed
+    again = sites.do(destroy)
+    assert (again.changed, changed(again).ids) == (False, changed(gone).ids)
     looked = sites.verify(destroy).outcome
     assert looked is not None
     assert changed(looked).ids == changed(gone).ids
@@ -576,6 +577,17 @@ def test_a_denied_privilege_says_what_was_not_done(sites: Sites) -> None:
     assert error.hint is not None
     assert "provision.permissions" in error.hint
     assert "denied" not in names(sites)
+
+
+def test_what_was_made_is_told_even_when_the_rest_fails(sites: Sites) -> None:
+    sites.hall.faults({"method": "PowerOnVM_Task", "mode": "fault", "fault": "NoPermission", "times": 9})
+    error = refused(sites, CreateVm(host="half", site="hall", spec=spec("half")))
+    assert "done before it: CloneVM_Task" in str(error)
+    assert isinstance(error.evidence, ProviderChange)
+    assert error.evidence.ids["server"] == found(sites, "half").id
+    sites.reset()
+    again = create(sites, "half")
+    assert (changed(again).verb, changed(again).ids) == ("found", dict(error.evidence.ids))
 
 
 def test_a_task_that_fails_is_told_in_the_vcenters_words(sites: Sites) -> None:

@@ -1,5 +1,6 @@
 """Making and adopting VMs of ours: the mark goes with the very call that makes one."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ from automation.adapters.vsphere.port_groups import port_named
 from automation.adapters.vsphere.powering import start
 from automation.adapters.vsphere.reading import read_one
 from automation.adapters.vsphere.sessions import Vcenter, at
-from automation.adapters.vsphere.settling import run_task, running_tasks, settle
+from automation.adapters.vsphere.settling import await_tasks, run_task, running_tasks, settle
 from automation.model.actions import AdoptVm, CreateVm
 from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome, Progress
@@ -40,11 +41,12 @@ def create_vm(action: CreateVm, ctx: Context) -> Outcome:
     """Clone a VM from its template with disks and mark, and power it on; one that is there is found."""
     with at(ctx, action.site, f"VM {action.host} could not be made") as vcenter:
         known = find_vm(vcenter, action.host)
-        vm = known or _clone(vcenter, action.spec, ctx)
+        deadline = time.monotonic() + within(ctx)
+        vm, verb = known or _clone(vcenter, action.spec, ctx), "found" if known else "created"
+        vcenter.made(changed_server(vcenter, vm, verb, changed=True).evidence)
         was_on = vm.on
         if action.power_on:
-            vm = start(vcenter, vm, timeout_s=within(ctx))
-        verb = "found" if known else "created"
+            vm = start(vcenter, vm, timeout_s=max(1.0, deadline - time.monotonic()))
         return changed_server(vcenter, vm, verb, changed=known is None or vm.on != was_on)
 
 
@@ -71,6 +73,9 @@ def _clone(vcenter: Vcenter, spec: ServerSpec, ctx: Context) -> Vm:
         folder = make_folder(vcenter)
         there = vcenter.read(lambda content: content.searchIndex.FindChild(folder, spec.name))
         found = None if there is None else read_vm(vcenter, there)
+        if found is not None and _is_being_made(found):
+            await_tasks(vcenter, template.ref, timeout_s=within(ctx))
+            found = read_vm(vcenter, found.ref)
         if found is not None and not found.owned_by(vcenter.environment, vcenter.site):
             raise AdapterError(
                 f"{what}: {found.moid} in folder {vcenter.provider.folder} of {vcenter.provider.address} has "
@@ -90,6 +95,11 @@ def _clone(vcenter: Vcenter, spec: ServerSpec, ctx: Context) -> Vm:
         )
 
     return settle(vcenter, what, look, act, busy=template.ref, timeout_s=within(ctx))
+
+
+def _is_being_made(vm: Vm) -> bool:
+    """A clone bears its name from the start, and gets its settings, our mark among them, at the end."""
+    return vm.seen.get("config.instanceUuid") is None
 
 
 def _clone_spec(vcenter: Vcenter, template: Vm, spec: ServerSpec, ctx: Context) -> Any:

@@ -29,7 +29,7 @@ def destroy_vm(action: DestroyVm, ctx: Context) -> Outcome:
     with at(ctx, action.site, f"VM {action.host} could not be destroyed") as vcenter:
         vm = _doomed(vcenter, action)
         if vm is None:
-            return _gone(vcenter, action, {}, changed=False)
+            return _gone(vcenter, action, _kept_files(vcenter, action), changed=False)
         kept: Mapping[str, str] = {}
         if action.keep_snapshot:
             kept = _keep_disks(vcenter, vm, within(ctx))
@@ -50,10 +50,7 @@ def verify_destroy_vm(action: DestroyVm, ctx: Context) -> Progress:
     with at(ctx, action.site, f"VM {action.host} could not be looked at") as vcenter:
         if _doomed(vcenter, action) is not None:
             return Progress(state="not_done", why=f"{action.id} is there")
-        folder = _kept_folder(vcenter.provider.datastore, action.host, action.id)
-        files = list_files(vcenter, folder, ("*.vmdk",)) if action.keep_snapshot else ()
-        names = [one.name for one in files or () if not one.name.endswith("-flat.vmdk")]
-        kept = {name.removesuffix(".vmdk"): f"{folder}/{name}" for name in names}
+        kept = _kept_files(vcenter, action)
         return Progress(state="done", outcome=_gone(vcenter, action, kept, changed=True))
 
 
@@ -99,6 +96,14 @@ def _require_off(vm: Vm, host: str) -> None:
 
 def _kept_folder(store: str, name: str, moid: str) -> str:
     return f"[{store}] {KEPT}/{name}-{moid}"
+
+
+def _kept_files(vcenter: Vcenter, action: DestroyVm) -> Mapping[str, str]:
+    """Give the disks that an earlier attempt moved aside, on the datastore where we make disks."""
+    folder = _kept_folder(vcenter.provider.datastore, action.host, action.id)
+    files = list_files(vcenter, folder, ("*.vmdk",)) if action.keep_snapshot else ()
+    names = [one.name for one in files or () if not one.name.endswith("-flat.vmdk")]
+    return {name.removesuffix(".vmdk"): f"{folder}/{name}" for name in names}
 
 
 def _keep_disks(vcenter: Vcenter, vm: Vm, timeout_s: float) -> Mapping[str, str]:

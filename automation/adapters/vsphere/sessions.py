@@ -104,13 +104,22 @@ class Vcenter:
     def telling(self, what: str) -> Iterator["Vcenter"]:
         """Translate what a vCenter refuses; `what` says what could not be done."""
         sent = self._stub.sent
-        sent.methods, sent.lost = [], False
+        sent.methods, sent.lost, sent.evidence = [], False, None
         try:
             yield self
+        except AdapterError as exc:
+            exc.evidence = exc.evidence or sent.evidence
+            raise
         except FAULTS as exc:
-            raise in_words(
+            error = in_words(
                 exc, what, self.provider.address, self.environment, sent=sent.methods, lost=sent.lost
-            ) from exc
+            )
+            error.evidence = sent.evidence
+            raise error from exc
+
+    def made(self, evidence: object) -> None:
+        """Remember what was made: should the rest of the action fail, its journal names it all the same."""
+        self._stub.sent.evidence = evidence
 
     def in_doubt(self) -> None:
         """Say that it is not known what became of a change."""

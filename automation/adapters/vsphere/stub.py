@@ -43,6 +43,7 @@ class Sent(threading.local):
     def __init__(self) -> None:
         self.methods: list[str] = []
         self.lost = False
+        self.evidence: object = None
 
 
 class _Answer:
