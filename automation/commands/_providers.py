@@ -19,6 +19,7 @@ from automation.provisioning.decisions import Declared
 from automation.provisioning.spec import load_networks, require_servers
 
 AT_ONCE = 8
+BASELINE = "baseline.yml"
 
 
 class Around(NamedTuple):
@@ -72,6 +73,7 @@ def _look(session: Session, declared: Declared, lab: ObservedLab | None) -> Seen
         views=(*views, *(take_for_empty(place, now) for place in sorted(asleep))),
         unseen=unseen,
         saved=saved_hosts(session),
+        no_baseline="" if (session.environment.folder / BASELINE).is_file() else f"there is no {BASELINE}",
         keyless=_is_keyless(session),
         assumed=frozenset(asleep),
     )

@@ -22,7 +22,8 @@ from automation.model.actions import (
     StartServer,
     StartSimulator,
 )
-from automation.model.errors import EXIT_PARTIAL, PreflightError
+from automation.model.environment import Inventory
+from automation.model.errors import EXIT_PARTIAL, ConfigError, PreflightError
 from automation.model.evidence import PlaybookRun
 from automation.model.observations import ObservedLab
 from automation.model.plan import Plan, Step
@@ -65,7 +66,7 @@ def plan_provisioning(session: Session, flags: ProvisionFlags = EVERYTHING) -> W
     environment = session.environment
     lab = look_at_lab(session) if environment.lab else None
     around = look_around(session, lab)
-    only = frozenset(session.inventory.covered(flags.limit)) if flags.limit else None
+    only = _limited(session.inventory, flags.limit) if flags.limit else None
     hosts = plan_servers(environment, session.inventory, lab) if lab else None
     if hosts is not None and only is not None:
         hosts = only_of(hosts, only)
@@ -81,6 +82,16 @@ def look_at_lab(session: Session) -> ObservedLab:
     missing = keys.missing(session.state, names, tuple(needed_certificates(session.environment)))
     images = {one.image for one in session.inventory.servers.values() if one.provider == "nspawn"}
     return nspawn.observe(session.state, session.images, session.environment, images, missing)
+
+
+def _limited(inventory: Inventory, words: str) -> frozenset[str]:
+    """Give the servers that names and groups stand for; any other word is refused."""
+    found: set[str] = set()
+    for word in filter(None, words.replace(" ", "").split(",")):
+        if word not in inventory.servers and word not in inventory.groups:
+            raise ConfigError(f"--limit {word} is no server or group of the inventory; nothing was touched")
+        found |= set(inventory.groups.get(word, ())) | ({word} & inventory.servers.keys())
+    return frozenset(found)
 
 
 def _named(session: Session, words: str) -> frozenset[str]:

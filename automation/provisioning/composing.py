@@ -49,6 +49,7 @@ class Seen(Model):
     views: tuple[ProviderView, ...] = ()
     unseen: Mapping[str, str] = Field(default_factory=dict)
     saved: frozenset[str] = frozenset()
+    no_baseline: str = Field(default="", description="why no server is held to a baseline")
     keyless: bool = Field(default=False, description="there is no key yet that new servers could let in")
     assumed: frozenset[tuple[str, str]] = Field(
         default=frozenset(), description="kind and site of those taken for empty, as they do not run yet"
@@ -83,7 +84,7 @@ def compose(
         waiting=tuple(one for one in decisions if allowed.leaves(one)),
         left_alone=lab.left_alone if lab else {},
         obstacles=find_obstacles(environment, declared.servers, decisions, looked_at, allowed),
-        warnings=find_gaps(declared.servers.values(), seen.saved, decisions),
+        warnings=find_gaps(declared.servers.values(), seen.saved, seen.no_baseline, decisions),
         unseen=seen.unseen,
         round_trips={f"{view.provider} at {view.site}": view.round_trips for view in looked_at},
     )

@@ -10,7 +10,6 @@ from automation.provisioning.decisions import Decision
 
 # AWS refuses signatures that are 5 min off; what is less is told by nobody until a day it is more.
 MOST_SKEW_S = 240.0
-BASELINE = "baseline"
 _SIZES = ("memory-bytes", "disk-bytes")
 
 
@@ -136,26 +135,20 @@ def _some(names: Sequence[str]) -> str:
 
 
 def find_gaps(
-    specs: Iterable[ServerSpec], saved: Collection[str], decisions: Sequence[Decision]
+    specs: Iterable[ServerSpec], saved: Collection[str], baseline: str, decisions: Sequence[Decision]
 ) -> tuple[str, ...]:
     """Say which new or found servers nobody saves, or holds to a baseline.
 
     Args:
         saved: hosts of which backups.yml saves something.
+        baseline: why nothing is held to a baseline; empty: every server of the inventory is.
     """
     there = {one.name for one in decisions if one.verdict not in ("foreign", "adopt")}
-    known = [spec for spec in specs if spec.provider != "nspawn" and spec.name in there]
-    unsaved = [spec.name for spec in known if spec.name not in saved]
-    loose = [spec.name for spec in known if not any(map(_is_baseline, spec.groups))]
+    known = [spec.name for spec in specs if spec.provider != "nspawn" and spec.name in there]
+    unsaved = [name for name in known if name not in saved]
     told = []
     if unsaved:
         told.append(f"nothing of {_some(unsaved)} is saved: no resource of backups.yml names them")
-    if loose:
-        told.append(
-            f"nothing holds {_some(loose)} to a baseline: they are in no group {BASELINE} or {BASELINE}_*"
-        )
+    if known and baseline:
+        told.append(f"nothing holds {_some(known)} to a baseline: {baseline}")
     return tuple(told)
-
-
-def _is_baseline(group: str) -> bool:
-    return group == BASELINE or group.startswith(f"{BASELINE}_")

@@ -95,14 +95,14 @@ def test_a_provider_with_nothing_to_do_is_asked_for_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("saved", "groups", "count"),
-    [((), (), 2), (("gis",), (), 1), ((), ("baseline_linux",), 1), (("gis",), ("baseline",), 0)],
+    ("saved", "baseline", "count"),
+    [((), "there is none", 2), (("gis",), "there is none", 1), ((), "", 1), (("gis",), "", 0)],
     ids=["neither", "saved", "held to a baseline", "both"],
 )
 def test_a_server_that_nobody_saves_or_holds_to_a_baseline_is_told(
-    saved: tuple[str, ...], groups: tuple[str, ...], count: int
+    saved: tuple[str, ...], baseline: str, count: int
 ) -> None:
-    specs = {"gis": SPEC.model_copy(update={"groups": groups})}
+    specs = {"gis": SPEC}
     view = ProviderView(provider="vsphere", site="hall", at=NOW)
-    gaps = find_gaps(specs.values(), saved, decide(Declared("city", specs), [view]))
+    gaps = find_gaps(specs.values(), saved, baseline, decide(Declared("city", specs), [view]))
     assert len(gaps) == count
