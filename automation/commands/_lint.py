@@ -11,6 +11,7 @@ from automation.commands._command import ROOT
 from automation.commands._lint_clouds import lint_clouds
 from automation.commands._lint_plans import lint_plans, lint_tabletops
 from automation.commands._lint_restores import lint_drill, lint_strategies
+from automation.commands._lint_servers import lint_servers
 from automation.model.base import Model
 from automation.model.catalog import CatalogFiles, read_catalog
 from automation.model.catalog_checks import check_acceptances, check_hosts
@@ -54,6 +55,8 @@ def lint_environment(name: str, today: date) -> LintReport:
     folder = ROOT / "inventories" / name
     environment = _read(problems, folder / "environment.yml", load_environment, name)
     inventory = _inventory(environment, problems) if environment else None
+    if environment and inventory:
+        problems += lint_servers(environment, inventory)
     files = read_catalog(folder / "services.yml")
     problems += files.in_order((*files.problems, *_hosts(files, inventory)))
     plans = sorted((ROOT / "drtests/plans").glob("*.yml"))
