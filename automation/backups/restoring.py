@@ -95,7 +95,7 @@ def refuse_misfit(asked: Asked, backups: Backups) -> None:
     if not isinstance(resource.source, Files | Postgresql | PostgresqlDump | DeviceConfig):
         raise ConfigError(
             f"{asked.resource} is {kind}, which no host of the inventory takes; nothing was touched",
-            hint="a recovery plan whose service has the strategy aws-pilot-light launches it: ./inv dr.plan",
+            hint="a recovery plan launches it, where its service has the strategy aws-pilot-light",
         )
     if isinstance(resource.source, Postgresql) and asked.to.path:
         raise ConfigError(

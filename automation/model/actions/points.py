@@ -47,7 +47,6 @@ class _OnPoints(BaseAction):
 
 
 class _Take(_OnPoints):
-    effect: ClassVar[Effect] = "change"
     to: Vault
     lock: PointLock | None = None
 
@@ -56,6 +55,7 @@ class TakeSnapshots(_Take):
     """Make one point of all disks of some servers: those of one server at one moment (crash-consistent)."""
 
     do: Literal["aws.take_snapshots"] = "aws.take_snapshots"
+    effect: ClassVar[Effect] = "change"
     servers: tuple[str, ...] = Field(min_length=1)
 
 
@@ -63,6 +63,7 @@ class TakeImage(_Take):
     """Make an image of a server with snapshots of all its disks."""
 
     do: Literal["aws.take_image"] = "aws.take_image"
+    effect: ClassVar[Effect] = "change"
     server: str
     reboot: bool = Field(default=False, description="stop it for it, so that its files are whole")
 
@@ -71,6 +72,7 @@ class TakeDatabaseSnapshot(_Take):
     """Make a manual snapshot of an RDS instance, which stays when the instance goes."""
 
     do: Literal["aws.take_database_snapshot"] = "aws.take_database_snapshot"
+    effect: ClassVar[Effect] = "change"
     database: str = Field(description="its DB instance identifier")
 
 
