@@ -290,11 +290,11 @@ def test_what_looks_at_an_action_gives_progress() -> None:
 def test_an_action_has_one_address_and_states_its_effect() -> None:
     for address, cls in ACTIONS.items():
         assert get_args(cls.model_fields["do"].annotation) == (address,)
-        assert cls.__dict__["effect"] in get_args(Effect), cls
+        assert getattr(cls, "effect", None) in get_args(Effect), cls
 
 
 def test_an_action_that_breaks_something_is_a_fault_and_a_fault_acts_on_labs_alone() -> None:
-    faults = {cls.__name__: address for address, cls in ACTIONS.items() if cls.__dict__["effect"] == "fault"}
+    faults = {cls.__name__: address for address, cls in ACTIONS.items() if cls.effect == "fault"}
     breaking = {
         c.__name__ for c in ACTIONS.values() if c.__name__.startswith(("Fail", "Cut", "Kill", "Corrupt"))
     }
