@@ -70,11 +70,16 @@ class Unreachable:
         raise AdapterError(f"{host} does not answer")
 
 
-def session_of(aws: AwsSimulated, folder: Path, policy: str = POLICY) -> Session:
+def session_of(
+    aws: AwsSimulated, folder: Path, policy: str = POLICY, west: Mapping[str, object] | None = None
+) -> Session:
     """Open a session of the city as a command does; its state is the simulator's and its own."""
     (folder / "backups.yml").write_text(policy)
     shutil.copy(ROOT / "inventories/lab/services.yml", folder)
     environment = environment_of(aws).model_copy(update={"folder": folder})
+    other = environment.providers["aws-west"].model_copy(update=dict(west or {}))
+    providers = {**environment.providers, "aws-west": other}
+    environment = environment.model_copy(update={"providers": providers})
     inventory = Inventory(servers={}, digest="1" * 64)
 
     def context(run_id: str) -> RunContext:

@@ -141,6 +141,25 @@ def test_a_call_whose_answer_was_lost_makes_nothing_twice(
     assert len({tag(one, "point") for one in snapshots(aws).values()}) == 1
 
 
+def test_another_account_gets_copies_and_keeps_no_right_to_the_originals(
+    city: Session, aws: AwsSimulated
+) -> None:
+    vault = {"account": "210987654321", "role": "arn:aws:iam::210987654321:role/vault"}
+    city = session_of(aws, city.environment.folder, west=vault)
+    for resource in ("disks", "images"):
+        take(city, resource)
+        points = {one.store: one.point for one in list_points(city, resource).points}
+        assert {(store, point.status) for store, point in points.items()} == {("east", "ok"), ("west", "ok")}
+        assert points["east"].id == points["west"].id
+    assert not snapshots(aws, WEST)  # the first account has none there
+    ec2 = aws.client("ec2")
+    shared = [
+        ec2.describe_snapshot_attribute(SnapshotId=one, Attribute="createVolumePermission")
+        for one in snapshots(aws)
+    ]
+    assert not any(one["CreateVolumePermissions"] for one in shared)
+
+
 # --- rotating -------------------------------------------------------------------------------------
 
 
