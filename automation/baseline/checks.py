@@ -7,8 +7,8 @@ A check is a mapping. One that asks names a fact by a JMESPath expression and co
     {fact: "length(users[?uid == `0`])", at_most: 1}
 
 Others join checks: `all`, `any`, `not`. A value that is written `$name` is the control's parameter of that
-name. A fact that is not there is not known, unless `missing` says that it counts as yes or no in a section that
-was collected; what is not known never becomes a yes by being joined.
+name. A fact that is not there is not known, unless `missing` says that it counts as yes or no in a section
+that was collected; what is not known never becomes a yes by being joined.
 """
 
 import json
@@ -20,8 +20,8 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
-from automation.model.facts import Facts
 from automation.model.base import Model
+from automation.model.facts import Facts
 
 Truth = Literal["yes", "no", "unknown"]
 LONGEST_TEXT = 4096  # of a fact that a pattern is held against
@@ -196,8 +196,20 @@ def _ask(check: Ask, facts: Facts, parameters: Mapping[str, JsonValue]) -> Seen:
         held = _COMPARE[check.word](observed, wanted)
     except _Uncomparable as exc:
         return Seen(check.fact, observed, words, "unknown", f"{check.fact} is {show(observed)}: {exc}")
-    reason = "" if held else f"{check.fact} is {show(observed)}, wanted: {words}"
+    reason = "" if held else _difference(check, observed, wanted, words)
     return Seen(check.fact, observed, words, "yes" if held else "no", reason)
+
+
+def _difference(check: Ask, observed: Any, wanted: Any, words: str) -> str:
+    """Say what is not as wanted; of a list only what makes the difference."""
+    match check.word:
+        case "subset_of":
+            return f"{check.fact} has {show([one for one in observed if not _among(one, wanted)])}"
+        case "lacks":
+            return f"{check.fact} has {show([one for one in wanted if _among(one, observed)])}"
+        case "contains":
+            return f"{check.fact} lacks {show([one for one in wanted if not _among(one, observed)])}"
+    return f"{check.fact} is {show(observed)}, wanted: {words}"
 
 
 def _of_presence(check: Ask, observed: JsonValue, wanted: JsonValue, facts: Facts) -> Seen:
@@ -279,7 +291,7 @@ def _both_numbers(first: object, second: object) -> bool:
 
 
 def _alike(value: object, known: Sequence[object]) -> object:
-    """Give a value that is of the kind of those it must not be; garbage is none of them, and proves nothing."""
+    """Give a value of the kind of those it must not be; garbage is none of them, and proves nothing."""
     if not any(type(value) is type(one) for one in known):
         raise _Uncomparable("that is of another kind")
     return value

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from automation.baseline.checks import All, Ask, Check, Either, Not
-from automation.model.facts import Platform
 from automation.baseline.remedies import Remedy
 from automation.model.base import Model
+from automation.model.facts import Platform
 
 Severity = Literal["critical", "high", "medium", "low"]
 # From what everybody should have to what is asked of police data; each takes over the values of that before.
@@ -103,6 +103,12 @@ class Control(Model):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+
+class ControlFile(Model):
+    """A file of controls, `controls/<platform>/<subject>.yml`."""
+
+    controls: tuple[Control, ...] = Field(min_length=1)
 
 
 def _judged(control: Control) -> Iterator[str]:

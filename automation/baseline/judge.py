@@ -7,9 +7,9 @@ from pydantic import JsonValue
 
 from automation.baseline.checks import Answer, Truth, answer
 from automation.baseline.controls import Control, Profile
-from automation.model.facts import Facts
 from automation.baseline.verdicts import Assessment, Found, State, Verdict
 from automation.baseline.waivers import Attestation, Waiver
+from automation.model.facts import Facts
 
 SHARED_KERNEL = "shared-kernel: a container cannot show what its host's kernel does"
 

@@ -2,21 +2,12 @@
 
 from pathlib import Path
 
-from pydantic import Field
-
-from automation.baseline.controls import Control
+from automation.baseline.controls import Control, ControlFile
 from automation.commands._command import ROOT
-from automation.model.base import Model
 from automation.model.errors import ConfigError
 from automation.model.loading import load_model
 
 FOLDER = ROOT / "automation/baseline/controls"
-
-
-class ControlFile(Model):
-    """Controls of one subject."""
-
-    controls: tuple[Control, ...] = Field(min_length=1)
 
 
 def load_controls(folder: Path = FOLDER) -> dict[str, Control]:

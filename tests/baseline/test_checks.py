@@ -100,6 +100,9 @@ def test_a_parameter_stands_for_its_value() -> None:
 def test_a_reason_names_the_fact_its_value_and_what_was_wanted() -> None:
     said = ask({"fact": "sshd.usepam", "eq": "no"}).reason
     assert said == "sshd.usepam is yes, wanted: eq no"
+    assert ask({"fact": "sshd.ciphers", "subset_of": ["a"]}).reason == 'sshd.ciphers has ["b"]'
+    assert ask({"fact": "sshd.ciphers", "contains": ["a", "c"]}).reason == 'sshd.ciphers lacks ["c"]'
+    assert ask({"fact": "sshd.ciphers", "lacks": ["b", "c"]}).reason == 'sshd.ciphers has ["b"]'
     assert ask({"fact": "pam.auth", "eq": 1}).reason == "pam could not be read: no such file"
     assert ask({"fact": "length(pam)", "eq": 1}).reason == "pam could not be read: no such file"
 
