@@ -1,10 +1,9 @@
 """Looking at the providers of an environment: what is there, what is denied, what past runs left."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import NamedTuple
 
 from automation.backups.spec import Backups, load_backups
@@ -12,7 +11,7 @@ from automation.commands._provider_runs import Past, read_past
 from automation.commands._session import Session
 from automation.model.errors import AdapterError
 from automation.model.observations import ObservedLab
-from automation.model.servers import ProviderView
+from automation.model.servers import NetworkSpec, ProviderView, ServerSpec
 from automation.provisioning.compiling import simulator_of
 from automation.provisioning.composing import Seen, declare, places_of, take_for_empty
 from automation.provisioning.decisions import Declared
@@ -89,15 +88,32 @@ def _sleeps(session: Session, place: tuple[str, str], lab: ObservedLab | None) -
 
 def _ask(session: Session, declared: Declared, place: tuple[str, str]) -> ProviderView | AdapterError:
     kind, site = place
-    adapter = import_module(f"automation.adapters.{kind}")
     specs = [one for one in declared.servers.values() if (one.provider, one.site) == place]
     networks = [one for one in declared.networks.values() if (one.provider, one.site) == place]
     try:
-        view = adapter.look(session.environment, site, session.state, specs, networks)
+        return _LOOKS[kind](session, site, specs, networks)
     except AdapterError as exc:
         return exc
-    assert isinstance(view, ProviderView)
-    return view
+
+
+def _look_at_aws(
+    session: Session, site: str, specs: Sequence[ServerSpec], networks: Sequence[NetworkSpec]
+) -> ProviderView:
+    from automation.adapters import aws
+
+    return aws.look(session.environment, site, session.state, specs, networks)
+
+
+def _look_at_vsphere(
+    session: Session, site: str, specs: Sequence[ServerSpec], networks: Sequence[NetworkSpec]
+) -> ProviderView:
+    from automation.adapters import vsphere
+
+    return vsphere.look(session.environment, site, session.state, specs, networks)
+
+
+# A provider's library is loaded only where something of it is declared.
+_LOOKS: Mapping[str, Callable[..., ProviderView]] = {"aws": _look_at_aws, "vsphere": _look_at_vsphere}
 
 
 def _is_keyless(session: Session) -> bool:
