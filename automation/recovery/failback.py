@@ -82,12 +82,7 @@ def compile_failback(
         for name, (_, strategy) in pairs.items()
         for step in _bring_home(Coming(move, name, strategy), before)
     )
-    way = tuple(
-        step
-        for name, service in services.items()
-        if isinstance(service.strategy, VmReplica)
-        for step in cloud_switching.make_way(scope_of(move, name), service.strategy, before, fenced)
-    )
+    way = _make_way(move, before, fenced)
     look = replicas_first(move, (*before, *(step.id for step in way)))
     released = (f"{name}/home-release" for name in pairs)
     home_ready = (*before, *released, *(step.id for step in (*way, *look)))
@@ -95,6 +90,16 @@ def compile_failback(
     watch = begin(move, home_ready)
     switch_steps = compile_switch(move, (*home_ready, *(step.id for step in watch)))
     return finish(move, (reconcile, *looks, *home, *watch, *switch_steps), declared=reconcile.id)
+
+
+def _make_way(move: Move, before: tuple[str, ...], fenced: Collection[str]) -> tuple[Step, ...]:
+    """Take the VMs that a failover fenced at home out of the way."""
+    return tuple(
+        step
+        for name, service in move.services.items()
+        if isinstance(service.strategy, VmReplica)
+        for step in cloud_switching.make_way(scope_of(move, name), service.strategy, before, fenced)
+    )
 
 
 def _reconcile(move: Move) -> Step:

@@ -15,7 +15,7 @@ from automation.commands._tabletop import run_tabletop
 from automation.commands._walkthrough import describe_step, prepare_walkthrough, tell_walkthrough
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan
-from automation.recovery.failover import compile_failover
+from automation.recovery.failover import compile_failover, compile_walkthrough
 from automation.recovery.planner import City
 from automation.recovery.spec import load_plan
 from tests.recovery.conftest import REPOSITORY, city
@@ -110,7 +110,7 @@ def test_an_unsafe_plan_and_a_walkthrough_leave_no_run(tmp_path: Path, city: Cit
     steps = tuple(step for step in good.steps if not step.id.startswith("payments"))
     promote = good.step("payments-db/promote").model_copy(update={"needs": ("declaration",)})
     unsafe = Plan(name="hurry", environment="lab", mode="failover", steps=(*steps[:1], promote))
-    for plan in (unsafe, prepare_walkthrough(session, "city", "city-hall")):
+    for plan in (unsafe, compile_walkthrough("city", plan_of(), city, "city-hall")):
         with pytest.raises(PreflightError, match="nothing was changed"):
             session.run(plan)
     assert list(tmp_path.iterdir()) == []

@@ -129,7 +129,7 @@ def test_a_machine_that_never_came_up_is_no_recovery() -> None:
     assert row.verdict == "not-measured"
 
 
-def tested(**how: object) -> Report:
+def try_out(**how: object) -> Report:
     words = {"name": "t", "title": "t", "plan": "city", "mode": "test-failover", "site": "city-hall"}
     drill = Drill.model_validate({**words, "copies": {"services": ["gis"]}})
     plan = compile_copied(drill, PLAN, make_cloud_city("gis"))
@@ -137,7 +137,7 @@ def tested(**how: object) -> Report:
 
 
 def test_a_test_on_copies_says_how_long_how_old_and_that_its_network_leads_nowhere() -> None:
-    report = tested()
+    report = try_out()
     (row,) = report.services
     assert (row.outage.status, row.loss.status) == ("measured", "measured")
     answers = {one.question: one.text for one in report.answers}
@@ -149,6 +149,6 @@ def test_a_test_on_copies_says_how_long_how_old_and_that_its_network_leads_nowhe
 
 
 def test_a_test_that_leaves_something_behind_has_failed() -> None:
-    report = tested(listed="something else")
+    report = try_out(listed="something else")
     assert report.verdict == "failed"
     assert "Not everything is as it was" in report.headline
