@@ -37,7 +37,7 @@ ONE_PLACE = {
     "paramiko": "adapters/ssh/__init__.py",
     "psycopg2": "shipped/checker.py",  # on hosts of a lab alone, whose image has it
 }
-SIMULATORS = {"moto", "cryptography"}  # of drtests/simulators alone
+SIMULATORS = {"moto", "cryptography", "yaml"}  # that drtests/simulators may use
 LAB_ADAPTERS = {"nspawn"}
 OUTER_EDGES = {"commands/_command.py": 1, "engine/attempt.py": 1}
 HEAVY = {
