@@ -1,4 +1,4 @@
-"""The file of host keys that alone are trusted: a server's key is put in when it is learned, and taken out."""
+"""The file of host keys that alone are trusted: a server's key is put in when it is learned."""
 
 import base64
 import fcntl
