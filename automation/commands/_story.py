@@ -13,12 +13,16 @@ from automation.model.actions import (
     AwaitFailed,
     AwaitGood,
     BlockServer,
+    CreateInstance,
     Declare,
     FailSite,
     ListWrites,
     PowerOffServer,
+    PowerOnVm,
     Promote,
+    PromoteReplica,
     ProveRefused,
+    RegisterReplica,
     RunChecks,
     StartUnit,
     StartWitness,
@@ -119,7 +123,8 @@ class Teller:
     def __init__(self, plan: Plan, scene: Scene) -> None:
         self.plan, self.scene = plan, scene
         self.broken_at: datetime | None = None
-        self.fences = 0
+        self.fenced: list[str] = []
+        self._pays = any(isinstance(one.strategy, PostgresqlStandby) for one in scene.lost.values())
 
     def __call__(self, event: Event) -> Said | None:
         """Give what is to be told of an event, if anything."""
@@ -130,7 +135,7 @@ class Teller:
         if isinstance(step.run, FailSite):
             self.broken_at = event.at
         summary = body.outcome.summary if body.outcome else ""
-        text = self._people(step) or self._recovery(step) or _proof(step, summary)
+        text = self._people(step) or self._recovery(step) or self._clouds(step) or _proof(step, summary)
         return Said(self._moment(event.at), text) if text else None
 
     def _moment(self, at: datetime) -> str:
@@ -142,9 +147,8 @@ class Teller:
         """What clients and the one who decides have to do with a step."""
         match step.run:
             case StartWitness():
-                return (
-                    "The client begins to pay and to read receipts, as people do: by name, over the network."
-                )
+                does = "pay and to read receipts" if self._pays else "ask for pages"
+                return f"The client begins to {does}, as people do: by name, over the network."
             case AwaitGood() if self.broken_at is None:
                 return "All is well: the client gets a good answer every time."
             case AwaitGood():
@@ -153,7 +157,8 @@ class Teller:
                     "counted at the end, from every answer that it got."
                 )
             case FailSite(site=site):
-                return f"{self.scene.title(site)} is without power, its network with it. Nobody can pay."
+                nobody = "Nobody can pay." if self._pays else "Nobody gets an answer."
+                return f"{self.scene.title(site)} is without power, its network with it. {nobody}"
             case AwaitFailed():
                 return (
                     "The client's answers fail: that is the alarm. Mainstay does nothing of its own accord."
@@ -169,14 +174,15 @@ class Teller:
     def _recovery(self, step: Step) -> str:
         """What a step changes."""
         match step.run:
-            case PowerOffServer():
-                return self._fence("switched off, and stays off when power returns")
-            case BlockServer():
-                return self._fence("cut off the network, and stays so when the site is back")
-            case ProveRefused():
-                return (
-                    "The client tries to reach the old database, and is refused. Now it is proved shut out."
+            case PowerOffServer(host=host):
+                return self._fence(self._old(step, host), "switched off, and stays off when power returns")
+            case BlockServer(host=host):
+                return self._fence(
+                    self._old(step, host), "cut off the network, and stays so when the site is back"
                 )
+            case ProveRefused(host=host):
+                old = "the old database" if self._of_database(step) else f"the old {host}"
+                return f"The client tries to reach {old}, and is refused. Now it is proved shut out."
             case Promote(host=host):
                 return f"Only now the copy on {host} becomes the database that takes payments."
             case StartUnit(host=host):
@@ -186,11 +192,33 @@ class Teller:
             case _:
                 return ""
 
-    def _fence(self, how: str) -> str:
+    def _clouds(self, step: Step) -> str:
+        """What a step changes at a vCenter or at AWS."""
+        match step.run:
+            case RegisterReplica(host=host, site=site):
+                return f"The replica of {host} is known at {self.scene.title(site)} now."
+            case PowerOnVm(host=host):
+                return f"Only now the replica of {host} is powered on."
+            case PromoteReplica(database=name):
+                return f"Only now the copy {name} becomes a database of its own."
+            case CreateInstance(host=host):
+                return f"{host} is launched from the newest image, and runs."
+            case _:
+                return ""
+
+    def _of_database(self, step: Step) -> bool:
+        service = self.scene.catalog.services.get(step.service or "")
+        return service is not None and isinstance(service.strategy, PostgresqlStandby)
+
+    def _old(self, step: Step, host: str) -> str:
+        return "The old database server" if self._of_database(step) else f"The old {host}"
+
+    def _fence(self, old: str, how: str) -> str:
         """One of two fences, whichever is made first."""
-        self.fences += 1
-        again = " One fence may fail, so there are two." if self.fences == 2 else ""
-        return f"The old database server is {how}.{again}"
+        self.fenced.append(old)
+        both = [one for one in self.fenced if self.fenced.count(one) == 2]
+        again = " One fence may fail, so there are two." if both == [old, old] else ""
+        return f"{old} is {how}.{again}"
 
 
 def _proof(step: Step, summary: str) -> str:

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING
 
 from invoke import Context
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from automation.recovery.report import Report
 
 ENVIRONMENT = "lab"
-DRILL = "site-loss"
+DRILL, SECOND = "site-loss", "region-loss"
+IMAGES = "portal-images"  # of which the portal is launched in the other region
 PLAIN_WIDTH = 100
 # Longer lines are hard to read, however wide the terminal is.
 WIDEST = 110
@@ -34,7 +35,9 @@ WIDEST = 110
     leaves="perhaps parts of the lab; ./inv lab.down --env lab removes them",
 )
 def demo(context: Context, keep: bool = False, json: bool = False) -> None:
-    """Build a small city on this machine, lose its data centre, recover, report, and remove it.
+    """Build a small city on this machine, lose its data centre, then a region of its cloud, and recover both.
+
+    What stands for its cloud is simulated, and the report says so. At the end the city is removed.
 
     Told as a story on stderr; the result is on stdout.
     Exit codes: 0 objectives met, 4 refused (not root, a lab is up already, or this machine lacks
@@ -65,9 +68,11 @@ def demo(context: Context, keep: bool = False, json: bool = False) -> None:
 
 
 def _without_backups(environment: "Environment") -> "Environment":
-    """Leave out backups and clouds, which stand in inventory files of their own: the story is another one."""
-    lab = environment.require_lab().model_copy(update={"simulators": {}})
-    update = {"inventory": environment.inventory[:1], "lab": lab, "providers": {}}
+    """Leave out what keeps the city's own backups: the story is another one."""
+    lab = environment.require_lab()
+    kept = {name: one for name, one in lab.simulators.items() if one.kind != "object-store"}
+    inventory = tuple(source for source in environment.inventory if source != "backup_hosts.yml")
+    update = {"inventory": inventory, "lab": lab.model_copy(update={"simulators": kept})}
     return environment.model_copy(update=update)
 
 
@@ -87,25 +92,53 @@ class _Wings:
             progress(f"{'':13}{play} ...")
 
 
-def _set_scene(session: "Session") -> "Scene":
-    from automation.commands._story import Scene, opening
+def _scene(session: "Session", drill: str) -> "Scene":
+    from automation.commands._story import Scene
     from automation.model.catalog import load_catalog
     from automation.recovery.spec import load_drill
 
     catalog = load_catalog(session.environment.folder / "services.yml")
-    scene = Scene(session.environment, session.inventory, catalog, load_drill(ROOT, DRILL))
-    _head("Mainstay: a city loses its data centre")
+    return Scene(session.environment, session.inventory, catalog, load_drill(ROOT, drill))
+
+
+def _set_scene(session: "Session") -> "Scene":
+    from automation.commands._story import opening
+
+    scene = _scene(session, DRILL)
+    _head("Mainstay: a city loses its data centre, then a region of its cloud")
     _tell(opening(scene))
     return scene
 
 
 def _play(session: "Session", scene: "Scene", took: dict[str, float], *, json: bool) -> "Report":
-    from automation.commands._drill import run_drill
     from automation.commands._onlooker import Story
     from automation.commands._servers import bring_up, converge_servers
-    from automation.commands._story import Teller, set_lines
 
     quietly = Story(tell=lambda event: (), view_stays=False)
+    _head(
+        "1 of 4: the city is built, as containers with a system of their own, and what stands for its cloud"
+    )
+    with _timed(took, "boot"):
+        bring_up(session, story=quietly)
+    _head("2 of 4: its servers get their roles, by Ansible")
+    with _timed(took, "converge"):
+        converge_servers(session, story=quietly)
+    _save_images(session)
+    _head(f"3 of 4: {scene.drill.title}")
+    with _timed(took, "drill"):
+        report = _drill(session, scene, DRILL, json=json)
+    second = _scene(session, SECOND)
+    _head(f"4 of 4: {second.drill.title}")
+    # For a program, the result on stdout is one report.
+    with _timed(took, "second drill"), redirect_stdout(sys.stderr) if json else nullcontext():
+        _drill(session, second, SECOND, json=False)
+    return report
+
+
+def _drill(session: "Session", scene: "Scene", name: str, *, json: bool) -> "Report":
+    from automation.commands._drill import run_drill
+    from automation.commands._onlooker import Story
+    from automation.commands._story import Teller, set_lines
 
     def story(plan: "Plan") -> Story:
         teller = Teller(plan, scene)
@@ -116,15 +149,15 @@ def _play(session: "Session", scene: "Scene", took: dict[str, float], *, json: b
 
         return Story(tell)
 
-    _head("1 of 3: the city is built, as containers with a system of their own")
-    with _timed(took, "boot"):
-        bring_up(session, story=quietly)
-    _head("2 of 3: its servers get their roles, by Ansible")
-    with _timed(took, "converge"):
-        converge_servers(session, story=quietly)
-    _head(f"3 of 3: {scene.drill.title}")
-    with _timed(took, "drill"):
-        return run_drill(session, DRILL, json=json, story=story)
+    return run_drill(session, name, json=json, story=story)
+
+
+def _save_images(session: "Session") -> None:
+    """Save what the portal will be launched from, and copy it to the other region."""
+    from automation.commands._taking import TakeFlags, back_up, raise_failed
+
+    result, _ = back_up(session, TakeFlags(IMAGES, False, False, ""))
+    raise_failed(result, session.environment.name)
 
 
 def _end(session: "Session", scene: "Scene", report: "Report", took: dict[str, float], *, kept: bool) -> None:
