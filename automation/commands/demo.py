@@ -35,9 +35,9 @@ WIDEST = 110
     leaves="perhaps parts of the lab; ./inv lab.down --env lab removes them",
 )
 def demo(context: Context, keep: bool = False, json: bool = False) -> None:
-    """Build a small city on this machine, lose its data centre, then a region of its cloud, and recover both.
+    """Build a small city on this machine, lose its data centre, recover, report, and remove it.
 
-    What stands for its cloud is simulated, and the report says so. At the end the city is removed.
+    Then a region of its cloud is lost, too; what stands for its cloud is simulated, and the report says so.
 
     Told as a story on stderr; the result is on stdout.
     Exit codes: 0 objectives met, 4 refused (not root, a lab is up already, or this machine lacks
