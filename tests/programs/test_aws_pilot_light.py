@@ -141,13 +141,13 @@ def databases(aws: AwsSimulated) -> AwsSimulated:
         MasterUsername="postgres",
         MasterUserPassword="not-a-secret",
     )["DBInstance"]
+    await_it(east, "db_instance_available", DBInstanceIdentifier="portal-db")
     west.create_db_instance_read_replica(
         DBInstanceIdentifier="portal-db-west",
         SourceDBInstanceIdentifier=made["DBInstanceArn"],
         SourceRegion=REGION_OF[SITE],
     )
-    for rds, name in ((east, "portal-db"), (west, "portal-db-west")):
-        await_it(rds, "db_instance_available", DBInstanceIdentifier=name)
+    await_it(west, "db_instance_available", DBInstanceIdentifier="portal-db-west")
     taken = east.create_db_snapshot(DBSnapshotIdentifier="portal-1", DBInstanceIdentifier="portal-db")
     await_it(east, "db_snapshot_available", DBSnapshotIdentifier="portal-1")
     west.copy_db_snapshot(
