@@ -58,7 +58,7 @@ def promote_replica(action: PromoteReplica, ctx: Context) -> Outcome:
         lambda: region.change(
             "rds.promote_read_replica", what, once=True, DBInstanceIdentifier=action.database
         ),
-        lambda: not source_of(require_database(region, action.database)),
+        lambda: _is_on_the_way(require_database(region, action.database)),
     )
     return _promoted(region, action, _await_own(region, action.database, deadline), point_at)
 
@@ -73,6 +73,11 @@ def verify_promote_replica(action: PromoteReplica, ctx: Context) -> Progress:
     if status_of(seen) != "available":
         return Progress(state="unknown", why=f"{action.database} is {status_of(seen)}")
     return Progress(state="not_done", why=f"{action.database} copies {source_of(seen)}")
+
+
+def _is_on_the_way(database: Shown) -> bool:
+    """Whether a promotion has begun: a replica that is being changed is waited for, whoever changes it."""
+    return not source_of(database) or status_of(database) != "available"
 
 
 def _await_own(region: Region, name: str, deadline: float) -> Shown:
