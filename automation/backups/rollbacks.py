@@ -18,7 +18,8 @@ def decide_rollbacks(points: Sequence[RecoveryPoint], policy: RetentionPolicy, *
     span = policy.keep.all_for
     limit = timedelta(seconds=min(span.about_s if span else OLDEST_ROLLBACK_S, OLDEST_ROLLBACK_S))
     ordered = sorted(points, key=lambda one: (one.claimed_at, one.id), reverse=True)
-    kept, expired = [], []
+    kept: list[Kept] = []
+    expired: list[RecoveryPoint] = []
     for point in ordered:
         if len(kept) < LONGEST_CHAIN and now - point.claimed_at <= limit:
             words = f"one of {LONGEST_CHAIN}, and not older than {limit.total_seconds() / 3600:.0f} h"
