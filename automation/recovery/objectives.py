@@ -208,7 +208,7 @@ def _worst(outages: Mapping[str, ProbeOutage], marks: Milestones) -> Outage:
     first_ns = min(seen.failed.start_ns for seen in outages.values() if seen.failed)
     recovered = all(seen.good for seen in outages.values())
     deciding = max(outages, key=lambda name: (outages[name].good is None, outages[name].last_ns))
-    last_ns = max(outages[deciding].last_ns, first_ns)
+    last_ns = max(first_ns, *(seen.last_ns for seen in outages.values()))
     brownout_ns = max(seen.brownout_ns for seen in outages.values())
     lost = sorted(name for name, seen in outages.items() if seen.good is None)
     return Outage(

@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,12 @@ def test_a_lost_site_takes_its_management_and_no_other(
         city.ask(heal, site=told["site"])
     until(lambda: answers(city, simulator) == before, f"{simulator} answers again")
     until(lambda: set(powers(city).values()) == {"on"}, "every server runs")
+    for name in powers(city):  # one that is asked to shut down while it boots does not hear it
+        until(partial(_is_up, city, name), f"{name} has booted")
+
+
+def _is_up(city: Checkout, name: str) -> bool:
+    return city.sh(name, "systemctl is-active multi-user.target", check=False) == "active"
 
 
 def test_a_replicated_machine_wakes_up_elsewhere_with_its_disk_and_comes_home_with_it(

@@ -98,7 +98,7 @@ def test_the_next_drill_is_predicted_from_what_this_one_took(city: Session) -> N
     found = {
         one.service: one for one in predict(plan, subject.services, targets, read_past(city.state)).services
     }
-    assert set(found) == {"payments-db", "payments"}
+    assert set(found) == {"payments-db", "payments", "gis-db", "gis"}
     assert all(one.median_s and not one.late and one.path[0] == "detect" for one in found.values())
     assert "payments-db/promote" in found["payments-db"].path
     assert found["payments"].path[-1] == "payments/dns-web"

@@ -24,7 +24,7 @@ def change_ports(region: Region, instance: Shown, action: ChangeInstance, doing:
         raise AdapterError(
             f"server {name} has its first port in {first['SubnetId']}, declared is {places[0].network} "
             f"({places[0].subnet_id}); no instance changes its first port; nothing was changed",
-            hint="make it anew: ./inv provision.retire, then provision.apply",
+            hint=f"./inv provision.apply --env {region.environment} --replace {name} makes it anew",
         )
     done: list[str] = []
     for place in places:

@@ -56,6 +56,7 @@ class Simulator:
         self.lock = threading.Lock()  # one start or end at a time
         self.answers: tuple[str, ...] = ()  # sites for which it has its address
         self.without_power = False  # it was ended because every site of its has none
+        self.is_kept = False  # it was ended on purpose: what it keeps is whole
         self._process: subprocess.Popen[bytes] | None = None
 
     def is_on(self) -> bool:
@@ -184,7 +185,7 @@ class Simulators:
             self._answer(one, {*failed, *dark})
             if set(failed).issuperset(one.program.places):
                 one.end()
-                one.without_power = True
+                one.without_power = one.is_kept = True
         elif one.without_power and not set(failed).issuperset(one.program.places):
             one.without_power = False
             self._begin(one, {*failed, *dark})
@@ -195,7 +196,8 @@ class Simulators:
         for one in running.values():
             with one.lock:
                 one.end()
-        for source, kept in self._folders(folder, running).items():
+                one.is_kept = True
+        for source, kept in self._folders(folder).items():
             shutil.copytree(source, kept, dirs_exist_ok=True)
         self._begin_all(running, lost)
 
@@ -205,16 +207,21 @@ class Simulators:
         for one in running.values():
             with one.lock:
                 one.cut()
-        for source, kept in self._folders(folder, running).items():
+                one.is_kept = True
+        for source, kept in self._folders(folder).items():
             if kept.is_dir():
                 shutil.rmtree(source)
                 shutil.copytree(kept, source)
         self._begin_all(running, lost)
 
-    def _folders(self, folder: Path, running: Mapping[str, Simulator]) -> dict[Path, Path]:
-        """Give every folder that simulators keep, with that of its copy; a shared one once."""
-        found = {one.program.folder: folder / name for name, one in running.items()}
-        shared = {Path(path) for one in running.values() for path in one.program.shared}
+    def _folders(self, folder: Path) -> dict[Path, Path]:
+        """Give every folder that simulators keep, with that of its copy; a shared one once.
+
+        One whose site has no power keeps its own as well; one that died by itself is left as it is.
+        """
+        kept = {name: one for name, one in self._known.items() if one.is_kept}
+        found = {one.program.folder: folder / name for name, one in kept.items()}
+        shared = {Path(path) for one in kept.values() for path in one.program.shared}
         return found | {path: folder / f".shared-{path.name}" for path in shared}
 
     def _begin_all(self, running: Mapping[str, Simulator], lost: Collection[str]) -> None:
