@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from automation.baseline.controls import Control
-from automation.model.facts import Facts
 from automation.baseline.waivers import Waiver
+from automation.model.facts import Facts
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CHECK = {"fact": "sshd.effective.permitrootlogin", "in": "$allowed"}

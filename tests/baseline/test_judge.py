@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from automation.baseline.controls import Control
-from automation.model.facts import Facts
 from automation.baseline.judge import judge
 from automation.baseline.verdicts import Verdict, tally
 from automation.baseline.waivers import Attestation
+from automation.model.facts import Facts
 from tests.baseline.examples import CHECK, NOW, control, facts, sshd, waiver
 
 

@@ -1,7 +1,7 @@
 """VMware vSphere by pyVmomi: VMs, port groups, replicas and snapshots of one vCenter a site."""
 
-from automation.adapters.vsphere.awaiting import await_replicas as await_replicas
 from automation.adapters.vsphere.alarms import list_alarms as list_alarms
+from automation.adapters.vsphere.awaiting import await_replicas as await_replicas
 from automation.adapters.vsphere.blocking import block_vm as block_vm
 from automation.adapters.vsphere.blocking import list_all as list_all
 from automation.adapters.vsphere.blocking import release_vm as release_vm
