@@ -119,9 +119,8 @@ def _check_strategy(service: Service) -> Iterator[Finding]:
                 yield Finding(
                     ("strategy", "hosts", site), "is neither its primary nor its recovery site; delete it"
                 )
-    if isinstance(strategy, OnOneHost):
-        if len(set(strategy.hosts.values())) < len(strategy.hosts):
-            yield Finding(("strategy", "hosts"), "one host stands at two sites; name the host of each")
+    if isinstance(strategy, OnOneHost) and len(set(strategy.hosts.values())) < len(strategy.hosts):
+        yield Finding(("strategy", "hosts"), "one host stands at two sites; name the host of each")
     if isinstance(strategy, OnOneHost | AwsPilotLight) and not service.endpoints:
         yield Finding(("endpoints",), "is missing; name what clients reach: a failover moves these names")
     if isinstance(strategy, VmReplica):

@@ -65,6 +65,4 @@ def test_the_hour_that_was_skipped_is_refused() -> None:
 def test_what_is_said_with_its_offset_is_understood_as_it_was_meant(ago_s: int) -> None:
     at = (NOW - timedelta(seconds=ago_s)).astimezone(NEW_YORK)
     understood = parse_moment(at.isoformat(), NEW_YORK, NOW)
-    assert (
-        understood.timestamp() == at.timestamp()
-    )  # of two zones, Python calls no hour that comes twice equal
+    assert understood.timestamp() == at.timestamp()  # Python compares no hour that comes twice

@@ -116,6 +116,7 @@ def test_a_database_is_saved_and_copied(city: Session, aws: AwsSimulated) -> Non
         MasterUsername="city",
         MasterUserPassword="not-a-secret-1",
     )
+    aws.settle()
     take(city, "payments")
     points = {one.store: one.point for one in list_points(city, "payments").points}
     assert {point.status for point in points.values()} == {"ok"}
