@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Serve what a file says over HTTP, and with it what the server behind it says; without that one, 503.
 
-`page.py FILE`: JSON with `title`, `port`, `content`, and `behind`, the URL of the server behind it or nothing.
+`page.py FILE`: JSON with `title`, `port`, `content`, and `behind`: the URL of the server behind, or nothing.
 """
 
 import json
