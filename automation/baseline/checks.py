@@ -9,6 +9,9 @@ A check is a mapping. One that asks names a fact by a JMESPath expression and co
 Others join checks: `all`, `any`, `not`. A value that is written `$name` is the control's parameter of that
 name. A fact that is not there is not known, unless `missing` says that it counts as yes or no in a section
 that was collected; what is not known never becomes a yes by being joined.
+
+Beside JMESPath's own functions there is `days_since(seconds)`: from a moment of a fact to when the facts were
+collected, in days; of what is null it is null.
 """
 
 import json
@@ -18,6 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import jmespath
 from jmespath.exceptions import JMESPathError
+from jmespath.functions import Functions, signature
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
 from automation.model.base import Model
@@ -26,6 +30,7 @@ from automation.model.facts import Facts
 Truth = Literal["yes", "no", "unknown"]
 LONGEST_TEXT = 4096  # of a fact that a pattern is held against
 _SHOWN = 200
+_DAY_S = 24 * 3600
 _WORDS = (
     "eq",
     "ne",
@@ -63,11 +68,7 @@ class Ask(Model):
     @field_validator("fact")
     @classmethod
     def _is_an_expression(cls, text: str) -> str:
-        try:
-            jmespath.compile(text)
-        except JMESPathError as exc:
-            raise ValueError(f"{text!r} is no JMESPath expression: {exc}".splitlines()[0]) from exc
-        return text
+        return valid_expression(text)
 
     @model_validator(mode="after")
     def _compares_once(self) -> "Ask":
@@ -147,6 +148,19 @@ class Answer(NamedTuple):
         return "; ".join(dict.fromkeys(one.reason for one in self.seen if one.truth != "yes" and one.reason))
 
 
+def valid_expression(text: str) -> str:
+    """Give a JMESPath expression back.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        jmespath.compile(text)
+    except JMESPathError as exc:
+        raise ValueError(f"{text!r} is no JMESPath expression: {exc}".splitlines()[0]) from exc
+    return text
+
+
 def answer(check: Check, facts: Facts, parameters: Mapping[str, JsonValue]) -> Answer:
     """Answer a check by facts.
 
@@ -180,7 +194,7 @@ def _ask(check: Ask, facts: Facts, parameters: Mapping[str, JsonValue]) -> Seen:
     wanted = resolve(check.value, parameters)
     words = f"{check.word.replace('_', ' ')} {show(wanted)}"
     try:
-        observed: Any = jmespath.search(check.fact, facts.tree())
+        observed: Any = jmespath.search(check.fact, facts.tree(), _options(facts))
     except (JMESPathError, RecursionError) as exc:
         said = str(exc).splitlines()[0][:_SHOWN]
         known = _section(check.fact) not in facts.unknown
@@ -198,6 +212,21 @@ def _ask(check: Ask, facts: Facts, parameters: Mapping[str, JsonValue]) -> Seen:
         return Seen(check.fact, observed, words, "unknown", f"{check.fact} is {show(observed)}: {exc}")
     reason = "" if held else _difference(check, observed, wanted, words)
     return Seen(check.fact, observed, words, "yes" if held else "no", reason)
+
+
+class _Moments(Functions):  # type: ignore[misc]  # jmespath has no types, and finds functions by their class
+    """What checks may ask of moments, as seen when facts were collected."""
+
+    def __init__(self, collected_s: float) -> None:
+        self._collected_s = collected_s
+
+    @signature({"types": ["number", "null"]})  # type: ignore[untyped-decorator]
+    def _func_days_since(self, moment_s: float | None) -> float | None:
+        return None if moment_s is None else (self._collected_s - moment_s) / _DAY_S
+
+
+def _options(facts: Facts) -> jmespath.Options:
+    return jmespath.Options(custom_functions=_Moments(facts.collected_at.timestamp()))
 
 
 def _difference(check: Ask, observed: Any, wanted: Any, words: str) -> str:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
+from automation.baseline.checks import valid_expression
 from automation.model.base import Model
 
 # R0 changes nothing that runs, R1 reloads something, R2 can lock people out, R3 needs a boot,
@@ -91,6 +92,14 @@ class ProviderCall(Model):
     kind: Literal["aws", "vsphere"]
     call: str = Field(pattern=r"^[a-z_]+$")
     arguments: Mapping[str, JsonValue] = Field(default_factory=dict)
+    each: str = Field(
+        default="", description="JMESPath over the facts: the names it is made for; empty: made once"
+    )
+
+    @field_validator("each")
+    @classmethod
+    def _is_an_expression(cls, text: str) -> str:
+        return text and valid_expression(text)
 
 
 class Remedy(Model):

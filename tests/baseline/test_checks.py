@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from automation.baseline.checks import Answer, Check, answer, show
-from tests.baseline.examples import facts
+from tests.baseline.examples import NOW, facts
 
 CHECKS: TypeAdapter[Any] = TypeAdapter(Check)
 SECTIONS: dict[str, Any] = {
@@ -89,6 +89,20 @@ def test_what_is_joined_is_known_only_if_what_it_hangs_on_is(word: str, truths: 
 @pytest.mark.parametrize(("inner", "truth"), [("yes", "no"), ("no", "yes"), ("unknown", "unknown")])
 def test_not_known_turned_round_is_not_known(inner: str, truth: str) -> None:
     assert ask({"not": {"fact": "sshd.nothing", "eq": 1, "missing": inner}}).truth == truth
+
+
+@pytest.mark.parametrize(
+    ("moment_s", "truth"),
+    [
+        (NOW.timestamp() - 89 * 86400, "yes"),
+        (NOW.timestamp() - 91 * 86400, "no"),
+        (None, "unknown"),
+        ("yesterday", "unknown"),
+    ],
+)
+def test_days_are_counted_to_when_facts_were_collected(moment_s: Any, truth: str) -> None:
+    check = CHECKS.validate_python({"fact": "days_since(door.used)", "at_most": 90})
+    assert answer(check, facts({"door": {"used": moment_s}}), {}).truth == truth
 
 
 def test_a_parameter_stands_for_its_value() -> None:
