@@ -66,7 +66,7 @@ def _by_checks(control: Control, facts: Facts, parameters: Mapping[str, JsonValu
     state: State = "fail" if "no" in truths else "unknown" if "unknown" in truths else "pass"
     reason = "" if state == "pass" else _reason(answers, "no" if state == "fail" else "unknown")
     found = tuple(
-        Found(fact=seen.fact, observed=seen.observed, wanted=seen.wanted)
+        Found(fact=seen.fact, observed=seen.observed, wanted=seen.wanted, met=seen.truth)
         for one in answers.values()
         for seen in one.seen
     )

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import AwareDatetime, Field, JsonValue
 
+from automation.baseline.checks import Truth
 from automation.baseline.controls import ControlId, Profile, Severity
 from automation.model.base import Model
 
@@ -21,6 +22,7 @@ class Found(Model):
     fact: str
     observed: JsonValue = None
     wanted: str
+    met: Truth = "unknown"
 
 
 class Verdict(Model):

@@ -1,4 +1,7 @@
-"""Who has agreed that something is not as wanted: on what, for how long, and for which value. Pure."""
+"""Who has agreed that something is not as wanted: on what, for how long, and for which value. Pure.
+
+A waiver counts where the role that approves it signed `words_of` it; that is seen to where files are read.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,13 +21,13 @@ Subject = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,252}$")]
 
 
 class _Exception(Model):
-    id: Name
-    control: ControlId
+    id: Name = Field(description="its name in reports, and that of its signature's file")
+    control: ControlId = Field(description="lin.ssh.root-login: baseline.explain tells what it wants")
     subjects: tuple[Subject, ...] = Field(min_length=1, description="hosts, accounts, vCenters, each by name")
-    reason: str = Field(min_length=10)
+    reason: str = Field(min_length=10, description="why it is so, for those who come later")
     ticket: str = Field(default="", description="where it is written about")
-    starts: AwareDatetime
-    expires: AwareDatetime
+    starts: AwareDatetime = Field(description="2026-11-01T00:00:00Z")
+    expires: AwareDatetime = Field(description="2026-12-01T00:00:00Z; at most 365 days later")
 
     def holds(self, now: datetime) -> bool:
         """Whether it is in force."""
@@ -40,13 +43,13 @@ class _Exception(Model):
 class Waiver(_Exception):
     """That a control fails in one known way, is known, and is accepted until a day."""
 
-    kind: Literal["waiver"] = "waiver"
+    kind: Literal["waiver"] = Field(default="waiver", description="waiver")
     observed: Mapping[str, JsonValue] = Field(
         min_length=1, description="fact to the value that is accepted; another bad value is not"
     )
     compensated_by: str = Field(min_length=10, description="what protects instead")
-    requested_by: Role
-    approved_by: Role
+    requested_by: Role = Field(description="role that asks for it")
+    approved_by: Role = Field(description="another role, which signs it by baseline.waive")
 
     @model_validator(mode="after")
     def _two_people(self) -> "Waiver":
@@ -55,9 +58,11 @@ class Waiver(_Exception):
         return self
 
     def covers(self, found: Iterable[Found]) -> bool:
-        """Whether all that was found against the control is what was accepted."""
-        seen = {one.fact: one.observed for one in found}
-        return all(
+        """Whether all that was found against the control is what was accepted, and nothing else was."""
+        every = tuple(found)
+        seen = {one.fact: one.observed for one in every}
+        against = {one.fact for one in every if one.met == "no"}
+        return against <= self.observed.keys() and all(
             fact in seen and _canonical(seen[fact]) == _canonical(value)
             for fact, value in self.observed.items()
         )
@@ -66,15 +71,22 @@ class Waiver(_Exception):
 class Attestation(_Exception):
     """That people looked at what no program can judge, and found it as it should be."""
 
-    kind: Literal["attestation"] = "attestation"
-    by: Role
+    kind: Literal["attestation"] = Field(default="attestation", description="attestation")
+    by: Role = Field(description="role that looked, and signs it by baseline.waive")
 
 
 class Exceptions(Model):
     """`inventories/<env>/waivers.yml`."""
 
-    waivers: tuple[Waiver, ...] = ()
-    attestations: tuple[Attestation, ...] = ()
+    waivers: tuple[Waiver, ...] = Field(default=(), description="failures that are accepted until a day")
+    attestations: tuple[Attestation, ...] = Field(
+        default=(), description="what people looked at because no program can judge it"
+    )
+
+    @property
+    def every(self) -> tuple[Waiver | Attestation, ...]:
+        """All of them, waivers first."""
+        return (*self.waivers, *self.attestations)
 
     @model_validator(mode="after")
     def _are_told_apart(self) -> "Exceptions":
@@ -82,6 +94,12 @@ class Exceptions(Model):
         if twice := sorted({one for one in ids if ids.count(one) > 1}):
             raise ValueError(f"two have the id {', '.join(twice)}")
         return self
+
+
+def words_of(one: Waiver | Attestation, environment: str) -> str:
+    """Give what is signed: the environment and all that is written in it, in one form whatever its file's."""
+    told = one.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps({"environment": environment, one.kind: told}, sort_keys=True, indent=1) + "\n"
 
 
 class Problem(NamedTuple):
@@ -96,8 +114,7 @@ def lint(
     exceptions: Exceptions, controls: Mapping[str, Control], subjects: Sequence[str], now: datetime
 ) -> Iterator[Problem]:
     """Find what is wrong with waivers and attestations; some of it only needs to be looked at."""
-    every: tuple[Waiver | Attestation, ...] = (*exceptions.waivers, *exceptions.attestations)
-    for one in every:
+    for one in exceptions.every:
         control = controls.get(one.control)
         if control is None:
             yield Problem(one.id, f"there is no control {one.control}", True)
@@ -131,6 +148,22 @@ def unused(exceptions: Exceptions, verdicts: Iterable[Verdict], now: datetime) -
     for waiver in exceptions.waivers:
         if waiver.holds(now) and waiver.id not in used:
             yield Problem(waiver.id, "nothing that was found needs it", False)
+
+
+def needless(
+    counted: Sequence[Waiver | Attestation], verdicts: Sequence[Verdict], now: datetime
+) -> Iterator[Problem]:
+    """Find waivers that count and that nothing needs, as far as these verdicts can tell.
+
+    One of a subject that was not judged, or of a control that is not known there, may be needed.
+    """
+    said = {(one.control, one.subject) for one in verdicts if one.state not in ("unknown", "error")}
+    known = tuple(
+        one
+        for one in counted
+        if isinstance(one, Waiver) and all((one.control, subject) in said for subject in one.subjects)
+    )
+    yield from unused(Exceptions(waivers=known), verdicts, now)
 
 
 def _canonical(value: JsonValue) -> str:

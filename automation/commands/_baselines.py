@@ -4,14 +4,17 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from automation.baseline.controls import PROFILES, Control, Profile
 from automation.baseline.judge import judge
 from automation.baseline.planner import plan_audit
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import FLOOR, Assessment, Tally, Verdict, tally
+from automation.baseline.waivers import Exceptions, needless
 from automation.commands._controls import load_controls
 from automation.commands._session import Session
+from automation.commands._waivers import WaiverTold, read_waivers, weigh
 from automation.engine.journal import read_journal
 from automation.model.base import Model
 from automation.model.baseline_evidence import FactsCollected
@@ -42,6 +45,7 @@ class Audited(Model):
     assessments: tuple[Assessment, ...]
     scores: tuple[HostScore, ...]
     not_collected: Mapping[str, str]  # host to why
+    waivers: tuple[WaiverTold, ...] = ()
 
 
 def load_baseline(session: Session) -> Baseline:
@@ -67,17 +71,17 @@ def audit(session: Session, limit: str, profile: str) -> Audited:
         KeyboardInterrupt: a person stopped it.
     """
     settings, controls = load_baseline(session), load_controls()
-    asked = _profile(profile)
+    asked, exceptions = _profile(profile), read_waivers(session.environment)
     hosts = _hosts(session, limit)
     plan = plan_audit(session.environment.name, hosts, settings.walk_s)
     finished = session.run(plan)
     if finished.closed.status == "interrupted":
         finished.raise_for_status()
-    return _judged(session, finished.folder, settings, controls, asked)
+    return _judged(session, finished.folder, _Standard(settings, controls, exceptions, asked))
 
 
 def reassess(session: Session, run: str, profile: str) -> Audited:
-    """Judge the facts that an audit kept by today's controls; no host is asked.
+    """Judge the facts that an audit kept by today's controls and waivers; no host is asked.
 
     Raises:
         ConfigError: there is no such run, it is no audit, or files have faults.
@@ -85,7 +89,8 @@ def reassess(session: Session, run: str, profile: str) -> Audited:
     """
     settings, controls = load_baseline(session), load_controls()
     folder = session.existing(run).artifacts.parent
-    return _judged(session, folder, settings, controls, _profile(profile))
+    exceptions = read_waivers(session.environment)
+    return _judged(session, folder, _Standard(settings, controls, exceptions, _profile(profile)))
 
 
 def judge_audit(audited: Audited) -> int:
@@ -145,25 +150,36 @@ def _profile(name: str) -> Profile | None:
     return known[name] if name else None
 
 
-def _judged(
-    session: Session,
-    folder: Path,
-    settings: Baseline,
-    controls: Mapping[str, Control],
-    profile: Profile | None,
-) -> Audited:
+class _Standard(NamedTuple):
+    """What facts are held against."""
+
+    settings: Baseline
+    controls: Mapping[str, Control]
+    exceptions: Exceptions
+    profile: Profile | None
+
+    def profile_of(self, facts: Facts) -> Profile:
+        return self.profile or self.settings.profile_of(facts.roles)
+
+
+def _judged(session: Session, folder: Path, standard: _Standard) -> Audited:
     kept, failed = _collected(folder)
     if not kept and not failed:
         raise ConfigError(f"run {folder.name} collected no facts; nothing was touched")
+    now, controls = datetime.now(UTC), tuple(standard.controls.values())
+    weighed = weigh(session, standard.exceptions, standard.controls, now)
     assessments = tuple(
-        judge(facts, tuple(controls.values()), profile or settings.profile_of(facts.roles), datetime.now(UTC))
+        judge(facts, controls, standard.profile_of(facts), now, weighed.counted)
         for facts in _facts(folder, kept)
     )
+    verdicts = [verdict for one in assessments for verdict in one.verdicts]
+    spare = needless(weighed.counted, verdicts, now)
     return Audited(
         run=folder.name,
         assessments=assessments,
         scores=tuple(_score(one, tally(one.verdicts)) for one in assessments),
         not_collected=failed,
+        waivers=(*weighed.told, *(WaiverTold(id=one.id, counts=True, words=one.words) for one in spare)),
     )
 
 

@@ -26,6 +26,8 @@ def print_audited(audited: Audited) -> None:
     for line in _unknown([one for one in verdicts if one.state == "unknown"], console.width):
         console.print(line)
     console.print(_scores(audited, narrow=console.width < NARROW))
+    for line in _waivers(audited, console.width):
+        console.print(line)
     for host, why in audited.not_collected.items():
         console.print(Text(fill(f"{host}: NO FACTS: {why}", console.width, subsequent_indent="  ")))
     console.print(Text(f"run {audited.run}; its facts are kept"))
@@ -44,6 +46,8 @@ def _scores(audited: Audited, *, narrow: bool) -> Table:
     table = _table(*columns, right=set(range(len(columns) - len(counted) - 1, len(columns))))
     for row in audited.scores:
         score = "none" if row.score is None else f"{row.score:.0%}"
+        if row.score_with_waivers is not None and row.counts.get("waived"):
+            score = f"{score}, {row.score_with_waivers:.0%} with waivers"
         shown = score if row.trusted else f"{score}, too little known"
         numbers = [str(row.counts.get(one, 0)) for one in counted]
         table.add_row(row.subject, *([] if narrow else [row.profile]), *numbers, shown)
@@ -74,6 +78,22 @@ def _unknown(unknown: list[Verdict], width: int) -> Iterator[Text]:
     for reason, controls in sorted(reasons.items(), key=lambda one: -len(one[1])):
         words = f"not known: {len(controls)} controls: {reason}"
         yield Text(fill(words, width, subsequent_indent="  "), style="yellow")
+
+
+def _waivers(audited: Audited, width: int) -> Iterator[Text]:
+    """Tell what waivers stand for, and what is to be said of them: first those that do not count."""
+    used: dict[str, list[str]] = {}
+    for assessment in audited.assessments:
+        for one in assessment.verdicts:
+            if one.waiver:
+                used.setdefault(one.waiver, []).append(f"{one.control} on {one.subject}")
+    for name, stands in used.items():
+        yield Text(fill(f"{name}: stands for {', '.join(stands)}", width, subsequent_indent="  "))
+    for told in sorted(audited.waivers, key=lambda one: one.counts):
+        words = f"{told.id}: {'' if told.counts else 'DOES NOT COUNT: '}{told.words}"
+        yield Text(
+            fill(words, width, subsequent_indent="  "), style="yellow" if told.counts else _STYLES["high"]
+        )
 
 
 def _told(control: Control) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from automation.backups.spec import Backups
 from automation.baseline.settings import Baseline
+from automation.baseline.waivers import Exceptions
 from automation.model.base import Model
 from automation.model.catalog import Catalog
 from automation.model.environment import Environment
@@ -29,6 +30,7 @@ FILES: Mapping[str, Written] = {
     "services": Written(Catalog),
     "backups": Written(Backups),
     "baseline": Written(Baseline),
+    "waivers": Written(Exceptions),
     "networks": Written(Networks),
     "plan": Written(RecoveryPlan),
     "drill": Written(Drill, ("name",)),

@@ -1,6 +1,7 @@
 """Commands that judge hosts by security baselines; none of them changes a host."""
 
 import sys
+from pathlib import Path
 
 from invoke import Context
 
@@ -83,3 +84,24 @@ def explain(context: Context, control: str, json: bool = False) -> None:
         print_json(found)
     else:
         print_control(found)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "waiver": "Its id in waivers.yml; an attestation's is as good.",
+        "key": "Your SSH private key, or its public half if an agent holds it.",
+    }
+)
+def waive(context: Context, env: str, waiver: str, key: str) -> None:
+    """Say what a waiver of waivers.yml accepts, ask, and sign it with your SSH key; changes no host.
+
+    The signature is kept beside waivers.yml; audits count a waiver with it alone.
+    Exit codes: 0 signed, 2 no such waiver or key, or faulty files, 4 you said no, or your signature would
+    not count, 130 stopped.
+    """
+    from automation.commands._session import open_session
+    from automation.commands._waivers import waive as sign
+
+    with open_session(env) as session:
+        print(sign(session, waiver, Path(key)))

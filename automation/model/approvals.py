@@ -13,6 +13,7 @@ from automation.model.base import DurationS, Model
 APPROVAL_NAMESPACE = "mainstay-approval"
 AUTHORISATION_NAMESPACE = "mainstay-authorisation"
 SEAL_NAMESPACE = "mainstay-seal"
+WAIVER_NAMESPACE = "mainstay-waiver"
 
 ApprovalKind = Literal["run", "gate", "override"]
 

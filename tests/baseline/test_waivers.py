@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from automation.baseline.verdicts import Verdict
-from automation.baseline.waivers import Exceptions, lint, unused
+from automation.baseline.verdicts import Found, Verdict
+from automation.baseline.waivers import Exceptions, lint, needless, unused, words_of
 from tests.baseline.examples import NOW, control, waiver
 
 
@@ -62,3 +62,35 @@ def test_a_waiver_that_nothing_needs_is_told() -> None:
     )
     assert [one.id for one in unused(exceptions, [], NOW)] == ["root-on-pg-a"]
     assert list(unused(exceptions, [used], NOW)) == []
+
+
+def test_what_is_signed_is_the_same_for_the_same_words_and_another_for_any_other() -> None:
+    first = words_of(waiver(), "city")
+    assert first == words_of(waiver(ticket=""), "city")
+    others = [
+        words_of(waiver(), "lab"),
+        words_of(waiver(ticket="CHG-1"), "city"),
+        words_of(waiver(subjects=["pg-a", "pg-b"]), "city"),
+        words_of(waiver(observed={"sshd.effective.permitrootlogin": "prohibit-password"}), "city"),
+        words_of(waiver(expires="2026-12-02T00:00:00Z"), "city"),
+    ]
+    assert len({first, *others}) == 6
+
+
+def test_a_waiver_does_not_cover_a_second_fault_that_it_does_not_name() -> None:
+    accepted = waiver()
+    both = [
+        Found(fact="sshd.effective.permitrootlogin", observed="yes", wanted="in no", met="no"),
+        Found(fact="sshd.files.permitrootlogin", observed="yes", wanted="in no", met="no"),
+    ]
+    assert accepted.covers(both[:1])
+    assert not accepted.covers(both)
+    assert not accepted.covers(both[1:])
+
+
+def test_what_was_not_judged_or_is_not_known_is_not_called_needless() -> None:
+    passed = Verdict(control="lin.ssh.root-login", subject="pg-a", severity="high", state="pass")
+    unknown = passed.model_copy(update={"state": "unknown"})
+    assert [one.id for one in needless([waiver()], [passed], NOW)] == ["root-on-pg-a"]
+    assert list(needless([waiver()], [unknown], NOW)) == []
+    assert list(needless([waiver(subjects=["pg-a", "pg-b"])], [passed], NOW)) == []

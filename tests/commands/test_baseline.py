@@ -12,12 +12,14 @@ from pydantic import JsonValue
 
 from automation.adapters.collector import read_facts
 from automation.baseline.settings import Baseline
-from automation.commands import _baselines
+from automation.commands import _baselines, _waivers
 from automation.commands._baselines import Audited, explain, judge_audit, ranked
 from automation.commands._render_baseline import print_audited, print_control
 from automation.commands._session import Session
 from automation.engine.journal import Journal
+from automation.model.approvals import ApprovalSettings
 from automation.model.baseline_evidence import FactsCollected
+from automation.model.environment import Inventory
 from automation.model.errors import AdapterError, ConfigError, NotMet
 from automation.model.facts import Facts
 from automation.model.records import Failure, Outcome, StepEnded
@@ -34,7 +36,14 @@ def audited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Au
     (folder / "artifacts/facts").mkdir(parents=True)
     monkeypatch.setattr(_baselines, "load_baseline", lambda _: SETTINGS)
     session = cast(
-        Session, SimpleNamespace(existing=lambda _: SimpleNamespace(artifacts=folder / "artifacts"))
+        Session,
+        SimpleNamespace(
+            existing=lambda _: SimpleNamespace(artifacts=folder / "artifacts"),
+            environment=SimpleNamespace(
+                name="city", folder=tmp_path, approvals=ApprovalSettings(allowed_signers=tmp_path / "none")
+            ),
+            inventory=Inventory(servers={}),
+        ),
     )
 
     def judge(profile: str = "", **hosts: Any) -> Audited:
@@ -80,6 +89,54 @@ def test_a_failure_is_told_worst_first_and_ends_with_6(
     assert "too little known" in shown
     with pytest.raises(NotMet, match="2 controls failed on 2 hosts; less than 95%"):
         judge_audit(told)
+
+
+ORPHANS: dict[str, JsonValue] = {"tree": {"unowned": ["/srv/x"], "whole": True}}
+WAIVER = """\
+waivers:
+  - id: orphans-on-web
+    control: lin.files.unowned
+    subjects: [web]
+    reason: the vendor's installer needs it
+    compensated_by: nobody gets that number again
+    observed: {tree.unowned: [/srv/x]}
+    requested_by: database-owner
+    approved_by: security-officer
+    starts: 2026-11-01T00:00:00Z
+    expires: 2026-11-30T00:00:00Z
+"""
+
+
+def test_an_unsigned_waiver_is_told_and_does_not_count(
+    audited: Callable[..., Audited], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "waivers.yml").write_text(WAIVER)
+    told = audited(web=ORPHANS)
+    print_audited(told)
+    assert "orphans-on-web: DOES NOT COUNT: its signature" in capsys.readouterr().out
+    with pytest.raises(NotMet, match="1 controls failed on 1 hosts"):
+        judge_audit(told)
+
+
+@pytest.mark.parametrize("facts", [ORPHANS, {"tree": {"unowned": [], "whole": True}}])
+def test_a_signed_waiver_stands_for_a_failure_or_is_told_to_be_needless(
+    audited: Callable[..., Audited],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    facts: Any,
+) -> None:
+    (tmp_path / "waivers.yml").write_text(WAIVER)
+    monkeypatch.setattr(_waivers, "refusals", lambda *_: {})
+    monkeypatch.setattr(_baselines, "datetime", SimpleNamespace(now=lambda _: NOW))
+    told = audited(web=facts)
+    print_audited(told)
+    shown = capsys.readouterr().out
+    assert not [one for one in told.assessments[0].verdicts if one.state == "fail"]
+    stands = "orphans-on-web: stands for lin.files.unowned on web" in shown
+    assert stands == (facts is ORPHANS)
+    assert ("nothing that was found needs it" in shown) == (facts is not ORPHANS)
+    assert "orphans-on-web: it ends on 2026-11-30" in shown
 
 
 def test_hosts_without_facts_are_told_and_no_green_light(
