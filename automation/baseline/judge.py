@@ -39,6 +39,7 @@ def judge(
         judged_at=now,
         collected_at=facts.collected_at,
         source=facts.source,
+        collector=facts.collector,
         verdicts=verdicts,
     )
 

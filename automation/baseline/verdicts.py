@@ -46,6 +46,7 @@ class Assessment(Model):
     judged_at: AwareDatetime
     collected_at: AwareDatetime
     source: Literal["real", "simulated"] = "real"
+    collector: str = Field(default="", description="sha256 of the program that collected the facts")
     verdicts: tuple[Verdict, ...]
 
 
