@@ -108,6 +108,8 @@ class Problem(NamedTuple):
     id: str
     words: str
     fault: bool
+    key: str = ""
+    by_time: bool = False  # it was right when it was written
 
 
 def lint(
@@ -117,29 +119,31 @@ def lint(
     for one in exceptions.every:
         control = controls.get(one.control)
         if control is None:
-            yield Problem(one.id, f"there is no control {one.control}", True)
+            yield Problem(one.id, f"there is no control {one.control}", True, "control")
             continue
         if strangers := sorted(set(one.subjects) - set(subjects)):
-            yield Problem(one.id, f"there is no {', '.join(strangers)}", True)
+            yield Problem(one.id, f"there is no {', '.join(strangers)}", True, "subjects")
         yield from _of_rules(one, control)
         if now >= one.expires:
-            yield Problem(one.id, f"it ended on {one.expires:%Y-%m-%d}", True)
+            yield Problem(one.id, f"it ended on {one.expires:%Y-%m-%d}", True, "expires", True)
         elif now >= one.expires - timedelta(days=WARN_DAYS):
-            yield Problem(one.id, f"it ends on {one.expires:%Y-%m-%d}", False)
+            yield Problem(one.id, f"it ends on {one.expires:%Y-%m-%d}", False, "expires", True)
 
 
 def _of_rules(one: Waiver | Attestation, control: Control) -> Iterator[Problem]:
     days = (one.expires - one.starts) / timedelta(days=1)
     if isinstance(one, Attestation):
         if not control.attest_days:
-            yield Problem(one.id, f"{control.id} is judged by its check, not by people", True)
+            yield Problem(one.id, f"{control.id} is judged by its check, not by people", True, "control")
         elif days > control.attest_days:
-            yield Problem(one.id, f"an attestation of {control.id} holds {control.attest_days} days", True)
+            words = f"an attestation of {control.id} holds {control.attest_days} days"
+            yield Problem(one.id, words, True, "expires")
         return
     if not control.waiver.allowed:
-        yield Problem(one.id, f"{control.id} may not be waived", True)
+        yield Problem(one.id, f"{control.id} may not be waived", True, "control")
     elif days > control.waiver.max_days:
-        yield Problem(one.id, f"{control.id} is waived for {control.waiver.max_days} days at most", True)
+        words = f"{control.id} is waived for {control.waiver.max_days} days at most"
+        yield Problem(one.id, words, True, "expires")
 
 
 def unused(exceptions: Exceptions, verdicts: Iterable[Verdict], now: datetime) -> Iterator[Problem]:

@@ -130,7 +130,8 @@ def explain(control_id: str) -> Control:
     controls = load_controls()
     if control_id not in controls:
         near = [one for one in controls if control_id.rpartition(".")[2] in one]
-        hint = f"perhaps {', '.join(near[:4])}" if near else "./inv baseline.lint names all of them"
+        every = "./inv baseline.lint --env ENV --json names all of them"
+        hint = f"perhaps {', '.join(near[:4])}" if near else every
         raise ConfigError(f"there is no control {control_id!r}; nothing was touched", hint=hint)
     return controls[control_id]
 

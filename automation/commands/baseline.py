@@ -105,3 +105,27 @@ def waive(context: Context, env: str, waiver: str, key: str) -> None:
 
     with open_session(env) as session:
         print(sign(session, waiver, Path(key)))
+
+
+@command(help={"env": ENV_HELP, "json": "Print JSON; it names all controls by their ids, too."})
+def lint(context: Context, env: str, json: bool = False) -> None:
+    """Check the controls, baseline.yml and waivers.yml; changes nothing, shows all problems.
+
+    Exit codes: 0 no problem, 2 problems: each with its file, line, key and what to do, 6 what is written is
+    well, but waivers do not count: over, not signed, edited since, or signed with a key that was revoked.
+    """
+    from datetime import UTC, datetime
+
+    from automation.commands._lint_baseline import lint_baseline
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        found = lint_baseline(session, datetime.now(UTC))
+    if json:
+        print_json(found)
+    for fault in () if json else (*found.problems, *found.findings, *found.notes):
+        print(f"{fault.file}:{fault.line}: {fault.key}: {fault.problem}")
+    sys.stdout.flush()
+    found.raise_for_faults()
+    if not json:
+        print(f"{env}: {len(found.controls)} controls, {found.waivers} waivers, problems: 0")
