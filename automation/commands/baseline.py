@@ -70,6 +70,38 @@ def reassess(context: Context, env: str, run: str, profile: str = "", json: bool
         return judge_audit(audited)
 
 
+@command(
+    help={
+        "env": ENV_HELP,
+        "run": "The audit whose facts are judged: run.list names them.",
+        "to": "The file to write, for its owner alone; an older one is replaced. Without it, stdout.",
+        "format": "html, a page; jsonl, one verdict a line; junit, XML for a build server.",
+        "profile": PROFILE_HELP,
+    },
+    leaves="no file, or a whole one",
+)
+def report(
+    context: Context, env: str, run: str, to: str = "", format: str = "html", profile: str = ""
+) -> None:
+    """Write what an audit found as a page for people, or for programs; asks no host and changes nothing.
+
+    Its facts are judged by today's controls and waivers, as baseline.reassess does.
+
+    Exit codes: 0 written, 2 no such audit, faulty files or flags, 6 the facts were altered.
+    """
+    from automation.commands._baseline_formats import write_report
+    from automation.commands._baseline_report import report as make
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        text = make(session, run, format, profile)
+    if not to:
+        sys.stdout.write(text)
+        return
+    write_report(text, Path(to))
+    print(f"{to}: what run {run} found, for your eyes alone: it tells where hosts are weak")
+
+
 @command(help={"control": "Its id: lin.ssh.root-login.", "json": JSON_HELP})
 def explain(context: Context, control: str, json: bool = False) -> None:
     """Show what a control wants, why, by which facts it is judged, and what enforcing it would break.
