@@ -38,7 +38,7 @@ STATES: Mapping[State, tuple[str, str]] = {
     "fail": ("bad", "failed"),
     "error": ("bad", "could not be judged"),
     "unknown": ("mixed", "not known"),
-    "not_applicable": ("still", "do not apply"),
+    "not_applicable": ("still", "not applicable"),
 }
 
 
@@ -77,6 +77,7 @@ class HostRow(NamedTuple):
     about: str
     counts: Mapping[str, int]
     failed: str
+    controls: Names
     coverage: str
     score: str
     trusted: bool
@@ -248,7 +249,8 @@ def _hosts(assessments: Sequence[Assessment], scores: Sequence[HostScore]) -> li
 
 
 def _host(one: Assessment, score: HostScore) -> HostRow:
-    failed = Counter(verdict.severity for verdict in one.verdicts if verdict.state in ("fail", "error"))
+    bad = ranked([verdict for verdict in one.verdicts if verdict.state in ("fail", "error")])
+    failed = Counter(verdict.severity for verdict in bad)
     worth = percent(score.score)
     if score.counts.get("waived"):
         worth = f"{worth}, {percent(score.score_with_waivers)} with waivers"
@@ -257,6 +259,7 @@ def _host(one: Assessment, score: HostScore) -> HostRow:
         about=f"{one.profile}{', simulated' if one.source == 'simulated' else ''}",
         counts=score.counts,
         failed=", ".join(f"{failed[severity]} {severity}" for severity in SEVERITIES if failed[severity]),
+        controls=_fold([verdict.control for verdict in bad]),
         coverage=percent(score.coverage),
         score=worth,
         trusted=score.trusted,
@@ -303,5 +306,8 @@ def _span(moments: Iterable[datetime]) -> str:
 
 
 def _names(names: Iterable[str]) -> Names:
-    every = sorted({plain(name, LONGEST_NAME) for name in names})
-    return Names(tuple(every[:FIRST_NAMES]), tuple(every[FIRST_NAMES:]))
+    return _fold(sorted({plain(name, LONGEST_NAME) for name in names}))
+
+
+def _fold(names: Sequence[str]) -> Names:
+    return Names(tuple(names[:FIRST_NAMES]), tuple(names[FIRST_NAMES:]))
