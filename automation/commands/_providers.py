@@ -56,18 +56,21 @@ def look_around(session: Session, lab: ObservedLab | None) -> Around:
 
 
 def _look(session: Session, declared: Declared, lab: ObservedLab | None) -> Seen:
-    places = places_of(declared)
+    lost = _lost(lab)
+    unreached = {place: lost[place[1]] for place in places_of(declared) if place[1] in lost}
+    places = [place for place in places_of(declared) if place not in unreached]
     asleep = {place for place in places if _sleeps(session, place, lab)}
     awake = [place for place in places if place not in asleep]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(lambda place: _ask(session, declared, place), awake))
     now = datetime.now(UTC)
     views = [answer for answer in answers if isinstance(answer, ProviderView)]
-    unseen = {
-        f"{kind} at {site}": str(answer)
-        for (kind, site), answer in zip(awake, answers, strict=True)
+    silent = {
+        place: str(answer)
+        for place, answer in zip(awake, answers, strict=True)
         if isinstance(answer, AdapterError)
     }
+    unseen = {f"{kind} at {site}": why for (kind, site), why in (unreached | silent).items()}
     return Seen(
         views=(*views, *(take_for_empty(place, now) for place in sorted(asleep))),
         unseen=unseen,
@@ -76,6 +79,14 @@ def _look(session: Session, declared: Declared, lab: ObservedLab | None) -> Seen
         keyless=_is_keyless(session),
         assumed=frozenset(asleep),
     )
+
+
+def _lost(lab: ObservedLab | None) -> Mapping[str, str]:
+    """Give the sites of a lab whose providers answer nobody before they are healed, and why."""
+    if lab is None or not lab.running:
+        return {}
+    dark = {site: f"the management of site {site} is silent: lab.heal returns it" for site in lab.dark_sites}
+    return dark | {site: f"site {site} has no power: lab.heal returns it" for site in lab.failed_sites}
 
 
 def _sleeps(session: Session, place: tuple[str, str], lab: ObservedLab | None) -> bool:

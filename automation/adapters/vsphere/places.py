@@ -141,18 +141,21 @@ def _missing(vcenter: Vcenter, word: str, name: str) -> AdapterError:
 
 # --- what is kept of it ---------------------------------------------------------------------------
 
-_KEPT: WeakKeyDictionary[Vcenter, Places] = WeakKeyDictionary()
+_KEPT: WeakKeyDictionary[Vcenter, tuple[str, Places]] = WeakKeyDictionary()
 _KEEPING = threading.Lock()
 
 
 def places_of(vcenter: Vcenter, *, fresh: bool = False) -> Places:
-    """Give what a datacenter holds; what does not move within a run is read once."""
+    """Give what a datacenter holds; what does not move within a session is read once.
+
+    A vCenter that was restored from its backup has other ids, and has ended every session.
+    """
     with _KEEPING:
-        known = _KEPT.get(vcenter)
-    if known is None or fresh:
+        session, known = _KEPT.get(vcenter, ("", None))
+    if known is None or fresh or session != vcenter.session_key:
         known = read_places(vcenter)
         with _KEEPING:
-            _KEPT[vcenter] = known
+            _KEPT[vcenter] = vcenter.session_key, known
     return known
 
 
