@@ -161,3 +161,35 @@ def lint(context: Context, env: str, json: bool = False) -> None:
     found.raise_for_faults()
     if not json:
         print(f"{env}: {len(found.controls)} controls, {found.waivers} waivers, problems: 0")
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "before": "The earlier audit; without it, the newest that is older than the other.",
+        "after": "The later audit; without it, the newest: run.list names them.",
+        "json": JSON_HELP,
+    }
+)
+def drift(context: Context, env: str, before: str = "", after: str = "", json: bool = False) -> int:
+    """Show what is another way on hosts than at an earlier audit; asks no host and changes nothing.
+
+    New users, keys, sudo rules, SUID files, listeners, jobs, units and packages are named, and whatever else
+    was collected, even where no control covers it.
+
+    Exit codes: 0 no drift, 2 there are no two such audits, 3 no drift, but a host could not be compared,
+    6 something is another way, or facts were altered.
+    """
+    from automation.commands._drift import drift as compare
+    from automation.commands._drift import judge_drift
+    from automation.commands._render_drift import print_drift
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        found = compare(session, before, after)
+    if json:
+        print_json(found)
+    else:
+        print_drift(found)
+    sys.stdout.flush()
+    return judge_drift(found, env)
