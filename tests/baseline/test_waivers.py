@@ -48,6 +48,11 @@ def test_what_is_wrong_with_a_waiver_is_said() -> None:
     assert found(good, datetime(2027, 1, 1, tzinfo=UTC)) == ["it ended on 2026-12-01"]
     assert "lin.ssh.root-login may not be waived" in found(good, waiver={"allowed": False})
     assert "lin.ssh.root-login is waived for 7 days at most" in found(good, waiver={"max_days": 7})
+    account = Exceptions(waivers=(waiver(control="aws.iam.root-keys", subjects=["123456789012"]),))
+    cloud = control(id="aws.iam.root-keys")
+    assert [
+        one.words for one in lint(account, {cloud.id: cloud}, ["pg-a"], datetime(2026, 11, 2, tzinfo=UTC))
+    ] == []
     stranger = Exceptions(waivers=(waiver(subjects=["pg-x"]),))
     assert "there is no pg-x" in found(stranger)
     assert found(Exceptions(waivers=(waiver(control="lin.ssh.nothing"),))) == [
