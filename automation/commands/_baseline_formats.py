@@ -54,7 +54,7 @@ def render_junit(told: Reported) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname="baseline", name="facts")
         ElementTree.SubElement(case, "error", message=plain(why), type="no-facts")
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return ElementTree.tostring(root, encoding="us-ascii", xml_declaration=True).decode() + "\n"
 
 
 def write_report(text: str, to: Path) -> None:
@@ -66,7 +66,8 @@ def write_report(text: str, to: Path) -> None:
     partial = to.with_name(f"{to.name}.part")
     try:
         partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8") as file:
             file.write(text)
         partial.replace(to)
     except OSError as exc:

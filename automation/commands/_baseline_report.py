@@ -25,7 +25,7 @@ from automation.model.templating import render
 from automation.recovery.report_words import count, utc
 
 TEMPLATES = ROOT / "templates"
-LONGEST_NAME = 100
+LONGEST_NAME = 253  # of a host, as DNS has it
 # Longer lists and tables are folded away after so many.
 FIRST_NAMES = 12
 FIRST_ROWS = 40

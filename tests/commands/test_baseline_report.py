@@ -210,7 +210,9 @@ def test_what_a_host_says_stays_text_on_the_page(words: str) -> None:
 @given(words=st.text(max_size=300))
 def test_whatever_a_host_says_programs_can_read_it(words: str) -> None:
     found = hostile(words)
-    assert ElementTree.fromstring(render_junit(Reported("lab", found)))
+    junit = render_junit(Reported("lab", found))
+    assert junit.isascii()
+    assert ElementTree.fromstring(junit)
     lines = render_jsonl(Reported("lab", found)).splitlines()
     assert [json.loads(line)["reason"] for line in lines[:3]] == [words] * 3
     assert all(line.isascii() and line.isprintable() for line in lines)
@@ -267,8 +269,8 @@ def test_a_long_text_is_cut_and_its_signs_are_harmless() -> None:
 def test_a_report_is_written_whole_and_for_its_owner(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_report("old\n", path)
-    write_report("new\n", path)
-    assert path.read_text() == "new\n"
+    write_report("new: ◐\n", path)
+    assert path.read_text(encoding="utf-8") == "new: ◐\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(ConfigError, match="nothing was written"):
