@@ -196,8 +196,9 @@ def _ended_well(row: CheckedRow, scenario: Scenario) -> bool:
 
 
 def power_on(session: Session) -> tuple[str, ...]:
-    """Power on every server that is off, wait for those that may run; give those that stayed off."""
-    servers = tuple(session.inventory.standing)
+    """Power on every server of the lab's own that is off, wait for those that may run; give the others."""
+    standing = session.inventory.standing
+    servers = tuple(name for name, one in standing.items() if one.provider == "nspawn")
     start = (
         Step(id=f"power-on/{host}", run=StartServer(host=host), why="the power is back") for host in servers
     )
