@@ -71,7 +71,7 @@ def can_be_restored(city: Checkout) -> bool:
 
 def archive(city: Checkout) -> str:
     """Every file of the archive that the drill restores from."""
-    return city.sh("bk-b", "find /srv/pgbackrest/eoc-pg/archive -type f | sort")
+    return city.sh("bk-b", "find /srv/pgbackrest/eoc-pg/archive -type f ! -name '*.tmp' | sort")
 
 
 def folder(city: Checkout) -> Path:
