@@ -34,7 +34,7 @@ from automation.recovery.planner import affected_services
 from automation.recovery.spec import DrillFault, LinkCut, PowerLoss, WanPartition, load_drill, load_plan
 
 # What ./inv dr.failover carries out when nobody names another.
-PLAN = "city"
+PLAN = "payments"
 # A copy lasts some seconds, so that a kill comes into its middle.
 COPY_KIB_S = 6144
 COPY_WITHIN_S = 300.0
