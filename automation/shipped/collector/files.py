@@ -88,14 +88,15 @@ def collect_tree(walk_s: float) -> dict[str, Any]:
     walk = Walk(time.monotonic() + walk_s)
     for where in local_disks():
         walk.below(where)
+    found = (walk.suid, walk.writable, walk.folders, walk.unowned)
+    whole = not walk.cut and max(map(len, found)) <= MOST
     return {
         "suid": sorted(walk.suid)[:MOST],
         "world_writable": sorted(walk.writable)[:MOST],
         "open_folders": sorted(walk.folders)[:MOST],
         "unowned": sorted(walk.unowned)[:MOST],
         "files": walk.files,
-        "whole": not walk.cut
-        and max(map(len, (walk.suid, walk.writable, walk.folders, walk.unowned))) <= MOST,
+        **({"whole": True} if whole else {}),
     }
 
 
