@@ -54,7 +54,8 @@ def render_junit(told: Reported) -> str:
         case = ElementTree.SubElement(suite, "testcase", classname="baseline", name="facts")
         ElementTree.SubElement(case, "error", message=plain(why), type="no-facts")
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="us-ascii", xml_declaration=True).decode() + "\n"
+    text: str = ElementTree.tostring(root, encoding="us-ascii", xml_declaration=True).decode() + "\n"
+    return text
 
 
 def write_report(text: str, to: Path) -> None:
