@@ -42,8 +42,7 @@ def collect(action: CollectFacts, ctx: Context) -> Outcome:
     """
     host = action.host
     told = _run(ctx.remote(host), host, action.walk_s, ctx.timeout_s)
-    facts = _facts(told, host, ctx.inventory.server(host).groups)
-    content = facts.model_dump_json().encode()
+    facts, content = _facts(told, host, ctx.inventory.server(host).groups)
     folder = ctx.artifacts / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{host}.json.gz"
@@ -95,10 +94,11 @@ def _run(remote: Remote, host: str, walk_s: float, timeout_s: float) -> str:
     return done.stdout
 
 
-def _facts(said: str, host: str, groups: tuple[str, ...]) -> Facts:
+def _facts(said: str, host: str, groups: tuple[str, ...]) -> tuple[Facts, bytes]:
+    """Give the facts, and as they are kept; a text that no file can hold makes them none."""
     try:
         told: dict[str, Any] = json.loads(said)
-        return Facts(
+        facts = Facts(
             subject=host,
             platform="linux",
             collected_at=datetime.fromtimestamp(told["at"], UTC),
@@ -108,6 +108,7 @@ def _facts(said: str, host: str, groups: tuple[str, ...]) -> Facts:
             sections=told["sections"],
             unknown=told["unknown"],
         )
+        return facts, facts.model_dump_json().encode()
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
         raise AdapterError(f"what the collector on {host} said are no facts; nothing was changed") from exc
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from pydantic import JsonValue
 
+from automation.adapters import collector
 from automation.adapters.collector import read_facts
 from automation.baseline.settings import Baseline
 from automation.commands import _baselines, _waivers
@@ -166,6 +167,22 @@ def test_what_is_no_facts_is_an_error(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(AdapterError, match="nothing was changed"):
             read_facts(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"at": 1, "shared_kernel": false, "sections": {"os": "\\ud800"}, "unknown": {}}',
+        '{"at": 1e99, "shared_kernel": false, "sections": {}, "unknown": {}}',
+        '{"at": 1, "shared_kernel": "perhaps", "sections": {}, "unknown": {}}',
+    ],
+)
+def test_garbage_of_a_host_is_an_error_that_names_the_host(said: str) -> None:
+    with pytest.raises(AdapterError, match="on web said are no facts; nothing was changed"):
+        collector._facts(said, "web", ())
 
 
 def test_a_stricter_profile_can_be_asked_of_old_facts(audited: Callable[..., Audited]) -> None:
