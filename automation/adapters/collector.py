@@ -4,7 +4,6 @@ One program, one connection, one answer for all controls; nothing is written on 
 """
 
 import base64
-import gzip
 import hashlib
 import io
 import json
@@ -13,17 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from automation.model.actions import CollectFacts
-from automation.model.baseline_evidence import FactsCollected
 from automation.model.errors import AdapterError
 from automation.model.facts import Facts
+from automation.model.kept_facts import keep_facts
 from automation.model.records import Context, Outcome, Remote
 
 PROGRAM = Path(__file__).resolve().parents[1] / "shipped/collector"
-FOLDER = "facts"
 LARGEST_BYTES = 16 * 2**20
+_NO_FACTS = "what the collector on {} said are no facts; nothing was changed"
 # Python runs a package out of a zip; that one is only in memory.
 _BEGIN = """
 import base64, os, runpy, sys
@@ -42,36 +39,15 @@ def collect(action: CollectFacts, ctx: Context) -> Outcome:
     """
     host = action.host
     told = _run(ctx.remote(host), host, action.walk_s, ctx.timeout_s)
-    facts, content = _facts(told, host, ctx.inventory.server(host).groups)
-    folder = ctx.artifacts / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{host}.json.gz"
-    path.write_bytes(gzip.compress(content, mtime=0))
-    path.chmod(0o600)
-    evidence = FactsCollected(
-        host=host,
-        file=f"{FOLDER}/{path.name}",
-        sha256=hashlib.sha256(content).hexdigest(),
-        collected_at=facts.collected_at,
-        unknown=facts.unknown,
-    )
+    facts = _facts(told, host, ctx.inventory.server(host).groups)
+    try:
+        evidence = keep_facts(facts, ctx.artifacts)
+    except ValueError as exc:
+        raise AdapterError(_NO_FACTS.format(host)) from exc
     missing = f", {len(facts.unknown)} not known" if facts.unknown else ""
     return Outcome(
         changed=False, summary=f"{host}: {len(facts.sections)} sections{missing}", evidence=evidence
     )
-
-
-def read_facts(path: Path) -> Facts:
-    """Read facts that were kept.
-
-    Raises:
-        AdapterError: they cannot be read, or are no facts.
-    """
-    try:
-        return Facts.model_validate_json(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, ValidationError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it holds no facts"
-        raise AdapterError(f"{path}: {why}; nothing was changed") from exc
 
 
 def digest_of_program() -> str:
@@ -94,11 +70,10 @@ def _run(remote: Remote, host: str, walk_s: float, timeout_s: float) -> str:
     return done.stdout
 
 
-def _facts(said: str, host: str, groups: tuple[str, ...]) -> tuple[Facts, bytes]:
-    """Give the facts, and as they are kept; a text that no file can hold makes them none."""
+def _facts(said: str, host: str, groups: tuple[str, ...]) -> Facts:
     try:
         told: dict[str, Any] = json.loads(said)
-        facts = Facts(
+        return Facts(
             subject=host,
             platform="linux",
             collected_at=datetime.fromtimestamp(told["at"], UTC),
@@ -108,9 +83,8 @@ def _facts(said: str, host: str, groups: tuple[str, ...]) -> tuple[Facts, bytes]
             sections=told["sections"],
             unknown=told["unknown"],
         )
-        return facts, facts.model_dump_json().encode()
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as exc:
-        raise AdapterError(f"what the collector on {host} said are no facts; nothing was changed") from exc
+        raise AdapterError(_NO_FACTS.format(host)) from exc
 
 
 def _packed() -> bytes:

@@ -200,7 +200,7 @@ def _collected(folder: Path) -> tuple[list[FactsCollected], dict[str, str]]:
 
 
 def _facts(folder: Path, kept: Sequence[FactsCollected]) -> Iterator[Facts]:
-    from automation.adapters.collector import read_facts
+    from automation.model.kept_facts import read_facts
 
     for one in kept:
         facts = read_facts(folder / "artifacts" / one.file)

@@ -27,7 +27,7 @@ from automation.model.backup_evidence import (
     TakeFailed,
 )
 from automation.model.base import Model
-from automation.model.baseline_evidence import FactsCollected
+from automation.model.baseline_evidence import CallsMade, FactsCollected, SettingsEnforced, SettingsUndone
 from automation.model.drill_evidence import IsolatedServer, IsolationProof, Listing, RestoredSeen
 from automation.model.machine_evidence import HostKeyLearned, ProviderChange
 from automation.model.moves import Stamp
@@ -334,6 +334,9 @@ class CommandOutput(Model):
 Evidence = Annotated[
     ServerState
     | FactsCollected
+    | SettingsEnforced
+    | SettingsUndone
+    | CallsMade
     | ProviderChange
     | HostKeyLearned
     | ReplicasSeen

@@ -11,7 +11,6 @@ import pytest
 from pydantic import JsonValue
 
 from automation.adapters import collector
-from automation.adapters.collector import read_facts
 from automation.baseline.settings import Baseline
 from automation.commands import _baselines, _waivers
 from automation.commands._baselines import Audited, explain, judge_audit, ranked
@@ -23,6 +22,7 @@ from automation.model.baseline_evidence import FactsCollected
 from automation.model.environment import Inventory
 from automation.model.errors import AdapterError, ConfigError, NotMet
 from automation.model.facts import Facts
+from automation.model.kept_facts import read_facts
 from automation.model.records import Failure, Outcome, StepEnded
 from tests.baseline.examples import NOW
 

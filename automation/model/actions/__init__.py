@@ -9,7 +9,18 @@ from typing import Annotated
 from pydantic import Field
 
 from automation.model.actions.base import BaseAction, Effect
-from automation.model.actions.baseline import CollectFacts
+from automation.model.actions.baseline import (
+    CollectAccountFacts,
+    CollectFacts,
+    CollectVcenterFacts,
+    EnforceAccount,
+    EnforceSettings,
+    EnforceVcenter,
+    ExpectFacts,
+    UndoAccount,
+    UndoSettings,
+    UndoVcenter,
+)
 from automation.model.actions.databases import (
     CheckStanza,
     DumpDatabase,
@@ -218,7 +229,9 @@ __all__ = [
     "ClearScratch",
     "ClearSuspicion",
     "CloneStandby",
+    "CollectAccountFacts",
     "CollectFacts",
+    "CollectVcenterFacts",
     "CollectWitness",
     "Confirm",
     "CopyPoints",
@@ -241,7 +254,11 @@ __all__ = [
     "DropSlot",
     "DumpDatabase",
     "Effect",
+    "EnforceAccount",
+    "EnforceSettings",
+    "EnforceVcenter",
     "ExamineCluster",
+    "ExpectFacts",
     "ExpireBackups",
     "ExportWrites",
     "FailSite",
@@ -340,6 +357,9 @@ __all__ = [
     "TerminateInstance",
     "TryDelete",
     "UnblockServer",
+    "UndoAccount",
+    "UndoSettings",
+    "UndoVcenter",
     "UnregisterVm",
     "Wait",
 ]
@@ -494,6 +514,15 @@ Action = Annotated[
     | TakeImage
     | TakeRollback
     | TakeSnapshots
-    | CollectFacts,
+    | CollectFacts
+    | CollectAccountFacts
+    | CollectVcenterFacts
+    | ExpectFacts
+    | EnforceSettings
+    | UndoSettings
+    | EnforceAccount
+    | UndoAccount
+    | EnforceVcenter
+    | UndoVcenter,
     Field(discriminator="do"),
 ]
