@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,8 @@ class Connections(Protocol):
     """Kept connections to the hosts of an inventory."""
 
     def remote(self, host: str) -> Remote: ...
+
+    def fresh(self, host: str) -> AbstractContextManager[Remote]: ...
 
     def terminal(
         self, host: str, manners: Manners, user: str, password: str | None, enable: str | None
@@ -52,6 +55,9 @@ class RunContext:
 
     def remote(self, host: str) -> Remote:
         return self.connections.remote(host)
+
+    def fresh(self, host: str) -> AbstractContextManager[Remote]:
+        return self.connections.fresh(host)
 
     def terminal(self, host: str, manners: Manners, login: DeviceLogin) -> Terminal:
         password, enable = (

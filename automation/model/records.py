@@ -1,6 +1,7 @@
 """What was done and seen: outcomes, journal events, and the seams to hosts."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
@@ -71,6 +72,13 @@ class Context(Protocol):
 
     def remote(self, host: str) -> Remote:
         """Give the kept connection to a host of the inventory."""
+
+    def fresh(self, host: str) -> AbstractContextManager[Remote]:
+        """Log in to a host anew, over a connection of its own that is closed at the end.
+
+        Raises:
+            AdapterError: it lets nobody in.
+        """
 
     def terminal(self, host: str, manners: Manners, login: DeviceLogin) -> Terminal:
         """Log in to a device and give its shell, pager off; the caller closes it."""

@@ -17,6 +17,8 @@ class NoConnections:
     def remote(self, host: str) -> object:
         raise AssertionError(f"{host} was asked for")
 
+    fresh = remote
+
     def close(self) -> None: ...
 
 

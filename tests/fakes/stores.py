@@ -8,6 +8,7 @@ the ids it is given, and refuses if one that must stay is not there; nobody else
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -65,6 +66,9 @@ class FakeStores:
 
     def remote(self, host: str) -> "FakeHost":
         return FakeHost(self, host)
+
+    def fresh(self, host: str) -> AbstractContextManager["FakeHost"]:
+        return nullcontext(self.remote(host))
 
     def answer(self, host: str, argv: Sequence[str], stdin: str) -> Completed:
         words = f"{' '.join(argv)}\n{stdin}"

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from automation.model.environment import Environment, Inventory, Server
@@ -97,6 +97,9 @@ class OneStep:
 
     def remote(self, host: str) -> Here:
         return self._hosts[host]
+
+    def fresh(self, host: str) -> AbstractContextManager[Here]:
+        return nullcontext(self._hosts[host])
 
     def console(self, host: str) -> Here:
         raise AdapterError(f"{host} has no console")

@@ -56,6 +56,11 @@ class Device:
     def port(self) -> int:
         return int(self._socket.getsockname()[1])
 
+    @property
+    def logged_in(self) -> int:
+        """How many are logged in now."""
+        return sum(one.is_authenticated() for one in self._transports)
+
     def close(self) -> None:
         self._socket.close()
         for transport in self._transports:

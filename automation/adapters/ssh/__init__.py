@@ -9,7 +9,8 @@ import logging
 import shlex
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -53,6 +54,17 @@ class Connections:
 
     def remote(self, host: str) -> Remote:
         return self._host(host, self._user, None)
+
+    @contextmanager
+    def fresh(self, host: str) -> Iterator[Remote]:
+        """Log in anew, as somebody would who was never there; the kept connection stays as it is."""
+        server = self._inventory.server(host)
+        remote = _Host(server, self._user, self._key_file, self._known_hosts, None)
+        try:
+            remote.log_in()
+            yield remote
+        finally:
+            remote.close()
 
     def terminal(
         self, host: str, manners: Manners, user: str, password: str | None, enable: str | None
@@ -110,6 +122,9 @@ class _Host:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+    def log_in(self) -> None:
+        self._transport()
 
     @property
     def name(self) -> str:
