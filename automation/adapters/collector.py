@@ -7,12 +7,18 @@ import base64
 import hashlib
 import io
 import json
+import re
 import zipfile
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from automation.model.actions import CollectFacts
+import jmespath
+from jmespath.exceptions import JMESPathError
+from pydantic import JsonValue
+
+from automation.model.actions import CollectFacts, ExpectFacts
 from automation.model.errors import AdapterError
 from automation.model.facts import Facts
 from automation.model.kept_facts import keep_facts
@@ -20,6 +26,8 @@ from automation.model.records import Context, Outcome, Remote
 
 PROGRAM = Path(__file__).resolve().parents[1] / "shipped/collector"
 LARGEST_BYTES = 16 * 2**20
+_SHOWN = 120
+_MOST_TOLD = 5
 _NO_FACTS = "what the collector on {} said are no facts; nothing was changed"
 # Python runs a package out of a zip; that one is only in memory.
 _BEGIN = """
@@ -38,13 +46,60 @@ def collect(action: CollectFacts, ctx: Context) -> Outcome:
         AdapterError: it does not answer, the collector did not end well, or what it said are no facts.
     """
     host = action.host
-    told = _run(ctx.remote(host), host, action.walk_s, ctx.timeout_s)
-    facts = _facts(told, host, ctx.inventory.server(host).groups)
+    facts = _collected(host, action.walk_s, ctx)
     evidence = keep_facts(facts, ctx.artifacts)
     missing = f", {len(facts.unknown)} not known" if facts.unknown else ""
     return Outcome(
         changed=False, summary=f"{host}: {len(facts.sections)} sections{missing}", evidence=evidence
     )
+
+
+def expect(action: ExpectFacts, ctx: Context) -> Outcome:
+    """See that what a plan was made from is still so on a host; keeps nothing.
+
+    Raises:
+        AdapterError: a fact moved or is not known any more, or as `collect` says.
+    """
+    facts = _collected(action.host, action.walk_s, ctx)
+    moved = list(_moved(action.expected, facts))
+    if moved:
+        more = f"; and {len(moved) - _MOST_TOLD} more" if len(moved) > _MOST_TOLD else ""
+        raise AdapterError(
+            f"{action.host} is not what its plan was made from: {'; '.join(moved[:_MOST_TOLD])}{more}; "
+            "nothing was changed",
+            hint=f"plan it again: ./inv baseline.plan --env {ctx.environment.name} --limit {action.host}",
+        )
+    return Outcome(changed=False, summary=f"{action.host}: {len(action.expected)} facts are still so")
+
+
+def _collected(host: str, walk_s: float, ctx: Context) -> Facts:
+    told = _run(ctx.remote(host), host, walk_s, ctx.timeout_s)
+    return _facts(told, host, ctx.inventory.server(host).groups)
+
+
+def _moved(expected: Mapping[str, JsonValue], facts: Facts) -> Iterator[str]:
+    """Say in words which facts are not as expected."""
+    tree = facts.tree()
+    for fact, before in expected.items():
+        lost = [name for name in facts.unknown if re.search(rf"(?<![\w.]){re.escape(name)}\b", fact)]
+        if lost:
+            why = _shown(facts.unknown[lost[0]])
+            yield f"{_shown(fact)} was {_shown(before)} and is not known: {why}"
+            continue
+        try:
+            now: JsonValue = jmespath.search(fact, tree)
+        except (JMESPathError, RecursionError) as exc:
+            yield f"{_shown(fact)} was {_shown(before)} and cannot be asked: {_shown(str(exc))}"
+            continue
+        if json.dumps(now, sort_keys=True) != json.dumps(before, sort_keys=True):
+            yield f"{_shown(fact)} was {_shown(before)} and is {_shown(now)}"
+
+
+def _shown(value: JsonValue) -> str:
+    """Give a fact in a line, without signs that a terminal would act on."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    clean = "".join(sign if sign.isprintable() else "?" for sign in text[: _SHOWN + 1])
+    return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}..."
 
 
 def digest_of_program() -> str:
