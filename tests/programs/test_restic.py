@@ -27,6 +27,7 @@ from automation.model.actions.restic import (
 )
 from automation.model.errors import AdapterError, OutcomeUnknown
 from automation.model.recovery_points import Level
+from tests.lab.cheap_keys import make_repository
 from tests.lab.oracles import built_restic, debian_restic
 from tests.lab.saved import HOST, RESOURCE, Saved, saved
 
@@ -36,8 +37,9 @@ PROGRAMS = {"0.14": debian_restic, NEWEST: lambda: built_restic(NEWEST)}
 
 @pytest.fixture
 def city(tmp_path: Path) -> Iterator[Saved]:
-    """A share of a host, by Debian's restic."""
+    """A share of a host, by Debian's restic; its repository is there and opens at once."""
     with saved(tmp_path, debian_restic()) as made:
+        make_repository(made.program, Path(made.nas.url), "of-nas")
         yield made
 
 
@@ -223,12 +225,14 @@ def test_what_could_not_be_compared_takes_no_originals_place(city: Saved) -> Non
     assert (city.share / "file-0").read_text() == "as it is"
 
 
-def test_a_cache_of_the_scratch_host_stands_for_nothing_in_the_repository(city: Saved) -> None:
-    point = city.take()
-    city.do(city.proving(point))
-    packs = [path for path in Path(city.nas.url, "data").rglob("*") if path.is_file()]
-    min(packs, key=lambda path: path.stat().st_size).unlink()  # of folders' names alone
-    assert refused(city, city.proving(point)).evidence.kind == "proof-failed"
+def test_a_cache_of_the_scratch_host_stands_for_nothing_in_the_repository(tmp_path: Path) -> None:
+    with saved(tmp_path, built_restic(NEWEST)) as city:  # older ones look for what is gone for a minute
+        make_repository(city.program, Path(city.nas.url), "of-nas")
+        point = city.take()
+        city.do(city.proving(point))
+        packs = [path for path in Path(city.nas.url, "data").rglob("*") if path.is_file()]
+        min(packs, key=lambda path: path.stat().st_size).unlink()  # of folders' names alone
+        assert refused(city, city.proving(point)).evidence.kind == "proof-failed"
 
 
 def test_what_was_written_to_when_it_was_saved_proves_nothing(city: Saved) -> None:
@@ -283,6 +287,7 @@ def test_a_source_that_is_not_there_is_a_named_failure_and_makes_no_point(city: 
 
 
 def test_a_share_that_is_not_mounted_is_a_failure(city: Saved) -> None:
+    shutil.rmtree(city.nas.url)
     city.host.sh('mount -t tmpfs -o size=1m tmpfs "$1"; echo other >"$1/something"', str(city.share))
     error = refused(city, city.taking())
     assert error.evidence.faults == (f"{city.share}/.sentinel is not there: is its disk mounted?",)
