@@ -12,6 +12,7 @@ from automation.baseline.planner import plan_audit
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import FLOOR, Assessment, Tally, Verdict, tally
 from automation.baseline.waivers import Exceptions, needless
+from automation.commands._backup_facts import add_backups
 from automation.commands._controls import load_controls
 from automation.commands._session import Session
 from automation.commands._waivers import WaiverTold, read_waivers, weigh
@@ -171,7 +172,7 @@ def _judged(session: Session, folder: Path, standard: _Standard) -> Audited:
     weighed = weigh(session, standard.exceptions, standard.controls, now)
     assessments = tuple(
         judge(facts, controls, standard.profile_of(facts), now, weighed.counted)
-        for facts in _facts(folder, kept)
+        for facts in add_backups(session, tuple(_facts(folder, kept)))
     )
     verdicts = [verdict for one in assessments for verdict in one.verdicts]
     spare = needless(weighed.counted, verdicts, now)

@@ -67,6 +67,21 @@ def read_ledger(state: Path, now: datetime | None = None) -> Ledger:
     Raises:
         PreflightError: the ledger cannot be read or written.
     """
+    return fold(_of_the_past(_taken_in(state), now or datetime.now(UTC)))
+
+
+def ledger_as_of(state: Path, at: datetime) -> Ledger | None:
+    """Take in what runs have proven since, and give the ledger as it was then; None: it begins later.
+
+    Raises:
+        PreflightError: the ledger cannot be read or written.
+    """
+    entries = _of_the_past(_taken_in(state), datetime.now(UTC))
+    then = [one for one in entries if one.at <= at]
+    return None if entries and not then else fold(then)
+
+
+def _taken_in(state: Path) -> list[Entry]:
     with _held(state) as file:
         kept = _read(file)
         known = {entry.key for entry in kept.entries}
@@ -74,7 +89,7 @@ def read_ledger(state: Path, now: datetime | None = None) -> Ledger:
             new = [entry for entry in found if entry.key not in known]
             _append(file, [*new, RunRead(run_id=run_id, size_bytes=size)])
             kept.entries.extend(new)
-    return fold(_of_the_past(kept.entries, now or datetime.now(UTC)))
+    return kept.entries
 
 
 def _of_the_past(entries: Sequence[Entry], now: datetime) -> list[Entry]:
