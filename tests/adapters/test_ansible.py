@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from automation.adapters import ansible
+from automation.adapters.ansible.playbooks import Log
 from automation.commands._servers import converged_in_words
 from automation.model.actions import RunPlaybook
 from automation.model.evidence import PlaybookRun
@@ -14,7 +14,7 @@ from automation.model.records import Outcome, StepEnded
 
 def outcome(folder: Path, *, check: bool, changed: int) -> Outcome:
     ctx = SimpleNamespace(artifacts=folder, step_id="converge", say=print)
-    log = ansible._Log(RunPlaybook(playbook="playbooks/site.yml", check=check), ctx)  # type: ignore[arg-type]
+    log = Log(RunPlaybook(playbook="playbooks/site.yml", check=check), ctx)  # type: ignore[arg-type]
     log.take({"event": "end", "exit_code": 0, "hosts": {"pg-a": {"changed": changed, "ok": 9}}})
     return log.outcome()
 

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import pytest
 
-from automation.adapters.ansible import MARK, MEMORY, PREFIX, run_playbook
+from automation.adapters.ansible import run_playbook
 from automation.adapters.ansible.child import describe, explain
+from automation.adapters.ansible.playbooks import MARK, MEMORY, PREFIX
 from automation.engine.context import RunContext
 from automation.model.actions import RunPlaybook
 from automation.model.environment import Environment, Inventory

@@ -1,6 +1,6 @@
 """Run one playbook in ansible-runner and end with whoever started it.
 
-A program, run by `adapters/ansible/__init__.py` as `python -I child.py`. Standard
+A program, run by `adapters/ansible/playbooks.py` as `python -I child.py`. Standard
 input: the job as JSON on line 1, then nothing until `cancel` or its end, which
 also comes when the controller is killed; either ends every process of the tree.
 Standard output: what happens, one JSON object a line, secrets redacted by value.
@@ -90,7 +90,7 @@ def run(job: dict[str, Any], say: Speaker) -> dict[str, object]:
     totals: dict[str, dict[str, int]] = {}
 
     def take(event: dict[str, Any]) -> bool:
-        said = describe(event)
+        said = describe(event, job["module"])
         if said is not None:
             say(said)
         if event["event"] == "playbook_on_stats":
@@ -112,13 +112,18 @@ def run(job: dict[str, Any], say: Speaker) -> dict[str, object]:
     return {"status": done.status, "exit_code": done.rc, "hosts": totals}
 
 
-def describe(event: dict[str, Any]) -> dict[str, object] | None:
-    """Give what the controller is told of a runner event; None for what nobody reads."""
+def describe(event: dict[str, Any], module: str = "") -> dict[str, object] | None:
+    """Give what the controller is told of a runner event, of one module its whole result.
+
+    None for what nobody reads.
+    """
     kind, content = event["event"], event.get("event_data") or {}
     if kind == "playbook_on_task_start":
         return {"event": "task", "play": content.get("play"), "task": content.get("task")}
     if kind in _RESULTS:
-        return _describe_result(_RESULTS[kind], content)
+        said = _describe_result(_RESULTS[kind], content)
+        whole = module and content.get("task_action") == module and content.get("res")
+        return {**said, "result": whole} if whole else said
     if kind in ("error", "warning", "deprecated", "verbose") and event.get("stdout", "").strip():
         return {"event": "output", "text": event["stdout"].strip()}
     return None
