@@ -6,8 +6,16 @@ from textwrap import fill
 from rich.table import Table
 from rich.text import Text
 
-from automation.baseline.controls import PROFILES, Control
+from automation.baseline.controls import Control
 from automation.baseline.verdicts import Verdict
+from automation.baseline.words import (
+    Line,
+    check_lines,
+    guard_words,
+    remedy_lines,
+    risk_words,
+    value_words,
+)
 from automation.commands._baselines import Audited, ranked
 from automation.commands._controls import load_controls
 from automation.commands._render import NARROW, _console, _table
@@ -37,7 +45,16 @@ def print_control(control: Control) -> None:
     """Print all that is known of a control."""
     console = _console()
     for line in _told(control):
-        console.print(Text(fill(line, console.width, subsequent_indent="  ", break_long_words=False)))
+        indent = "  " * line.depth
+        told = fill(
+            line.words,
+            console.width,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        console.print(Text(told), soft_wrap=True)
 
 
 def _scores(audited: Audited, *, narrow: bool) -> Table:
@@ -96,26 +113,61 @@ def _waivers(audited: Audited, width: int) -> Iterator[Text]:
         )
 
 
-def _told(control: Control) -> Iterator[str]:
-    yield f"{control.id} ({control.severity}): {control.title}"
-    yield control.why
-    yield f"asked by: {', '.join(control.profiles)}"
-    for name in control.parameters:
-        values = [f"{one} {control.values(one)[name]}" for one in PROFILES if one in control.profiles]
-        yield f"{name}: {'; '.join(values)}"
+def _told(control: Control) -> Iterator[Line]:
+    """Tell a control: what it wants and why, of whom; how it is judged; what enforcing it does."""
+    yield Line(0, f"{control.id} ({control.severity}): {control.title}")
+    yield Line(0, control.why)
+    yield from _askers(control)
     if control.applies is not None:
-        yield f"does not apply where: {control.applies.otherwise}"
+        yield Line(0, f"applies where (else: {control.applies.otherwise}):")
+        yield from check_lines(control.applies.when, 1)
     if control.check is not None:
-        checks = {"in effect": control.check.effective, "written down": control.check.persistent}
-        for when, check in checks.items():
+        asked = {"in effect": control.check.effective, "written down": control.check.persistent}
+        for when, check in asked.items():
             if check is not None:
-                yield f"{when}: {check.model_dump_json(by_alias=True, exclude_unset=True)}"
+                yield Line(0, f"{when}:")
+                yield from check_lines(check, 1)
     else:
-        yield f"people look, and attest it for {control.attest_days} days"
+        yield Line(0, f"people look, and attest it for {control.attest_days} days")
     if not control.shared_kernel:
-        yield "not judged in a container, which shares its host's kernel"
-    if control.impact:
-        yield f"where it is enforced: {control.impact}"
+        yield Line(0, "not judged in a container, which shares its host's kernel")
+    yield from _enforcing(control)
+    days = control.waiver.max_days
+    yield Line(
+        0, f"may be waived: for {days} days at most" if control.waiver.allowed else "may not be waived"
+    )
+
+
+def _askers(control: Control) -> Iterator[Line]:
+    yield Line(0, f"asked by profile: {', '.join(control.profiles)}")
     named = control.references
     asked = {"CIS": named.cis, "NIST 800-53r5": named.nist, "CJIS": named.cjis, "also": named.other}
-    yield "; ".join(f"{name} {', '.join(where)}" for name, where in asked.items() if where)
+    if told := "; ".join(f"{name} {', '.join(where)}" for name, where in asked.items() if where):
+        yield Line(0, f"asked by others: {told}")
+    for name in control.parameters:
+        yield Line(0, f"${name}:")
+        for value, profiles in _values(control, name).items():
+            yield Line(1, f"{', '.join(profiles)}: {value}")
+
+
+def _values(control: Control, name: str) -> dict[str, list[str]]:
+    """Give each value of a parameter with the profiles that have it."""
+    found: dict[str, list[str]] = {}
+    for profile in control.profiles:
+        found.setdefault(value_words(control.values(profile)[name]), []).append(profile)
+    return found
+
+
+def _enforcing(control: Control) -> Iterator[Line]:
+    remedy = control.remedy
+    if remedy is None:
+        yield Line(0, "enforcing: people change it; no program does")
+    else:
+        yield Line(0, f"enforcing ({risk_words(remedy)}):")
+        yield from (Line(1, one) for one in remedy_lines(remedy))
+        if remedy.guards:
+            yield Line(0, f"only if: {guard_words(remedy.guards)}")
+        if remedy.risk != "R4":
+            yield Line(0, "undo: what was before is kept with the change, and is put back from there")
+    if control.impact:
+        yield Line(0, f"what stops working: {control.impact}")

@@ -201,7 +201,10 @@ def test_a_control_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     print_control(explain("lin.ssh.root-login"))
     shown = capsys.readouterr().out
     assert "No direct root login over SSH" in shown
-    assert "cis-l1 ['no']" in shown
+    assert "  standard: no, prohibit-password, without-password\n  cis-l1, cjis: no\n" in shown
+    assert "    sshd.effective.permitrootlogin is one of $allowed\n" in shown
+    assert "  sshd: PermitRootLogin no\n" in shown
+    assert "{" not in shown
     with pytest.raises(ConfigError, match="no control") as refused:
         explain("lin.sshd.root-login")
     assert "lin.ssh.root-login" in str(refused.value.hint)
