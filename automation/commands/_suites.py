@@ -28,8 +28,8 @@ _OF_BACKUPS = tuple(
 SUITES: Mapping[str, Sequence[str]] = {
     "unit": ("tests", "--ignore=tests/lab", "--ignore=tests/programs", "-m", "not lab", "-n", "2"),
     "programs": ("tests/programs", "-m", "lab", "-n", "2", "--dist", "loadgroup"),
-    "lab": ("tests/lab", *(f"--ignore={path}" for path in _OF_BACKUPS), "-m", "lab"),
-    "backups": (*_OF_BACKUPS, _JUDGE, "-m", "lab"),
+    "lab": ("tests/lab", *(f"--ignore={path}" for path in _OF_BACKUPS), "-m", "lab", "--durations=20"),
+    "backups": (*_OF_BACKUPS, _JUDGE, "-m", "lab", "--durations=20"),
 }
 # Each has a lab of its own, and mostly waits for it.
 SIDE_BY_SIDE = ("lab", "backups")
