@@ -17,7 +17,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
+
+from pydantic import JsonValue
 
 from automation.model.actions import RunPlaybook
 from automation.model.errors import AdapterError, ConfigError, OutcomeUnknown
@@ -58,8 +60,15 @@ def run_playbook(action: RunPlaybook, ctx: Context) -> Outcome:
     return play(action, ctx, ctx.timeout_s).outcome()
 
 
-def play(action: RunPlaybook, ctx: Context, timeout_s: float, module: str = "") -> "Log":
-    """Run a playbook to its end, whatever that is; of one module the log then has the results.
+class Module(NamedTuple):
+    """A module whose result is told whole, and what its playbook is given beside plain words."""
+
+    name: str
+    variables: Mapping[str, JsonValue]
+
+
+def play(action: RunPlaybook, ctx: Context, timeout_s: float, module: Module | None = None) -> "Log":
+    """Run a playbook to its end, whatever that is; the log has the results of the module.
 
     Raises:
         ConfigError: there is no such playbook.
@@ -76,10 +85,10 @@ def play(action: RunPlaybook, ctx: Context, timeout_s: float, module: str = "") 
             "playbook": str(playbook),
             "inventory": [str(path) for path in ctx.environment.inventory_files],
             "limit": action.limit,
-            "variables": dict(action.variables),
+            "variables": {**action.variables, **(module.variables if module else {})},
             "secrets": secrets,
             "check": action.check,
-            "module": module,
+            "module": module.name if module else "",
         }
         _run_child(job, _environment(folder, ctx), lock, log, timeout_s)
     return log
