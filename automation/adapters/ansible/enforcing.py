@@ -135,7 +135,7 @@ def _after_change(action: EnforceSettings, ctx: Context, log: Log) -> Outcome:
 
 def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) -> Outcome:
     """Find out what the host made of a change whose playbook failed, and say so."""
-    marker = _settled(action, ctx, str(failure))
+    marker = _settled(action, ctx, " ".join(str(failure).split()))
     if marker.is_final:  # only its answer was lost on the way
         return _enforced(action, ctx, marker)
     if marker.state == "absent":
