@@ -169,7 +169,8 @@ class City:
     def runs(self) -> list[str]:
         """Name every run, in the order in which they began."""
         found = {path.parent.name: path for path in self.state.glob("runs/*/journal.jsonl")}
-        began = {name: next(read_journal(path)).at for name, path in found.items()}
+        first = {name: next(iter(read_journal(path)), None) for name, path in found.items()}
+        began = {name: event.at for name, event in first.items() if event is not None}
         return sorted(began, key=began.__getitem__)
 
     def events(self) -> list[Event]:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.contracts.providers import Cloud
+from tests.programs.clouds import cloud_of_aws, cloud_of_vcenter
 from tests.programs.simulators import AwsSimulated, simulated_aws
 from tests.programs.simulators_vcenter import VcenterSimulated, simulated_vcenters
 
@@ -39,3 +41,16 @@ def vcenters(
     for one in running_vcenters:
         one.reset()
     return running_vcenters
+
+
+@pytest.fixture(params=["aws", "vsphere"])
+def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    """Each provider in turn, with nothing left of another test's city but its name."""
+    if request.param == "aws":
+        aws: AwsSimulated = request.getfixturevalue("aws")
+        found = cloud_of_aws(aws)
+    else:
+        hall: VcenterSimulated = request.getfixturevalue("vcenters")[0]
+        found = cloud_of_vcenter(hall)
+    yield found
+    found.no_faults()

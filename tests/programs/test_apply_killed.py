@@ -9,9 +9,8 @@ import pytest
 
 from automation.engine.journal import read_journal
 from automation.model.records import StepEnded, StepStarted
-from tests.contracts.providers import City
-from tests.programs.clouds import cloud_of_aws, folder
-from tests.programs.simulators import AwsSimulated
+from tests.contracts.providers import City, Cloud
+from tests.programs.clouds import folder
 
 pytestmark = pytest.mark.xdist_group("providers")
 SERVERS = 50
@@ -43,8 +42,8 @@ def is_made(body: object) -> bool:
     return isinstance(body, StepEnded) and body.step.startswith("create/")
 
 
-def test_fifty_servers_are_fifty_after_the_controller_was_killed(aws: AwsSimulated, tmp_path: Path) -> None:
-    city = City(cloud_of_aws(aws), folder(tmp_path))
+def test_fifty_servers_are_fifty_after_the_controller_was_killed(cloud: Cloud, tmp_path: Path) -> None:
+    city = City(cloud, folder(tmp_path))
     for number in range(SERVERS):
         city.declare(f"web-{number}")
     city.session()

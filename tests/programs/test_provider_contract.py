@@ -1,6 +1,6 @@
 """One contract for every provider of servers, held against what runs: simulated AWS, simulated vCenter."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +12,7 @@ from automation.commands._retiring import RetireFlags, retire
 from automation.model.errors import NotMet, PreflightError, StepFailed
 from automation.provisioning.compiling import Allowed
 from tests.contracts.providers import City, Cloud
-from tests.programs.clouds import cloud_of_aws, cloud_of_vcenter, folder
-from tests.programs.simulators import AwsSimulated
-from tests.programs.simulators_vcenter import VcenterSimulated
+from tests.programs.clouds import folder
 
 pytestmark = pytest.mark.xdist_group("providers")
 DATA = {"name": "data", "size": "10 GiB"}
@@ -38,19 +36,6 @@ services:
       accepted_by: web-team
       review_by: 2099-01-01
 """
-
-
-@pytest.fixture(params=["aws", "vsphere"])
-def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    """Each provider in turn, with nothing left of another test's city but its name."""
-    if request.param == "aws":
-        aws: AwsSimulated = request.getfixturevalue("aws")
-        found = cloud_of_aws(aws)
-    else:
-        hall: VcenterSimulated = request.getfixturevalue("vcenters")[0]
-        found = cloud_of_vcenter(hall)
-    yield found
-    found.no_faults()
 
 
 @pytest.fixture
