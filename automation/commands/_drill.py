@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from automation.commands._command import ROOT, print_json
+from automation.commands._copy_baselines import walk_of
 from automation.commands._foretold import foretell, keep
 from automation.commands._observations import forget_positions, keep_position
 from automation.commands._onlooker import Story
@@ -58,6 +59,7 @@ def prepare_drill(session: Session, name: str) -> Prepared:
         find_restorables(session, services),
         role_secrets(session),
         look_at_clouds(session, services),
+        walk_s=walk_of(session),
     )
     return Prepared(drill, services, compile_drill(drill, plan, city, declared_by=actor()))
 

@@ -26,6 +26,7 @@ from automation.model.catalog import Service, load_catalog
 from automation.model.errors import EXIT_PARTIAL, ConfigError, NotMet, OutcomeUnknown, StepFailed
 from automation.model.plan import Plan, Step
 from automation.model.records import Failure, StepEnded, StepSettled
+from automation.recovery.audits import is_audit
 from automation.recovery.spec import Failover, load_drill
 
 _FENCING = (PowerOffServer, BlockServer, ProveRefused)
@@ -173,7 +174,13 @@ def _recovered(standing: Standing, say: Callable[[str], None]) -> int:
     for service in marked:
         look = f"./inv dr.clear --env {standing.env} --service {service} --reason '...'"
         say(f"{service}: SPLIT_BRAIN_SUSPECTED until a person has looked: {look}")
-    unseen = {step: failure for step, failure in standing.failed.items() if not _is_fence(standing, step)}
+    for step in (step for step in standing.failed if is_audit(step)):
+        say(f"nobody knows how it is secured: {step}: {standing.failed[step].message}")
+    unseen = {
+        step: failure
+        for step, failure in standing.failed.items()
+        if not _is_fence(standing, step) and not is_audit(step)
+    }
     if unseen:
         told = " | ".join(f"{step}: {failure.message}" for step, failure in unseen.items())
         raise NotMet(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from automation.commands._command import progress
+from automation.commands._copy_baselines import walk_in_a_failover
 from automation.commands._drill import PreparedFailover, about, check_hosts, plan_for, refuse_suspected
 from automation.commands._ending import conclude
 from automation.commands._foretold import foretell, keep
@@ -259,4 +260,5 @@ def _city(session: Session, catalog: Catalog, standbys: Mapping[str, StandbyPosi
         )
         for seen in standbys.values()
     }
-    return City(session.environment, session.inventory, catalog, clusters)
+    walk_s = walk_in_a_failover(session)
+    return City(session.environment, session.inventory, catalog, clusters, walk_s=walk_s)

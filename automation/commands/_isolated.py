@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from automation.commands._backups import load_area
 from automation.commands._command import ROOT
+from automation.commands._copy_baselines import walk_of
 from automation.commands._drill import Prepared, about, check_hosts, leave_report, plan_for
 from automation.commands._replicas import look_at_clouds
 from automation.commands._restorable import find_source, role_secrets
@@ -44,7 +45,7 @@ def prepare_isolated(session: Session, name: str) -> Prepared:
     refuse_frozen(recovery, "test-failover", datetime.now(UTC))
     backups, catalog = load_area(session)
     check_hosts(catalog, session)
-    city = City(session.environment, session.inventory, catalog, {})
+    city = City(session.environment, session.inventory, catalog, {}, walk_s=walk_of(session))
     services = isolated_services(drill, city)
     given = Given(
         sources={

@@ -16,6 +16,7 @@ from automation.commands._command import ROOT
 from automation.model.base import format_duration
 from automation.model.plan import Plan, Step
 from automation.recovery.report import Report
+from automation.recovery.report_copies import lines_of
 from automation.recovery.report_words import format_rpa, format_rta, format_target, notes
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def print_result(report: Report) -> None:
     for row in report.services:
         for note in notes(row):
             console.print(Text(f"{row.service}: {note}"))
+    for line in lines_of(report.copies):
+        console.print(Text(line))
     console.print(Text.assemble(_word(report.verdict), f": {report.headline}"))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from automation.commands._copy_baselines import compare_kept
 from automation.commands._session import Session
 from automation.commands._subject import describe, read_subject
 from automation.engine.approval_files import gather
@@ -57,6 +58,7 @@ def make_report(session: Session, folder: Path, *, subject: Subject | None = Non
             signed=_signed(folder, events),
             seal=_seal(session, folder, events),
             updates=read_updates(folder),
+            copies=compare_kept(folder, plan, known, events),
         )
     )
 

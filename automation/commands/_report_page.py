@@ -7,6 +7,7 @@ from automation.commands._command import ROOT
 from automation.model.templating import render
 from automation.recovery.objectives import Loss, Verdict
 from automation.recovery.report import Report, ServiceResult, StepResult
+from automation.recovery.report_copies import ages, lines_of, state_words
 from automation.recovery.report_gantt import draw_gantt
 from automation.recovery.report_review import RATINGS, Rating
 from automation.recovery.report_words import (
@@ -92,6 +93,9 @@ def _words(report: Report) -> dict[str, object]:
         "rpa": format_rpa,
         "notes": notes,
         "seen_beside": seen_beside,
+        "ages": ages,
+        "lines_of_copies": list(lines_of(report.copies)),
+        "state_words": state_words,
         "name_fault": name_fault,
         "clock": clock,
         "count": count,

@@ -83,6 +83,8 @@ class Session:
             subject: what a drill or a failover is about, for its report.
             story: told instead of a line a step.
         """
+        from automation.commands._copy_baselines import leave_standard
+
         refuse_unsafe(plan, lab=self.environment.kind == "lab")
         if changes(plan):
             require_control_node(self.environment)
@@ -92,7 +94,9 @@ class Session:
             raise PreflightError(f"what was authorised is another plan than {plan.name}; nothing was changed")
         run_id = new_run_id(datetime.now(UTC))
         folder = make_run_folder(self.state, run_id)
-        leave_subject(folder, describe(self.environment, self.inventory, plan, subject))
+        known = describe(self.environment, self.inventory, plan, subject)
+        leave_subject(folder, known)
+        leave_standard(self, plan, known, folder)
         self.say(f"run {run_id}: {plan.name}, {len(plan.steps)} steps")
         ctx = self.context(run_id)
         with self.hooks(ctx, plan, narrate, story) as hooks, self._alone(granted):

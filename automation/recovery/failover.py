@@ -16,6 +16,7 @@ from automation.model.catalog import AwsPilotLight, PostgresqlStandby, Service
 from automation.model.errors import ConfigError
 from automation.model.observations import PostgresqlCluster
 from automation.model.plan import Mode, OnFailure, Plan, Step
+from automation.recovery.audits import ask_copies, hosts_recovered
 from automation.recovery.completing import Draft, complete
 from automation.recovery.planner import (
     City,
@@ -101,6 +102,7 @@ def _compile(failover: Failover, plan: RecoveryPlan, city: City, mode: Mode) -> 
         watch, good, collect = _see(failover, city, services, recovery)
         checks = checks.model_copy(update={"after": (good.id,)})
         steps = (declared, watch, *recovery, good, checks, collect, *_count(services))
+    steps = (*steps, *_ask(city, services, tuple(step.id for step in steps)))
     draft = Draft(failover.name, city.environment.name, mode, steps, services, declared.id)
     return complete(draft, plan, city.catalog.services, city.inventory)
 
@@ -160,6 +162,12 @@ def _count(services: Mapping[str, Service]) -> tuple[Step, ...]:
     """List the writes at the new primary; a ledger kept before the loss can be held against them."""
     counted = count_writes(services, inspect_old_primary=False)
     return tuple(step.model_copy(update={"on_failure": LOOKING}) for step in counted)
+
+
+def _ask(city: City, services: Mapping[str, Service], before: tuple[str, ...]) -> tuple[Step, ...]:
+    """Ask the recovered hosts how they are secured, when all else is done: it is told, and stops nothing."""
+    hosts = hosts_recovered(services, city.inventory)
+    return ask_copies(city.walk_s, hosts, needs=cutovers(moved(services)), after=before)
 
 
 def override_requests(plan: Plan, run_id: str, requester: str) -> tuple[Request, ...]:

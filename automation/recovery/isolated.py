@@ -22,6 +22,7 @@ from automation.model.catalog import Redeploy, Service
 from automation.model.errors import ConfigError
 from automation.model.plan import Plan, Step
 from automation.recovery import moments
+from automation.recovery.audits import ask_copies, ask_originals, hosts_replaced
 from automation.recovery.completing import Draft, complete
 from automation.recovery.isolation import (
     CREATE,
@@ -61,8 +62,11 @@ def compile_isolated(drill: Drill, plan: RecoveryPlan, city: City, given: Given)
     made = set_up(scene, tuple(step.id for step in before))
     rebuilt = tuple(_rebuild(scene))
     judged = _judge(scene, plan)
-    ended = _end(scene, before, (*made, *rebuilt, *judged))
-    steps = (*before, *made, *rebuilt, *judged, *ended)
+    originals = ask_originals(city.walk_s, hosts_replaced(services, city.inventory))
+    proofs = tuple(step.id for step in judged if step.id != GOOD)
+    copies = ask_copies(city.walk_s, (server.name,), needs=(GOOD,), after=proofs)
+    ended = _end(scene, before, (*made, *rebuilt, *judged, *copies))
+    steps = (*before, *originals, *made, *rebuilt, *judged, *copies, *ended)
     draft = Draft(drill.name, city.environment.name, "test-failover", steps, services, PROOF)
     return complete(draft, plan, city.catalog.services, city.inventory)
 

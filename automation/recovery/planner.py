@@ -40,6 +40,7 @@ from automation.model.plan import Mode, Plan, Step
 from automation.model.replicas import Cloud
 from automation.model.restorable import Restorable
 from automation.model.secrets import SecretRef
+from automation.recovery.audits import ask_copies, ask_originals, hosts_recovered, hosts_replaced, with_copies
 from automation.recovery.completing import Draft, complete
 from automation.recovery.spec import DarkSite, Drill, DrillFault, Failover, LinkCut, PowerLoss, RecoveryPlan
 from automation.recovery.strategies import (
@@ -68,6 +69,7 @@ class City(NamedTuple):
     restorables: Mapping[str, Restorable] = MappingProxyType({})
     secrets: Mapping[str, SecretRef] = MappingProxyType({})
     cloud: Cloud = Cloud()
+    walk_s: float = 0.0  # of baseline.yml; 0: there is none, and no host is asked how it is secured
 
 
 def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: str) -> Plan:
@@ -85,11 +87,19 @@ def compile_drill(drill: Drill, plan: RecoveryPlan, city: City, *, declared_by: 
         )
     watch = _watch(city, services)
     steady = _steady_state(drill, city, services)
-    faults = _faults(drill, tuple(step.id for step in steady))
+    asked = with_copies(services, city.inventory)
+    originals = ask_originals(city.walk_s, hosts_replaced(asked, city.inventory))
+    faults = _faults(drill, tuple(step.id for step in steady), tuple(step.id for step in originals))
     alarm = _alarm(drill, city, services, faults[-1].id, declared_by)
     recovery = recover(city, services, alarm[-1].id, mode="exercise")
     proof = _judge(drill, plan, city, services, recovery)
-    steps = (watch, *steady, *faults, *alarm, *recovery, *proof)
+    copies = ask_copies(
+        city.walk_s,
+        hosts_recovered(asked, city.inventory),
+        needs=("clients-good",),
+        after=tuple(step.id for step in proof),
+    )
+    steps = (watch, *steady, *originals, *faults, *alarm, *recovery, *proof, *copies)
     draft = Draft(drill.name, city.environment.name, "exercise", steps, services, alarm[-1].id)
     return complete(draft, plan, city.catalog.services, city.inventory)
 
@@ -264,7 +274,8 @@ def _streaming(
     )
 
 
-def _faults(drill: Drill, needs: tuple[str, ...]) -> tuple[Step, ...]:
+def _faults(drill: Drill, needs: tuple[str, ...], after: tuple[str, ...]) -> tuple[Step, ...]:
+    """Give the drill's faults one after the other; none begins before the steps of `after` have ended."""
     steps: list[Step] = []
     for number, fault in enumerate(drill.faults, start=1):
         before = (steps[-1].id,) if steps else needs
@@ -276,6 +287,7 @@ def _faults(drill: Drill, needs: tuple[str, ...]) -> tuple[Step, ...]:
                     run=wait,
                     why="the drill's own timing",
                     needs=before,
+                    after=() if steps else after,
                     timeout_s=fault.wait_s + 10,
                 )
             )
@@ -286,6 +298,7 @@ def _faults(drill: Drill, needs: tuple[str, ...]) -> tuple[Step, ...]:
                 run=_fault_action(fault),
                 why=f"the drill: {drill.title}",
                 needs=before,
+                after=() if steps else after,
                 timeout_s=20,
                 on_failure="halt",
             )

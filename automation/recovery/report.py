@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from automation.model.base import Model
+from automation.model.copies import CopiesCompared
 from automation.model.evidence import (
     ChecksRun,
     Declaration,
@@ -253,4 +254,5 @@ class Report(Model):
     probes: tuple[ProbeView, ...]
     evidence: EvidenceState
     isolated: IsolatedResult | None = Field(default=None, description="of a test failover")
+    copies: CopiesCompared | None = Field(default=None, description="how recovered hosts are secured")
     review: Review

@@ -6,6 +6,7 @@ from datetime import timedelta
 from automation.model.base import format_duration
 from automation.recovery.objectives import Loss
 from automation.recovery.report import Answer, Report, ServiceResult
+from automation.recovery.report_copies import answer_copies
 from automation.recovery.report_findings import urgency
 from automation.recovery.report_isolated_words import answer_isolated
 from automation.recovery.report_review import Finding
@@ -20,7 +21,8 @@ def answer(report: Report, findings: Sequence[Finding]) -> tuple[Answer, ...]:
     if report.table is not None:
         return (*_of_table(report.table), _to_be_done(report, findings))
     if report.isolated is not None:
-        return (*answer_isolated(report, report.isolated), _to_be_done(report, findings))
+        told = (*answer_isolated(report, report.isolated), *answer_copies(report.copies))
+        return (*told, _to_be_done(report, findings))
     if not report.services and not report.faults and report.declaration is None and not report.promotions:
         return (_what_it_did(report), _to_be_done(report, findings))
     return (
@@ -28,6 +30,7 @@ def answer(report: Report, findings: Sequence[Finding]) -> tuple[Answer, ...]:
         _how_long(report),
         _what_was_lost(report),
         Answer(question="Was it safe?", text=report.safety.text, more=_fenced(report)),
+        *answer_copies(report.copies),
         _to_be_done(report, findings),
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from automation.recovery.rebuilt import IsolatedResult
 from automation.recovery.report import Report
+from automation.recovery.report_copies import equivalent_controls, rate_copies
 from automation.recovery.report_findings import REVIEW, next_due
 from automation.recovery.report_isolated_words import isolation_in_words, strengths_isolated
 from automation.recovery.report_review import (
@@ -134,6 +135,7 @@ def _objectives(report: Report) -> Iterator[RatedObjective]:
             result=format_rpa(row.loss),
             rating=_rate(row.rpo_verdict, bool(row.loss.missing), gone=False),
         )
+    yield from rate_copies(report.copies)
 
 
 def _rate(verdict: str, challenged: bool, gone: bool) -> Rating:
@@ -193,6 +195,8 @@ def _strengths(report: Report) -> Iterator[str]:
         yield "No acknowledged write was lost."
     if report.checks and not report.checks.failed and report.checks.passed:
         yield f"All {report.checks.passed} checks of the recovered services passed."
+    if (copies := report.copies) and copies.compared and not copies.weaker and not copies.not_compared:
+        yield "What was recovered is no weaker than what it was recovered from."
     seal = report.evidence
     if seal.sealed and seal.checked and seal.seal_key and seal.files and not seal.faults:
         yield "The record is sealed by the control node's key."
@@ -208,6 +212,7 @@ def _controls(report: Report, subject: Subject, findings: Sequence[Finding]) -> 
         yield _backup_tested(report.isolated, recovered)
     yield from _sp_800_34(report, recovered)
     yield from _cp_4(report, findings, recovered)
+    yield from equivalent_controls(report.copies, _SP_800_53)
     named: dict[str, list[str]] = {}
     for name, service in subject.services.items():
         for control in service.controls:

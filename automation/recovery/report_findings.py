@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from automation.model.base import format_duration
 from automation.recovery.report import Report, ServiceResult, StepResult
+from automation.recovery.report_copies import found_copies
 from automation.recovery.report_isolated_words import found_isolated
 from automation.recovery.report_review import Element, Finding, FindingUpdate
 from automation.recovery.report_words import count, format_rpa, format_rta, format_target, listing, reasons
@@ -40,6 +41,7 @@ def find(report: Report) -> tuple[Finding, ...]:
         *_of_people(report, day),
         *_of_evidence(report, day),
         *_of_isolation(report, day),
+        *_of_copies(report, day),
     ]
     reviewed = (_review(day),) if report.mode != "apply" else ()
     return (*sorted(found, key=urgency), *reviewed)
@@ -133,6 +135,11 @@ def _of_isolation(report: Report, day: date) -> Iterator[Finding]:
     if report.isolated is not None:
         for name, severity, was, act in found_isolated(report.isolated):
             yield _make(day, name, severity, (was, act), element="exercises")
+
+
+def _of_copies(report: Report, day: date) -> Iterator[Finding]:
+    for one in found_copies(report.copies, report.environment):
+        yield _make(day, one.name, one.severity, (one.seen, one.act), element="equipment")
 
 
 def _of_safety(report: Report, day: date) -> Iterator[Finding]:

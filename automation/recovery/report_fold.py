@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from automation.model.actions import CopyReplica, CreateInstance, StartWitness
+from automation.model.copies import CopiesCompared
 from automation.model.evidence import (
     ChecksRun,
     Declaration,
@@ -23,10 +24,12 @@ from automation.model.evidence import (
 )
 from automation.model.plan import Plan
 from automation.model.records import Event, RunClosed, RunSealed
+from automation.recovery.audits import is_audit
 from automation.recovery.kinds import FENCE, POWER
 from automation.recovery.report import EvidenceState, FenceResult, Report, ServiceResult
 from automation.recovery.report_answers import answer
 from automation.recovery.report_clouds import copied_row, with_copies, with_points
+from automation.recovery.report_copies import judge_copies
 from automation.recovery.report_exercise import review
 from automation.recovery.report_findings import apply, find
 from automation.recovery.report_isolated import fold_isolated, isolated_probes, isolated_rows
@@ -82,6 +85,7 @@ class Facts(NamedTuple):
     signed: Mapping[str, Signed] = {}
     seal: SealSeen = SealSeen()
     updates: Sequence[FindingUpdate] = ()
+    copies: CopiesCompared | None = None
 
 
 def fold_report(facts: Facts) -> Report:
@@ -160,17 +164,20 @@ def _of_recovery(facts: Facts, seen: Seen, rows: Sequence[ServiceResult]) -> dic
     served_s = (again_at - since).total_seconds() if again_at and since else None
     safety = judge_safety(plan, log, fences)
     borne = safety.verdict == "borne"
-    verdict, headline = judge_run(plan, log, steps, rows, checks, stops=stops, served_s=served_s, borne=borne)
+    own = tuple(step for step in steps if not is_audit(step.id))  # what those ask is judged apart
+    verdict, headline = judge_run(plan, log, own, rows, checks, stops=stops, served_s=served_s, borne=borne)
     if plan.mode == "tabletop" and log.closed is not None:
         verdict, headline = judge_table(fold_tabletop(plan, facts.events))
     measurement = describe_measurement(seen.history, facts.subject.sustained)
     isolated, probes = fold_isolated(plan, log, facts.read), view_probes(seen)
     if isolated is not None:
         isolated = with_copies(seen, isolated)
-        verdict, headline = judge_isolated(verdict, headline, isolated, steps, rows)
+        verdict, headline = judge_isolated(verdict, headline, isolated, own, rows)
         measurement, probes = describe_isolated(measurement, isolated), isolated_probes(probes, rows)
+    verdict, headline = judge_copies(verdict, headline, facts.copies, plan.mode)
     return {
         "isolated": isolated,
+        "copies": facts.copies,
         "verdict": verdict,
         "headline": headline,
         "marks": marks,
