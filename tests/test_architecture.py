@@ -29,7 +29,7 @@ THIRD_PARTY = {
     **{area: {"pydantic"} for area in AREAS},
 }
 ONE_PLACE = {
-    "jmespath": "baseline/checks.py adapters/collector.py",
+    "jmespath": "baseline/asking.py adapters/collector.py",
     "yaml": "model/loading.py",
     "dateutil": "model/recurrence.py",
     "jinja2": "model/templating.py",

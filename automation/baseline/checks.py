@@ -9,28 +9,23 @@ A check is a mapping. One that asks names a fact by a JMESPath expression and co
 Others join checks: `all`, `any`, `not`. A value that is written `$name` is the control's parameter of that
 name. A fact that is not there is not known, unless `missing` says that it counts as yes or no in a section
 that was collected; what is not known never becomes a yes by being joined.
-
-Beside JMESPath's own functions there is `days_since(seconds)`: from a moment of a fact to when the facts were
-collected, in days; of what is null it is null.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
-import jmespath
-from jmespath.exceptions import JMESPathError
-from jmespath.functions import Functions, signature
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
+from automation.baseline.asking import Asker, NoAnswer, valid_expression
+from automation.baseline.comparing import COMPARE, Known, Uncomparable
 from automation.model.base import Model
 from automation.model.facts import Facts
 
 Truth = Literal["yes", "no", "unknown"]
-LONGEST_TEXT = 4096  # of a fact that a pattern is held against
 _SHOWN = 200
-_DAY_S = 24 * 3600
 _WORDS = (
     "eq",
     "ne",
@@ -76,13 +71,13 @@ class Ask(Model):
             raise ValueError(f"give exactly one of {', '.join(_WORDS)}")
         return self
 
-    @property
+    @cached_property
     def word(self) -> str:
         """The word it compares by."""
         (name,) = self.model_fields_set - {"fact", "missing"}
         return name.rstrip("_")
 
-    @property
+    @cached_property
     def value(self) -> JsonValue:
         """What it compares with."""
         (name,) = self.model_fields_set - {"fact", "missing"}
@@ -148,20 +143,24 @@ class Answer(NamedTuple):
         return "; ".join(dict.fromkeys(one.reason for one in self.seen if one.truth != "yes" and one.reason))
 
 
-def valid_expression(text: str) -> str:
-    """Give a JMESPath expression back.
+class Ground(NamedTuple):
+    """Facts, laid out once for all that is asked of them."""
 
-    Raises:
-        ValueError: it is none.
-    """
-    try:
-        jmespath.compile(text)
-    except JMESPathError as exc:
-        raise ValueError(f"{text!r} is no JMESPath expression: {exc}".splitlines()[0]) from exc
-    return text
+    facts: Facts
+    asker: Asker
+
+    @property
+    def sections(self) -> Mapping[str, JsonValue]:
+        """What was collected."""
+        return self.asker.tree
 
 
-def answer(check: Check, facts: Facts, parameters: Mapping[str, JsonValue]) -> Answer:
+def lay_out(facts: Facts) -> Ground:
+    """Make facts ready to be asked."""
+    return Ground(facts, Asker(facts))
+
+
+def answer(check: Check, ground: Ground, parameters: Mapping[str, JsonValue]) -> Answer:
     """Answer a check by facts.
 
     Args:
@@ -172,15 +171,15 @@ def answer(check: Check, facts: Facts, parameters: Mapping[str, JsonValue]) -> A
     """
     match check:
         case All(all=parts):
-            return _joined([answer(part, facts, parameters) for part in parts], "no", "yes")
+            return _joined([answer(part, ground, parameters) for part in parts], "no", "yes")
         case Either(any=parts):
-            return _joined([answer(part, facts, parameters) for part in parts], "yes", "no")
+            return _joined([answer(part, ground, parameters) for part in parts], "yes", "no")
         case Not(not_=part):
-            inner = answer(part, facts, parameters)
+            inner = answer(part, ground, parameters)
             turned: Mapping[Truth, Truth] = {"yes": "no", "no": "yes", "unknown": "unknown"}
             seen = (one._replace(truth=turned[one.truth], wanted=f"not: {one.wanted}") for one in inner.seen)
             return Answer(turned[inner.truth], tuple(seen))
-    seen_one = _ask(check, facts, parameters)
+    seen_one = _ask(check, ground, parameters)
     return Answer(seen_one.truth, (seen_one,))
 
 
@@ -190,76 +189,59 @@ def _joined(answers: Sequence[Answer], decides: Truth, otherwise: Truth) -> Answ
     return Answer(truth, tuple(seen for one in answers for seen in one.seen))
 
 
-def _ask(check: Ask, facts: Facts, parameters: Mapping[str, JsonValue]) -> Seen:
+def _ask(check: Ask, ground: Ground, parameters: Mapping[str, JsonValue]) -> Seen:
     wanted = resolve(check.value, parameters)
     words = f"{check.word.replace('_', ' ')} {show(wanted)}"
     try:
-        observed: Any = jmespath.search(check.fact, facts.tree(), _options(check, facts))
-    except (JMESPathError, RecursionError) as exc:
-        said = str(exc).splitlines()[0][:_SHOWN]
-        known = _section(check.fact) not in facts.unknown
-        why = f"{check.fact}: {said}" if known else _why_missing(check, facts)
+        observed = ground.asker.search(check.fact)
+    except NoAnswer as exc:
+        known = _section(check.fact) not in ground.facts.unknown
+        why = f"{check.fact}: {show(str(exc))}" if known else _why_missing(check, ground)
         return Seen(check.fact, None, words, "unknown", why)
     if check.word == "present":
-        return _of_presence(check, observed, wanted, facts)
+        return _of_presence(check, observed, wanted, ground)
     if observed is None:
-        collected = _section(check.fact) in facts.tree()
+        collected = _section(check.fact) in ground.sections
         truth = check.missing if collected else "unknown"
-        return Seen(check.fact, None, words, truth, _why_missing(check, facts))
+        return Seen(check.fact, None, words, truth, _why_missing(check, ground))
     try:
-        held = _COMPARE[check.word](observed, wanted)
-    except _Uncomparable as exc:
+        held = COMPARE[check.word](observed, wanted)
+    except Uncomparable as exc:
         return Seen(check.fact, observed, words, "unknown", f"{check.fact} is {show(observed)}: {exc}")
     reason = "" if held else _difference(check, observed, wanted, words)
     return Seen(check.fact, observed, words, "yes" if held else "no", reason)
-
-
-class _Moments(Functions):  # type: ignore[misc]  # jmespath has no types, and finds functions by their class
-    """What checks may ask of moments, as seen when facts were collected."""
-
-    def __init__(self, collected_s: float) -> None:
-        self._collected_s = collected_s
-
-    @signature({"types": ["number", "null"]})  # type: ignore[untyped-decorator]
-    def _func_days_since(self, moment_s: float | None) -> float | None:
-        return None if moment_s is None else (self._collected_s - moment_s) / _DAY_S
-
-
-def _options(check: Ask, facts: Facts) -> jmespath.Options | None:
-    if "days_since" not in check.fact:  # few ask for it, and a judge asks millions of questions
-        return None
-    return jmespath.Options(custom_functions=_Moments(facts.collected_at.timestamp()))
 
 
 def _difference(check: Ask, observed: Any, wanted: Any, words: str) -> str:
     """Say what is not as wanted; of a list only what makes the difference."""
     match check.word:
         case "subset_of":
-            return f"{check.fact} has {show([one for one in observed if not _among(one, wanted)])}"
+            return f"{check.fact} has {show(Known(wanted).lacking(observed))}"
         case "lacks":
-            return f"{check.fact} has {show([one for one in wanted if _among(one, observed)])}"
+            return f"{check.fact} has {show(Known(observed).having(wanted))}"
         case "contains":
-            return f"{check.fact} lacks {show([one for one in wanted if not _among(one, observed)])}"
+            return f"{check.fact} lacks {show(Known(observed).lacking(wanted))}"
     return f"{check.fact} is {show(observed)}, wanted: {words}"
 
 
-def _of_presence(check: Ask, observed: JsonValue, wanted: JsonValue, facts: Facts) -> Seen:
+def _of_presence(check: Ask, observed: JsonValue, wanted: JsonValue, ground: Ground) -> Seen:
     words = "is there" if wanted is True else "is not there"
-    if observed is None and _section(check.fact) not in facts.tree():
-        return Seen(check.fact, None, words, "unknown", _why_missing(check, facts))
+    if observed is None and _section(check.fact) not in ground.sections:
+        return Seen(check.fact, None, words, "unknown", _why_missing(check, ground))
     held = (observed is not None) == wanted
     return Seen(
         check.fact, observed, words, "yes" if held else "no", "" if held else f"{check.fact}: {words}"
     )
 
 
-def _why_missing(check: Ask, facts: Facts) -> str:
+def _why_missing(check: Ask, ground: Ground) -> str:
     section = _section(check.fact)
-    if section in facts.unknown:
-        return f"{section} could not be read: {facts.unknown[section][:_SHOWN]}"
+    if section in ground.facts.unknown:
+        return f"{section} could not be read: {show(ground.facts.unknown[section])}"
     return f"{check.fact} is not in the facts"
 
 
+@lru_cache(maxsize=4096)
 def _section(expression: str) -> str:
     found = re.search(r'"([^"]+)"|([A-Za-z_][A-Za-z0-9_]*)(?!\w*\()', expression)
     return "" if found is None else found[1] or found[2]
@@ -281,81 +263,7 @@ def resolve(value: JsonValue, parameters: Mapping[str, JsonValue]) -> JsonValue:
 def show(value: object) -> str:
     """Give a fact in a line, without signs that a terminal would act on, and not longer than people read."""
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=True)
-    clean = "".join(sign if sign.isprintable() else "?" for sign in text[: _SHOWN + 1])
+    clean = text[: _SHOWN + 1]
+    if not clean.isprintable():
+        clean = "".join(sign if sign.isprintable() else "?" for sign in clean)
     return clean if len(clean) <= _SHOWN else f"{clean[:_SHOWN]}..."
-
-
-# --- comparing ---------------------------------------------------------------------------------------
-
-
-class _Uncomparable(ValueError):
-    """A fact that is not of the kind that the word compares."""
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise _Uncomparable("that is no number")
-    try:
-        number = float(value)
-    except ValueError:
-        raise _Uncomparable("that is no number") from None
-    if number != number:
-        raise _Uncomparable("that is no number")
-    return number
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise _Uncomparable("that is no list")
-    return value
-
-
-def _same(first: object, second: object) -> bool:
-    return (type(first) is type(second) and first == second) or _both_numbers(first, second)
-
-
-def _both_numbers(first: object, second: object) -> bool:
-    kinds = (first, second)
-    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in kinds):
-        return False
-    return first == second
-
-
-def _alike(value: object, known: Sequence[object]) -> object:
-    """Give a value of the kind of those it must not be; garbage is none of them, and proves nothing."""
-    if not any(type(value) is type(one) for one in known):
-        raise _Uncomparable("that is of another kind")
-    return value
-
-
-def _among(value: object, known: Iterable[object]) -> bool:
-    return any(_same(value, one) for one in known)
-
-
-def _covers(pattern: object, text: object) -> bool:
-    if not isinstance(text, str):
-        raise _Uncomparable("that is no text")
-    if len(text) > LONGEST_TEXT:
-        raise _Uncomparable(f"that is longer than {LONGEST_TEXT} characters")
-    return re.fullmatch(str(pattern), text) is not None
-
-
-def _is_empty(value: object) -> bool:
-    if not isinstance(value, list | dict | str):
-        raise _Uncomparable("that has no content")
-    return not value
-
-
-_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
-    "eq": _same,
-    "ne": lambda observed, wanted: not _same(_alike(observed, [wanted]), wanted),
-    "in": lambda observed, wanted: _among(observed, _list(wanted)),
-    "not_in": lambda observed, wanted: not _among(_alike(observed, _list(wanted)), _list(wanted)),
-    "at_most": lambda observed, wanted: _number(observed) <= _number(wanted),
-    "at_least": lambda observed, wanted: _number(observed) >= _number(wanted),
-    "matches": lambda observed, wanted: _covers(wanted, observed),
-    "contains": lambda observed, wanted: all(_among(one, _list(observed)) for one in _list(wanted)),
-    "lacks": lambda observed, wanted: not any(_among(one, _list(observed)) for one in _list(wanted)),
-    "subset_of": lambda observed, wanted: all(_among(one, _list(wanted)) for one in _list(observed)),
-    "empty": lambda observed, wanted: _is_empty(observed) == wanted,
-}

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from automation.baseline.checks import Answer, Truth, answer
+from automation.baseline.checks import Answer, Ground, Truth, answer, lay_out
 from automation.baseline.controls import Control, Profile
 from automation.baseline.verdicts import Assessment, Found, State, Verdict
 from automation.baseline.waivers import Attestation, Waiver
@@ -27,9 +27,10 @@ def judge(
         now: when a waiver or an attestation counts; the facts may be old.
         exceptions: those whose signatures were found good; of any subject.
     """
+    ground = lay_out(facts)
     ours = [one for one in exceptions if facts.subject in one.subjects and one.holds(now)]
     verdicts = tuple(
-        _with(_judge(control, facts, profile), control, ours)
+        _with(_judge(control, ground, profile), control, ours)
         for control in controls
         if control.platform == facts.platform and profile in control.profiles
     )
@@ -44,10 +45,10 @@ def judge(
     )
 
 
-def _judge(control: Control, facts: Facts, profile: Profile) -> Verdict:
-    parameters = control.values(profile)
+def _judge(control: Control, ground: Ground, profile: Profile) -> Verdict:
+    facts, parameters = ground.facts, control.values(profile)
     if control.applies is not None:
-        applies = answer(control.applies.when, facts, parameters)
+        applies = answer(control.applies.when, ground, parameters)
         if applies.truth == "no":
             return _verdict(control, facts, "not_applicable", control.applies.otherwise)
         if applies.truth == "unknown":
@@ -56,13 +57,13 @@ def _judge(control: Control, facts: Facts, profile: Profile) -> Verdict:
         return _verdict(control, facts, "unknown", SHARED_KERNEL)
     if control.check is None:
         return _verdict(control, facts, "unknown", "people have to look, and nobody attested it")
-    return _by_checks(control, facts, parameters)
+    return _by_checks(control, ground, parameters)
 
 
-def _by_checks(control: Control, facts: Facts, parameters: Mapping[str, JsonValue]) -> Verdict:
+def _by_checks(control: Control, ground: Ground, parameters: Mapping[str, JsonValue]) -> Verdict:
     assert control.check is not None
     asked = {"in effect": control.check.effective, "written down": control.check.persistent}
-    answers = {name: answer(check, facts, parameters) for name, check in asked.items() if check is not None}
+    answers = {name: answer(check, ground, parameters) for name, check in asked.items() if check is not None}
     truths = {one.truth for one in answers.values()}
     state: State = "fail" if "no" in truths else "unknown" if "unknown" in truths else "pass"
     reason = "" if state == "pass" else _reason(answers, "no" if state == "fail" else "unknown")
@@ -71,8 +72,7 @@ def _by_checks(control: Control, facts: Facts, parameters: Mapping[str, JsonValu
         for one in answers.values()
         for seen in one.seen
     )
-    verdict = _verdict(control, facts, state, reason)
-    return verdict.model_copy(update={"found": found, "disagrees": truths == {"yes", "no"}})
+    return _verdict(control, ground.facts, state, reason, found=found, disagrees=truths == {"yes", "no"})
 
 
 def _reason(answers: Mapping[str, Answer], truth: Truth) -> str:
@@ -95,11 +95,21 @@ def _with(verdict: Verdict, control: Control, exceptions: Sequence[Waiver | Atte
     return verdict
 
 
-def _verdict(control: Control, facts: Facts, state: State, reason: str) -> Verdict:
+def _verdict(
+    control: Control,
+    facts: Facts,
+    state: State,
+    reason: str,
+    *,
+    found: tuple[Found, ...] = (),
+    disagrees: bool = False,
+) -> Verdict:
     return Verdict(
         control=control.id,
         subject=facts.subject,
         severity=control.severity,
         state=state,
         reason=reason,
+        found=found,
+        disagrees=disagrees,
     )

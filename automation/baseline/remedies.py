@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator
 
-from automation.baseline.checks import valid_expression
+from automation.baseline.asking import valid_expression
 from automation.model.base import Model
 from automation.model.host_settings import HostSetting, Risk
 

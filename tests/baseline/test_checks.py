@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from automation.baseline.checks import Answer, Check, answer, show
+from automation.baseline.checks import Answer, Check, answer, lay_out, show
 from tests.baseline.examples import NOW, facts
 
 CHECKS: TypeAdapter[Any] = TypeAdapter(Check)
@@ -21,7 +21,9 @@ SECTIONS: dict[str, Any] = {
 
 
 def ask(check: object, **parameters: Any) -> Answer:
-    return answer(CHECKS.validate_python(check), facts(SECTIONS, unknown={"pam": "no such file"}), parameters)
+    return answer(
+        CHECKS.validate_python(check), lay_out(facts(SECTIONS, unknown={"pam": "no such file"})), parameters
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_not_known_turned_round_is_not_known(inner: str, truth: str) -> None:
 )
 def test_days_are_counted_to_when_facts_were_collected(moment_s: Any, truth: str) -> None:
     check = CHECKS.validate_python({"fact": "days_since(door.used)", "at_most": 90})
-    assert answer(check, facts({"door": {"used": moment_s}}), {}).truth == truth
+    assert answer(check, lay_out(facts({"door": {"used": moment_s}})), {}).truth == truth
 
 
 def test_a_parameter_stands_for_its_value() -> None:
@@ -158,7 +160,7 @@ WORDS = ["eq", "ne", "in", "not_in", "at_most", "at_least", "contains", "lacks",
 @given(observed=JSON, word=st.sampled_from(WORDS), wanted=st.sampled_from([4, "no", ["no", 1], True]))
 def test_whatever_a_host_says_the_answer_is_one_of_three(observed: Any, word: str, wanted: Any) -> None:
     check = CHECKS.validate_python({"fact": "section.fact", word: wanted})
-    said = answer(check, facts({"section": {"fact": observed}}), {})
+    said = answer(check, lay_out(facts({"section": {"fact": observed}})), {})
     assert said.truth in ("yes", "no", "unknown")
     assert said.truth != "yes" or observed is not None
     assert said.truth == "yes" or said.reason
