@@ -25,6 +25,14 @@ class Found(Model):
     met: Truth = "unknown"
 
 
+class Beside(Model):
+    """What a profile before the one that was asked for says of what failed."""
+
+    profile: Profile
+    state: State | None = Field(default=None, description="none: it does not ask for it")
+    wanted: Mapping[str, str] = Field(default_factory=dict, description="fact to what it wants of it")
+
+
 class Verdict(Model):
     """What one control found on one subject."""
 
@@ -36,6 +44,7 @@ class Verdict(Model):
     found: tuple[Found, ...] = ()
     disagrees: bool = Field(default=False, description="what is in effect is not what is written down")
     waiver: str = Field(default="", description="its id, where one stands against a failure")
+    beside: tuple[Beside, ...] = Field(default=(), description="of a failure: what laxer profiles say")
 
 
 class Assessment(Model):

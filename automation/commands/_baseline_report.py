@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from automation import __version__
+from automation.baseline.beside import beside_words
 from automation.baseline.controls import Control, Severity
 from automation.baseline.verdicts import FLOOR, WEIGHTS, Assessment, State, Tally, Verdict, tally
 from automation.commands._baseline_formats import (
@@ -53,6 +54,7 @@ class Reason(NamedTuple):
     """What was found, and where."""
 
     words: str
+    beside: str  # what laxer profiles say
     hosts: Names
 
 
@@ -217,10 +219,11 @@ def _findings(verdicts: Sequence[Verdict], controls: Mapping[str, Control]) -> I
         failed.setdefault(one.control, []).append(one)
     for name, ones in failed.items():
         control = controls[name]
-        by_reason: dict[str, list[str]] = {}
+        by_reason: dict[tuple[str, str], list[str]] = {}
         for one in ones:
-            by_reason.setdefault(plain(one.reason), []).append(one.subject)
-        reasons = [Reason(words, _names(hosts)) for words, hosts in by_reason.items()]
+            told = plain(one.reason), plain(beside_words(one))
+            by_reason.setdefault(told, []).append(one.subject)
+        reasons = [Reason(*words, _names(hosts)) for words, hosts in by_reason.items()]
         yield Finding(
             id=name,
             severity=control.severity,

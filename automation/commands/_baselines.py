@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from automation.baseline.beside import set_beside
 from automation.baseline.controls import PROFILES, Control, Profile
 from automation.baseline.judge import judge
 from automation.baseline.planner import plan_audit
@@ -171,7 +172,12 @@ def _judged(session: Session, folder: Path, standard: _Standard) -> Audited:
     now, controls = datetime.now(UTC), tuple(standard.controls.values())
     weighed = weigh(session, standard.exceptions, standard.controls, now)
     assessments = tuple(
-        judge(facts, controls, standard.profile_of(facts), now, weighed.counted)
+        set_beside(
+            judge(facts, controls, standard.profile_of(facts), now, weighed.counted),
+            facts,
+            standard.controls,
+            now,
+        )
         for facts in add_backups(session, tuple(_facts(folder, kept)))
     )
     verdicts = [verdict for one in assessments for verdict in one.verdicts]

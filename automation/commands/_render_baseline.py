@@ -6,6 +6,7 @@ from textwrap import fill
 from rich.table import Table
 from rich.text import Text
 
+from automation.baseline.beside import beside_words
 from automation.baseline.controls import Control
 from automation.baseline.verdicts import Verdict
 from automation.baseline.words import (
@@ -80,12 +81,14 @@ def _by_control(failed: list[Verdict], width: int) -> Iterator[Text]:
         severity = verdicts[0].severity
         head = Text(f"{severity:8} {name}  {titles.get(name, '')}", style=_STYLES[severity])
         yield head
-        reasons: dict[str, list[str]] = {}
+        reasons: dict[tuple[str, str], list[str]] = {}
         for one in verdicts:
-            reasons.setdefault(one.reason, []).append(one.subject)
-        for reason, hosts in reasons.items():
+            reasons.setdefault((one.reason, beside_words(one)), []).append(one.subject)
+        for (reason, beside), hosts in reasons.items():
             words = f"{', '.join(hosts)}: {reason}"
             yield Text(fill(words, width, initial_indent="  ", subsequent_indent="    "))
+            if beside:
+                yield Text(fill(beside, width, initial_indent="    ", subsequent_indent="      "))
 
 
 def _unknown(unknown: list[Verdict], width: int) -> Iterator[Text]:
