@@ -1,5 +1,6 @@
 """What the controller makes of a host that takes changes back: whatever happens, it says how the host is."""
 
+import json
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -215,6 +216,17 @@ def test_what_the_host_took_back_at_once_is_told_with_its_reason(
     assert host.now_s < 1010
 
 
+def test_what_a_revert_could_not_put_back_is_told(ctx: Any, host: ChangedHost, playing: Any) -> None:
+    def act() -> FakeLog:
+        host.markers[RUN] = {"state": "reverted", "failed": {"/etc/motd": "OSError: no space"}}
+        return FakeLog(None, REFUSED)
+
+    playing(act)
+    with pytest.raises(AdapterError, match="not put back: /etc/motd: OSError: no space") as told:
+        enforce(ctx)
+    assert "as it was before" not in str(told.value)
+
+
 def test_a_connection_that_is_lost_in_the_middle_is_waited_out(
     ctx: Any, host: ChangedHost, playing: Any
 ) -> None:
@@ -252,7 +264,7 @@ def test_an_answer_that_was_lost_on_the_way_does_not_undo_what_was_kept(
         ("armed", "in_progress"),
         ("reverted", "not_done"),
         ("undone", "unknown"),
-        ("absent", "not_done"),
+        ("none", "not_done"),
     ],
 )
 def test_the_marker_says_how_far_a_dead_controller_came(
@@ -323,10 +335,18 @@ def test_an_undo_says_what_it_put_back_and_what_it_left(ctx: Any, host: ChangedH
     assert host.logins, "nobody logged in anew afterwards"
 
 
-@pytest.mark.parametrize(("state", "words"), [("absent", "is not known"), ("armed", "is not confirmed yet")])
+@pytest.mark.parametrize(("state", "words"), [("none", "is not known"), ("armed", "is not confirmed yet")])
 def test_what_is_not_settled_is_not_undone(state: str, words: str, ctx: Any, host: ChangedHost) -> None:
     host.markers[RUN] = {"state": state}
     with pytest.raises(AdapterError, match=f"{words}; nothing was changed"):
+        undo(ctx)
+
+
+def test_what_an_undo_could_not_put_back_is_a_failure(ctx: Any, host: ChangedHost) -> None:
+    told = json.dumps({"state": "undone", "failed": {"/etc/motd": "OSError: no space"}})
+    ctx.run_unit = lambda name, argv: Completed(exit_code=1, stdout=told, stderr="")
+    host.markers[RUN] = {"state": "confirmed"}
+    with pytest.raises(AdapterError, match="not put back: /etc/motd: OSError: no space"):
         undo(ctx)
 
 

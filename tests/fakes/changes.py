@@ -65,11 +65,13 @@ class ChangedHost:
 
     def _answer(self, change: str, what: str) -> Completed:
         self.asked.append(what)
-        marker = self.markers.get(change, {"state": "absent"})
+        marker = self.markers.get(change, {"state": "none"})
         if what == "confirm" and marker["state"] == "armed":
             marker["state"] = "confirmed"
             self.reverts_at_s = None
-        return Completed(exit_code=0, stdout=json.dumps(marker), stderr="")
+        kept = marker["state"] in ("confirmed", "kept")
+        code = 1 if what == "confirm" and not kept else 0
+        return Completed(exit_code=code, stdout=json.dumps(marker), stderr="")
 
     def sleep(self, seconds: float) -> None:
         self.now_s += seconds

@@ -138,7 +138,7 @@ def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) ->
     marker = _settled(action, ctx, " ".join(str(failure).split()))
     if marker.is_final:  # only its answer was lost on the way
         return _enforced(action, ctx, marker)
-    if marker.state == "absent":
+    if marker.state == "none":
         raise failure
     raise _not_kept(action, ctx, marker, "") from failure
 
@@ -181,10 +181,16 @@ def _not_kept(
         host=action.host, change=ctx.run_id, settings=seen or marker.settings, switch="reverted", why=said
     )
     return AdapterError(
-        f"{action.host} took change {ctx.run_id} back by itself: {said}; it is as it was before",
+        f"{action.host} took change {ctx.run_id} back by itself: {said}; {_how_well(marker)}",
         evidence=evidence,
         hint=f"./inv run.show --env {ctx.environment.name} --run {ctx.run_id}",
     )
+
+
+def _how_well(marker: Marker) -> str:
+    if not marker.failed:
+        return "it is as it was before"
+    return "not put back: " + "; ".join(f"{what}: {why}" for what, why in marker.failed.items())
 
 
 def _enforced(action: EnforceSettings, ctx: Context, marker: Marker) -> Outcome:
@@ -214,7 +220,8 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
     """Put back what a change found, in a unit of the host; a fresh login with sudo proves the way in.
 
     Raises:
-        AdapterError: the host knows no such change, it is not settled yet, or nobody can log in afterwards.
+        AdapterError: the host knows no such change, it is not settled yet, something could not be put back,
+            or nobody can log in afterwards.
         OutcomeUnknown: as `run_unit` says.
     """
     host, change = action.host, action.change
@@ -230,7 +237,10 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
         done = Marker.of(said, host, change)
     with ctx.fresh(host) as remote:
         prove_sudo(remote, host)
-    return _undone(action, done, changed=before.is_final)
+    undone = _undone(action, done, changed=before.is_final)
+    if done.failed:
+        raise AdapterError(f"change {change} of {host}: {_how_well(done)}", evidence=undone.evidence)
+    return undone
 
 
 def verify_undo_settings(action: UndoSettings, ctx: Context) -> Progress:

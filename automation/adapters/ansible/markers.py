@@ -11,24 +11,25 @@ from automation.model.errors import AdapterError
 from automation.model.records import Completed, Remote
 
 CHANGES = "/var/lib/mainstay-changes"
-STATES = ("armed", "confirmed", "reverted", "undone", "kept")
+STATES = ("none", "armed", "confirmed", "reverted", "undone", "kept")
 _ANSWER_S = 15.0
 _WORDS = 300
 # $1 the program beside the change, $2 what is asked of it.
 _ASK = """
-[ -e "$1" ] || { echo '{"state": "absent"}'; exit 0; }
+[ -e "$1" ] || { echo '{"state": "none"}'; exit 0; }
 exec python3 -I "$1" "$2"
 """
 
 
 class Marker(NamedTuple):
-    """Where a change stands; `absent` when the host knows none of its name."""
+    """Where a change stands; `none` when the host knows none of its name."""
 
     state: str
     why: str = ""
     settings: tuple[SettingSeen, ...] = ()
     restored: tuple[str, ...] = ()
     left: Mapping[str, str] = {}
+    failed: Mapping[str, str] = {}
 
     @property
     def is_final(self) -> bool:
@@ -44,20 +45,21 @@ class Marker(NamedTuple):
         """Read what the program on the host said.
 
         Raises:
-            AdapterError: it failed, or said what is no marker.
+            AdapterError: it said what is no marker.
         """
         try:
-            if done.exit_code:
-                raise ValueError((done.stderr.strip().splitlines() or ["it failed without a word"])[-1])
+            if not done.stdout.strip():
+                raise ValueError((done.stderr.strip().splitlines() or ["it said nothing"])[-1])
             told: dict[str, Any] = json.loads(done.stdout)
-            if told["state"] not in (*STATES, "absent"):
+            if told["state"] not in STATES:
                 raise ValueError(told["state"])
             return cls(
                 told["state"],
                 _clean(told.get("why", "")),
                 tuple(SettingSeen.model_validate(one) for one in told.get("settings", ())),
                 tuple(map(_clean, told.get("restored", ()))),
-                {_clean(what): _clean(why) for what, why in told.get("left", {}).items()},
+                _words_of(told.get("left", {})),
+                _words_of(told.get("failed", {})),
             )
         except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as exc:
             raise AdapterError(f"change {change} of {host} cannot be read: {_clean(exc)}") from exc
@@ -82,6 +84,10 @@ def prove_sudo(remote: Remote, host: str) -> None:
     done = remote.run(["sudo", "-n", "true"], timeout_s=_ANSWER_S)
     if done.exit_code:
         raise AdapterError(f"a fresh login to {host} may not use sudo: {_clean(done.stderr.strip())}")
+
+
+def _words_of(told: Mapping[str, Any]) -> dict[str, str]:
+    return {_clean(what): _clean(why) for what, why in told.items()}
 
 
 def _clean(value: object) -> str:
