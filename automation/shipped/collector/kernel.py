@@ -7,13 +7,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .system import NotKnown, attempt, lines, read, read_if_there, run
+from .system import NotKnown, attempt, lines, read, read_if_there
 
 ASKED = re.compile(
     r"^(kernel\.(randomize_va_space|yama\.ptrace_scope|kptr_restrict|dmesg_restrict|unprivileged_bpf_disabled|"
     r"core_pattern|sysrq|perf_event_paranoid|kexec_load_disabled)|fs\.(suid_dumpable|protected_\w+)|"
     r"net\.core\.bpf_jit_harden|net\.ipv4\.(ip_forward|tcp_syncookies|icmp_\w+)|"
     r"net\.ipv[46]\.conf\.(all|default)\.\w+)$"
+)
+FOLDERS = (
+    *("kernel", "kernel/yama", "fs", "net/core", "net/ipv4"),
+    *(f"net/{family}/conf/{name}" for family in ("ipv4", "ipv6") for name in ("all", "default")),
 )
 
 
@@ -44,11 +48,9 @@ def natural(text: str) -> list[tuple[int, Any]]:
 
 def collect_sysctl() -> dict[str, Any]:
     """Give the settings that matter, as they are and as the files will make them; the last file wins."""
-    running = {}
-    for line in run(["sysctl", "-a", "--pattern", r"^(kernel|fs|net)\."], codes=(0, 1, 255)).splitlines():
-        key, _, value = line.partition(" = ")
-        if ASKED.match(key):
-            running[key] = value.strip()
+    running = dict(in_effect())
+    if not running:
+        raise NotKnown("/proc/sys cannot be read")
     persistent: dict[str, str] = {}
     for path in sysctl_files():
         for line in lines(read(path).replace(";", "#")):
@@ -64,6 +66,19 @@ def collect_sysctl() -> dict[str, Any]:
         "persistent": {key: value for key, value in written.items() if value is not None},
         "differing": differing,
     }
+
+
+def in_effect() -> Iterator[tuple[str, str]]:
+    """Read the settings themselves: `sysctl -a` reads some thousand others, too."""
+    for folder in FOLDERS:
+        for path in sorted(glob.glob(f"/proc/sys/{folder}/*")):
+            key = path[len("/proc/sys/") :].replace("/", ".")
+            if ASKED.match(key):
+                try:
+                    with open(path, encoding="utf-8", errors="replace") as file:
+                        yield key, file.read().strip()
+                except OSError:  # one that is only written, or is not for this machine
+                    continue
 
 
 def dotted(key: str) -> str:

@@ -74,11 +74,8 @@ def collect_time() -> dict[str, Any]:
     """Tell whether the clock is held right, and by what."""
     done = attempt(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
     services = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
-    active = [
-        name
-        for name in services
-        if attempt(["systemctl", "is-active", "--quiet", f"{name}.service"]).returncode == 0
-    ]
+    states = attempt(["systemctl", "is-active", *(f"{one}.service" for one in services)]).stdout.split()
+    active = [name for name, state in zip(services, states, strict=False) if state == "active"]
     return {
         "synchronised": done.stdout.strip() == "yes" if done.returncode == 0 else None,
         "services": active,

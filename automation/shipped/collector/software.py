@@ -4,6 +4,7 @@ import glob
 import os
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from .system import NotKnown, is_here, lines, read, run
@@ -13,23 +14,42 @@ UNIT_KINDS = ("service", "socket", "timer")
 
 def collect_packages() -> dict[str, str]:
     """Give every installed package with its version."""
-    text = run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${Version}\n"])
+    return {name: version for name, _, version in installed()}
+
+
+def installed() -> list[list[str]]:
+    """Give name, name with architecture and version of every package that is installed."""
+    text = run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${binary:Package}\t${Version}\n"])
     rows = (line.split("\t") for line in text.splitlines())
-    return {name: version for status, name, version in rows if status[:2] in ("ii", "hi")}
+    return [words for status, *words in rows if status[:2] in ("ii", "hi")]
 
 
 def collect_updates() -> dict[str, Any]:
     """Give what an upgrade would bring, which of it is for security, and how old the lists are."""
-    said = run(["apt", "list", "--upgradable"], patience_s=30.0)
-    pending = [match for match in map(re.compile(r"([^/\s]+)/(\S+) ").match, said.splitlines()) if match]
+    told = dict(candidates([name for _, name, _ in installed()]))
     lists = [os.path.getmtime(path) for path in glob.glob("/var/lib/apt/lists/*Release")]
     return {
-        "pending": sorted(one[1] for one in pending),
-        "security": sorted(one[1] for one in pending if "security" in one[2]),
+        "pending": sorted(told),
+        "security": sorted(name for name, suites in told.items() if any("security" in one for one in suites)),
         "lists_age_days": round((time.time() - max(lists)) / 86400, 1) if lists else None,
         "unattended": is_here("unattended-upgrade"),
         "periodic": periodic(),
     }
+
+
+def candidates(names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Give each package that would be upgraded, and the suites that have the newer version.
+
+    `apt list --upgradable` says the same and looks at all packages that there are, for 20 times the time.
+    """
+    said = run(["apt-cache", "policy", *names], patience_s=30.0) if names else ""
+    for block in re.split(r"\n(?=\S)", said):
+        newer = re.search(r"\n  Candidate: (\S+)\n", block)
+        table, _, _ = block.partition("\n *** ")  # what is newer than the installed version stands above it
+        row = re.search(rf"\n     {re.escape(newer[1])} .*((?:\n        .*)*)", table) if newer else None
+        if row is not None:
+            suites = [line.split()[2] for line in row[1].splitlines() if len(line.split()) > 2]
+            yield block.split(":", 1)[0], suites
 
 
 def periodic() -> dict[str, str]:
