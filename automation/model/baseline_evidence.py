@@ -28,6 +28,8 @@ class SettingSeen(Model):
     before: str
     after: str
     changed: bool
+    problem: str = Field(default="", description="why it was left out, or will not last")
+    problem: str = Field(default="", description="why it was left out")
 
 
 Switch = Literal["none", "confirmed", "reverted"]
@@ -60,4 +62,7 @@ class CallsMade(Model):
     kind: Literal["calls-made"] = "calls-made"
     subject: str
     saved: tuple[SavedCall, ...] = ()
+    left: Mapping[str, str] = Field(
+        default_factory=dict, description="call and what it is for, to why it was left as it is"
+    )
     source: Literal["real", "simulated"] = "real"

@@ -122,8 +122,8 @@ def test_a_change_is_confirmed_over_a_login_that_is_made_after_it(
     assert (seen.changed, seen.evidence.switch, seen.evidence.change) == (True, "confirmed", RUN)
     ((playbook, timeout_s, module),) = given
     assert (playbook.limit, timeout_s < ctx.timeout_s - SWITCH_S) == ("web", True)
-    assert module.variables["baseline_login"] == {"user": "ops", "address": "10.0.0.9"}
-    assert module.variables["baseline_change"] == RUN
+    assert module.variables["login"] == {"user": "ops", "address": "10.0.0.9"}
+    assert module.variables["change"] == RUN
 
 
 def test_what_cannot_lock_people_out_needs_no_login(ctx: Any, host: ChangedHost, playing: Any) -> None:
@@ -240,6 +240,18 @@ def test_a_connection_that_is_lost_in_the_middle_is_waited_out(
     assert host.asked[1:] == ["state"], "a change whose playbook failed must never be confirmed"
 
 
+def test_a_change_without_a_switch_that_nobody_saw_end_is_not_known(
+    ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    def act() -> FakeLog:
+        host.markers[RUN] = {"state": "none"}
+        return FakeLog(None, LOST)
+
+    playing(act)
+    with pytest.raises(OutcomeUnknown, match="was begun and nobody saw it end"):
+        enforce(ctx, risk="R1", switch_s=0.0)
+
+
 def test_an_answer_that_was_lost_on_the_way_does_not_undo_what_was_kept(
     ctx: Any, host: ChangedHost, playing: Any
 ) -> None:
@@ -265,6 +277,7 @@ def test_an_answer_that_was_lost_on_the_way_does_not_undo_what_was_kept(
         ("reverted", "not_done"),
         ("undone", "unknown"),
         ("none", "not_done"),
+        ("absent", "not_done"),
     ],
 )
 def test_the_marker_says_how_far_a_dead_controller_came(
@@ -335,7 +348,7 @@ def test_an_undo_says_what_it_put_back_and_what_it_left(ctx: Any, host: ChangedH
     assert host.logins, "nobody logged in anew afterwards"
 
 
-@pytest.mark.parametrize(("state", "words"), [("none", "is not known"), ("armed", "is not confirmed yet")])
+@pytest.mark.parametrize(("state", "words"), [("absent", "is not known"), ("armed", "is not confirmed yet")])
 def test_what_is_not_settled_is_not_undone(state: str, words: str, ctx: Any, host: ChangedHost) -> None:
     host.markers[RUN] = {"state": state}
     with pytest.raises(AdapterError, match=f"{words}; nothing was changed"):

@@ -65,7 +65,7 @@ class ChangedHost:
 
     def _answer(self, change: str, what: str) -> Completed:
         self.asked.append(what)
-        marker = self.markers.get(change, {"state": "none"})
+        marker = self.markers.get(change, {"state": "absent"})
         if what == "confirm" and marker["state"] == "armed":
             marker["state"] = "confirmed"
             self.reverts_at_s = None

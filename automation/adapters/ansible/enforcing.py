@@ -70,7 +70,10 @@ def verify_enforce_settings(action: EnforceSettings, ctx: Context) -> Progress:
         )
     if marker.state == "undone":
         return Progress(state="unknown", why=f"change {ctx.run_id} was made and undone since")
-    return Progress(state="not_done", why=marker.why or f"{action.host} knows no change {ctx.run_id}")
+    begun = (
+        "it was begun and goes on from there" if marker.state == "none" else "the host knows no such change"
+    )
+    return Progress(state="not_done", why=marker.why or begun)
 
 
 def _refuse(action: EnforceSettings, ctx: Context) -> None:
@@ -102,10 +105,10 @@ def _module(action: EnforceSettings, ctx: Context) -> Module:
     return Module(
         MODULE,
         {
-            "baseline_settings": settings,
-            "baseline_change": ctx.run_id,
-            "baseline_switch_s": round(action.switch_s),
-            "baseline_login": _login(action.host, ctx),
+            "settings": settings,
+            "change": ctx.run_id,
+            "switch_s": action.switch_s,
+            "login": _login(action.host, ctx),
         },
     )
 
@@ -138,8 +141,13 @@ def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) ->
     marker = _settled(action, ctx, " ".join(str(failure).split()))
     if marker.is_final:  # only its answer was lost on the way
         return _enforced(action, ctx, marker)
-    if marker.state == "none":
+    if marker.state == "absent":
         raise failure
+    if marker.state == "none":
+        raise OutcomeUnknown(
+            f"change {ctx.run_id} of {action.host} was begun and nobody saw it end: {failure}",
+            hint=f"./inv run.resume --env {ctx.environment.name} --run {ctx.run_id}: it goes on from there",
+        ) from failure
     raise _not_kept(action, ctx, marker, "") from failure
 
 
@@ -176,7 +184,7 @@ def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool =
 def _not_kept(
     action: EnforceSettings, ctx: Context, marker: Marker, why: str, seen: tuple[SettingSeen, ...] = ()
 ) -> AdapterError:
-    said = "; ".join(filter(None, (why, marker.why)))
+    said = marker.because(why).why
     evidence = SettingsEnforced(
         host=action.host, change=ctx.run_id, settings=seen or marker.settings, switch="reverted", why=said
     )
@@ -202,8 +210,9 @@ def _enforced(action: EnforceSettings, ctx: Context, marker: Marker) -> Outcome:
 def _outcome(
     action: EnforceSettings, ctx: Context, seen: tuple[SettingSeen, ...], switch: Switch, *, changed: bool
 ) -> Outcome:
-    number = sum(one.changed for one in seen)
+    number, left = sum(one.changed for one in seen), sum(bool(one.problem) for one in seen)
     how = ", confirmed by a fresh login with sudo" if switch == "confirmed" else ""
+    how += f"; {left} left out" if left else ""
     evidence = SettingsEnforced(host=action.host, change=ctx.run_id, settings=seen, switch=switch)
     summary = f"{action.host}: {number} of {len(action.settings)} settings changed{how}"
     return Outcome(changed=changed, summary=summary, evidence=evidence)
@@ -228,7 +237,7 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
     before = ask(ctx.remote(host), host, change, "state")
     if before.state in ("undone", "reverted"):
         done = before
-    elif not before.is_final:
+    elif before.state in ("armed", "absent"):
         what = "is not confirmed yet" if before.state == "armed" else "is not known"
         raise AdapterError(f"change {change} of {host} {what}; nothing was changed")
     else:
@@ -237,7 +246,7 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
         done = Marker.of(said, host, change)
     with ctx.fresh(host) as remote:
         prove_sudo(remote, host)
-    undone = _undone(action, done, changed=before.is_final)
+    undone = _undone(action, done, changed=done is not before)
     if done.failed:
         raise AdapterError(f"change {change} of {host}: {_how_well(done)}", evidence=undone.evidence)
     return undone

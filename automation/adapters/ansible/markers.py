@@ -11,18 +11,21 @@ from automation.model.errors import AdapterError
 from automation.model.records import Completed, Remote
 
 CHANGES = "/var/lib/mainstay-changes"
-STATES = ("none", "armed", "confirmed", "reverted", "undone", "kept")
+STATES = ("absent", "none", "armed", "confirmed", "reverted", "undone", "kept")
 _ANSWER_S = 15.0
 _WORDS = 300
 # $1 the program beside the change, $2 what is asked of it.
 _ASK = """
-[ -e "$1" ] || { echo '{"state": "none"}'; exit 0; }
+[ -e "$1" ] || { echo '{"state": "absent"}'; exit 0; }
 exec python3 -I "$1" "$2"
 """
 
 
 class Marker(NamedTuple):
-    """Where a change stands; `none` when the host knows none of its name."""
+    """Where a change stands.
+
+    `absent`: the host knows none of its name; `none`: it was begun, had no switch, and nobody saw it end.
+    """
 
     state: str
     why: str = ""
@@ -38,7 +41,8 @@ class Marker(NamedTuple):
 
     def because(self, why: str) -> "Marker":
         """Give it with what was met before, ahead of its own reason."""
-        return self._replace(why="; ".join(filter(None, (why, self.why))))
+        parts = (why,) if self.why in why else (why, self.why)
+        return self._replace(why="; ".join(filter(None, parts)))
 
     @classmethod
     def of(cls, done: Completed, host: str, change: str) -> "Marker":

@@ -1,0 +1,366 @@
+"""Hosts that are changed for real, and locked: each lets people in again by itself, and the run says so.
+
+Four hosts of a small lab, each with a controller of its own, so that what has to be waited for is waited for
+at once. Not shown here: packages, for which a lab has no repository, and what only a kernel of one's own has.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from automation.adapters import ansible, nspawn
+from automation.model.actions import EnforceSettings
+from automation.model.baseline_evidence import SettingsUndone
+from automation.model.errors import AdapterError
+from automation.model.records import Progress
+from tests.lab.changing import Changing, Ending, open_changing, wanted
+from tests.lab.small import Small
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB_ID, NET = "elab", "10.91"
+SWITCH_S = 15.0
+LONG_SWITCH_S = 90.0  # never waited for
+LATE_S = 20.0  # between the switch's end and a host that is back, on a machine that does other things too
+CHANGED = "changed; it takes that back"  # said between the change and the login that confirms it
+
+KEPT = (
+    wanted("R0", kind="key-value", path="/etc/login.defs", name="PASS_MAX_DAYS", value=365),
+    wanted("R0", kind="file-mode", path="/etc/ssh/sshd_config", mode="0600"),
+    wanted("R0", kind="file-content", path="/etc/issue.net", content="Nobody but the city's own people.\n"),
+    wanted("R1", kind="sysctl", name="net.ipv4.conf.all.log_martians", value=1),
+    wanted("R1", kind="unit", unit="ctrl-alt-del.target", state="masked"),
+    wanted("R1", kind="sshd", keyword="Banner", value="/etc/issue.net"),
+    wanted("R2", kind="sshd", keyword="PermitRootLogin", value="no"),
+    wanted("R2", kind="file-content", path="/etc/sudoers.d/pty", content="Defaults use_pty\n", mode="0440"),
+)
+SEEN_BY_NOBODY = {
+    "a login that a name decides": (
+        wanted(
+            "R2",
+            kind="file-content",
+            path="/etc/ssh/sshd_config.d/50-tried.conf",
+            content="UseDNS yes\nMatch Host controller.city\n  AllowUsers nobody-at-all\n",
+        ),
+    ),
+    "keys that are looked for elsewhere": (
+        wanted("R2", kind="sshd", keyword="AuthorizedKeysFile", value="/etc/ssh/nowhere/%u"),
+    ),
+    "PAM that lets nobody in": (
+        wanted("R2", kind="file-content", path="/etc/pam.d/sshd", content="account required pam_deny.so\n"),
+    ),
+    "a rule that takes sudo away": (
+        wanted(
+            "R2", kind="file-content", path="/etc/sudoers.d/zz", content="ops ALL=(ALL) !ALL\n", mode="0440"
+        ),
+    ),
+    "a firewall that drops SSH": (
+        wanted(
+            "R2",
+            kind="file-content",
+            path="/etc/nftables.conf",
+            mode="0755",
+            content="#!/usr/sbin/nft -f\nflush ruleset\ntable inet filter {\n"
+            "  chain input { type filter hook input priority 0; policy drop; iif lo accept; }\n}\n",
+        ),
+        wanted("R2", kind="unit", unit="nftables.service", state="enabled"),
+    ),
+}
+REFUSED = {
+    "sshd keeps the automation user out": (
+        "nobody-at-all",
+        wanted("R2", kind="sshd", keyword="AllowUsers", value="nobody-at-all"),
+    ),
+    "the same in a file of its own": (
+        "nobody-at-all",
+        wanted(
+            "R2",
+            kind="file-content",
+            path="/etc/ssh/sshd_config.d/10-tried.conf",
+            content="AllowUsers nobody-at-all\n",
+        ),
+    ),
+    "sudo's rules do not parse": (
+        "sudo",
+        wanted("R2", kind="file-content", path="/etc/sudoers.d/zz", content="this is no rule\n", mode="0440"),
+    ),
+}
+
+
+class Kept(NamedTuple):
+    """A host whose settings were applied twice and then undone, one file of it edited meanwhile."""
+
+    first: Ending
+    ports: tuple[str, str]
+    second: Ending
+    edited: SettingsUndone
+    after_edited: str
+    undone: SettingsUndone
+    after: str
+    runtime: tuple[str, str, str]
+
+
+class Killed(NamedTuple):
+    """A host whose controller was killed between the change and its confirmation."""
+
+    before: str
+    meanwhile: Progress
+    joined: AdapterError
+    afterwards: Progress
+    after: str
+    again: Ending
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changing]:
+    city = Small(LAB_ID, NET, tmp_path_factory.mktemp("enforced"))
+    try:
+        city.up()
+        changing = Changing(city)
+        yield changing
+        changing.connections.close()
+    finally:
+        nspawn.remove_lab(city.state, city.lab.id)
+
+
+@pytest.fixture(scope="module")
+def done(lab: Changing) -> Iterator[Mapping[str, Future[object]]]:
+    """Everything at once: on each host one after the other."""
+    acts: Mapping[str, Mapping[str, Callable[[], object]]] = {
+        "pg-a": {"kept": lambda: keep_and_undo(lab, "pg-a"), **locking_out(lab, "pg-a", 0)},
+        "app-a": {**refusing(lab, "app-a"), **locking_out(lab, "app-a", 1)},
+        "pg-b": {"rebooted": lambda: reboot(lab, "pg-b"), **locking_out(lab, "pg-b", 2)},
+        "client-1": {"killed": lambda: kill(lab, "client-1")},
+    }
+    pools = {host: ThreadPoolExecutor(1) for host in acts}
+    yield {name: pools[host].submit(act) for host, named in acts.items() for name, act in named.items()}
+    for pool in pools.values():
+        pool.shutdown(cancel_futures=True)
+
+
+def ending(done: Mapping[str, Future[object]], name: str) -> Ending:
+    found = done[name].result()
+    assert isinstance(found, Ending)
+    return found
+
+
+# --- what is kept -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kept(done: Mapping[str, Future[object]]) -> Kept:
+    found = done["kept"].result()
+    assert isinstance(found, Kept)
+    return found
+
+
+def keep_and_undo(lab: Changing, host: str) -> Kept:
+    martians = "cat /proc/sys/net/ipv4/conf/all/log_martians"
+    runtime, port = lab.sh(host, martians), kept_port(lab, host)
+    first = lab.enforce(host, "20260301-0000-kept", KEPT, LONG_SWITCH_S)
+    ports, changed = (port, kept_port(lab, host)), lab.sh(host, martians)
+    second = lab.enforce(host, "20260301-0001-kept", KEPT, LONG_SWITCH_S)
+    lab.sh(host, "echo 'Something newer.' >/etc/issue.net")
+    edited = lab.undo(host, "20260301-0002-kept", "20260301-0000-kept").evidence
+    after_edited = lab.look(host)
+    undone = lab.undo(host, "20260301-0003-kept", "20260301-0000-kept", ["/etc/issue.net"]).evidence
+    assert isinstance(edited, SettingsUndone)
+    assert isinstance(undone, SettingsUndone)
+    after = lab.look(host)
+    return Kept(
+        first, ports, second, edited, after_edited, undone, after, (runtime, changed, lab.sh(host, martians))
+    )
+
+
+def kept_port(lab: Changing, host: str) -> str:
+    """Give the port that our kept connection comes from."""
+    done = lab.connections.remote(host).run(["sh", "-c", "echo $SSH_CONNECTION"])
+    return done.stdout.split()[1]
+
+
+def test_what_lets_people_in_is_applied_and_confirmed_by_a_fresh_login(kept: Kept) -> None:
+    assert kept.first.failure is None
+    assert kept.first.evidence.switch == "confirmed"
+    assert [one.changed for one in kept.first.evidence.settings] == [True] * len(KEPT)
+    assert kept.first.marker["state"] == "confirmed"
+    assert "mainstay-revert" not in kept.after
+
+
+def test_a_kept_connection_outlives_the_reload_of_sshd(kept: Kept) -> None:
+    assert kept.ports[0] == kept.ports[1]
+
+
+def test_a_second_run_changes_nothing(kept: Kept) -> None:
+    assert kept.second.failure is None
+    assert kept.second.outcome is not None
+    assert not kept.second.outcome.changed
+    assert kept.second.evidence.switch == "none"
+    assert [one.changed for one in kept.second.evidence.settings] == [False] * len(KEPT)
+    assert without_changes(kept.second.before) == without_changes(kept.second.after)
+
+
+def test_an_undo_leaves_what_somebody_edited_since_unless_it_is_named(kept: Kept) -> None:
+    assert list(kept.edited.left) == ["/etc/issue.net"]
+    assert "/etc/issue.net" not in kept.edited.restored
+    differs = set(without_changes(kept.after_edited)) ^ set(without_changes(kept.first.before))
+    assert {line.split()[-1] for line in differs} == {"/etc/issue.net"}
+
+
+def test_an_undo_puts_everything_back_byte_for_byte_and_what_runs(kept: Kept) -> None:
+    assert without_changes(kept.after) == without_changes(kept.first.before)
+    assert kept.undone.restored == ("/etc/issue.net",)
+    assert kept.undone.left == {}
+    assert kept.runtime == ("0", "1", "0")
+
+
+def without_changes(seen: str) -> list[str]:
+    """Give what was seen of a host, without what says that it was changed."""
+    return [line for line in seen.splitlines() if "/var/lib/mainstay-changes" not in line]
+
+
+# --- what is refused --------------------------------------------------------------------------------
+
+
+def refusing(lab: Changing, host: str) -> dict[str, Callable[[], object]]:
+    def act(number: int, name: str) -> Callable[[], object]:
+        run_id = f"20260301-0{number}00-refused"
+        return lambda: lab.enforce(host, run_id, [KEPT[0], REFUSED[name][1]], LONG_SWITCH_S)
+
+    return {name: act(number, name) for number, name in enumerate(REFUSED)}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_a_check_sees_is_refused_and_nothing_of_it_stays(
+    name: str, done: Mapping[str, Future[object]]
+) -> None:
+    found = ending(done, name)
+    assert isinstance(found.failure, AdapterError), found.outcome
+    assert REFUSED[name][0] in str(found.failure)
+    assert without_changes(found.before) == without_changes(found.after)
+    assert found.marker.get("state") in (None, "reverted")
+
+
+# --- what locks people out --------------------------------------------------------------------------
+
+
+def locking_out(lab: Changing, host: str, which: int) -> dict[str, Callable[[], object]]:
+    """Give every third of what no check sees, for one host."""
+
+    def act(name: str, number: int) -> Callable[[], object]:
+        run_id = f"20260301-{number:04}-locked"
+        return lambda: lock_out(lab, host, run_id, name)
+
+    return {name: act(name, number) for number, name in enumerate(SEEN_BY_NOBODY) if number % 3 == which}
+
+
+def lock_out(lab: Changing, host: str, run_id: str, name: str) -> Ending:
+    lab.sh(host, "grep -q controller.city /etc/hosts || echo ${SSH_CLIENT%% *} controller.city >>/etc/hosts")
+    return lab.enforce(host, run_id, [KEPT[0], *SEEN_BY_NOBODY[name]], SWITCH_S)
+
+
+@pytest.mark.parametrize("name", SEEN_BY_NOBODY)
+def test_a_host_that_lets_nobody_in_takes_that_back_in_its_switchs_time(
+    name: str, done: Mapping[str, Future[object]]
+) -> None:
+    found = ending(done, name)
+    assert isinstance(found.failure, AdapterError), found.outcome
+    assert "back by itself" in str(found.failure)
+    assert "it is as it was before" in str(found.failure)
+    assert found.evidence.switch == "reverted"
+    assert "no fresh login confirmed it in time" in found.evidence.why
+    assert without_changes(found.before) == without_changes(found.after)
+    assert seconds_late(found) < LATE_S
+
+
+def seconds_late(found: Ending) -> float:
+    """Give how long after the switch's time the host had put everything back, by its own clock."""
+    assert found.marker["state"] == "reverted"
+    until, at = (datetime.fromisoformat(found.marker[name]) for name in ("until", "at"))
+    return (at - until).total_seconds()
+
+
+# --- power and controllers that go ------------------------------------------------------------------
+
+
+def reboot(lab: Changing, host: str) -> Ending:
+    """Cut the power between the change and the login, and let the host boot."""
+
+    def cut(text: str) -> None:
+        if CHANGED in text:
+            lab.city.ask("power_off_server", server=host)
+            lab.city.ask("start_server", server=host, autostart=True)
+
+    return lab.enforce(host, "20260301-0100-reboot", KEPT, LONG_SWITCH_S, cut)
+
+
+def test_a_host_that_boots_before_it_was_confirmed_is_as_it_was(done: Mapping[str, Future[object]]) -> None:
+    found = ending(done, "rebooted")
+    assert isinstance(found.failure, AdapterError), found.outcome
+    assert "the host was booted before a fresh login confirmed it" in str(found.failure)
+    assert found.evidence.switch == "reverted"
+    assert without_changes(found.before) == without_changes(found.after)
+    assert seconds_late(found) < 0, "it waited for the switch"
+
+
+def kill(lab: Changing, host: str) -> Killed:
+    """Kill a controller between the change and the login; others come after it."""
+    run_id, before = "20260301-0200-killed", lab.look(host)
+    state, folder = lab.city.state, str(ROOT)
+    argv = [sys.executable, "-c", CONTROLLER, str(state), host, run_id]
+    controller = subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, text=True)
+    assert controller.stdout is not None
+    said = next((line for line in controller.stdout if CHANGED in line), "")
+    os.kill(controller.pid, signal.SIGKILL)
+    controller.communicate()
+    assert said, "it ended before anything was changed"
+    action, ctx = EnforceSettings(host=host, settings=KEPT, switch_s=SWITCH_S), lab.context(run_id)
+    meanwhile = ansible.verify_enforce_settings(action, ctx)
+    with pytest.raises(AdapterError) as joined:
+        ansible.enforce_settings(action, ctx)
+    afterwards, after = ansible.verify_enforce_settings(action, ctx), lab.look(host)
+    again = lab.enforce(host, run_id, KEPT, LONG_SWITCH_S)
+    return Killed(before, meanwhile, joined.value, afterwards, after, again)
+
+
+CONTROLLER = """
+import sys
+from tests.lab.test_enforcement import controller
+controller(*sys.argv[1:])
+"""
+
+
+def controller(state: str, host: str, run_id: str) -> None:
+    """What the killed controller does: it changes a host, and hangs before it logs in anew."""
+
+    def hang(text: str) -> None:
+        print(text, flush=True)
+        if CHANGED in text:
+            signal.pause()
+
+    open_changing(Path(state), LAB_ID, NET).enforce(host, run_id, KEPT, SWITCH_S, hang)
+
+
+def test_a_controller_that_is_killed_leaves_a_host_that_takes_its_change_back(
+    done: Mapping[str, Future[object]],
+) -> None:
+    found = done["killed"].result()
+    assert isinstance(found, Killed)
+    assert (found.meanwhile.state, found.afterwards.state) == ("in_progress", "not_done")
+    assert "no fresh login confirmed it in time" in str(found.joined)
+    assert without_changes(found.before) == without_changes(found.after)
+
+
+def test_after_a_killed_controller_the_same_step_can_be_done_again(
+    done: Mapping[str, Future[object]],
+) -> None:
+    found = done["killed"].result()
+    assert isinstance(found, Killed)
+    assert found.again.failure is None
+    assert found.again.evidence.switch == "confirmed"
