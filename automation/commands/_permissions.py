@@ -10,7 +10,12 @@ from automation.model.errors import ConfigError
 from automation.model.providers import AwsProvider, Provider
 
 # The areas whose plans take actions at a provider, and where their classes stand; recovery has the rest.
-AREAS: Mapping[str, tuple[str, ...]] = {"provisioning": ("servers",), "backups": ("points",), "recovery": ()}
+AREAS: Mapping[str, tuple[str, ...]] = {
+    "provisioning": ("servers",),
+    "backups": ("points",),
+    "baselines": ("baseline",),
+    "recovery": (),
+}
 _ACTIONS = get_args(get_args(Action)[0])
 
 

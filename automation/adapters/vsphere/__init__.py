@@ -13,6 +13,11 @@ from automation.adapters.vsphere.copies import copy_replica as copy_replica
 from automation.adapters.vsphere.copies import remove_copy as remove_copy
 from automation.adapters.vsphere.copies import verify_copy_replica as verify_copy_replica
 from automation.adapters.vsphere.copies import verify_remove_copy as verify_remove_copy
+from automation.adapters.vsphere.enforcing import enforce_calls as enforce_calls
+from automation.adapters.vsphere.enforcing import undo_calls as undo_calls
+from automation.adapters.vsphere.enforcing import verify_enforce_calls as verify_enforce_calls
+from automation.adapters.vsphere.enforcing import verify_undo_calls as verify_undo_calls
+from automation.adapters.vsphere.facts import collect_facts as collect_facts
 from automation.adapters.vsphere.guestinfo import learn_host_key as learn_host_key
 from automation.adapters.vsphere.guestinfo import verify_learn_host_key as verify_learn_host_key
 from automation.adapters.vsphere.looking import look as look

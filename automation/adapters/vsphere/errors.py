@@ -31,7 +31,7 @@ def in_words(
     """
     changed = _changed(sent, lost)
     return AdapterError(
-        f"{what} at {address}: {_reason(exc)}; {changed}",
+        f"{what} at {address}: {reason(exc)}; {changed}",
         transient=isinstance(exc, AnswerLost | NotReached) or _comes_again(exc),
         unknown=lost,
         hint=_hint(exc, environment),
@@ -44,7 +44,8 @@ def _changed(sent: Sequence[str], lost: bool) -> str:
     return f"done before it: {', '.join(dict.fromkeys(sent))}" if sent else "nothing was changed"
 
 
-def _reason(exc: BaseException) -> str:
+def reason(exc: BaseException) -> str:
+    """Say why a call failed."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return _distrust(exc)
     if isinstance(exc, NotReached):

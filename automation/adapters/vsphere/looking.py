@@ -9,7 +9,7 @@ from pyVmomi import vim
 
 from automation.adapters.vsphere.devices import cards, found_disks, network_of
 from automation.adapters.vsphere.marks import PATH
-from automation.adapters.vsphere.permissions import ACTIONS, place_of, privileges_for
+from automation.adapters.vsphere.permissions import ACTIONS, OF_BASELINES, place_of, privileges_for
 from automation.adapters.vsphere.places import (
     Places,
     Vm,
@@ -138,7 +138,7 @@ def _quotas(vcenter: Vcenter, places: Places) -> tuple[Quota, ...]:
 
 
 def _denied(vcenter: Vcenter, places: Places) -> dict[str, str]:
-    """Ask which privileges of all that our actions need are missing, each where it is needed."""
+    """Ask which privileges of all that our actions on servers need are missing, each where it is needed."""
     folder = our_folder(vcenter, places) or places.vm_folder
     store = require(vcenter, places, vim.Datastore, vcenter.provider.datastore, "datastore").ref
     entities = {
@@ -147,7 +147,7 @@ def _denied(vcenter: Vcenter, places: Places) -> dict[str, str]:
         "resource pool": pool_of(vcenter, places),
         "cluster": cluster_of(vcenter, places).ref,
     }
-    needed = privileges_for(ACTIONS)
+    needed = privileges_for(ACTIONS.keys() - OF_BASELINES)
     answer = vcenter.read(
         lambda content: content.authorizationManager.HasPrivilegeOnEntities(
             list(entities.values()), vcenter.session_key, list(needed)

@@ -35,6 +35,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "FindChild": (),
     "HasPrivilegeOnEntities": (),
     "SearchDatastore_Task": _BROWSE,
+    "QueryLockdownExceptions": ("Global.Settings",),
 }
 CHANGES: Mapping[str, tuple[str, ...]] = {
     "CreateFolder": ("Folder.Create",),
@@ -66,6 +67,12 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
     "CreateSnapshot_Task": ("VirtualMachine.State.CreateSnapshot",),
     "RemoveSnapshot_Task": ("VirtualMachine.State.RemoveSnapshot",),
     "ConsolidateVMDisks_Task": ("VirtualMachine.State.RemoveSnapshot",),
+    "StartService": ("Host.Config.NetService",),
+    "StopService": ("Host.Config.NetService",),
+    "UpdateServicePolicy": ("Host.Config.NetService",),
+    "UpdateOptions": ("Host.Config.AdvancedConfig",),
+    "ChangeLockdownMode": ("Host.Config.Settings",),
+    "ReconfigureDVPortgroup_Task": ("DVPortgroup.Modify", "DVPortgroup.PolicyOp"),
 }
 METHODS: Mapping[str, tuple[str, ...]] = {**READS, **CHANGES}
 
@@ -73,6 +80,18 @@ _POWER_ON = frozenset({"PowerOnVM_Task"})
 _SHUT_DOWN = frozenset({"ShutdownGuest", "PowerOffVM_Task"})
 _MARKED = frozenset({"ReconfigVM_Task"})
 _BROWSED = frozenset({"SearchDatastore_Task"})
+_HARDENED = frozenset(
+    {
+        "QueryLockdownExceptions",
+        "StartService",
+        "StopService",
+        "UpdateServicePolicy",
+        "UpdateOptions",
+        "ChangeLockdownMode",
+        "UpdatePortGroup",
+        "ReconfigureDVPortgroup_Task",
+    }
+)
 _NAMED = frozenset({"CreateFolder", "AddCustomFieldDef", "SetField"})
 # What each action may change or browse; every action may read.
 ACTIONS: Mapping[str, frozenset[str]] = {
@@ -109,7 +128,12 @@ ACTIONS: Mapping[str, frozenset[str]] = {
     "vsphere.list_all": _BROWSED,
     "vsphere.take_rollback": frozenset({"CreateSnapshot_Task"}),
     "vsphere.remove_rollbacks": frozenset({"RemoveSnapshot_Task", "ConsolidateVMDisks_Task"}),
+    "vsphere.collect_facts": frozenset({"QueryLockdownExceptions"}),
+    "vsphere.enforce_calls": _HARDENED,
+    "vsphere.undo_calls": _HARDENED,
 }
+# What a login for VMs alone may lack.
+OF_BASELINES = frozenset({"vsphere.collect_facts", "vsphere.enforce_calls", "vsphere.undo_calls"})
 
 
 def privileges_of(methods: Iterable[str]) -> tuple[str, ...]:
@@ -129,6 +153,7 @@ def place_of(privilege: str) -> str:
     return {
         "Datastore": "datastore",
         "Network": "networks",
+        "DVPortgroup": "networks",
         "Resource": "resource pool",
         "Host": "cluster",
         "Global": "root folder",

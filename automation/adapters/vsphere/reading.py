@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,10 +23,11 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
 class Seen(NamedTuple):
-    """One object and those of its properties that are set."""
+    """One object, those of its properties that are set, and those that were not given, with the fault."""
 
     ref: Any
     values: Mapping[str, Any]
+    missing: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def moid(self) -> str:
@@ -64,7 +66,8 @@ def _collected(vcenter: Vcenter, objects: Sequence[Any], paths: Paths) -> Iterat
     answer = vcenter.read(lambda content: _page(content.propertyCollector, wanted, options))
     while answer is not None:
         for found in answer.objects:
-            yield Seen(found.obj, {one.name: one.val for one in found.propSet})
+            values = {one.name: one.val for one in found.propSet}
+            yield Seen(found.obj, values, {one.path: one.fault for one in found.missingSet})
         if not answer.token:
             return
         token = answer.token

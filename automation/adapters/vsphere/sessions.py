@@ -37,14 +37,20 @@ class Vcenter:
     """One vCenter by one login; `read` and `change` are the only ways to it."""
 
     def __init__(
-        self, environment: Environment, provider: VsphereProvider, login: Mapping[str, str], state: Path
+        self,
+        environment: Environment,
+        provider: VsphereProvider,
+        login: Mapping[str, str],
+        state: Path,
+        *,
+        newest: bool = False,
     ) -> None:
         self.environment, self.provider, self.site = environment.name, provider, provider.site
         simulator = _simulator_of(environment, provider)
         self.source: Source = "real" if simulator is None else "simulated"
         at = provider.connect_to or ("" if simulator is None else simulator.address)
         self._stub = Stub(provider.address, provider.port, at=at, trust=_trust(provider, state))
-        self._login = login
+        self._login, self._newest = login, newest
         self._instance = vim.ServiceInstance("ServiceInstance", self._stub)
         self._content: Any = None
         self._session = 0  # counts logins, so that threads that lose one together open one
@@ -169,6 +175,8 @@ class Vcenter:
                 if ended:
                     self._forget_session()
                 self._content = self._content or self._instance.RetrieveServiceContent()
+                if self._newest:
+                    self._stub.speak(self._content.about.apiVersion or "")
                 opened = self._content.sessionManager.Login(
                     self._login.get("VSPHERE_USER", ""), self._login.get("VSPHERE_PASSWORD", "")
                 )
@@ -226,6 +234,23 @@ def at(ctx: Context, site: str, what: str) -> Iterator[Vcenter]:
         yield vcenter
 
 
+@contextmanager
+def named(ctx: Context, name: str, what: str) -> Iterator[Vcenter]:
+    """Give the vCenter of a provider's name to an action, by a session that speaks its newest words.
+
+    Raises:
+        AdapterError: no vCenter is declared by that name.
+    """
+    provider = ctx.environment.providers.get(name)
+    if not isinstance(provider, VsphereProvider):
+        raise AdapterError(
+            f"{what}: environment.yml names no vCenter {name!r}; nothing was changed",
+            hint="providers: names them",
+        )
+    with _kept(ctx.environment, provider, ctx.state, ctx.secret, newest=True).telling(what) as vcenter:
+        yield vcenter
+
+
 def seen(environment: Environment, site: str, state: Path) -> Vcenter:
     """Give the vCenter of a site to one who reads outside of a run."""
     provider = vsphere_provider(environment, site)
@@ -256,16 +281,22 @@ def parse_login(text: str) -> Mapping[str, str]:
 
 
 def _kept(
-    environment: Environment, provider: VsphereProvider, state: Path, secret: Callable[[SecretRef], str]
+    environment: Environment,
+    provider: VsphereProvider,
+    state: Path,
+    secret: Callable[[SecretRef], str],
+    *,
+    newest: bool = False,
 ) -> Vcenter:
     login = secret(provider.login)
-    said = hashlib.sha256(f"{state}\n{provider.model_dump_json()}\n{login}".encode()).hexdigest()
+    told = f"{state}\n{provider.model_dump_json()}\n{login}\n{newest}"
+    said = hashlib.sha256(told.encode()).hexdigest()
     with _KEEPING:
         if not _KEPT:
             atexit.register(log_out)
         key = (environment.name, said)
         if key not in _KEPT:
-            _KEPT[key] = Vcenter(environment, provider, parse_login(login), state)
+            _KEPT[key] = Vcenter(environment, provider, parse_login(login), state, newest=newest)
         return _KEPT[key]
 
 

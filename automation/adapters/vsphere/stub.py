@@ -7,16 +7,18 @@ repeated by whoever calls, changes only after the state was read anew.
 import gzip
 import http.client
 import io
+import re
 import socket
 import ssl
 import threading
 import zlib
 from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from pyVmomi import SoapAdapter
+from pyVmomi import SoapAdapter, VmomiSupport
 
 from automation.adapters.vsphere.permissions import CHANGES, METHODS
 from automation.adapters.vsphere.trimming import trim
@@ -106,6 +108,10 @@ class Stub(SoapAdapter.SoapStubAdapter):
         self.sent = Sent()
         self._counting = threading.Lock()
 
+    def speak(self, api: str) -> None:
+        """Speak the newest version that a vCenter of this API and pyVmomi both know; never an older one."""
+        self.ComputeVersionInfo(newest_version(api, VmomiSupport.parentMap))  # type: ignore[no-untyped-call]
+
     def InvokeMethod(self, mo: Any, info: Any, args: Any, outerStub: Any = None) -> Any:  # noqa: N802, N803
         """Call one method, once."""
         method = info.wsdlName
@@ -137,6 +143,20 @@ class Stub(SoapAdapter.SoapStubAdapter):
             raise
         except (OSError, http.client.HTTPException) as exc:
             raise NotReached(_words(exc)) from exc
+
+
+def newest_version(api: str, known: Iterable[str]) -> str:
+    """Give the newest known version that is not newer than an API: 8.0.3.0 to vim.version.v8_0_3_0. Pure."""
+    wanted = numbers(api)
+    ours = [one for one in known if re.fullmatch(r"vim\.version\.v\d+(_\d+)+", one)]
+    fitting = [one for one in ours if numbers(_VERSION) <= numbers(one) <= wanted]
+    return max(fitting, key=numbers, default=_VERSION)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Give the four numbers of a version, to compare it. Pure."""
+    found = [int(one) for one in re.findall(r"\d+", version)]
+    return (*found, 0, 0, 0, 0)[:4]
 
 
 def _words(exc: BaseException) -> str:

@@ -1,0 +1,128 @@
+"""Closing a port group: at every host, and at every distributed switch, that has one of its name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import JsonValue
+from pyVmomi import vim
+
+from automation.adapters.vsphere.errors import reason
+from automation.adapters.vsphere.facts import read_places
+from automation.adapters.vsphere.host_settings import Arguments, State
+from automation.adapters.vsphere.hosts import (
+    GROUPS,
+    NETWORK_SYSTEM,
+    STATE,
+    SWITCHES,
+    NotTold,
+    connected,
+    name_of,
+)
+from automation.adapters.vsphere.reading import read_objects
+from automation.adapters.vsphere.security_policies import FIELDS, Lets, Place
+from automation.adapters.vsphere.sessions import Vcenter
+from automation.adapters.vsphere.settling import run_task
+from automation.model.errors import AdapterError
+
+_TASK_S = 120.0
+_SWITCH = vim.dvs.VmwareDistributedVirtualSwitch
+
+
+class PortGroup(NamedTuple):
+    """What VMs may do in the port groups of one name; none where the switch decides.
+
+    A host that is not connected is left out: what is shown of it is how it once was.
+    """
+
+    vcenter: Vcenter
+    name: str
+    hosts: Sequence[Any]
+
+    def read(self) -> State:
+        """Give what is set at each place."""
+        return {place.at: _as_json(place.set) for place in self._places()}
+
+    def wanted(self, now: State, arguments: Arguments) -> State:
+        """Forbid what is in effect anywhere; what is forbidden from above is left to it."""
+        effective = {place.at: place.effective for place in self._places()}
+        return {at: _closed(_lets(lets), effective.get(at, {})) for at, lets in now.items()}
+
+    def put(self, now: State, wanted: State) -> None:
+        """Set what differs, place by place."""
+        places = {place.at: place for place in self._places()}
+        for at, lets in wanted.items():
+            if now.get(at) == lets:
+                continue
+            if at not in places:
+                raise self._refused(f"{at} has it no more")
+            set_ = _set_standard if at.startswith("host ") else _set_distributed
+            set_(self.vcenter, places[at], _lets(lets))
+
+    def _places(self) -> list[Place]:
+        paths = ("name", STATE, GROUPS, SWITCHES, NETWORK_SYSTEM)
+        seen = [one for one in read_objects(self.vcenter, self.hosts, paths) if connected(one)]
+        for host in seen:
+            for path, fault in host.missing.items():
+                raise self._refused(f"{name_of(host)}: {path}: {reason(fault)}")
+        try:
+            places = [one for one in read_places(self.vcenter, seen) if one.name == self.name]
+        except NotTold as exc:
+            raise self._refused(str(exc)) from exc
+        if not places:
+            raise self._refused("nothing that is connected has it")
+        return places
+
+    def _refused(self, why: str) -> AdapterError:
+        return AdapterError(f"port group {self.name}: {why}; it was left as it is")
+
+
+def _set_standard(vcenter: Vcenter, place: Place, lets: Lets) -> None:
+    system: Any = place.seen.get(NETWORK_SYSTEM)
+    spec = place.group.spec
+    spec.policy = spec.policy or vim.host.NetworkPolicy()
+    spec.policy.security = vim.host.NetworkPolicy.SecurityPolicy(
+        **{field: lets[word] for word, field in FIELDS.items()}
+    )
+    vcenter.change(lambda _content: system.UpdatePortGroup(place.name, spec))
+
+
+def _set_distributed(vcenter: Vcenter, place: Place, lets: Lets) -> None:
+    group: Any = place.seen.ref
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+        configVersion=place.seen.get("config.configVersion"), defaultPortConfig=_policy(place.group, lets)
+    )
+    run_task(
+        vcenter,
+        f"port group {place.name}",
+        lambda _content: group.ReconfigureDVPortgroup_Task(spec),
+        timeout_s=_TASK_S,
+    )
+
+
+def _policy(now: Any, lets: Lets) -> Any:
+    """Give what is to be set of a distributed port group: what is unset here stays as it is there."""
+    policy = getattr(now, "macManagementPolicy", None)
+    if policy is None:  # a switch before 6.6 has the older form
+        older = {
+            field: vim.BoolPolicy(inherited=lets[word] is None, value=lets[word])
+            for word, field in FIELDS.items()
+        }
+        return _SWITCH.VmwarePortConfigPolicy(securityPolicy=_SWITCH.SecurityPolicy(inherited=False, **older))
+    for word, field in FIELDS.items():
+        setattr(policy, field, lets[word])
+    policy.inherited = False
+    return _SWITCH.VmwarePortConfigPolicy(macManagementPolicy=policy)
+
+
+def _closed(own: Lets, effective: Lets) -> JsonValue:
+    return {word: own[word] if effective.get(word) is False else False for word in FIELDS}
+
+
+def _as_json(lets: Lets) -> JsonValue:
+    return {word: lets[word] for word in FIELDS}
+
+
+def _lets(state: JsonValue) -> Lets:
+    known: Mapping[str, JsonValue] = state if isinstance(state, dict) else {}
+    values = {word: known.get(word) for word in FIELDS}
+    return {word: value if isinstance(value, bool) else None for word, value in values.items()}
