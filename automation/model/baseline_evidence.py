@@ -29,7 +29,6 @@ class SettingSeen(Model):
     after: str
     changed: bool
     problem: str = Field(default="", description="why it was left out, or will not last")
-    problem: str = Field(default="", description="why it was left out")
 
 
 Switch = Literal["none", "confirmed", "reverted"]

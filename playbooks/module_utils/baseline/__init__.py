@@ -1,0 +1,1 @@
+"""How the settings of a baseline are applied to this host, and put back."""

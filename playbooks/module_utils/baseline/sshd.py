@@ -1,0 +1,265 @@
+"""What sshd would do with its files as they shall be, found out before they are."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import ipaddress
+import re
+import shlex
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible.module_utils.baseline.drafts import Drafts, Refused, find
+from ansible.module_utils.baseline.revert import Host
+
+FOLDER = "/etc/ssh"
+MAIN = f"{FOLDER}/sshd_config"
+DROP_IN = f"{FOLDER}/sshd_config.d/00-baseline.conf"
+PROGRAM = "/usr/sbin/sshd"
+SEPARATED = "/run/sshd"  # without this folder sshd says nothing
+DEEPEST = 16  # as sshd's own SERVCONF_MAX_DEPTH
+_INCLUDE = re.compile(r"^\s*include(?:\s*=\s*|\s+)(?P<patterns>.*)$", re.IGNORECASE)
+_BY_COMMAS = ("ciphers", "macs", "kexalgorithms")  # and whatever ends with "algorithms"
+
+Effective = Mapping[str, tuple[str, ...]]
+
+
+def spelled(keyword: str, value: object) -> str:
+    """Give a value as sshd_config has it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        commas = keyword.lower() in _BY_COMMAS or keyword.lower().endswith("algorithms")
+        return ("," if commas else " ").join(str(one) for one in value)
+    return str(value)
+
+
+# --- a tree beside the real one -------------------------------------------------------------------
+
+
+@dataclass
+class Tree:
+    """A copy of the configuration as it shall be, its Include lines turned to the copies."""
+
+    host: Host
+    drafts: Drafts
+    folder: Path
+    number: int = 0
+    seen: list[str] = field(default_factory=list)
+
+    def copy(self, path: str, depth: int = 0) -> Path:
+        """Copy a file and all it includes; give where."""
+        if depth > DEEPEST:
+            raise Refused(f"{path} is included more than {DEEPEST} files deep")
+        content = self.drafts.read(path)
+        if content is None:
+            raise Refused(f"there is no {path} on this host")
+        self.number += 1
+        place = self.folder / f"{self.number:03}"
+        self.seen.append(path)
+        lines = content.decode(errors="surrogateescape").split("\n")
+        turned = "\n".join(self._turned(line, depth) for line in lines)
+        place.write_bytes(turned.encode(errors="surrogateescape"))
+        return place
+
+    def _turned(self, line: str, depth: int) -> str:
+        match = _INCLUDE.match(line)
+        if match is None:
+            return line
+        copies = [
+            str(self.copy(path, depth + 1))
+            for pattern in _words(match["patterns"])
+            for path in included(self.drafts, pattern)
+        ]
+        return f"Include {' '.join(copies)}" if copies else ""
+
+
+def included(drafts: Drafts, pattern: str) -> list[str]:
+    """Name the files that a pattern of an Include line stands for, in sshd's order."""
+    whole = pattern if pattern.startswith("/") else f"{FOLDER}/{pattern}"
+    found = set(find(drafts.host, whole))
+    new = {
+        path for path, draft in drafts.files.items() if draft.content is not None and _matches(path, whole)
+    }
+    return sorted(found | new)
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Tell as glob(7): an asterisk stands for no slash, nor for a dot that comes first."""
+    parts, wanted = path.split("/"), pattern.split("/")
+    if parts[-1].startswith(".") and not wanted[-1].startswith("."):
+        return False
+    return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text, comments=True)
+    except ValueError as error:
+        raise Refused(f"Include {text}: {error}") from error
+
+
+def read_first(drafts: Drafts) -> bool:
+    """Tell whether our file is what sshd reads before any other word of its configuration."""
+    content = drafts.read(MAIN)
+    if content is None:
+        raise Refused(f"there is no {MAIN} on this host")
+    for line in content.decode(errors="surrogateescape").split("\n"):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _INCLUDE.match(line)
+        names = (
+            [name for pattern in _words(match["patterns"]) for name in included(drafts, pattern)]
+            if match
+            else []
+        )
+        if names or not match:
+            return names[:1] == [DROP_IN]
+    return False
+
+
+# --- asking sshd ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Login:
+    """From where the automation user comes."""
+
+    user: str
+    address: str
+
+    def words(self, port: str) -> str:
+        """Give this login as `sshd -T -C` takes it."""
+        return ",".join(
+            (f"user={self.user}", f"host={self.address}", f"addr={self.address}", *self._arrives(port))
+        )
+
+    def _arrives(self, port: str) -> Iterator[str]:
+        """Give the address of this host that the login comes to: what routes the answer goes by."""
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as asked:
+            asked.connect((self.address, 9))
+            yield f"laddr={asked.getsockname()[0]}"
+            yield f"lport={port}"
+
+
+def ask(host: Host, file: Path, *words: str) -> Effective:
+    """Give what sshd makes of a configuration: keyword to its values.
+
+    Raises:
+        Refused: it takes it for faulty.
+    """
+    Path(SEPARATED).mkdir(mode=0o755, parents=True, exist_ok=True)
+    code, out, err = host.run(PROGRAM, "-T", "-f", str(file), *words)
+    if code:
+        said = "; ".join(line for line in err.splitlines() if line.strip()) or f"exit code {code}"
+        raise Refused(f"sshd says: {said.replace(str(file.parent) + '/', '')}")
+    effective: dict[str, tuple[str, ...]] = {}
+    for line in out.splitlines():
+        keyword, _, value = line.partition(" ")
+        effective[keyword.lower()] = (*effective.get(keyword.lower(), ()), value)
+    return effective
+
+
+@contextlib.contextmanager
+def tree(host: Host, drafts: Drafts) -> Iterator[Path]:
+    """Give the main file of a copy of the configuration as drafts want it."""
+    folder = Path(tempfile.mkdtemp(prefix="baseline-sshd-"))
+    try:
+        yield Tree(host, drafts, folder).copy(MAIN)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def alone(host: Host, line: str, keys: Sequence[str]) -> Effective:
+    """Give what sshd makes of one line by itself: how it spells the value."""
+    folder = Path(tempfile.mkdtemp(prefix="baseline-sshd-"))
+    try:
+        file = folder / "line"
+        file.write_text("\n".join((line, *(f"HostKey {key}" for key in keys), "")))
+        return ask(host, file)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# --- would it still let us in ---------------------------------------------------------------------
+
+
+def lets_in(effective: Effective, login: Login, groups: Sequence[str]) -> str:
+    """Say why sshd would not let the automation user in with its key; empty: it would.
+
+    The order and meaning are those of sshd's allowed_user(). What cannot be seen here (PAM, the kind of the
+    key, a firewall) is what the dead-man switch is for.
+    """
+    who = f"{login.user} from {login.address}"
+    for name, wanted in (("denyusers", False), ("allowusers", True)):
+        patterns = effective.get(name, ())
+        if patterns and any(user_matches(login, pattern) for pattern in patterns) != wanted:
+            return f"{name} {' '.join(patterns)} keeps {who} out"
+    for name, wanted in (("denygroups", False), ("allowgroups", True)):
+        patterns = effective.get(name, ())
+        if patterns and any(matches(group, one) for group in groups for one in patterns) != wanted:
+            return (
+                f"{name} {' '.join(patterns)} keeps {who} out, whose groups are {' '.join(groups) or 'none'}"
+            )
+    return _key_is_enough(effective, login)
+
+
+def _key_is_enough(effective: Effective, login: Login) -> str:
+    def said(keyword: str, default: str) -> str:
+        return (effective.get(keyword) or (default,))[-1].strip()
+
+    if said("pubkeyauthentication", "yes") != "yes":
+        return "pubkeyauthentication no takes no key"
+    methods = said("authenticationmethods", "any").split()
+    if not {"any", "publickey"} & set(methods):
+        return f"authenticationmethods {' '.join(methods)} wants more than a key"
+    if login.user == "root" and said("permitrootlogin", "yes") in ("no", "forced-commands-only"):
+        return f"permitrootlogin {said('permitrootlogin', '')} keeps root out"
+    keys = (
+        said("authorizedkeysfile", ""),
+        said("authorizedkeyscommand", "none"),
+        said("trustedusercakeys", "none"),
+    )
+    if keys == ("none", "none", "none"):
+        return "authorizedkeysfile none leaves no place for a key"
+    for keyword in ("forcecommand", "chrootdirectory"):
+        if said(keyword, "none") != "none":
+            return f"{keyword} {said(keyword, '')} leaves no shell for sudo"
+    return ""
+
+
+def user_matches(login: Login, pattern: str) -> bool:
+    """Tell whether USER or USER@HOST of sshd stands for a login."""
+    user, at, place = pattern.partition("@")
+    return matches(login.user, user) and (not at or place_matches(login.address, place))
+
+
+def place_matches(address: str, patterns: str) -> bool:
+    """Tell as sshd for a list of addresses, networks and names; of a login we know the address alone."""
+    found = False
+    for pattern in patterns.split(","):
+        negative, one = pattern.startswith("!"), pattern.lstrip("!")
+        if _in_network(address, one) or matches(address.lower(), one.lower()):
+            if negative:
+                return False
+            found = True
+    return found
+
+
+def _in_network(address: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=True)
+    except ValueError:
+        return False
+
+
+def matches(text: str, pattern: str) -> bool:
+    """Tell as sshd's match_pattern(): asterisk and question mark, and nothing else, mean something."""
+    words = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(words, text, re.DOTALL) is not None
