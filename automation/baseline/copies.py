@@ -37,6 +37,7 @@ class Standard(Model):
     settings: Baseline
     controls: tuple[Control, ...]
     counted: Exceptions = Field(default=Exceptions(), description="those whose signatures were found good")
+    refused: Mapping[str, str] = Field(default_factory=dict, description="of the others: id to why not")
     earlier: Mapping[str, Earlier] = Field(default_factory=dict, description="by host")
     simulated: tuple[str, ...] = Field(default=(), description="hosts whose provider is not real")
 

@@ -21,7 +21,7 @@ from automation.model.plan import Plan
 from automation.model.providers import AwsProvider
 from automation.model.records import Event, StepEnded
 from automation.model.simulators import VcenterSimulator
-from automation.recovery.audits import Pair, is_audit, is_of_original, pairs
+from automation.recovery.audits import Pair, is_audit, is_of_original, not_asked, pairs
 from automation.recovery.report_subject import Subject
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def _standard(session: "Session", plan: Plan, subject: Subject) -> Standard:
         settings=load_baseline(session),
         controls=tuple(one for one in controls.values() if one.platform == "linux"),
         counted=_exceptions(weighed.counted),
+        refused={one.id: one.words for one in weighed.told if not one.counts},
         earlier=find_earlier(session.state, lost, now - OLDEST),
         simulated=_simulated(session.environment, session.inventory),
     )
@@ -169,6 +170,8 @@ def compare_kept(
     return CopiesCompared(
         compared=tuple(one for one in found if isinstance(one, CopyCompared)),
         not_compared=tuple(one for one in found if isinstance(one, NotCompared)),
+        refused=standard.refused,
+        not_asked=not_asked(plan, subject.services),
     )
 
 

@@ -53,6 +53,10 @@ class CopiesCompared(Model):
 
     compared: tuple[CopyCompared, ...] = ()
     not_compared: tuple[NotCompared, ...] = ()
+    refused: Mapping[str, str] = Field(default_factory=dict, description="waiver to why it does not count")
+    not_asked: tuple[str, ...] = Field(
+        default=(), description="services on machines that the recovery itself makes: nobody can log in there"
+    )
 
     @property
     def weaker(self) -> Mapping[tuple[str, str], tuple[Weaker, ...]]:

@@ -101,6 +101,12 @@ def pairs(plan: Plan, services: Mapping[str, Service]) -> Iterator[Pair]:
                 yield Pair(name, originals, host)
 
 
+def not_asked(plan: Plan, services: Mapping[str, Service]) -> tuple[str, ...]:
+    """Name the services that steps of ours move and whose copies a plan does not ask."""
+    paired = {one.service for one in pairs(plan, services)}
+    return tuple(name for name, one in services.items() if is_moved(one) and name not in paired)
+
+
 def _hosts(
     services: Mapping[str, Service], inventory: Inventory, site: Callable[[Service], str]
 ) -> tuple[str, ...]:

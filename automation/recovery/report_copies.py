@@ -12,6 +12,7 @@ from automation.model.plan import Mode
 from automation.recovery.report import Answer, ReportVerdict
 from automation.recovery.report_review import ControlRow, RatedObjective
 from automation.recovery.report_words import count, listing, utc
+from automation.recovery.verdicts import ALL_MET
 
 SHOWN = 5
 _STATES = {"fail": "fails", "unknown": "not known", "error": "could not be judged", "waived": "waived"}
@@ -37,9 +38,9 @@ def judge_copies(
         return verdict, headline
     if mode == "failover" or verdict == "failed":
         return verdict, f"{headline} {told}"
-    if copies.weaker:
-        return "missed", f"{told} {headline}"
-    return ("missed" if verdict == "missed" else "not-measured"), f"{told} {headline}"
+    missed = copies.weaker or verdict == "missed"
+    rest = headline.replace(ALL_MET, "Every other objective was met")
+    return "missed" if missed else "not-measured", f"{told} {rest}"
 
 
 def answer_copies(copies: CopiesCompared | None) -> Iterator[Answer]:
@@ -56,7 +57,12 @@ def answer_copies(copies: CopiesCompared | None) -> Iterator[Answer]:
     yield Answer(
         question="Is the copy as well secured as the original?",
         text=" ".join(told) or "Yes: what passes on the original passes on the copy, or is waived.",
-        more=(*((f"{alike}.",) if alike else ()), *dict.fromkeys(waived)),
+        more=(
+            *((f"{alike}.",) if alike else ()),
+            *dict.fromkeys(waived),
+            *_refused(copies),
+            *_not_asked(copies),
+        ),
     )
 
 
@@ -110,6 +116,7 @@ def lines_of(copies: CopiesCompared | None) -> Iterator[str]:
             yield f"  {weak.severity} {weak.control}: {_STATES[weak.state]}{by}: {weak.observed}{wanted}"
     for other in copies.not_compared if copies else ():
         yield f"{other.service}: {other.host} was not compared: {other.why}"
+    yield from (*_refused(copies), *_not_asked(copies)) if copies else ()
 
 
 def state_words(weak: Weaker) -> str:
@@ -132,6 +139,20 @@ def _told_weaker(copies: CopiesCompared) -> Iterator[str]:
 def _told_unknown(copies: CopiesCompared) -> Iterator[str]:
     for one in copies.not_compared:
         yield f"Nobody knows whether {one.service} on {one.host} is as well secured: {one.why.rstrip('.')}."
+
+
+def _refused(copies: CopiesCompared) -> tuple[str, ...]:
+    """Say of waivers that do not count why, where one might have been meant for what is weaker."""
+    told = copies.refused.items() if copies.weaker else ()
+    return tuple(f"Waiver {name} does not count: {why}." for name, why in told)
+
+
+def _not_asked(copies: CopiesCompared) -> tuple[str, ...]:
+    if not copies.not_asked:
+        return ()
+    return (
+        f"Not asked, because the recovery makes or registers their machines: {', '.join(copies.not_asked)}.",
+    )
 
 
 def _by_host(copies: CopiesCompared) -> list[tuple[str, Sequence[Weaker]]]:

@@ -15,6 +15,7 @@ from automation.recovery.report_words import format_target, listing
 from automation.recovery.tabletop import TabletopRecord
 
 WORST_FIRST: tuple[Verdict, ...] = ("missed", "not-measured", "met")
+ALL_MET = "Every objective was met"
 _FENCING = FENCE | ProveRefused
 
 
@@ -124,7 +125,7 @@ def judge(
         return "failed", f"{checks.failed} of {checks.failed + checks.passed} checks of the services failed."
     verdict: Verdict = next((word for word in WORST_FIRST if any(row.verdict == word for row in rows)), "met")
     said = {
-        "met": "Every objective was met",
+        "met": ALL_MET,
         "missed": f"Missed: {_named(rows, 'missed')}",
         "not-measured": f"Not measured in part: {_named(rows, 'not-measured')}",
     }
