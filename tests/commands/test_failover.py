@@ -126,7 +126,7 @@ def test_another_cluster_is_never_promoted(session: Session, city: City) -> None
 @pytest.fixture
 def plan(city: City) -> Plan:
     asked = Failover(plan="city", site="city-hall", title="fire", declaration=RUN)
-    return compile_failover(asked, load_plan(REPOSITORY, "city"), city)
+    return compile_failover(asked, load_plan(REPOSITORY, "city"), city._replace(walk_s=10.0))
 
 
 @pytest.fixture
@@ -284,6 +284,16 @@ def test_services_that_were_moved_and_not_seen_well_are_no_success(
 ) -> None:
     with pytest.raises(NotMet, match="pg-b serves and names are moved, but not all was seen to be well"):
         end(status, **failed)
+
+
+def test_a_recovered_host_that_nobody_could_audit_is_told_and_is_recovered_all_the_same(
+    end: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end("succeeded", baseline__after_pg_b="no answer in 70 s") == 0
+    shown = capsys.readouterr().out
+    assert "failover of city-hall: pg-b serves" in shown
+    assert "nobody knows how it is secured: baseline/after-pg-b: no answer in 70 s" in shown
+    assert "payments-db: pg-b was not compared" in shown
 
 
 def test_one_that_is_well_ends_with_0(end: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

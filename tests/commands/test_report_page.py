@@ -12,6 +12,7 @@ from automation.recovery.report_fold import fold_report
 from automation.recovery.report_words import in_lab, offset, run_and_verdict
 from tests.recovery.conftest import make_city
 from tests.recovery.drill_story import Story, tell
+from tests.recovery.test_report_copies import ROOT, WEAKER
 
 
 @pytest.fixture
@@ -113,6 +114,18 @@ def test_markdown_says_the_same(city: City, story: Story) -> None:
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert tables
     assert "\n\n\n\n" not in text
+
+
+def test_what_is_weaker_on_a_copy_has_its_section(city: City) -> None:
+    report = fold_report(tell(city, Story())._replace(copies=WEAKER))
+    page = Page(render_html(report))
+    assert "copies" in set(page.within) & set(page.ids)
+    words = " ".join(page.words)
+    assert "Baseline of what was recovered" in words
+    assert ROOT.title in words
+    assert ROOT.observed in words
+    assert "copies" not in Page(render_html(fold_report(tell(city, Story())))).ids
+    assert f"- high {ROOT.control}: fails: {ROOT.observed}; wanted: {ROOT.wanted}" in render_markdown(report)
 
 
 def test_a_word_with_a_bar_stays_in_its_cell(city: City) -> None:
