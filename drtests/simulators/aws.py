@@ -24,8 +24,10 @@ from typing import Any
 os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"  # ours alone, by the names that settings tell
 
 import moto.backends
+import moto.s3.utils
 import moto.settings
 from aws_access import Login
+from aws_account import forget_root, install_account, plant
 from aws_changes import Changes
 from aws_door import Door
 from aws_ec2 import Ec2, install_ec2
@@ -73,6 +75,7 @@ class Accounts:
         install_rds(self.changes)
         install_names(self.changes)
         install_quotas(settings.get("quotas", {}))
+        install_account(self.regions)
         if self.path.exists():
             self._restore()
         self._seed()
@@ -109,7 +112,14 @@ class Accounts:
             self.changes.takes_s = self._pace_s
             self.tokens.answers.clear()
             BackendDict.reset()
+            forget_root()
             self._seed()
+            self.touch()
+
+    def plant(self, told: Mapping[str, Any]) -> None:
+        """Let the account be what no call makes it."""
+        with self.changes.lock:
+            plant(self.account, told)
             self.touch()
 
     def measure(self) -> None:
@@ -180,6 +190,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     settings = json.loads((folder / "settings.json").read_text())
     moto.settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+    # The endpoint's first word is no bucket: buckets stand in the path.
+    moto.settings.S3_IGNORE_SUBDOMAIN_BUCKETNAME = moto.s3.utils.S3_IGNORE_SUBDOMAIN_BUCKETNAME = "yes"
     hasten()
     accounts = Accounts(folder, settings)
     address = (settings["address"], settings["port"])

@@ -37,7 +37,8 @@ from tls_server import Answer, DroppedError, environ_of
 
 CONTROL = "/_mainstay/"
 READS = ("Describe", "Get", "List", "Lookup")
-REST_SERVICES = {"route53", "backup"}
+REST_SERVICES = {"route53", "backup", "s3", "s3control"}
+S3_OF_ACCOUNTS = "/v20180820/"  # signed as S3; AWS knows it by the name it is asked at, which we have not
 OTHER_NAMES = {"monitoring": "cloudwatch"}  # which moto finds by its host name
 
 
@@ -52,6 +53,7 @@ class Account(Protocol):
     def is_gone(self, content: bytes) -> bool: ...
     def touch(self) -> None: ...
     def reset(self) -> None: ...
+    def plant(self, told: dict[str, Any]) -> None: ...
 
 
 class Door:
@@ -76,6 +78,8 @@ class Door:
         _, region, service = scope_of(request)
         login = self.account.login_of(key_id)
         login = authenticate(request, {key_id: login} if login else {}, datetime.now(UTC))
+        if service == "s3" and request.raw_path.startswith(S3_OF_ACCOUNTS):
+            service = "s3control"
         if service not in GLOBAL_SERVICES and region not in self.account.regions:
             raise refused("UnrecognizedClientException", f"region {region} is not enabled here", service)
         parameters = parameters_of(request)
@@ -161,6 +165,8 @@ class Door:
                 case "POST", "pace":
                     self.account.changes.takes_s = float(json.loads(request.body)["changes_take_s"])
                     told = None
+                case "POST", "plant":
+                    told = self.account.plant(json.loads(request.body))
                 case "POST", "settle":
                     told = self.account.changes.hasten()
                 case "POST", "reset":

@@ -4,7 +4,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import aws_storage
 from aws_console import console_of
@@ -19,6 +19,13 @@ _numbers = itertools.count(1)
 
 class Calls(EC2Response):  # type: ignore[misc]  # moto has no types
     """Answers one request to EC2."""
+
+    regions: ClassVar[tuple[str, ...]] = ()
+
+    def describe_regions(self) -> ActionResult:
+        """Name the regions that are on: those of the settings."""
+        known = super().describe_regions().result["Regions"]
+        return ActionResult({"Regions": [one for one in known if one.name in self.regions]})
 
     # --- by the page -----------------------------------------------------------------------------------
 

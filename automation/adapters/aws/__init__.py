@@ -12,6 +12,11 @@ from automation.adapters.aws.databases import verify_block_database as verify_bl
 from automation.adapters.aws.databases import verify_promote_replica as verify_promote_replica
 from automation.adapters.aws.databases import verify_remove_database as verify_remove_database
 from automation.adapters.aws.databases import verify_restore_database as verify_restore_database
+from automation.adapters.aws.enforcing import enforce_calls as enforce_calls
+from automation.adapters.aws.enforcing import undo_calls as undo_calls
+from automation.adapters.aws.enforcing import verify_enforce_calls as verify_enforce_calls
+from automation.adapters.aws.enforcing import verify_undo_calls as verify_undo_calls
+from automation.adapters.aws.facts import collect_facts as collect_facts
 from automation.adapters.aws.guarding import block_instance as block_instance
 from automation.adapters.aws.guarding import fence_instance as fence_instance
 from automation.adapters.aws.guarding import release_instance as release_instance

@@ -1,14 +1,16 @@
 """What a login must be allowed for what Mainstay does at AWS, and the least policy that says so. Pure.
 
 Reading is allowed everywhere in the region. What is made must bear this environment's mark in the same call;
-what is changed or removed must bear it already; only what bears nobody's mark can be adopted.
+what is changed or removed must bear it already; only what bears nobody's mark can be adopted. Baselines are
+of a whole account: what audits read stands in a statement of its own, what enforcement changes in another.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Literal, NamedTuple
 
 from automation.adapters.aws.permitted import CALLS
+from automation.adapters.aws.permitted_accounts import OF_ACCOUNTS
 from automation.model.errors import AdapterError
 from automation.model.providers import AwsProvider
 from automation.model.servers import OWNER
@@ -38,7 +40,7 @@ def needs_of(call: str) -> tuple[Need, ...]:
         return _SPECIAL[call]
     service, _, name = call.partition(".")
     action = f"{_SERVICE.get(service, service)}:{_in_capitals(name)}"
-    if name.startswith(("describe_", "list_", "get_")):
+    if name.startswith(_READING) or (call in _OF_ACCOUNTS and call not in _CHANGING):
         return (Need(action),)
     return (Need(action, _CHANGING[call], "ours"),)
 
@@ -58,7 +60,8 @@ def actions_needing(addresses: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def policy(addresses: Iterable[str], environment: str, provider: AwsProvider) -> str:
     """Write the least IAM policy by which the actions of a plan succeed in one region, as JSON."""
-    calls = {call for calls in actions_needing(addresses).values() for call in calls}
+    asked = actions_needing(addresses)
+    calls = {call for name, calls in asked.items() if name not in OF_ACCOUNTS for call in calls}
     needs = {need for call in calls for need in needs_of(call) if need.action not in _FREE}
     grouped: dict[tuple[bool, tuple[str, ...], When], list[str]] = {}
     for need in sorted(needs):
@@ -79,7 +82,24 @@ def policy(addresses: Iterable[str], environment: str, provider: AwsProvider) ->
     if "ec2.run_instances" in calls and provider.instance_profile:
         passed: Condition = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
         statements.append(_statement(["iam:PassRole"], (provider.instance_profile,), passed, provider))
+    statements += _of_account({call for name in asked.keys() & OF_ACCOUNTS for call in asked[name]}, provider)
     return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1)
+
+
+def _of_account(calls: Set[str], provider: AwsProvider) -> list[dict[str, object]]:
+    """Allow calls on a whole account, in all its regions: reading and changing apart."""
+    here: Condition = {"StringEqualsIfExists": {"aws:ResourceAccount": provider.account}}
+    reads = sorted(call for call in calls if call.partition(".")[2].startswith(_READING))
+    parts = {"MainstayAuditReads": reads, "MainstayBaselineChanges": sorted(calls - set(reads))}
+    found = []
+    for name, some in parts.items():
+        actions = [need.action for call in some for need in needs_of(call) if need.action not in _FREE]
+        if actions:
+            found.append({"Sid": name, **_statement(actions, (), here, provider)})
+    if "ec2.create_flow_logs" in calls:
+        passed: Condition = {"StringEquals": {"iam:PassedToService": "vpc-flow-logs.amazonaws.com"}}
+        found.append(_statement(["iam:PassRole"], ("*",), passed, provider))
+    return found
 
 
 def _statement(
@@ -124,8 +144,10 @@ def _in_capitals(name: str) -> str:
     return "".join(words)
 
 
-_ACRONYMS = {"db": "DB"}
+_ACRONYMS = {"db": "DB", "mfa": "MFA"}
 _SERVICE = {"service-quotas": "servicequotas"}
+_READING = ("describe_", "list_", "get_")
+_OF_ACCOUNTS = frozenset(call for calls in OF_ACCOUNTS.values() for call in calls)
 _FREE = frozenset({"sts:GetCallerIdentity"})  # nobody can be denied it
 # Calls that set tags on what they make; EC2 then asks for ec2:CreateTags too.
 _TAGS_AT = frozenset(
@@ -250,5 +272,16 @@ _SPECIAL: Mapping[str, tuple[Need, ...]] = {
         Need("rds:RestoreDBInstanceFromDBSnapshot", ("db", "og", "pg", "snapshot", "subgrp")),
         Need("rds:AddTagsToResource", ("db",)),
     ),
+    # S3 has other names for some permissions than for the calls.
+    "ec2.create_flow_logs": (
+        Need("ec2:CreateFlowLogs"),
+        Need("ec2:CreateTags"),
+        Need("logs:CreateLogDelivery"),
+    ),
+    "s3.list_buckets": (Need("s3:ListAllMyBuckets"),),
+    "s3.get_bucket_lifecycle_configuration": (Need("s3:GetLifecycleConfiguration"),),
+    "s3control.get_public_access_block": (Need("s3:GetAccountPublicAccessBlock"),),
+    "s3control.put_public_access_block": (Need("s3:PutAccountPublicAccessBlock"),),
+    "s3control.delete_public_access_block": (Need("s3:PutAccountPublicAccessBlock"),),
     "route53.change_resource_record_sets": (Need("route53:ChangeResourceRecordSets", ("hostedzone",)),),
 }

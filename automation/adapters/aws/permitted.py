@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+from automation.adapters.aws.permitted_accounts import OF_ACCOUNTS
+
 CALLS: Mapping[str, tuple[str, ...]] = {
+    **OF_ACCOUNTS,
     "adopt_instance": (
         "ec2.create_tags",
         "ec2.describe_instances",

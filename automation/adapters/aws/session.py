@@ -59,6 +59,7 @@ class Region:
         self._lock, self._login = threading.RLock(), login
         self._clients: dict[tuple[str, bool], Any] = {}
         self._session: Any = None
+        self._own_key = ""
         self._account_is_right = False
         self.one_at_a_time = threading.Lock()
 
@@ -67,6 +68,15 @@ class Region:
     def read(self, call: str, what: str, **parameters: object) -> Shown:
         """Ask for something: `read("ec2.describe_vpcs", "VPCs could not be listed")`."""
         return self._patiently(call, what, parameters, changing=False, once=False)
+
+    def find(self, call: str, what: str, absent: frozenset[str], **parameters: object) -> Shown | None:
+        """Ask for something that need not be there: None when the answer is one of the codes for that."""
+        try:
+            return self.read(call, what, **parameters)
+        except AdapterError as exc:
+            if isinstance(exc.__cause__, ClientError) and read_refusal(exc.__cause__).code in absent:
+                return None
+            raise
 
     def pages(
         self, call: str, key: str, what: str, *, page: int = 1000, **parameters: object
@@ -98,6 +108,12 @@ class Region:
             refusal = read_refusal(exc)
             return None if refusal.code == "DryRunOperation" else refusal
         return None
+
+    def own_key(self) -> str:
+        """Name the access key that we log in by, or by which we take our role; empty: it has no name."""
+        with self._lock:
+            self._open()
+            return self._own_key
 
     def require_account(self) -> None:
         """Refuse any account but the one that is declared; asks once."""
@@ -155,6 +171,8 @@ class Region:
                     service, config=_config(once=once, endpoint=self._endpoint), **self._where()
                 )
                 client.meta.events.register("before-send", self._count)
+                if self._endpoint:
+                    client.meta.events.register("before-call", _at_one_name)
                 client.meta.events.register("response-received", self._compare_clocks)
                 self._clients[service, once] = client
             return self._clients[service, once]
@@ -178,6 +196,8 @@ class Region:
                 profile_name=None if self._login else self.provider.profile or None,
                 region_name=self.provider.region,
             )
+            credentials = session.get_credentials()
+            self._own_key = "" if credentials is None else str(credentials.access_key)
             if self.provider.role:
                 self._take_role(session)
             self._session = session
@@ -221,6 +241,12 @@ def region_of(ctx: Context, site: str) -> Region:
     """Give the region that is a site, as a step of a run uses it."""
     provider = aws_provider(ctx.environment, site)
     return _kept(ctx.environment, provider, _lines(ctx, provider), ctx.state)
+
+
+def region_named(ctx: Context, provider: AwsProvider, region: str) -> Region:
+    """Give another region of a provider's account, by the same login."""
+    there = provider.model_copy(update={"region": region, "availability_zone": ""})
+    return _kept(ctx.environment, there, _lines(ctx, provider), ctx.state)
 
 
 def region_seen(environment: Environment, site: str, state: Path) -> Region:
@@ -295,9 +321,18 @@ def _config(*, once: bool, endpoint: str) -> Config:
         read_timeout=60,
         max_pool_connections=_AT_ONCE,
         user_agent_extra="mainstay",
-        # A proxy of this machine is for the world, not for a simulator on it.
+        # A proxy of this machine is for the world; a simulator on it has one name for all buckets.
         proxies={} if endpoint else None,
+        s3={"addressing_style": "path"} if endpoint else None,
     )
+
+
+def _at_one_name(params: dict[str, Any], **_more: object) -> None:
+    """Ask a simulator at its own name, where AWS has one for each account."""
+    where = urlsplit(params["url"])
+    account, _, name = where.netloc.partition(".")
+    if account.isdigit() and len(account) == 12 and name:
+        params["url"] = where._replace(netloc=name).geturl()
 
 
 def _simulator_of(environment: Environment, provider: AwsProvider) -> AwsSimulator | None:

@@ -12,13 +12,15 @@ import pytest
 
 from automation.adapters.aws.permissions import needs_of, policy
 from automation.adapters.aws.permitted import CALLS
+from automation.adapters.aws.permitted_accounts import OF_ACCOUNTS
 from automation.model.errors import AdapterError
 from automation.model.providers import AwsProvider
 
 PACKAGE = Path(__file__).resolve().parents[3] / "automation/adapters/aws"
 HOME = "automation.adapters.aws"
-CALL = re.compile(r"(autoscaling|cloudwatch|ec2|rds|route53|service-quotas|sts)\.[a-z_]+")
-LISTS = {"permissions", "permitted"}
+SERVICES = "autoscaling|backup|cloudtrail|cloudwatch|ec2|iam|logs|rds|route53|s3|s3control|service-quotas|sts"
+CALL = re.compile(rf"({SERVICES})\.[a-z0-9_]+")
+LISTS = {"permissions", "permitted", "permitted_accounts"}
 PROVIDER = AwsProvider(kind="aws", site="east", region="us-east-1", account="123456789012")
 
 Name = tuple[str, str]
@@ -111,7 +113,7 @@ def test_the_list_names_exactly_what_an_action_can_call(action: str) -> None:
 
 
 def test_every_call_has_its_permissions() -> None:
-    calls = {call for one in units().values() for call in one.calls}
+    calls = {call for one in CALLS.values() for call in one}
     assert {call for call in calls if not needs_of(call)} == set()
 
 
@@ -131,7 +133,7 @@ def test_a_policy_allows_what_its_actions_call_and_nothing_else() -> None:
 
 
 def test_what_changes_or_removes_is_bound_to_our_mark() -> None:
-    for one in statements(*(f"aws.{name}" for name in CALLS if name != "look")):
+    for one in statements(*(f"aws.{name}" for name in CALLS if name not in {"look", *OF_ACCOUNTS})):
         actions = {str(action) for action in one["Action"]}  # type: ignore[attr-defined]
         if any(re.search(r":(Terminate|Delete|Stop|Detach|Deregister|Revoke)", action) for action in actions):
             assert one["Condition"] == {"StringEquals": {"aws:ResourceTag/mainstay:environment": "city"}}, (
@@ -142,6 +144,20 @@ def test_what_changes_or_removes_is_bound_to_our_mark() -> None:
 def test_nothing_is_allowed_without_a_condition_on_region_or_mark() -> None:
     for one in statements(*(f"aws.{name}" for name in CALLS if name != "look")):
         assert one["Condition"], one
+
+
+def test_what_audits_read_stands_apart_from_what_baselines_change() -> None:
+    told = {str(one.get("Sid")): one for one in statements("aws.collect_facts", "aws.enforce_calls")}
+    reads, changes = told["MainstayAuditReads"], told["MainstayBaselineChanges"]
+    assert all(re.search(r":(Describe|Get|List)", action) for action in allowed([reads]))
+    assert not any(re.search(r":(Describe|Get|List)", action) for action in allowed([changes]))
+    assert {"iam:DeleteLoginProfile", "s3:PutBucketPolicy"} <= allowed([changes])
+
+
+def test_an_audit_alone_may_change_nothing() -> None:
+    of_servers = allowed(statements())
+    for action in allowed(statements("aws.collect_facts")) - of_servers:
+        assert re.search(r":(Describe|Get|List)", action), action
 
 
 def test_only_the_declared_profile_is_passed_and_only_to_ec2() -> None:
