@@ -9,7 +9,7 @@ from typing import NamedTuple
 from automation.baseline.beside import set_beside
 from automation.baseline.controls import PROFILES, Control, Profile
 from automation.baseline.judge import judge
-from automation.baseline.planner import plan_audit
+from automation.baseline.planner import Subjects, plan_audit
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import FLOOR, Assessment, Tally, Verdict, tally
 from automation.baseline.waivers import Exceptions, needless
@@ -75,7 +75,7 @@ def audit(session: Session, limit: str, profile: str) -> Audited:
     settings, controls = load_baseline(session), load_controls()
     asked, exceptions = _profile(profile), read_waivers(session.environment)
     hosts = _hosts(session, limit)
-    plan = plan_audit(session.environment.name, hosts, settings.walk_s)
+    plan = plan_audit(session.environment.name, Subjects(hosts), settings.walk_s)
     finished = session.run(plan)
     if finished.closed.status == "interrupted":
         finished.raise_for_status()
@@ -93,6 +93,17 @@ def reassess(session: Session, run: str, profile: str) -> Audited:
     folder = session.existing(run).artifacts.parent
     exceptions = read_waivers(session.environment)
     return _judged(session, folder, _Standard(settings, controls, exceptions, _profile(profile)))
+
+
+def facts_of(session: Session, run: str) -> dict[str, Facts]:
+    """Give the facts that a run kept, by subject.
+
+    Raises:
+        ConfigError: there is no such run.
+        NotMet: facts that it kept are not those that its journal names.
+    """
+    folder = session.existing(run).artifacts.parent
+    return {one.subject: one for one in _facts(folder, _collected(folder)[0])}
 
 
 def judge_audit(audited: Audited) -> int:

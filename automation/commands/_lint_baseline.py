@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TypeVar
 
 from automation.baseline.controls import Control, ControlFile
-from automation.baseline.settings import Baseline
+from automation.baseline.guards import unknown_guards
+from automation.baseline.settings import ALL, Baseline
 from automation.baseline.waivers import Exceptions, Waiver
 from automation.baseline.waivers import Problem as Wrong
 from automation.baseline.waivers import lint as lint_waivers
+from automation.commands._baseline_subjects import accounts_of
 from automation.commands._baselines import FILE as BASELINE
 from automation.commands._controls import FOLDER as CONTROLS
 from automation.commands._lint import Fault
@@ -68,7 +71,7 @@ def lint_baseline(session: Session, now: datetime, folder: Path = CONTROLS) -> B
     findings: list[Problem] = []
     notes: list[Problem] = []
     controls = _controls(folder, problems.append)
-    _baseline(session, problems.append)
+    _baseline(session, controls, problems.append)
     path = session.environment.folder / WAIVERS
     exceptions = _read(path, Exceptions, problems.append) if path.exists() else Exceptions()
     if exceptions is not None:
@@ -99,11 +102,14 @@ def _controls(folder: Path, note: Note) -> dict[str, Control]:
             if control.id in found:
                 words = f"another control has the id {control.id}; ids are never used again"
                 note(read_document(path).problem(("controls", place, "id"), words))
+            for guard in unknown_guards(control):
+                words = f"there is no guard {guard}; those there are stand in automation/baseline/guards.py"
+                note(read_document(path).problem(("controls", place, "remedy", "guards"), words))
             found.setdefault(control.id, control)
     return found
 
 
-def _baseline(session: Session, note: Note) -> None:
+def _baseline(session: Session, controls: Mapping[str, Control], note: Note) -> None:
     path = session.environment.folder / BASELINE
     if not path.exists():
         note(Problem(str(path), 1, "(file)", "is not there; its first line: profile: standard"))
@@ -113,6 +119,31 @@ def _baseline(session: Session, note: Note) -> None:
         if group not in session.inventory.groups:
             words = f"no host of the inventory is in a group {group}; delete it, or write the group's name"
             note(read_document(path).problem(("profiles", group), words))
+    for problem in _enforced(session, path, settings, controls) if settings else ():
+        note(problem)
+
+
+def _enforced(
+    session: Session, path: Path, settings: Baseline, controls: Mapping[str, Control]
+) -> Iterator[Problem]:
+    """Find what is to be enforced and is nothing: a pattern, a group, a host, an account, a provider."""
+    environment = session.environment
+    names = {ALL, *session.inventory.groups, *session.inventory.servers, *environment.providers}
+    names |= accounts_of(environment).keys()
+    document = read_document(path)
+    for place, one in enumerate(settings.enforce):
+        for pattern in one.controls:
+            if not any(fnmatchcase(control, pattern) for control in controls):
+                words = f"no control is {pattern}; write its id, or a pattern: lin.ssh.*"
+                yield document.problem(("enforce", place, "controls"), words)
+        for name in one.groups:
+            if name not in names:
+                words = f"{name} is no group, host, account or provider; write {ALL}, or its name"
+                yield document.problem(("enforce", place, "groups"), words)
+    for group in settings.together:
+        if group not in session.inventory.groups:
+            words = f"no host of the inventory is in a group {group}; delete it, or write the group's name"
+            yield document.problem(("together",), words)
 
 
 def _read(path: Path, model: type[_Written], note: Note) -> _Written | None:

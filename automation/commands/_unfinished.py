@@ -22,7 +22,7 @@ def list_unfinished(state: Path, plan_name: str, now: datetime) -> Iterator[str]
     """Give the runs of a plan that were begun, have not ended, and that nobody carries out; oldest first."""
     since = f"{now.astimezone(UTC) - LOOK_BACK:%Y%m%d}"
     for folder in sorted((state / "runs").glob("*/")):
-        if folder.name < since or not _is_of(folder / "plan.json", plan_name):
+        if folder.name < since or not is_of(folder / "plan.json", plan_name):
             continue
         if is_held(state / "locks" / f"run:{folder.name}"):
             continue
@@ -80,7 +80,7 @@ def read_folded(folder: Path) -> Folded | None:
     return None
 
 
-def _is_of(path: Path, plan_name: str) -> bool:
+def is_of(path: Path, plan_name: str) -> bool:
     """Whether a plan has a name; its name stands in its first lines."""
     try:
         with path.open() as file:

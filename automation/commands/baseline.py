@@ -1,4 +1,4 @@
-"""Commands that judge hosts by security baselines; none of them changes a host."""
+"""Commands that judge hosts, accounts and vCenters by security baselines, and make them hold."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,9 @@ from invoke import Context
 
 from automation.commands._command import ENV_HELP, JSON_HELP, command, print_json
 
+LIMIT_HELP = "Only these hosts or groups, as an Ansible pattern; accounts and providers by name."
+CONTROL_HELP = "Only these controls or patterns, with commas between: lin.ssh.*"
+GUARD_HELP = "Guards to which you answer yes, with commas between; the plan names them."
 PROFILE_HELP = "standard, cis-l1 or cjis, for all hosts; without it, what baseline.yml asks of each."
 
 
@@ -100,6 +103,148 @@ def report(
         return
     write_report(text, Path(to))
     print(f"{to}: what run {run} found, for your eyes alone: it tells where hosts are weak")
+
+
+@command(
+    name="plan",
+    help={
+        "env": ENV_HELP,
+        "limit": LIMIT_HELP,
+        "profile": PROFILE_HELP,
+        "control": CONTROL_HELP,
+        "accept_guard": GUARD_HELP,
+        "json": JSON_HELP,
+    },
+)
+def plan_(
+    context: Context,
+    env: str,
+    limit: str = "",
+    profile: str = "",
+    control: str = "",
+    accept_guard: str = "",
+    json: bool = False,
+) -> int:
+    """Show what baseline.enforce would change, in which waves, and what it leaves out; changes nothing.
+
+    Facts are collected for it, by a run as an audit's.
+
+    Exit codes: 0 all that failed would be changed, or nothing failed, 2 faulty flags or files, 3 something is
+    left out or gave no facts, 4 refused, 6 settings are fought over, 130 stopped.
+    """
+    from automation.commands._enforcing import EnforceFlags, judge_result, prepare
+    from automation.commands._render_enforcing import print_planned
+    from automation.commands._session import open_session
+
+    with open_session(env) as session:
+        prepared = prepare(session, EnforceFlags(limit, profile, control, accept_guard))
+        if json:
+            print_json(prepared.shown)
+        else:
+            print_planned(prepared.shown)
+        sys.stdout.flush()
+        return judge_result(session, prepared, None)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "limit": LIMIT_HELP,
+        "profile": PROFILE_HELP,
+        "control": CONTROL_HELP,
+        "accept_guard": GUARD_HELP,
+        "yes": "Answer the question with yes; refused where a change may lock people out.",
+        "json": JSON_HELP,
+    },
+    leaves="the hosts changed so far; baseline.undo takes them back, run.resume goes on",
+)
+def enforce(
+    context: Context,
+    env: str,
+    limit: str = "",
+    profile: str = "",
+    control: str = "",
+    accept_guard: str = "",
+    yes: bool = False,
+    json: bool = False,
+) -> int:
+    """Change what fails so that it holds: shown first, asked, wave after wave; undone by baseline.undo.
+
+    Only what baseline.yml lets be enforced; never what is not known or waived. What may lock people out is
+    taken back by the host itself unless a fresh login confirms it. Then all is judged again.
+
+    Exit codes: 0 all holds, 2 faulty flags or files, 3 something was left out or is not known, 4 refused,
+    5 stopped part-way, 6 something does not hold, turned worse or is fought over, 7 another run holds a
+    host, 130 stopped.
+    """
+    from automation.commands._enforcing import EnforceFlags, ask_yes, judge_result, prepare
+    from automation.commands._enforcing import enforce as change
+    from automation.commands._render_enforcing import print_planned, print_result
+    from automation.commands._session import open_session
+
+    flags = EnforceFlags(limit, profile, control, accept_guard, yes)
+    with open_session(env) as session:
+        prepared = prepare(session, flags)
+        if not json:
+            print_planned(prepared.shown)
+            sys.stdout.flush()
+        ask = ask_yes if sys.stdin.isatty() else None
+        result = change(session, prepared, flags, ask=ask) if prepared.shown.enforced else None
+        if json:
+            print_json(result or prepared.shown)
+        elif result is not None:
+            print_result(result, env)
+        sys.stdout.flush()
+        return judge_result(session, prepared, result)
+
+
+@command(
+    help={
+        "env": ENV_HELP,
+        "change": "The run that changed it: baseline.enforce names it.",
+        "limit": LIMIT_HELP,
+        "edited": "Files to restore though somebody edited them since, with commas between.",
+        "yes": "Answer the question with yes.",
+        "json": JSON_HELP,
+    },
+    leaves="the hosts undone so far; run it again to go on",
+)
+def undo(
+    context: Context,
+    env: str,
+    change: str,
+    limit: str = "",
+    edited: str = "",
+    yes: bool = False,
+    json: bool = False,
+) -> int:
+    """Put back what a run of baseline.enforce changed, the last first; shown and asked before.
+
+    Files byte for byte, what runs, and settings of accounts and vCenters. A file that somebody edited since
+    is left alone unless you name it.
+
+    Exit codes: 0 all is as before, 2 no such run, 3 something was left as it is, 4 refused or nothing to
+    undo, 5 stopped part-way, 7 another run holds a host, 130 stopped.
+    """
+    from automation.commands._enforcing import ask_yes
+    from automation.commands._render_enforcing import print_undoable, print_undone
+    from automation.commands._session import open_session
+    from automation.commands._undoing import UndoFlags, judge_undone, prepare_undo
+    from automation.commands._undoing import undo as take_back
+
+    flags = UndoFlags(change, limit, edited, yes)
+    with open_session(env) as session:
+        prepared = prepare_undo(session, flags)
+        if not json:
+            print_undoable(prepared.shown)
+            sys.stdout.flush()
+        undone = take_back(session, prepared, flags, ask=ask_yes if sys.stdin.isatty() else None)
+        if json:
+            print_json(undone)
+        else:
+            print_undone(undone)
+        sys.stdout.flush()
+        return judge_undone(undone)
 
 
 @command(help={"control": "Its id: lin.ssh.root-login.", "json": JSON_HELP})

@@ -33,7 +33,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def lint(folder: Path, now: datetime = NOW) -> BaselineLint:
     session = SimpleNamespace(
-        environment=SimpleNamespace(name="city", folder=folder), inventory=Inventory(servers=SERVERS)
+        environment=SimpleNamespace(name="city", folder=folder, providers={}),
+        inventory=Inventory(servers=SERVERS),
     )
     return lint_baseline(cast(Session, session), now)
 
@@ -139,7 +140,8 @@ controls:
     (controls / "b.yml").write_text(one)
     (controls / "c.yml").write_text(one.replace("severity: low", "severity: dire"))
     session = SimpleNamespace(
-        environment=SimpleNamespace(name="city", folder=folder), inventory=Inventory(servers=SERVERS)
+        environment=SimpleNamespace(name="city", folder=folder, providers={}),
+        inventory=Inventory(servers=SERVERS),
     )
     (folder / "waivers.yml").unlink()
     found = lint_baseline(cast(Session, session), NOW, controls)

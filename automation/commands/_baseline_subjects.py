@@ -1,0 +1,57 @@
+"""Whose facts are collected: hosts of the inventory, AWS accounts and vCenters of environment.yml."""
+
+from collections.abc import Mapping
+
+from automation.baseline.planner import Subjects
+from automation.commands._session import Session
+from automation.model.environment import Environment
+from automation.model.errors import ConfigError
+from automation.model.providers import AwsProvider, VsphereProvider
+
+
+def choose_subjects(session: Session, limit: str) -> Subjects:
+    """Give all subjects, or those that a limit names: hosts and groups, accounts, providers by name.
+
+    Raises:
+        ConfigError: the limit names none.
+    """
+    accounts, vcenters = accounts_of(session.environment), vcenters_of(session.environment)
+    _refuse_shared_names(session, (*accounts, *vcenters))
+    standing = session.inventory.standing
+    if not limit:
+        return Subjects(tuple(standing), tuple(accounts), tuple(vcenters))
+    words = [word for part in limit.split(",") for word in part.split(":") if word]
+    named = {word for word in words if word in session.environment.providers or word in accounts}
+    rest = ",".join(word for word in words if word not in named) if named else limit
+    hosts = tuple(name for name in session.inventory.covered(rest) if name in standing) if rest else ()
+    chosen = Subjects(
+        hosts,
+        tuple(one for one, names in accounts.items() if named & {one, *names}),
+        tuple(one for one in vcenters if one in named),
+    )
+    if not any(chosen):
+        raise ConfigError(f"--limit {limit} names no host, account or vCenter; nothing was run")
+    return chosen
+
+
+def accounts_of(environment: Environment) -> Mapping[str, tuple[str, ...]]:
+    """Give every AWS account with the names of its providers."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, one in environment.providers.items():
+        if isinstance(one, AwsProvider):
+            found[one.account] = (*found.get(one.account, ()), name)
+    return found
+
+
+def vcenters_of(environment: Environment) -> tuple[str, ...]:
+    """Give every vCenter, by the name of its provider."""
+    return tuple(name for name, one in environment.providers.items() if isinstance(one, VsphereProvider))
+
+
+def _refuse_shared_names(session: Session, names: tuple[str, ...]) -> None:
+    shared = [name for name in names if name in session.inventory.servers]
+    if shared:
+        raise ConfigError(
+            f"{shared[0]} is a host and a provider: nobody could tell whose facts are whose; nothing was run",
+            hint="give the provider another name in environment.yml",
+        )

@@ -1,0 +1,147 @@
+"""Enforcements for people: per host what is how, and how it is to be; then what is left out, and why."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import fill
+
+from rich.text import Text
+
+from automation.baseline.enforcement import Enforced, LeftOut
+from automation.commands._enforcing import Planned, Result
+from automation.commands._render import _console
+from automation.commands._undoing import Undoable, Undone
+from automation.model.host_settings import Risk
+
+_RISKS: dict[Risk, str] = {
+    "R0": "changes nothing that runs",
+    "R1": "reloads something",
+    "R2": "may lock people out",
+}
+_STYLES = {"R2": "bold yellow"}
+_MOST = 8  # names in a line
+
+
+def print_planned(planned: Planned) -> None:
+    """Print what would be changed on whom, in which order, and what is left out."""
+    _print((*_subjects(planned), *_order(planned), *_left(planned.left_out)))
+    _print((f"{host}: NO FACTS: {why}", "red") for host, why in planned.not_collected.items())
+
+
+def print_result(result: Result, env: str) -> None:
+    """Print what was changed, what does not hold though it was changed, and how it is taken back."""
+    _print(_result(result, env))
+
+
+def print_undoable(undoable: Undoable) -> None:
+    """Print what would be put back."""
+    for subject, rows in undoable.subjects.items():
+        _print([(subject, "bold"), *((f"  {row}", "") for row in rows)])
+
+
+def print_undone(undone: Undone) -> None:
+    """Print what was put back, and what was left as it is."""
+    for one in undone.settings:
+        _print([(f"{one.host}: put back: {', '.join(one.restored) or 'nothing'}", "")])
+        _print((f"{one.host}: LEFT AS IT IS: {what}: {why}", "yellow") for what, why in one.left.items())
+    for calls in undone.calls:
+        names = ", ".join(f"{one.call.replace('_', ' ')} {one.on}".strip() for one in calls.saved)
+        _print([(f"{calls.subject}: put back: {names or 'nothing'}", "")])
+
+
+def _print(lines: Iterable[tuple[str, str]]) -> None:
+    console = _console()
+    for text, style in lines:
+        first = len(text) - len(text.lstrip())
+        words = fill(text, console.width, subsequent_indent=" " * (first + 2), break_long_words=False)
+        console.print(Text(words, style=style))
+
+
+def _subjects(planned: Planned) -> Iterator[tuple[str, str]]:
+    """Tell alike hosts together: of a hundred hosts most want the same."""
+    alike: dict[tuple[str, ...], list[Enforced]] = {}
+    for one in planned.enforced:
+        alike.setdefault(tuple(f"{text}|{risk}" for text, risk in _rows(one)), []).append(one)
+    for every in alike.values():
+        yield _names([one.subject for one in every]), "bold"
+        for text, risk in _rows(every[0]):
+            yield f"  {text}", _STYLES.get(risk, "")
+        if every[0].accepted:
+            yield f"  a person answered for: {', '.join(every[0].accepted)}", "yellow"
+    if not planned.enforced:
+        yield "nothing is to be changed", ""
+
+
+def _rows(one: Enforced) -> Iterator[tuple[str, Risk]]:
+    by_control: dict[str, list[str]] = {}
+    risks: dict[str, Risk] = {}
+    for setting in one.settings:
+        by_control.setdefault(setting.control, []).append(setting.shown)
+        risks[setting.control] = setting.risk
+    for call in one.calls:
+        words = f"{call.call.replace('_', ' ')}{f' of {call.on}' if call.on else ''}"
+        by_control.setdefault(call.control, []).append(words)
+        risks[call.control] = call.risk
+    for control, rows in by_control.items():
+        risk = risks[control]
+        yield f"{risk} {control} ({_RISKS.get(risk, '')})", risk
+        for row in rows:
+            yield f"   {row}", "R0"
+
+
+def _order(planned: Planned) -> Iterator[tuple[str, str]]:
+    if not planned.enforced:
+        return
+    for wave in planned.waves:
+        yield f"wave {wave.number}: {', '.join(wave.subjects)}", ""
+    if planned.watched_by:
+        yield f"before each wave, and after the last, these must be well: {', '.join(planned.watched_by)}", ""
+    else:
+        yield "no service has a probe: nobody sees whether services stay well between waves", "yellow"
+    if planned.locks_out:
+        yield (
+            f"{_names(planned.locks_out)}: may lock people out; a host takes it back by itself unless a "
+            "fresh login with sudo confirms it",
+            "yellow",
+        )
+
+
+def _left(left_out: Sequence[LeftOut]) -> Iterator[tuple[str, str]]:
+    """Tell every reason once, with the controls and hosts that it is the reason for."""
+    reasons: dict[tuple[str, tuple[str, ...]], dict[str, list[str]]] = {}
+    for one in left_out:
+        reasons.setdefault((one.why, one.guards), {}).setdefault(one.control, []).append(one.subject)
+    for (why, guards), controls in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        yield f"left out: {why}", "dim" if why.startswith(("waived by", "not known")) else ""
+        hosts: dict[tuple[str, ...], list[str]] = {}
+        for control, subjects in controls.items():
+            hosts.setdefault(tuple(subjects), []).append(control)
+        for subjects_, names in hosts.items():
+            yield f"  {_names(names)} on {_names(subjects_)}", "dim"
+        if guards:
+            yield f"  who has seen to it says so: --accept-guard {','.join(guards)}", ""
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return f"{', '.join(names[:_MOST])}{more}"
+
+
+def _result(result: Result, env: str) -> Iterator[tuple[str, str]]:
+    for host in result.settings:
+        for one in host.settings:
+            if one.changed:
+                yield f"{host.host}: {one.what}: {one.before} -> {one.after} ({one.control})", ""
+    for calls in result.calls:
+        for saved in calls.saved:
+            on = f" of {saved.on}" if saved.on else ""
+            yield f"{calls.subject}: {saved.call.replace('_', ' ')}{on} ({saved.control})", ""
+    for verdict in result.unmet:
+        yield f"{verdict.control} DOES NOT HOLD on {verdict.subject}: {verdict.reason}", "bold red"
+    for verdict in result.worse:
+        yield f"{verdict.control} HELD BEFORE on {verdict.subject}: {verdict.reason}", "bold red"
+    for verdict in result.lost:
+        yield f"{verdict.control} is not known any more on {verdict.subject}: {verdict.reason}", "yellow"
+    if result.changed:
+        undo = f"./inv baseline.undo --env {env} --change {result.run}"
+        yield f"{result.changed} settings are another way than before; {undo} takes them back", ""
+    else:
+        yield "nothing was changed: all was as wanted", ""

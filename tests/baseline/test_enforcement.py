@@ -1,0 +1,207 @@
+"""What is enforced: what failed and may be changed; all else is left out, each with its reason."""
+
+from typing import Any
+
+import pytest
+
+from automation.baseline.enforcement import Case, Decided, Wish, decide
+from automation.baseline.fights import Fight
+from automation.baseline.guards import ASKED, COMPUTED, Scene
+from automation.baseline.judge import judge
+from automation.baseline.settings import Baseline
+from automation.baseline.waivers import Waiver
+from automation.commands._controls import load_controls
+from automation.model.facts import Facts
+from automation.model.host_settings import KeyValueSetting, SshdSetting
+from tests.baseline.examples import NOW
+
+CONTROLS = load_controls()
+EVERYTHING = [{"controls": ["*"], "groups": ["all"]}]
+LAB = Scene("ops", "nspawn")
+SSHD = {"packages": {"openssh-server": "1"}}
+MAX_TRIES = {**SSHD, "sshd": {"effective": {"maxauthtries": "10"}}}
+
+
+def settings(profile: str = "cis-l1", enforce: Any = EVERYTHING) -> Baseline:
+    return Baseline.model_validate({"profile": profile, "enforce": enforce})
+
+
+def decided(
+    sections: Any,
+    *controls: str,
+    wish: Wish | None = None,
+    fights: tuple[Fight, ...] = (),
+    waivers: tuple[Waiver, ...] = (),
+    shared_kernel: bool = False,
+) -> Decided:
+    told = dict(sections)
+    roles = tuple(told.pop("host", {}).get("roles", ()))
+    wish = wish or Wish(settings())
+    chosen = tuple(CONTROLS[name] for name in controls)
+    facts = Facts(
+        subject="web",
+        platform=chosen[0].platform,
+        collected_at=NOW,
+        roles=roles,
+        sections=told,
+        shared_kernel=shared_kernel,
+    )
+    assessment = judge(facts, chosen, wish.settings.profile, NOW, waivers)
+    return decide(Case(facts, assessment, LAB, fights), CONTROLS, wish)
+
+
+def test_a_failed_setting_is_changed_to_what_the_profile_wants() -> None:
+    found = decided(MAX_TRIES, "lin.ssh.auth-tries")
+    (one,) = found.enforced.settings
+    assert one.setting == SshdSetting(kind="sshd", keyword="MaxAuthTries", value=4)
+    assert (one.risk, one.shown) == ("R2", "sshd MaxAuthTries: 10 -> 4")
+    assert found.left_out == ()
+    assert found.enforced.expected == {
+        "sshd.effective.maxauthtries": "10",
+        "contains(keys(packages), 'openssh-server')": True,
+    }
+
+
+def test_what_is_stricter_already_is_not_made_laxer() -> None:
+    idle = {**SSHD, "sshd": {"effective": {"clientaliveinterval": "120", "clientalivecountmax": "0"}}}
+    found = decided(idle, "lin.ssh.idle")
+    assert [one.shown for one in found.enforced.settings] == ["sshd ClientAliveCountMax: 0 -> 3"]
+
+
+def test_what_only_a_match_block_says_is_left_to_people() -> None:
+    login = {
+        **SSHD,
+        "sshd": {
+            "effective": {"permitemptypasswords": "no"},
+            "contexts": [{"user": "kiosk", "permitemptypasswords": "yes"}],
+        },
+    }
+    found = decided(login, "lin.ssh.empty-passwords")
+    assert found.enforced.controls == ()
+    assert "nothing that a program may change" in found.left_out[0].why
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"wish": Wish(settings(enforce=[]))}, "audited alone"),
+        (
+            {"wish": Wish(settings(enforce=[{"controls": ["lin.sudo.*"], "groups": ["all"]}]))},
+            "audited alone",
+        ),
+        ({"wish": Wish(settings(enforce=[{"controls": ["*"], "groups": ["db"]}]))}, "audited alone"),
+        ({"fights": (Fight("lin.ssh.auth-tries", "web", ("a", "b", "c")),)}, "changed 3 times"),
+    ],
+    ids=["nothing let", "another control let", "another group let", "fought over"],
+)
+def test_what_may_not_be_changed_is_left_out_with_its_reason(more: Any, why: str) -> None:
+    found = decided(MAX_TRIES, "lin.ssh.auth-tries", **more)
+    assert (found.enforced.settings, len(found.left_out)) == ((), 1)
+    assert why in found.left_out[0].why
+
+
+def test_a_fight_over_another_hosts_setting_is_no_reason() -> None:
+    fights = (Fight("lin.ssh.auth-tries", "db", ("a", "b", "c")),)
+    assert decided(MAX_TRIES, "lin.ssh.auth-tries", fights=fights).enforced.settings
+
+
+def test_a_waived_control_is_not_enforced() -> None:
+    waiver = Waiver.model_validate(
+        {
+            "id": "old-client",
+            "control": "lin.ssh.auth-tries",
+            "subjects": ["web"],
+            "reason": "the old client tries every key",
+            "compensated_by": "it is reached from one subnet alone",
+            "observed": {"sshd.effective.maxauthtries": "10"},
+            "requested_by": "web-owner",
+            "approved_by": "security-officer",
+            "starts": "2026-11-01T00:00:00Z",
+            "expires": "2026-12-01T00:00:00Z",
+        }
+    )
+    found = decided(MAX_TRIES, "lin.ssh.auth-tries", waivers=(waiver,))
+    assert found.enforced.controls == ()
+    assert found.left_out[0].why == "waived by old-client"
+
+
+def test_what_a_shared_kernel_hides_is_never_enforced() -> None:
+    syn = {"sysctl": {"running": {"net.ipv4.tcp_syncookies": "0", "net.ipv4.conf.all.log_martians": "1"}}}
+    assert decided(syn, "lin.kernel.syncookies").enforced.settings
+    found = decided(syn, "lin.kernel.syncookies", shared_kernel=True)
+    assert found.enforced.controls == ()
+    assert found.left_out[0].why.startswith("not known: shared-kernel")
+
+
+@pytest.mark.parametrize(
+    ("risk", "why"),
+    [("R3", "needs a window and a boot, which people plan"), ("R4", "cannot be taken back: people do it")],
+)
+def test_what_needs_a_boot_or_cannot_be_taken_back_is_never_changed(
+    risk: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "lin.ssh.auth-tries"
+    remedy = CONTROLS[name].remedy
+    assert remedy is not None
+    risky = CONTROLS[name].model_copy(update={"remedy": remedy.model_copy(update={"risk": risk})})
+    monkeypatch.setitem(CONTROLS, name, risky)
+    found = decided(MAX_TRIES, name)
+    assert found.enforced.settings == ()
+    assert found.left_out[0].why == why
+
+
+def test_a_person_s_answer_opens_a_guard_and_stands_in_the_plan() -> None:
+    block = {"s3": {"account_block": dict.fromkeys(("block_acls", "ignore_acls", "block_policy"), True)}}
+    block["s3"]["account_block"]["restrict"] = False
+    name = "aws.s3.account-public-block"
+    refused = decided(block, name)
+    assert refused.enforced.calls == ()
+    guards = refused.left_out[0].guards
+    assert set(guards) <= {*ASKED, *COMPUTED}
+    found = decided(block, name, wish=Wish(settings(), accepted=frozenset(guards)))
+    assert [one.call for one in found.enforced.calls] == ["block_public_buckets"]
+    assert found.enforced.accepted == tuple(sorted(guards))
+
+
+def test_a_call_is_made_for_each_that_the_facts_name() -> None:
+    regions = [{"name": f"r{number}", "encrypts_new_disks": number == 1} for number in range(3)]
+    found = decided({"ec2": {"regions": regions}, "all_regions": True}, "aws.ec2.encrypted-disks")
+    assert [(one.call, one.on) for one in found.enforced.calls] == [
+        ("encrypt_new_disks", "r0"),
+        ("encrypt_new_disks", "r2"),
+    ]
+
+
+def test_only_what_was_asked_for_is_taken() -> None:
+    both = {**MAX_TRIES, "login_defs": {"UMASK": "022"}}
+    names = ("lin.ssh.auth-tries", "lin.accounts.umask")
+    assert decided(both, *names).enforced.controls == names
+    assert decided(both, *names, wish=Wish(settings(), ("lin.acc*",))).enforced.controls == names[1:]
+
+
+def test_two_controls_that_want_one_thing_otherwise_are_not_both_enforced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    umask = CONTROLS["lin.accounts.umask"]
+    assert umask.remedy is not None
+    (setting,) = umask.remedy.settings
+    assert isinstance(setting, KeyValueSetting)
+    other = setting.model_copy(update={"value": "077"})
+    remedy = umask.remedy.model_copy(update={"settings": (other,)})
+    laxer = umask.model_copy(update={"id": "lin.accounts.umask-too", "remedy": remedy})
+    monkeypatch.setitem(CONTROLS, laxer.id, laxer)
+    found = decided({"login_defs": {"UMASK": "022"}}, umask.id, laxer.id)
+    assert found.enforced.controls == (umask.id,)
+    assert found.left_out[0].why.startswith("lin.accounts.umask wants /etc/login.defs UMASK otherwise")
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_every_failure_is_changed_or_left_out_with_a_reason(name: str) -> None:
+    control = CONTROLS[name]
+    for told in control.fixtures.fails if control.fixtures else ():
+        wish = Wish(settings(control.profiles[0]), accepted=frozenset({*ASKED, *COMPUTED}))
+        found = decided(told, name, wish=wish)
+        assert (found.enforced.controls == (name,)) != (len(found.left_out) == 1)
+        assert all(one.why for one in found.left_out)
+        if control.remedy is None or control.remedy.risk in ("R3", "R4"):
+            assert not found.enforced.controls

@@ -1,0 +1,68 @@
+"""Waves: every host once, never two that stand in for each other, never sites that recover each other."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from automation.baseline.waves import City, plan_waves, role_of
+
+SITES = {
+    "dns-a": "hall", "pg-a": "hall", "app-a": "hall",
+    "dns-b": "eoc", "pg-b": "eoc", "app-b": "eoc",
+    "client": "public",
+}  # fmt: skip
+GROUPS = {
+    "city_hall": ("dns-a", "pg-a", "app-a"),
+    "postgresql": ("pg-a", "pg-b"),
+    "linux": tuple(SITES),
+}
+PAIRS = tuple(frozenset((f"{kind}-a", f"{kind}-b")) for kind in ("dns", "pg", "app"))
+RIVALS = frozenset({frozenset(("hall", "eoc"))})
+ROLES = {host: host.partition("-")[0] for host in SITES}
+CITY = City(SITES, PAIRS, RIVALS, ROLES, spare={"dns-b", "pg-b", "app-b"})
+
+
+def test_one_of_each_role_tries_first_and_it_is_the_one_that_serves_nobody() -> None:
+    first, *rest = plan_waves(SITES, CITY)
+    assert first == ("app-b", "dns-b", "pg-b", "client")
+    assert rest == [("app-a",), ("dns-a", "pg-a")]
+
+
+def test_roles_that_only_the_other_site_has_try_in_a_wave_of_their_own() -> None:
+    waves = plan_waves(["dns-a", "pg-b"], CITY)
+    assert waves == (("pg-b",), ("dns-a",))
+
+
+def test_after_the_first_ones_few_hosts_are_changed_then_more_then_the_rest() -> None:
+    hosts = [f"web-{number:03}" for number in range(101)]
+    waves = plan_waves(hosts, City(dict.fromkeys(hosts, "hall"), roles=dict.fromkeys(hosts, "web")))
+    assert [len(wave) for wave in waves] == [1, 6, 26, 68]
+
+
+def test_a_role_is_the_smallest_group_that_is_no_place() -> None:
+    assert role_of(("city_hall", "postgresql", "linux"), GROUPS, SITES) == "postgresql"
+    assert role_of(("city_hall", "linux"), GROUPS, SITES) == ""
+
+
+@st.composite
+def cities(draw: st.DrawFn) -> tuple[tuple[str, ...], City]:
+    hosts = tuple(f"h{number}" for number in range(draw(st.integers(0, 30))))
+    some = st.frozensets(st.sampled_from(hosts), max_size=5) if hosts else st.just(frozenset[str]())
+    sites = {host: draw(st.sampled_from(["hall", "eoc", "east", ""])) for host in hosts}
+    roles = {host: draw(st.sampled_from(["web", "db", ""])) for host in hosts}
+    apart, spare = draw(st.lists(some, max_size=4)), draw(some)
+    return hosts, City(sites, apart, RIVALS, roles, spare)
+
+
+@given(cities(), st.randoms())
+def test_every_host_is_in_one_wave_and_no_wave_takes_both_of_anything(
+    case: tuple[tuple[str, ...], City], random: st.DataObject
+) -> None:
+    hosts, city = case
+    waves = plan_waves(hosts, city)
+    assert sorted(host for wave in waves for host in wave) == sorted(hosts)
+    for wave in waves:
+        assert not any(len(group & set(wave)) > 1 for group in city.apart)
+        assert not any(rivals <= {city.sites[host] for host in wave} for rivals in city.rivals)
+    shuffled = list(hosts)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert plan_waves(shuffled, city) == waves
