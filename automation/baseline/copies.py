@@ -56,7 +56,8 @@ def compare(
     profile = max((standard.settings.profile_of(one.roles) for one in originals), key=PROFILES.index)
     passed = set.intersection(*(_passing(one, standard, profile) for one in originals))
     titles = {one.id: one.title for one in standard.controls}
-    there = [one for one in _verdicts(copy, standard, profile) if one.control in passed]
+    verdicts = _verdicts(copy, standard, profile)
+    there = [one for one in verdicts if one.control in passed]
     told = sorted(
         (_weaker(one, titles[one.control]) for one in there if one.state not in (*GOOD, "not_applicable")),
         key=lambda one: (_ORDER.index(one.severity), one.control),
@@ -70,6 +71,7 @@ def compare(
         original_at=min(one.collected_at for one in originals),
         copy_at=copy.collected_at,
         kept_by=kept_by,
+        asked=len(verdicts),
         controls=len(passed),
         alike=sum(one.state in GOOD for one in there),
         not_applicable=tuple(one.control for one in there if one.state == "not_applicable"),

@@ -203,7 +203,10 @@ def _compare(pair: Pair, known: Mapping[str, Facts | str], standard: Standard) -
     if not originals:
         days = f"{OLDEST / timedelta(days=1):g} days"
         return give_up(f"nothing younger than {days} is known of {', '.join(pair.originals)}")
-    return compare(pair.service, originals, copy, standard, kept_by)
+    found = compare(pair.service, originals, copy, standard, kept_by)
+    if not found.controls:  # what compares nothing proves nothing
+        return give_up(f"no control is known to pass on {', '.join(found.originals)}")
+    return found
 
 
 def _collected(events: Sequence[Event]) -> Iterator[FactsCollected]:

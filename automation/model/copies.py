@@ -32,7 +32,8 @@ class CopyCompared(Model):
     original_at: AwareDatetime = Field(description="when the oldest of the originals' facts were collected")
     copy_at: AwareDatetime
     kept_by: str = Field(default="", description="earlier run that the originals' facts are from")
-    controls: int = Field(description="controls that pass on every original")
+    asked: int = Field(description="controls of that profile")
+    controls: int = Field(description="of these, those that pass on every original: all that is compared")
     alike: int = Field(description="of these, those that pass on the copy")
     not_applicable: tuple[str, ...] = Field(default=(), description="of these, ids that mean nothing there")
     weaker: tuple[Weaker, ...] = ()

@@ -47,7 +47,7 @@ def answer_copies(copies: CopiesCompared | None) -> Iterator[Answer]:
     """Answer whether what was recovered is as well secured as what it was recovered from."""
     if copies is None:
         return
-    told = (*_told_weaker(copies), *_told_unknown(copies))
+    told = " ".join((*_told_weaker(copies), *_told_unknown(copies)))
     alike = "; ".join(_alike(one) for one in copies.compared)
     waived = tuple(
         f"Waived on {one.host} ({weak.waiver}): {weak.title}: {weak.observed}."
@@ -56,7 +56,8 @@ def answer_copies(copies: CopiesCompared | None) -> Iterator[Answer]:
     )
     yield Answer(
         question="Is the copy as well secured as the original?",
-        text=" ".join(told) or "Yes: what passes on the original passes on the copy, or is waived.",
+        text=f"{'No: ' if copies.weaker else ''}{told}"
+        or "Yes: what passes on the original passes on the copy, or is waived.",
         more=(
             *((f"{alike}.",) if alike else ()),
             *dict.fromkeys(waived),
@@ -173,7 +174,7 @@ def _alike(one: CopyCompared) -> str:
     old = f" as of {utc(one.original_at)}" if one.kept_by else ""
     return (
         f"{one.alike} of {count(one.controls, 'control')} that pass on {', '.join(one.originals)}{old} "
-        f"pass on {one.host}{simulated}{gone}"
+        f"pass on {one.host}{simulated}{gone} ({one.asked} are asked)"
     )
 
 

@@ -152,6 +152,16 @@ def test_a_standard_that_cannot_be_read_compares_nothing_and_says_so(
     assert len(found.not_compared) == 2
 
 
+def test_originals_of_which_nothing_is_known_to_be_well_prove_nothing_of_a_copy(
+    session: Session, plan: Plan, subject: Subject, run: Path
+) -> None:
+    leave_standard(session, plan, subject, run)
+    audited(run, "baseline/before-", pg_a={}, app_a=root_login("no"))
+    found = compare_kept(run, plan, subject, events(audited(run, pg_b={}, app_b=root_login("no"))))
+    assert found
+    assert [one.why for one in found.not_compared] == ["no control is known to pass on pg-a"]
+
+
 def test_a_drill_that_never_came_to_its_copies_compares_nothing(
     plan: Plan, subject: Subject, begun: Path
 ) -> None:

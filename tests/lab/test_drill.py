@@ -123,6 +123,23 @@ def test_an_rpo_of_zero_is_refused_while_replication_is_asynchronous(city: Sessi
     assert "fault/" not in done.stderr.split("not started")[0]
 
 
+def test_a_standby_that_is_weaker_than_its_primary_fails_a_drill_that_met_all_else(city: Session) -> None:
+    restore_disks(city, DISKS)
+    plant = "echo 'PermitRootLogin yes' >/etc/ssh/sshd_config.d/00-planted.conf && systemctl reload ssh"
+    assert city.remote("pg-b").run(["sudo", "-n", "sh", "-c", plant]).exit_code == 0
+    done, report = drilled("wan-partition")
+    assert done.returncode == 6, done.stderr
+    assert "pg-b is weaker than pg-a: No direct root login over SSH (high)" in done.stderr
+    assert report["verdict"] == "missed"
+    assert {row["verdict"] for row in report["services"]} == {"met"}  # type: ignore[attr-defined]
+    compared = {one["service"]: one for one in report["copies"]["compared"]}  # type: ignore[index]
+    (weak,) = compared["payments-db"]["weaker"]
+    assert (weak["control"], weak["state"]) == ("lin.ssh.root-login", "fail")
+    assert '"yes"' in weak["observed"]
+    assert compared["payments"]["weaker"] == []
+    assert compared["payments"]["controls"] == compared["payments"]["alike"] > 10
+
+
 @pytest.fixture
 def rows(city: Session, tmp_path: Path) -> list[DrillRow]:
     restore_disks(city, DISKS)

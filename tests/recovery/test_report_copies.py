@@ -33,6 +33,7 @@ def copy(*weaker: Weaker, waived: tuple[Weaker, ...] = (), kept_by: str = "") ->
         original_at=AT,
         copy_at=AT,
         kept_by=kept_by,
+        asked=69,
         controls=24,
         alike=24 - len(weaker) - len(waived),
         weaker=weaker,
@@ -60,7 +61,7 @@ def test_a_drill_whose_copy_is_weaker_is_missed_whatever_else_was_met(city: City
     assert report.headline.startswith(
         "pg-b is weaker than pg-a: No direct root login over SSH (high). Every other objective was met."
     )
-    assert answer(report) == "pg-b is weaker than pg-a: No direct root login over SSH (high)."
+    assert answer(report) == "No: pg-b is weaker than pg-a: No direct root login over SSH (high)."
     (found,) = [one for one in report.review.findings if one.id == "weaker-pg-b"]
     assert found.severity == "high"
     assert "baseline.audit --env lab --limit pg-b" in found.act
