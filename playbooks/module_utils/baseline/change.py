@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import grp
 import os
 import pwd
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from ansible.module_utils.baseline import revert as program
 from ansible.module_utils.baseline import sshd
-from ansible.module_utils.baseline.drafts import Draft, Refused
+from ansible.module_utils.baseline.drafts import Draft, Drafts, Refused
 from ansible.module_utils.baseline.kernel import FOLLOWING, kernel_names, kernel_path, kernel_value
 from ansible.module_utils.baseline.revert import SSH_UNITS, Host, marker, replace, sync_folder, write_json
 from ansible.module_utils.baseline.wanted import Wanted
@@ -91,9 +92,9 @@ def check(wanted: Wanted, asked: Asked) -> None:
         return
     if asked.login is None:
         raise Refused("settings of sshd differ, and no login is given to see that it is still let in")
-    with sshd.tree(host, wanted.drafts) as main:
-        port = (sshd.ask(host, main).get("port") or ("22",))[0]
-        effective = sshd.ask(host, main, "-C", asked.login.words(port))
+    with sshd.tree(host, wanted.drafts) as folder:
+        port = (sshd.ask(host, folder).get("port") or ("22",))[0]
+        effective = sshd.ask(host, folder, "-C", asked.login.words(port))
     why = sshd.lets_in(effective, asked.login, _groups(asked.login.user))
     if why:
         raise Refused(f"it would lock the automation user out: {why}")
@@ -101,8 +102,6 @@ def check(wanted: Wanted, asked: Asked) -> None:
 
 
 def _groups(user: str) -> list[str]:
-    import grp
-
     try:
         numbers = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
     except KeyError:
@@ -118,8 +117,8 @@ def _groups(user: str) -> list[str]:
 
 def _refuse_other_doors(host: Host, wanted: Wanted, then: sshd.Effective) -> None:
     """Refuse a change of addresses or ports that sshd listens at: we would come to one that is gone."""
-    with sshd.tree(host, type(wanted.drafts)(host)) as main:
-        now = sshd.ask(host, main)
+    with sshd.tree(host, Drafts(host)) as folder:
+        now = sshd.ask(host, folder)
     for name in ("listenaddress", "port"):
         gone = set(now.get(name, ())) - set(then.get(name, ()))
         if gone:
@@ -167,11 +166,12 @@ def _prune(changes: Path) -> None:
 def _keep(host: Host, wanted: Wanted, folder: Path) -> None:
     """Write all that an undo needs, so that it is there whatever happens then.
 
-    A change that is made again after it was cut short keeps what was before the first time.
+    A change that is made again after it was cut short keeps what was before the first time. One that ended
+    and whose name is used again is kept under a name of its own.
     """
-    if (folder / "bundle.json").exists() and marker(folder)["state"] in ("reverted", "undone"):
-        number = next(n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}.{n}").exists())
-        folder.rename(folder.with_name(f"{folder.name}.{number}"))
+    if marker(folder)["state"] != "none":
+        number = next(n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}-{n}").exists())
+        folder.rename(folder.with_name(f"{folder.name}-{number}"))
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "files").mkdir(mode=0o700, exist_ok=True)
     old = program.read_json(folder / "bundle.json") if (folder / "bundle.json").exists() else {}
@@ -194,6 +194,7 @@ def _keep(host: Host, wanted: Wanted, folder: Path) -> None:
         "kernel": sorted(kernel.values(), key=lambda value: (value["name"] not in FOLLOWING, value["name"])),
         "units": list(units.values()),
         "reloads": sorted({*old.get("reloads", ()), *_reloads(host, wanted)}),
+        "settings": _seen(wanted, old.get("settings", ())),
     }
     source = program.__loader__.get_source(program.__name__)  # from Ansible's archive as from a folder
     (folder / "revert.py").write_text(source)
@@ -203,6 +204,18 @@ def _keep(host: Host, wanted: Wanted, folder: Path) -> None:
     sync_folder(folder / "files")
     write_json(folder / "bundle.json", bundle)
     sync_folder(folder.parent)
+
+
+def _seen(wanted: Wanted, old: Sequence[dict]) -> list[dict]:
+    """Give what became of each setting; what a change did before it was cut short counts as changed."""
+    changed = {(one["control"], one["what"]): one for one in old if one["changed"]}
+    items = [item.shown() for item in wanted.items]
+    return [
+        {**one, "before": first["before"], "changed": True}
+        if (first := changed.get((one["control"], one["what"])))
+        else one
+        for one in items
+    ]
 
 
 def _kept_file(folder: Path, draft: Draft, old: dict | None, number: int) -> dict:
@@ -267,6 +280,7 @@ def _arm(host: Host, folder: Path, asked: Asked) -> None:
         host.must(
             "systemd-run",
             "--quiet",
+            "--collect",
             f"--unit={program.timer_unit(asked.change).removesuffix('.timer')}",
             f"--description=Put change {asked.change} back unless it is confirmed",
             f"--on-active={asked.switch_s:g}",

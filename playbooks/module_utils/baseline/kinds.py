@@ -39,7 +39,7 @@ def _plan_one(wanted: Wanted, item: Item, setting: Setting) -> None:
         _KINDS[setting["kind"]](wanted, item, setting)
         item.changed = item.before != item.after
     except Refused as error:
-        item.problem = str(error)
+        item.problem = " ".join(str(error).split())
     except (OSError, ValueError) as error:
         item.problem = f"it cannot be told what is so: {error}"
 

@@ -171,12 +171,13 @@ def marker(folder: Path) -> dict:
     try:
         return read_json(folder / "marker.json")
     except FileNotFoundError:
-        return {"state": "none", "at": "", "until": "", "why": ""}
+        return {"state": "none", "at": "", "until": "", "why": "", "restored": [], "left": {}, "failed": {}}
 
 
 def mark(folder: Path, state: str, why: str = "", **more) -> dict:
     """Say what became of a change, so that a loss of power does not unsay it."""
-    marked = {**marker(folder), "failed": {}, **more, "state": state, "at": now_text(), "why": why}
+    fresh = {"restored": [], "left": {}, "failed": {}}
+    marked = {**marker(folder), **fresh, **more, "state": state, "at": now_text(), "why": why}
     write_json(folder / "marker.json", marked)
     return marked
 
@@ -358,7 +359,9 @@ def set_unit(host: Host, unit: str, now: dict, wanted: dict, wait: bool = True) 
 
 
 def state(folder: Path) -> dict:
-    return marker(folder)
+    """Give what became of a change, and of each of its settings."""
+    bundle = folder / "bundle.json"
+    return {**marker(folder), "settings": read_json(bundle)["settings"] if bundle.exists() else []}
 
 
 def confirm(folder: Path, host: Host) -> dict:
@@ -369,7 +372,7 @@ def confirm(folder: Path, host: Host) -> dict:
             marked = mark(folder, "confirmed")
     if marked["state"] in ("confirmed", "kept"):
         disarm(host, folder.name)
-    return marked
+    return state(folder)
 
 
 def revert(folder: Path, host: Host, why: str = "", always: bool = False) -> dict:
@@ -377,7 +380,7 @@ def revert(folder: Path, host: Host, why: str = "", always: bool = False) -> dic
     with locked(folder):
         marked = marker(folder)
         if marked["state"] != "armed" and not always:
-            return {**marked, "restored": [], "left": {}}
+            return state(folder)
         restoring = Restoring(host, folder)
         restoring.all()
         rebooted = restoring.bundle["boot_id"] != host.boot_id()
@@ -393,15 +396,16 @@ def undo(folder: Path, host: Host, edited) -> dict:
 
 
 def _settle(restoring: Restoring, became: str, why: str) -> dict:
+    """Say what became of it on the disk, and only then take the switch away."""
     folder, host = restoring.folder, restoring.host
+    did = {"restored": restoring.restored, "left": restoring.left, "failed": restoring.failed}
     try:
-        marked = mark(folder, became, why, failed=restoring.failed)
-    except OSError as error:
-        restoring.failed["marker.json"] = str(error)
-        marked = {**marker(folder), "failed": restoring.failed}
-    else:
-        disarm(host, folder.name)
-    return {**marked, "restored": restoring.restored, "left": restoring.left}
+        mark(folder, became, why, **did)
+    except OSError as error:  # armed still: at the next boot it is tried again
+        did["failed"] = {**restoring.failed, "marker.json": str(error)}
+        return {**state(folder), **did}
+    disarm(host, folder.name)
+    return state(folder)
 
 
 def main(words, folder: Path, host: Host) -> int:

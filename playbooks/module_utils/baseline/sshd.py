@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.baseline.drafts import Drafts, Refused, find
@@ -49,8 +49,6 @@ class Tree:
     host: Host
     drafts: Drafts
     folder: Path
-    number: int = 0
-    seen: list[str] = field(default_factory=list)
 
     def copy(self, path: str, depth: int = 0) -> Path:
         """Copy a file and all it includes; give where."""
@@ -59,9 +57,8 @@ class Tree:
         content = self.drafts.read(path)
         if content is None:
             raise Refused(f"there is no {path} on this host")
-        self.number += 1
-        place = self.folder / f"{self.number:03}"
-        self.seen.append(path)
+        place = self.folder / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
         lines = content.decode(errors="surrogateescape").split("\n")
         turned = "\n".join(self._turned(line, depth) for line in lines)
         place.write_bytes(turned.encode(errors="surrogateescape"))
@@ -76,7 +73,7 @@ class Tree:
             for pattern in _words(match["patterns"])
             for path in included(self.drafts, pattern)
         ]
-        return f"Include {' '.join(copies)}" if copies else ""
+        return f"Include {' '.join(map(shlex.quote, copies))}" if copies else ""
 
 
 def included(drafts: Drafts, pattern: str) -> list[str]:
@@ -148,17 +145,17 @@ class Login:
             yield f"lport={port}"
 
 
-def ask(host: Host, file: Path, *words: str) -> Effective:
-    """Give what sshd makes of a configuration: keyword to its values.
+def ask(host: Host, folder: Path, *words: str) -> Effective:
+    """Give what sshd makes of the configuration in a folder: keyword to its values.
 
     Raises:
         Refused: it takes it for faulty.
     """
     Path(SEPARATED).mkdir(mode=0o755, parents=True, exist_ok=True)
-    code, out, err = host.run(PROGRAM, "-T", "-f", str(file), *words)
+    code, out, err = host.run(PROGRAM, "-T", "-f", f"{folder}{MAIN}", *words)
     if code:
-        said = "; ".join(line for line in err.splitlines() if line.strip()) or f"exit code {code}"
-        raise Refused(f"sshd says: {said.replace(str(file.parent) + '/', '')}")
+        said = (err.strip().splitlines() or [f"exit code {code}"])[0]
+        raise Refused(f"sshd says: {said.replace(str(folder), '')}")
     effective: dict[str, tuple[str, ...]] = {}
     for line in out.splitlines():
         keyword, _, value = line.partition(" ")
@@ -168,10 +165,11 @@ def ask(host: Host, file: Path, *words: str) -> Effective:
 
 @contextlib.contextmanager
 def tree(host: Host, drafts: Drafts) -> Iterator[Path]:
-    """Give the main file of a copy of the configuration as drafts want it."""
+    """Give a folder with a copy of the configuration as drafts want it."""
     folder = Path(tempfile.mkdtemp(prefix="baseline-sshd-"))
     try:
-        yield Tree(host, drafts, folder).copy(MAIN)
+        Tree(host, drafts, folder).copy(MAIN)
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -180,9 +178,12 @@ def alone(host: Host, line: str, keys: Sequence[str]) -> Effective:
     """Give what sshd makes of one line by itself: how it spells the value."""
     folder = Path(tempfile.mkdtemp(prefix="baseline-sshd-"))
     try:
-        file = folder / "line"
+        file = folder / MAIN.lstrip("/")
+        file.parent.mkdir(parents=True)
         file.write_text("\n".join((line, *(f"HostKey {key}" for key in keys), "")))
-        return ask(host, file)
+        return ask(host, folder)
+    except Refused as error:
+        raise Refused(str(error).replace(f"{MAIN} line 1: ", "").replace(f"{MAIN}: line 1: ", "")) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

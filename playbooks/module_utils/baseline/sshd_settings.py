@@ -63,15 +63,15 @@ def settle_sshd(wanted: Wanted) -> None:
     if not any(item.changed for item, _, _ in wanted.sshd):
         return
     host = wanted.host
-    with sshd.tree(host, Drafts(host)) as main:
-        now = sshd.ask(host, main)
+    with sshd.tree(host, Drafts(host)) as folder:
+        now = sshd.ask(host, folder)
     meant = {
         keyword: _understood(host, item, f"{keyword} {value}", now) for item, keyword, value in wanted.sshd
     }
     wanted.sshd = [one for one in wanted.sshd if not _in_effect(one, now, meant[one[1]])]
     _draft_drop_in(wanted)
-    with sshd.tree(host, wanted.drafts) as main:
-        then = sshd.ask(host, main)
+    with sshd.tree(host, wanted.drafts) as folder:
+        then = sshd.ask(host, folder)
     for item, keyword, value in wanted.sshd:
         if not item.problem and _values(then, keyword) != _values(meant[keyword], keyword):
             said = " ".join(_values(then, keyword)) or "nothing"
