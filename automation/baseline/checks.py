@@ -229,9 +229,10 @@ def _of_presence(check: Ask, observed: JsonValue, wanted: JsonValue, ground: Gro
     if observed is None and _section(check.fact) not in ground.sections:
         return Seen(check.fact, None, words, "unknown", _why_missing(check, ground))
     held = (observed is not None) == wanted
-    return Seen(
-        check.fact, observed, words, "yes" if held else "no", "" if held else f"{check.fact}: {words}"
-    )
+    if held:
+        return Seen(check.fact, observed, words, "yes")
+    found = "is not there" if wanted is True else "is there"
+    return Seen(check.fact, observed, words, "no", f"{check.fact} {found}, wanted: it {words}")
 
 
 def _why_missing(check: Ask, ground: Ground) -> str:

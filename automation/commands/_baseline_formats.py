@@ -10,21 +10,24 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from automation.baseline.trend import NOTHING, Past
 from automation.baseline.verdicts import FLOOR, Assessment, Verdict
 from automation.commands._baselines import Audited, HostScore
 from automation.model.errors import ConfigError
 
 FORMATS = ("html", "jsonl", "junit")
 LONGEST_REASON = 600
+LONGEST_NAME = 253  # of a host, as DNS has it
 # Not a failure, and no pass either.
 _SKIPPED = ("waived", "not_applicable", "unknown")
 
 
 class Reported(NamedTuple):
-    """An audit, and whose it is."""
+    """An audit, whose it is, and what those before it found."""
 
     environment: str
     audited: Audited
+    past: Past = NOTHING
 
 
 def plain(text: str, longest: int = LONGEST_REASON) -> str:

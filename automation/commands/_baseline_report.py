@@ -11,6 +11,7 @@ from automation.baseline.controls import Control, Severity
 from automation.baseline.verdicts import FLOOR, WEIGHTS, Assessment, State, Tally, Verdict, tally
 from automation.commands._baseline_formats import (
     FORMATS,
+    LONGEST_NAME,
     Reported,
     percent,
     plain,
@@ -21,12 +22,13 @@ from automation.commands._baselines import HostScore, ranked, reassess
 from automation.commands._command import ROOT
 from automation.commands._controls import load_controls
 from automation.commands._session import Session
+from automation.commands._trend import look_back
+from automation.commands._trend_page import trend_of
 from automation.model.errors import ConfigError
 from automation.model.templating import render
 from automation.recovery.report_words import count, utc
 
 TEMPLATES = ROOT / "templates"
-LONGEST_NAME = 253  # of a host, as DNS has it
 # Longer lists and tables are folded away after so many.
 FIRST_NAMES = 12
 FIRST_ROWS = 40
@@ -134,13 +136,16 @@ def report(session: Session, run: str, format: str, profile: str) -> str:
         raise ConfigError(
             f"--format {format} is none; nothing was written", hint=f"one of {', '.join(FORMATS)}"
         )
-    told = Reported(session.environment.name, reassess(session, run, profile))
+    audited = reassess(session, run, profile)
+    told = Reported(session.environment.name, audited)
     match format:
         case "jsonl":
             return render_jsonl(told)
         case "junit":
             return render_junit(told)
-    return render_page(told, load_controls())
+    subjects = {one.subject for one in audited.assessments}
+    past = look_back(session, run, profile, subjects)
+    return render_page(told._replace(past=past), load_controls())
 
 
 def render_page(told: Reported, controls: Mapping[str, Control]) -> str:
@@ -167,6 +172,7 @@ def render_page(told: Reported, controls: Mapping[str, Control]) -> str:
         hosts=hosts,
         blind=_blind(verdicts),
         accepted=_accepted(verdicts),
+        trend=trend_of(told),
         waivers=audited.waivers,
         silent=[(plain(host, LONGEST_NAME), plain(why)) for host, why in audited.not_collected.items()],
         judged=_how(audited.assessments),

@@ -287,5 +287,5 @@ def test_the_form_that_was_asked_for_is_given(
     form: str, begins: str, two: Audited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_baseline_report, "reassess", lambda *_: two)
-    session: Any = SimpleNamespace(environment=SimpleNamespace(name="lab"))
+    session: Any = SimpleNamespace(environment=SimpleNamespace(name="lab"), state=Path("/nowhere"))
     assert report(session, "run-1", form, "").startswith(begins)
