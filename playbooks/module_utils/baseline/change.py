@@ -93,8 +93,7 @@ def check(wanted: Wanted, asked: Asked) -> None:
     if asked.login is None:
         raise Refused("settings of sshd differ, and no login is given to see that it is still let in")
     with sshd.tree(host, wanted.drafts) as folder:
-        port = (sshd.ask(host, folder).get("port") or ("22",))[0]
-        effective = sshd.ask(host, folder, "-C", asked.login.words(port))
+        effective = sshd.ask_for(host, folder, asked.login)
     why = sshd.lets_in(effective, asked.login, _groups(asked.login.user))
     if why:
         raise Refused(f"it would lock the automation user out: {why}")
@@ -359,6 +358,7 @@ def _reload(host: Host, wanted: Wanted) -> None:
 
 def _put_back(host: Host, folder: Path, why: str) -> str:
     """Put all back at once; say how that went."""
+    why = " ".join(why.split())
     said = program.revert(folder, host, why=why, always=True)
     if said["failed"]:
         left = "; ".join(f"{what}: {error}" for what, error in said["failed"].items())

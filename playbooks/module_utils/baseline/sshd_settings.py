@@ -62,6 +62,15 @@ def settle_sshd(wanted: Wanted) -> None:
     """
     if not any(item.changed for item, _, _ in wanted.sshd):
         return
+    try:
+        _settle(wanted)
+    except Refused as error:  # the configuration is faulty already, or would be
+        for item, _, _ in wanted.sshd:
+            item.problem, item.changed = item.problem or str(error), False
+        _draft_drop_in(wanted)
+
+
+def _settle(wanted: Wanted) -> None:
     host = wanted.host
     with sshd.tree(host, Drafts(host)) as folder:
         now = sshd.ask(host, folder)
