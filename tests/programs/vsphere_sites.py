@@ -27,6 +27,7 @@ class StepContext:
     def __init__(self, state: Path, environment: Environment, *, run: str, step: str) -> None:
         self.state, self.environment, self.run_id, self.step_id = state, environment, run, step
         self.inventory = Inventory(servers={})
+        self.artifacts = state / f"artifacts-{run}"
         self.said: list[str] = []
 
     def secret(self, ref: SecretRef) -> str:

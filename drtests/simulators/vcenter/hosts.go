@@ -25,7 +25,9 @@ var seeded = map[string]any{
 	"UserVars.SuppressShellWarning":           int64(0),
 	"UserVars.HostClientSessionTimeout":       int64(900),
 	"Syslog.global.logHost":                   "",
+	"Syslog.global.certificate.checkSSLCerts": false,
 	"Syslog.global.auditRecord.storageEnable": false,
+	"Syslog.global.auditRecord.remoteEnable":  false,
 	"Config.HostAgent.plugins.solo.enableMob": false,
 	"Config.HostAgent.log.level":              "info",
 	"DCUI.Access":                             "root",
@@ -72,6 +74,8 @@ func (center *vcenter) equip(host *simulator.HostSystem) error {
 	access.LockdownMode = types.HostLockdownModeLockdownDisabled
 	host.Config.LockdownMode = access.LockdownMode
 	host.ConfigManager.HostAccessManager = put(access)
+
+	host.Capability.UefiSecureBoot = types.NewBool(center.SecureBoot)
 
 	if err := center.plug(host); err != nil {
 		return err
@@ -201,13 +205,50 @@ func (one *dateTimeSystem) RefreshDateTimeSystem(*types.RefreshDateTimeSystem) s
 
 type accessManager struct {
 	mo.HostAccessManager
-	host *simulator.HostSystem
+	host       *simulator.HostSystem
+	exceptions []string
 }
 
 func (one *accessManager) ChangeLockdownMode(ctx *simulator.Context, asked *types.ChangeLockdownMode) soap.HasFault {
-	ctx.Update(one, []types.PropertyChange{{Name: "lockdownMode", Val: asked.Mode}})
-	ctx.Map.AtomicUpdate(ctx, one.host, []types.PropertyChange{{Name: "config.lockdownMode", Val: asked.Mode}})
+	one.mode(ctx, asked.Mode)
 	return &methods.ChangeLockdownModeBody{Res: &types.ChangeLockdownModeResponse{}}
+}
+
+func (one *accessManager) mode(ctx *simulator.Context, mode types.HostLockdownMode) {
+	ctx.Update(one, []types.PropertyChange{{Name: "lockdownMode", Val: mode}})
+	ctx.Map.AtomicUpdate(ctx, one.host, []types.PropertyChange{{Name: "config.lockdownMode", Val: mode}})
+}
+
+func (one *accessManager) QueryLockdownExceptions(*types.QueryLockdownExceptions) soap.HasFault {
+	answer := &types.QueryLockdownExceptionsResponse{Returnval: slices.Clone(one.exceptions)}
+	return &methods.QueryLockdownExceptionsBody{Res: answer}
+}
+
+func (one *accessManager) UpdateLockdownExceptions(asked *types.UpdateLockdownExceptions) soap.HasFault {
+	one.exceptions = slices.Clone(asked.Users)
+	return &methods.UpdateLockdownExceptionsBody{Res: &types.UpdateLockdownExceptionsResponse{}}
+}
+
+// --- advanced options -----------------------------------------------------------------------------
+
+// Sets options of a host as ESXi does: only those that it has, each to a value of its type.
+//
+// govmomi takes any.
+type hostOptions struct{ *simulator.OptionManager }
+
+func (one *hostOptions) UpdateOptions(asked *types.UpdateOptions) soap.HasFault {
+	for _, change := range asked.ChangedValue {
+		wanted := change.GetOptionValue()
+		place := slices.IndexFunc(one.Setting, func(now types.BaseOptionValue) bool { return now.GetOptionValue().Key == wanted.Key })
+		if place < 0 {
+			return &methods.UpdateOptionsBody{Fault_: refusal(&types.InvalidName{Name: wanted.Key})}
+		}
+		if reflect.TypeOf(one.Setting[place].GetOptionValue().Value) != reflect.TypeOf(wanted.Value) {
+			fault := refusal(&types.InvalidArgument{InvalidProperty: "changedValue.value"})
+			return &methods.UpdateOptionsBody{Fault_: fault}
+		}
+	}
+	return one.OptionManager.UpdateOptions(asked)
 }
 
 // --- what starts by itself ------------------------------------------------------------------------

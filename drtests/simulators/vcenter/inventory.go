@@ -133,6 +133,9 @@ func (center *vcenter) makeCluster() error {
 			return err
 		}
 	}
+	for _, one := range root.Map.All("HostSystem") { // last: govmomi adds no host beside one newer than it knows
+		one.(*simulator.HostSystem).Config.Product.Version = center.Esxi
+	}
 	pool, err := cluster.ResourcePool(root)
 	if err != nil {
 		return err

@@ -2,8 +2,9 @@
 //
 // `vcenter FOLDER`: the folder holds settings.json and gets the datastores and state.json, by which the
 // inventory lives on from one start to the next: machines with their references, power, marks and snapshots,
-// folders, networks, hosts' services, clocks and options. A killed one loses what changed in the last half
-// second; sessions, tasks, events, branches of snapshots and relocations to another datastore are always lost.
+// folders, networks, hosts' services, clocks, options and lockdown. A killed one loses what changed in the last
+// half second; sessions, tasks, events, distributed switches, branches of snapshots and relocations to another
+// datastore are always lost.
 //
 // Real are TLS, logins, sessions, tasks and the API's words. Not real are guests and what is on disks (a revert
 // restores power alone), rights (every login may do all), DRS, HA and performance; a replicated datastore is

@@ -56,7 +56,7 @@ func (one *networkSystem) AddPortGroup(ctx *simulator.Context, asked *types.AddP
 		return &methods.AddPortGroupBody{Fault_: refusal(&types.AlreadyExists{Name: spec.Name})}
 	}
 	one.NetworkInfo.Portgroup = append(one.NetworkInfo.Portgroup, types.HostPortGroup{
-		Key: portGroupKey + spec.Name, Vswitch: vswitch.Key, Spec: spec, ComputedPolicy: spec.Policy,
+		Key: portGroupKey + spec.Name, Vswitch: vswitch.Key, Spec: spec, ComputedPolicy: computed(spec.Policy, vswitch),
 	})
 	vswitch.Portgroup = append(vswitch.Portgroup, portGroupKey+spec.Name)
 	one.join(ctx, spec.Name)
@@ -65,14 +65,15 @@ func (one *networkSystem) AddPortGroup(ctx *simulator.Context, asked *types.AddP
 
 func (one *networkSystem) UpdatePortGroup(ctx *simulator.Context, asked *types.UpdatePortGroup) soap.HasFault {
 	place := one.group(asked.PgName)
-	if place < 0 || one.switchNamed(asked.Portgrp.VswitchName) == nil {
+	vswitch := one.switchNamed(asked.Portgrp.VswitchName)
+	if place < 0 || vswitch == nil {
 		return &methods.UpdatePortGroupBody{Fault_: refusal(&types.NotFound{})}
 	}
 	if asked.Portgrp.Name != asked.PgName { // a new name would have to reach every port
 		return &methods.UpdatePortGroupBody{Fault_: refusal(&types.NotSupported{})}
 	}
 	group := &one.NetworkInfo.Portgroup[place]
-	group.Spec, group.ComputedPolicy = asked.Portgrp, asked.Portgrp.Policy
+	group.Spec, group.ComputedPolicy = asked.Portgrp, computed(asked.Portgrp.Policy, vswitch)
 	return &methods.UpdatePortGroupBody{Res: &types.UpdatePortGroupResponse{}}
 }
 

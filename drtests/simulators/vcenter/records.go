@@ -25,12 +25,19 @@ type kept struct {
 	Services map[string][]types.HostService    `json:"services"`
 	Ntp      map[string][]string               `json:"ntp"`
 	Options  map[string]map[string]optionValue `json:"options"`
+	Access   map[string]keptAccess             `json:"access"`
 }
 
 type keptGroup struct {
-	Name   string `json:"name"`
-	Switch string `json:"switch"`
-	Vlan   int32  `json:"vlan"`
+	Name     string                           `json:"name"`
+	Switch   string                           `json:"switch"`
+	Vlan     int32                            `json:"vlan"`
+	Security *types.HostNetworkSecurityPolicy `json:"security,omitempty"`
+}
+
+type keptAccess struct {
+	Mode       types.HostLockdownMode `json:"mode"`
+	Exceptions []string               `json:"exceptions"`
 }
 
 type optionValue struct {

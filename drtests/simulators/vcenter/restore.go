@@ -74,19 +74,29 @@ func (center *vcenter) bringBackHost(host *simulator.HostSystem, was kept) {
 	root := center.service.Context
 	ports := root.Map.Get(*host.ConfigManager.NetworkSystem).(*networkSystem)
 	for _, group := range was.Networks[host.Name] {
+		policy := types.HostNetworkPolicy{Security: group.Security}
 		if ports.group(group.Name) < 0 {
 			if ports.switchNamed(group.Switch) == nil {
 				ports.AddVirtualSwitch(root, &types.AddVirtualSwitch{VswitchName: group.Switch})
 			}
-			spec := types.HostPortGroupSpec{Name: group.Name, VswitchName: group.Switch, VlanId: group.Vlan}
+			spec := types.HostPortGroupSpec{Name: group.Name, VswitchName: group.Switch, VlanId: group.Vlan, Policy: policy}
 			ports.AddPortGroup(root, &types.AddPortGroup{Portgrp: spec})
+			continue
 		}
+		spec := ports.NetworkInfo.Portgroup[ports.group(group.Name)].Spec
+		spec.Policy.Security = group.Security
+		ports.UpdatePortGroup(root, &types.UpdatePortGroup{PgName: group.Name, Portgrp: spec})
 	}
 	services := root.Map.Get(*host.ConfigManager.ServiceSystem).(*serviceSystem)
 	for _, service := range was.Services[host.Name] {
 		services.change(root, service.Key, func(now *types.HostService) {
 			now.Running, now.Policy = service.Running, service.Policy
 		})
+	}
+	if access, kept := was.Access[host.Name]; kept {
+		manager := root.Map.Get(*host.ConfigManager.HostAccessManager).(*accessManager)
+		manager.mode(root, access.Mode)
+		manager.exceptions = access.Exceptions
 	}
 	host.Config.DateTimeInfo.NtpConfig = &types.HostNtpConfig{Server: was.Ntp[host.Name]}
 	var options []types.BaseOptionValue

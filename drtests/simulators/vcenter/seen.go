@@ -15,6 +15,7 @@ func (center *vcenter) seen() kept {
 	now := kept{
 		Networks: map[string][]keptGroup{}, Services: map[string][]types.HostService{},
 		Ntp: map[string][]string{}, Marks: map[string]map[string]string{}, Options: map[string]map[string]optionValue{},
+		Access: map[string]keptAccess{},
 	}
 	now.Fields = slices.Clone(root.Map.CustomFieldsManager().Field)
 	for _, one := range root.Map.All("Folder") {
@@ -26,6 +27,10 @@ func (center *vcenter) seen() kept {
 	for _, one := range root.Map.All("HostSystem") {
 		host := one.(*simulator.HostSystem)
 		root.WithLock(host.Self, func() { now.addHost(host) })
+		access := root.Map.Get(*host.ConfigManager.HostAccessManager).(*accessManager)
+		root.WithLock(access.Self, func() {
+			now.Access[host.Name] = keptAccess{Mode: access.LockdownMode, Exceptions: slices.Clone(access.exceptions)}
+		})
 	}
 	for _, one := range root.Map.All("Network") {
 		network := one.(*mo.Network)
@@ -67,7 +72,9 @@ func startsOf(root *simulator.Context) map[types.ManagedObjectReference]keptStar
 
 func (now *kept) addHost(host *simulator.HostSystem) {
 	for _, group := range host.Config.Network.Portgroup {
-		told := keptGroup{Name: group.Spec.Name, Switch: group.Spec.VswitchName, Vlan: group.Spec.VlanId}
+		told := keptGroup{
+			Name: group.Spec.Name, Switch: group.Spec.VswitchName, Vlan: group.Spec.VlanId, Security: group.Spec.Policy.Security,
+		}
 		now.Networks[host.Name] = append(now.Networks[host.Name], told)
 	}
 	now.Services[host.Name] = slices.Clone(host.Config.Service.Service)

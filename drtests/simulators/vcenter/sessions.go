@@ -88,6 +88,15 @@ func (center *vcenter) dispatch(ctx *simulator.Context, method *simulator.Method
 		ours = &snapshot{VirtualMachineSnapshot: one, center: center}
 	case *simulator.CustomFieldsManager:
 		ours = &fields{CustomFieldsManager: one, center: center}
+	case *simulator.OptionManager:
+		if setting := center.client.ServiceContent.Setting; setting != nil && one.Self == *setting {
+			return nil, nil
+		}
+		ours = &hostOptions{OptionManager: one}
+	case *simulator.DistributedVirtualSwitch:
+		ours = &distributedSwitch{DistributedVirtualSwitch: one}
+	case *simulator.DistributedVirtualPortgroup:
+		ours = &distributedGroup{DistributedVirtualPortgroup: one}
 	default:
 		if method.Name != "Fetch" {
 			return nil, nil

@@ -30,6 +30,8 @@ type settings struct {
 	Networks   []string          `json:"networks"`
 	Templates  []string          `json:"templates"`
 	IdleS      float64           `json:"idle_s"`
+	Esxi       string            `json:"esxi"`        // version of the hosts
+	SecureBoot bool              `json:"secure_boot"` // whether they say that they booted so
 
 	Powers     map[string]powered `json:"powers"`
 	Supervisor string             `json:"supervisor"`
@@ -52,6 +54,7 @@ func readSettings(folder string) (settings, error) {
 	told := settings{
 		Folder: folder, Name: "vcenter", Datacenter: "city", Cluster: "main", Hosts: 2,
 		Datastores: []string{"local"}, Networks: []string{"VM Network"}, IdleS: 1800,
+		Esxi: "8.0.3", SecureBoot: true,
 	}
 	content, err := os.ReadFile(filepath.Join(folder, "settings.json"))
 	if err != nil {

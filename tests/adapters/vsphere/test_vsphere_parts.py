@@ -19,7 +19,7 @@ from automation.adapters.vsphere.places import vm_of
 from automation.adapters.vsphere.reading import Seen
 from automation.adapters.vsphere.sessions import parse_login
 from automation.adapters.vsphere.snapshots import chain_of
-from automation.adapters.vsphere.stub import AnswerLost, NotReached, Stub
+from automation.adapters.vsphere.stub import AnswerLost, NotReached, Stub, newest_version
 from automation.adapters.vsphere.trimming import trim
 from automation.model.actions import Action
 from automation.model.errors import AdapterError
@@ -160,8 +160,29 @@ def _methods() -> list[Any]:
     kinds += [vim.FileManager, vim.VirtualDiskManager, vim.CustomFieldsManager, vim.SessionManager]
     kinds += [vim.SearchIndex, vim.AuthorizationManager, vim.host.NetworkSystem, vim.host.AutoStartManager]
     kinds += [vim.host.DatastoreBrowser, vim.vm.Snapshot, vmodl.query.PropertyCollector, vim.Datastore]
+    kinds += [vim.host.HostAccessManager, vim.host.ServiceSystem, vim.option.OptionManager]
+    kinds += [vim.dvs.DistributedVirtualPortgroup]
     named = [getattr(kind, name) for kind in kinds for name in dir(kind)]
     return [one for one in named if isinstance(one, VmomiSupport.ManagedMethod)]
+
+
+@pytest.mark.parametrize(
+    ("api", "spoken"),
+    [
+        ("8.0.3.0", "v8_0_3_0"),
+        ("8.0.2.5", "v8_0_2_0"),
+        ("7.0.3.0", "v7_0_3_0"),
+        ("7.0", "v7_0"),
+        ("6.7.3", "v7_0"),
+        ("99.0", "v9_1_1_0"),
+        ("", "v7_0"),
+    ],
+)
+def test_the_newest_words_that_both_know_are_spoken(api: str, spoken: str) -> None:
+    known = [
+        f"vim.version.{one}" for one in ("v7_0", "v7_0_3_0", "v8_0_2_0", "v8_0_3_0", "v9_1_1_0", "version9")
+    ]
+    assert newest_version(api, known) == f"vim.version.{spoken}"
 
 
 def test_a_method_that_is_not_listed_is_not_called() -> None:

@@ -1,0 +1,331 @@
+"""Baselines of vCenters: what is planted is found, changed, put back; what is denied is not known."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jmespath
+import pytest
+from pyVim.task import WaitForTask
+
+from automation.baseline.judge import judge
+from automation.baseline.verdicts import Verdict
+from automation.commands._controls import load_controls
+from automation.model.actions import CollectVcenterFacts, EnforceVcenter, UndoVcenter
+from automation.model.baseline_evidence import CallsMade, FactsCollected
+from automation.model.errors import AdapterError
+from automation.model.facts import Facts
+from automation.model.kept_facts import read_facts
+from automation.model.provider_settings import SavedCall, WantedCall
+from automation.model.records import Outcome
+from tests.programs.vsphere_planted import KEEP, hosts_of, plant, set_options, set_policy, state_of
+from tests.programs.vsphere_sites import Sites, two_sites
+
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("vsphere")]
+CONTROLS = {name: one for name, one in load_controls().items() if one.platform == "vsphere"}
+HALL = "vcenter-hall"
+FAILING = {
+    "vsp.hosts.lockdown",
+    "vsp.hosts.shells",
+    "vsp.hosts.logs",
+    "vsp.hosts.clock",
+    "vsp.hosts.trusted-boot",
+    "vsp.accounts.lockout",
+    "vsp.network.port-groups",
+}
+NOT_KNOWN = {"vsp.network.tls-profile", "vsp.vcenter.updates", "vsp.vcenter.backup"}
+OF_PEOPLE = {"vsp.hosts.trusted-boot"}
+PROFILE = "cis-l1"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
+    annex = {"esxi": "7.0.3", "secure_boot": False}
+    with two_sites(tmp_path_factory.mktemp("sites"), annex=annex) as sites:
+        yield sites
+
+
+@pytest.fixture
+def sites(running: Sites) -> Sites:
+    running.reset()
+    plant(running.hall)
+    running.reset()
+    return running
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest) -> str:
+    """Each test is a run of its own."""
+    return str(request.node.name).partition("[")[0].replace("_", "-")
+
+
+def collected(sites: Sites, vcenter: str = HALL) -> Facts:
+    ctx = sites.context()
+    evidence = sites.do(CollectVcenterFacts(vcenter=vcenter), ctx).evidence
+    assert isinstance(evidence, FactsCollected)
+    return read_facts(ctx.artifacts / evidence.file)
+
+
+def verdicts(facts: Facts) -> dict[str, Verdict]:
+    assessed = judge(facts, list(CONTROLS.values()), PROFILE, facts.collected_at)
+    return {one.control: one for one in assessed.verdicts}
+
+
+def states(facts: Facts, state: str) -> set[str]:
+    return {name for name, one in verdicts(facts).items() if one.state == state}
+
+
+def wanted(facts: Facts, *controls: str) -> EnforceVcenter:
+    """What the controls' own remedies ask for, of those that fail."""
+    calls: list[WantedCall] = []
+    for name in sorted(states(facts, "fail")):
+        remedy, values = CONTROLS[name].remedy, CONTROLS[name].values(PROFILE)
+        for call in remedy.calls if remedy and (not controls or name in controls) else ():
+            told = {
+                key: values[value[1:]] if isinstance(value, str) and value.startswith("$") else value
+                for key, value in call.arguments.items()
+            }
+            calls += [
+                WantedCall(control=name, risk=remedy.risk, call=call.call, on=on, arguments=told)  # type: ignore[union-attr]
+                for on in jmespath.search(call.each, facts.tree())
+            ]
+    return EnforceVcenter(vcenter=HALL, calls=tuple(calls))
+
+
+def enforced(sites: Sites, action: EnforceVcenter, run: str) -> Outcome:
+    return sites.do(action, sites.context("enforce", run=run))
+
+
+def saved(outcome: Outcome) -> tuple[SavedCall, ...]:
+    assert isinstance(outcome.evidence, CallsMade)
+    return outcome.evidence.saved
+
+
+def refused(sites: Sites, action: EnforceVcenter | UndoVcenter, run: str) -> AdapterError:
+    with pytest.raises(AdapterError) as told:
+        sites.do(action, sites.context("enforce", run=run))
+    return told.value
+
+
+def test_what_is_planted_fails_and_every_control_has_a_verdict(sites: Sites) -> None:
+    facts = collected(sites)
+    assert (facts.subject, facts.platform, facts.source) == (HALL, "vsphere", "simulated")
+    assert states(facts, "fail") == FAILING
+    assert states(facts, "unknown") == NOT_KNOWN
+    assert len(verdicts(facts)) == len(CONTROLS) == 10
+    assert all(verdicts(facts)[name].reason for name in FAILING | NOT_KNOWN)
+
+
+def test_facts_cost_two_round_trips_and_one_a_host(sites: Sites) -> None:
+    collected(sites)
+    calls = sites.hall.calls()
+    assert (calls["RetrievePropertiesEx"], calls["QueryLockdownExceptions"]) == (2, 2)
+
+
+def test_a_release_that_nobody_supports_and_an_unsigned_boot_fail(sites: Sites) -> None:
+    annex = collected(sites, "vcenter-annex")
+    assert {"vsp.vcenter.updates", "vsp.hosts.trusted-boot"} <= states(annex, "fail")
+    assert "main-esx1" in verdicts(annex)["vsp.vcenter.updates"].reason
+    with hosts_of(sites.hall) as hosts:
+        for host in hosts:
+            set_options(host, {"VMkernel.Boot.execInstalledOnly": True})
+    assert verdicts(collected(sites))["vsp.hosts.trusted-boot"].state == "pass"
+
+
+def test_what_is_enforced_passes_and_a_second_time_changes_nothing(sites: Sites, run: str) -> None:
+    action = wanted(collected(sites))
+    assert enforced(sites, action, run).changed
+    after = collected(sites)
+    assert states(after, "pass") == FAILING - OF_PEOPLE - {"vsp.accounts.lockout"}
+    lockout = verdicts(after)["vsp.accounts.lockout"]
+    assert (lockout.state, "single sign-on" in lockout.reason) == ("unknown", True)
+    assert states(after, "fail") == OF_PEOPLE
+    before = sites.hall.calls()
+    again = enforced(sites, action, f"{run}-again")
+    assert (again.changed, saved(again)) == (False, ())
+    assert _changes(sites.hall.calls()) == _changes(before)
+
+
+def test_only_what_is_wrong_is_changed(sites: Sites, run: str) -> None:
+    was = state_of(sites.hall)
+    enforced(sites, wanted(collected(sites)), run)
+    now: Any = state_of(sites.hall)
+    assert now["main-esx1"]["options"]["UserVars.ESXiShellInteractiveTimeOut"] == 300
+    assert now["main-esx1"]["options"]["Syslog.global.logHost"] == "ssl://logs.city.lab:1514"
+    assert now["main-esx1"]["security"]["VM Network"] == (None, False, False)  # its switch forbids the first
+    assert now["main-esx1"]["security"]["city"] == (False, False, False)
+    assert now["police"] == (False, False, False)
+    assert was != now
+
+
+def test_undo_puts_everything_back(sites: Sites, run: str) -> None:
+    was = state_of(sites.hall)
+    made = saved(enforced(sites, wanted(collected(sites)), run))
+    undo = UndoVcenter(vcenter=HALL, saved=made)
+    assert sites.verify(undo).state == "not_done"
+    undone = sites.do(undo)
+    assert (undone.changed, state_of(sites.hall)) == (True, was)
+    assert sites.verify(undo).state == "done"
+    again = sites.do(undo)
+    assert (again.changed, state_of(sites.hall)) == (False, was)
+
+
+def test_undo_leaves_what_somebody_changed_since_and_what_is_gone(sites: Sites, run: str) -> None:
+    action = wanted(collected(sites), "vsp.network.port-groups", "vsp.accounts.lockout")
+    made = saved(enforced(sites, action, run))
+    with hosts_of(sites.hall) as hosts:
+        set_policy(hosts[0], "city", promiscuous=True)
+        gone = made[0].model_copy(update={"call": "stop_shells", "on": "esx-that-was"})
+    undone = sites.do(UndoVcenter(vcenter=HALL, saved=(*made, gone)))
+    assert isinstance(undone.evidence, CallsMade)
+    assert set(undone.evidence.left) == {"close_port_group city", "stop_shells esx-that-was"}
+    assert "changed since" in undone.evidence.left["close_port_group city"]
+    now: Any = state_of(sites.hall)
+    assert now["main-esx1"]["security"]["city"] == (True, None, None)
+    assert now["main-esx2"]["security"]["city"] == (False, False, False)
+    assert now["main-esx1"]["options"]["Security.AccountLockFailures"] == 10
+
+
+@pytest.mark.parametrize(
+    ("method", "blind"),
+    [("QueryLockdownExceptions", {"vsp.hosts.lockdown"}), ("RetrievePropertiesEx", set(CONTROLS))],
+)
+def test_what_is_denied_is_not_known_and_nothing_else(sites: Sites, method: str, blind: set[str]) -> None:
+    sites.hall.faults({"method": method, "mode": "fault", "fault": "NoPermission", "times": 9})
+    facts = collected(sites)
+    assert states(facts, "unknown") == NOT_KNOWN | blind
+    assert states(facts, "fail") == FAILING - blind
+    for name in blind - NOT_KNOWN:
+        assert "denies the privilege" in verdicts(facts)[name].reason
+
+
+def test_a_host_that_is_away_is_named_and_nothing_passes_without_it(sites: Sites, run: str) -> None:
+    enforced(sites, wanted(collected(sites)), run)
+    with hosts_of(sites.hall) as hosts:
+        WaitForTask(hosts[1].DisconnectHost_Task())
+    facts = collected(sites)
+    assert (states(facts, "pass"), "all_hosts" in facts.unknown) == (set(), True)
+    assert "main-esx2 is disconnected" in verdicts(facts)["vsp.hosts.shells"].reason
+    assert states(facts, "fail") == OF_PEOPLE
+    call = WantedCall(control="vsp.hosts.shells", risk="R1", call="stop_shells", on="main-esx2")
+    assert "disconnected" in str(refused(sites, EnforceVcenter(vcenter=HALL, calls=(call,)), f"{run}-2"))
+
+
+def test_a_call_that_is_denied_says_what_was_changed_before_it(sites: Sites, run: str) -> None:
+    was = state_of(sites.hall)
+    action = wanted(collected(sites), "vsp.hosts.shells")
+    sites.hall.faults({"method": "UpdateOptions", "mode": "fault", "fault": "NoPermission", "times": 9})
+    error = refused(sites, action, run)
+    assert "done before it: UpdateServicePolicy, StopService" in str(error)
+    assert isinstance(error.evidence, CallsMade)
+    made = error.evidence.saved
+    assert [(one.call, one.on) for one in made] == [
+        ("stop_shells", "main-esx1"),
+        ("stop_shells", "main-esx2"),
+    ]
+    sites.do(UndoVcenter(vcenter=HALL, saved=made))
+    assert state_of(sites.hall) == was
+
+
+def test_a_call_that_fails_half_way_is_put_back_too(sites: Sites, run: str) -> None:
+    was = state_of(sites.hall)
+    action = wanted(collected(sites), "vsp.hosts.shells")
+    sites.hall.faults({"method": "StopService", "mode": "fault", "fault": "HostConfigFault", "times": 9})
+    error = refused(sites, action, run)
+    assert isinstance(error.evidence, CallsMade)
+    (half,) = error.evidence.saved
+    assert half.after == {
+        "ssh": {"running": True, "policy": "off"},
+        "shell": {"running": False, "policy": "off"},
+    }
+    sites.do(UndoVcenter(vcenter=HALL, saved=(half,)))
+    assert state_of(sites.hall) == was
+
+
+def test_a_run_that_was_killed_knows_what_was_before_when_it_goes_on(sites: Sites, run: str) -> None:
+    was = state_of(sites.hall)
+    action = wanted(collected(sites))
+    ctx = sites.context("enforce", run=run)
+    assert sites.verify(action, ctx).state == "not_done"
+    sites.hall.faults({"method": "UpdateOptions", "mode": "fault", "fault": "NoPermission", "times": 1})
+    refused(sites, action, run)  # its evidence dies with it
+    assert sites.verify(action, ctx).state == "not_done"
+    made = saved(enforced(sites, action, run))
+    seen = sites.verify(action, ctx)
+    assert seen.outcome is not None
+    assert set(map(repr, saved(seen.outcome))) == set(map(repr, made))
+    sites.do(UndoVcenter(vcenter=HALL, saved=made))
+    assert state_of(sites.hall) == was
+
+
+@pytest.mark.parametrize("mode", ["drop", "applied-then-drop", "not-authenticated"])
+def test_an_answer_that_is_lost_costs_nothing(sites: Sites, run: str, mode: str) -> None:
+    action = wanted(collected(sites))
+    sites.hall.faults(
+        *({"method": method, "mode": mode} for method in ("StopService", "UpdateOptions", "UpdatePortGroup"))
+    )
+    assert enforced(sites, action, f"{run}-{mode}").changed
+    assert states(collected(sites), "fail") == OF_PEOPLE
+
+
+def test_a_host_is_not_locked_down_when_those_who_repair_it_would_be_locked_out(
+    sites: Sites, run: str
+) -> None:
+    with hosts_of(sites.hall) as hosts:
+        hosts[1].configManager.hostAccessManager.UpdateLockdownExceptions(["mainstay"])
+    was = state_of(sites.hall)
+    error = refused(sites, wanted(collected(sites), "vsp.hosts.lockdown"), run)
+    assert "break-glass would lose their rights" in str(error)
+    assert "nothing was changed" in str(error) or "left as it is" in str(error)
+    assert state_of(sites.hall) == was
+
+
+def call_at(host: str, call: str, **more: Any) -> EnforceVcenter:
+    told = {"control": "vsp.hosts.lockdown", "risk": "R2", "arguments": {"exceptions": KEEP}, **more}
+    return EnforceVcenter(vcenter=HALL, calls=(WantedCall(call=call, on=host, **told),))
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (call_at("main-esx1", "lock_host_down", risk="R4"), "which people do"),
+        (call_at("main-esx1", "lock_host_down", risk="R3"), "which people do"),
+        (call_at("main-esx1", "lock_host_down", arguments={}), "nobody is named"),
+        (call_at("main-esx9", "lock_host_down"), "no host"),
+        (call_at("main-esx1", "set_host_lockout"), "no number"),
+        (call_at("main-esx1", "destroy_everything"), "no call"),
+        (call_at("nowhere", "close_port_group"), "nothing that is connected has it"),
+        (
+            call_at("main-esx1", "stop_shells").model_copy(update={"vcenter": "vcenter-moon"}),
+            "names no vCenter",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_what_must_not_be_done_is_refused_before_the_first_change(
+    sites: Sites, run: str, action: EnforceVcenter, words: str
+) -> None:
+    was = state_of(sites.hall)
+    first = call_at("main-esx1", "stop_shells").calls
+    both = action.model_copy(update={"calls": (*first, *action.calls)})
+    assert words in str(refused(sites, both, run))
+    assert state_of(sites.hall) == was
+
+
+def test_strict_lockdown_is_left_to_people(sites: Sites, run: str) -> None:
+    with hosts_of(sites.hall) as hosts:
+        hosts[0].configManager.hostAccessManager.ChangeLockdownMode("lockdownStrict")
+    action = call_at("main-esx1", "lock_host_down")
+    assert not enforced(sites, action, run).changed
+    strict = SavedCall(
+        control="x",
+        call="lock_host_down",
+        on="main-esx2",
+        before={"mode": "strict"},
+        after={"mode": "disabled"},
+    )
+    assert "set by people alone" in str(refused(sites, UndoVcenter(vcenter=HALL, saved=(strict,)), run))
+
+
+def _changes(calls: dict[str, int]) -> Sequence[tuple[str, int]]:
+    words = ("Update", "Change", "Start", "Stop", "Reconfig")
+    return sorted((name, times) for name, times in calls.items() if name.startswith(words))
