@@ -370,9 +370,24 @@ def test_what_is_back_already_is_left_as_it_is(state: str, ctx: Any, host: Chang
 
 
 @pytest.mark.parametrize(
+    ("marker", "edited"),
+    [({"state": "undone"}, ["/etc/motd"]), ({"state": "undone", "failed": {"/etc/motd": "no space"}}, [])],
+    ids=["for-what-was-left", "for-what-failed"],
+)
+def test_an_undo_can_be_asked_for_once_more(
+    marker: dict[str, Any], edited: list[str], ctx: Any, host: ChangedHost
+) -> None:
+    told = json.dumps({"state": "undone", "restored": ["/etc/motd"]})
+    ctx.run_unit = lambda name, argv: Completed(exit_code=0, stdout=told, stderr="")
+    host.markers[RUN] = marker
+    assert undo(ctx, *edited).changed
+
+
+@pytest.mark.parametrize(
     ("state", "unit", "progress"),
     [
-        ("undone", "ended", "done"),
+        ("undone", "absent", "done"),
+        ("undone", "ended", "in_progress"),
         ("confirmed", "running", "in_progress"),
         ("confirmed", "lost", "unknown"),
         ("confirmed", "absent", "not_done"),

@@ -19,19 +19,28 @@ from automation.model.records import Outcome
 from tests.lab.small import Small
 
 CHANGES = "/var/lib/mainstay-changes"
-# All that a change may touch and what it leaves: names, rights, owners, contents.
+# All that a change may touch: kinds, rights, owners, names, where links lead; contents; units; the firewall.
 _LOOK = """
-find /etc /boot /var/lib/mainstay-changes -xdev ! -path '/var/lib/mainstay-changes/*/*' \
-  -printf '%y %m %U:%G %p %l\\n' 2>/dev/null | sort
-find /etc -xdev -type f -print0 | sort -z | xargs -0 sha256sum
+find /etc -xdev -printf '%y %m %U:%G %p %l\\n'
+find /etc -xdev -type f -print0 | xargs -0 sha256sum
+systemctl list-unit-files --no-legend
+systemctl list-units --no-legend --plain 'mainstay-revert*'
+nft list ruleset
 """
+
+
+class Look(frozenset[str]):
+    """What is there on a host, a line each; what says that it was changed is left out."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} lines>"
 
 
 class Ending(NamedTuple):
     """How an action on a host ended, and what was there before and after it."""
 
-    before: str
-    after: str
+    before: Look
+    after: Look
     outcome: Outcome | None
     failure: AutomationError | None
     marker: dict[str, Any]
@@ -41,10 +50,6 @@ class Ending(NamedTuple):
         found = self.outcome.evidence if self.outcome else getattr(self.failure, "evidence", None)
         assert isinstance(found, SettingsEnforced), (self.failure, found)
         return found
-
-    @property
-    def left_no_trace(self) -> bool:
-        return self.before == self.after
 
 
 class Changing:
@@ -101,9 +106,9 @@ class Changing:
         marker: dict[str, Any] = json.loads(shown)
         return marker
 
-    def look(self, host: str) -> str:
+    def look(self, host: str) -> Look:
         """Give all that a change may touch, over a login of its own."""
-        return self.sh(host, _LOOK)
+        return Look(self.sh(host, _LOOK).splitlines())
 
     def sh(self, host: str, script: str) -> str:
         """Run a script as root on a host, logged in anew."""

@@ -138,7 +138,8 @@ def _after_change(action: EnforceSettings, ctx: Context, log: Log) -> Outcome:
 
 def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) -> Outcome:
     """Find out what the host made of a change whose playbook failed, and say so."""
-    marker = _settled(action, ctx, " ".join(str(failure).split()))
+    first, *more = str(failure).splitlines()  # the first one sums up what Ansible counted, which is not so
+    marker = _settled(action, ctx, " ".join(" ".join(more or [first]).split()))
     if marker.is_final:  # only its answer was lost on the way
         return _enforced(action, ctx, marker)
     if marker.state == "absent":
@@ -171,7 +172,7 @@ def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool =
         except AdapterError as exc:
             if not why:
                 ctx.say(f"{action.host}: {exc}; waiting for it to take its change back")
-            why = why or str(exc)
+            why = why or str(exc).removesuffix("; nothing changed")
         if time.monotonic() > deadline:
             raise OutcomeUnknown(
                 f"{action.host} cannot be asked, and should have taken change {ctx.run_id} back: {why}",
@@ -234,13 +235,11 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
         OutcomeUnknown: as `run_unit` says.
     """
     host, change = action.host, action.change
-    before = ask(ctx.remote(host), host, change, "state")
-    if before.state in ("undone", "reverted"):
-        done = before
-    elif before.state in ("armed", "absent"):
+    before = done = ask(ctx.remote(host), host, change, "state")
+    if before.state in ("armed", "absent"):
         what = "is not confirmed yet" if before.state == "armed" else "is not known"
         raise AdapterError(f"change {change} of {host} {what}; nothing was changed")
-    else:
+    if not _is_back(before, action):
         edited = [word for path in action.edited for word in ("--edited", path)]
         said = ctx.run_unit(host, ["python3", "-I", f"{CHANGES}/{change}/revert.py", "undo", *edited])
         done = Marker.of(said, host, change)
@@ -260,13 +259,19 @@ def verify_undo_settings(action: UndoSettings, ctx: Context) -> Progress:
         unit = ctx.unit_state(action.host)
     except AdapterError as exc:
         return Progress(state="unknown", why=str(exc))
-    if marker.state in ("undone", "reverted"):
-        return Progress(state="done", outcome=_undone(action, marker, changed=True))
     if unit in ("running", "ended"):
         return Progress(state="in_progress", why="its unit runs or ran; joining it reads its answer")
+    if _is_back(marker, action):
+        return Progress(state="done", outcome=_undone(action, marker, changed=True))
     if unit == "lost":
         return Progress(state="unknown", why="its unit began and left no result")
     return Progress(state="not_done", why=f"change {action.change} is {marker.state}")
+
+
+def _is_back(marker: Marker, action: UndoSettings) -> bool:
+    """Whether nothing is left to do: an undo may be asked for once more, for files that were left."""
+    back = marker.state == "reverted" or (marker.state == "undone" and not action.edited)
+    return back and not marker.failed
 
 
 def _undone(action: UndoSettings, marker: Marker, *, changed: bool) -> Outcome:

@@ -95,5 +95,5 @@ def _words_of(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _clean(value: object) -> str:
-    text = str(value)[:_WORDS]
-    return "".join(sign if sign.isprintable() else " " for sign in text)
+    text = " ".join(str(value).split())[:_WORDS]
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
