@@ -1,6 +1,6 @@
 """Plan what a baseline does to hosts, accounts and vCenters. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from automation.baseline.enforcement import Enforced
@@ -54,12 +54,20 @@ class Watch(NamedTuple):
     sustained: int
 
 
+class Beside(NamedTuple):
+    """What must not happen while a subject is changed: backups of it, or recoveries of its servers."""
+
+    resources: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+
+
 class Enforcing(NamedTuple):
     """What is changed on whom, in which order; hosts of other waves are not among them."""
 
     enforced: Mapping[str, Enforced]
     waves: Sequence[Sequence[str]]
     watch: Watch | None = None
+    beside: Mapping[str, Beside] = {}
 
 
 def plan_audit(environment: str, subjects: Subjects, walk_s: float) -> Plan:
@@ -86,7 +94,7 @@ def plan_enforcement(environment: str, enforcing: Enforcing, settings: Baseline)
         if watch:
             steps.append(_well(f"wave-{number}/well", watch, before))
             before = _Before(needs=(steps[-1].id,))
-        own = [step for name in wave for step in _of_subject(enforcing.enforced[name], settings, before)]
+        own = [step for name in wave for step in _of_subject(enforcing, name, settings, before)]
         steps += own
         before = _Before(after=tuple(step.id for step in own))
     if watch:
@@ -107,6 +115,7 @@ class Undoing(NamedTuple):
     hosts: Sequence[str] = ()
     accounts: Mapping[str, tuple[SavedCall, ...]] = {}
     vcenters: Mapping[str, tuple[SavedCall, ...]] = {}
+    beside: Mapping[str, Beside] = {}
 
 
 def plan_undo(
@@ -117,13 +126,7 @@ def plan_undo(
     Args:
         edited: files that are restored though somebody edited them since.
     """
-    undos: list[Step] = []
-    for account, saved in undoing.accounts.items():
-        undos.append(_undo(account, UndoAccount(account=account, saved=tuple(reversed(saved)))))
-    for vcenter, saved in undoing.vcenters.items():
-        undos.append(_undo(vcenter, UndoVcenter(vcenter=vcenter, saved=tuple(reversed(saved)))))
-    for host in reversed(undoing.hosts):
-        undos.append(_undo(host, UndoSettings(host=host, change=change, edited=tuple(sorted(edited)))))
+    undos = list(_undos(change, undoing, tuple(sorted(edited))))
     chained = [
         step.model_copy(update={"after": (undos[number - 1].id,) if number else ()})
         for number, step in enumerate(undos)
@@ -177,21 +180,25 @@ class _Before(NamedTuple):
     after: tuple[str, ...] = ()
 
 
-def _of_subject(one: Enforced, settings: Baseline, before: _Before) -> tuple[Step, ...]:
+def _of_subject(enforcing: Enforcing, name: str, settings: Baseline, before: _Before) -> tuple[Step, ...]:
     """Give the steps of one subject: it is as it was planned from, it is changed, it is looked at again."""
-    name = one.subject
+    one, beside = enforcing.enforced[name], enforcing.beside.get(name, Beside())
     match one.platform:
         case "linux":
             expect = _expect(one, settings.walk_s, before)
             switch_s = settings.switch_s if "R2" in one.risks else 0.0
-            run = EnforceSettings(host=name, settings=one.settings, switch_s=switch_s)
+            run = EnforceSettings(
+                host=name, settings=one.settings, switch_s=switch_s, resources=beside.resources
+            )
             change = _change(one, run, ENFORCING_S + 2 * switch_s, _Before(needs=(expect.id,)))
             return (expect, change, _again(_collect(name, settings.walk_s), change.id))
         case "aws":
-            change = _change(one, EnforceAccount(account=name, calls=one.calls), CALLING_S, before)
+            call = EnforceAccount(account=name, calls=one.calls, servers_there=beside.servers)
+            change = _change(one, call, CALLING_S, before)
             return (change, _again(_read_account(name), change.id))
         case "vsphere":
-            change = _change(one, EnforceVcenter(vcenter=name, calls=one.calls), CALLING_S, before)
+            made = EnforceVcenter(vcenter=name, calls=one.calls, servers_there=beside.servers)
+            change = _change(one, made, CALLING_S, before)
             return (change, _again(_read_vcenter(name), change.id))
 
 
@@ -225,6 +232,21 @@ def _change(
 
 def _again(step: Step, change: str) -> Step:
     return step.model_copy(update={"needs": (change,), "why": "what came of it is judged"})
+
+
+def _undos(change: str, undoing: Undoing, edited: tuple[str, ...]) -> Iterator[Step]:
+    def there(name: str) -> Beside:
+        return undoing.beside.get(name, Beside())
+
+    for name, saved in undoing.accounts.items():
+        back, servers = tuple(reversed(saved)), there(name).servers
+        yield _undo(name, UndoAccount(account=name, saved=back, servers_there=servers))
+    for name, saved in undoing.vcenters.items():
+        back, servers = tuple(reversed(saved)), there(name).servers
+        yield _undo(name, UndoVcenter(vcenter=name, saved=back, servers_there=servers))
+    for host in reversed(undoing.hosts):
+        resources = there(host).resources
+        yield _undo(host, UndoSettings(host=host, change=change, edited=edited, resources=resources))
 
 
 def _undo(name: str, run: UndoSettings | UndoAccount | UndoVcenter) -> Step:

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from automation.baseline.planner import Subjects
+from automation.baseline.planner import Beside, Subjects
+from automation.commands._providers import resources_of
 from automation.commands._session import Session
 from automation.model.environment import Environment
 from automation.model.errors import ConfigError
@@ -46,6 +47,17 @@ def accounts_of(environment: Environment) -> Mapping[str, tuple[str, ...]]:
 def vcenters_of(environment: Environment) -> tuple[str, ...]:
     """Give every vCenter, by the name of its provider."""
     return tuple(name for name, one in environment.providers.items() if isinstance(one, VsphereProvider))
+
+
+def beside(session: Session, subject: str) -> Beside:
+    """Say what must not happen while a subject is changed: backups of it, or recoveries of its servers."""
+    if subject in session.inventory.servers:
+        return Beside(resources=resources_of(session, subject))
+    providers = session.environment.providers
+    names = (subject, *accounts_of(session.environment).get(subject, ()))
+    places = {(providers[name].kind, providers[name].site) for name in names if name in providers}
+    servers = session.inventory.servers.values()
+    return Beside(servers=tuple(one.name for one in servers if (one.provider, one.site) in places))
 
 
 def _refuse_shared_names(session: Session, names: tuple[str, ...]) -> None:

@@ -14,10 +14,12 @@ from automation.baseline.planner import Enforcing, Watch, plan_enforcement
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import Verdict
 from automation.baseline.waves import City, plan_waves, role_of
+from automation.commands._baseline_subjects import beside
 from automation.commands._baselines import Audited, audit, facts_of, load_baseline, reassess
 from automation.commands._controls import load_controls
 from automation.commands._enforced import compare, list_fights, read_done
 from automation.commands._session import Session
+from automation.engine.finished import Finished
 from automation.model.base import Model
 from automation.model.baseline_evidence import CallsMade, SettingsEnforced
 from automation.model.catalog import Catalog, load_catalog
@@ -83,7 +85,8 @@ class Result(Model):
     @property
     def changed(self) -> int:
         """How many settings are another way than before."""
-        own = sum(one.changed for host in self.settings for one in host.settings)
+        kept = [one for one in self.settings if one.switch != "reverted"]
+        own = sum(one.changed for host in kept for one in host.settings)
         return own + sum(len(one.saved) for one in self.calls)
 
 
@@ -103,7 +106,8 @@ def prepare(session: Session, flags: EnforceFlags) -> Prepared:
     changing = {one.enforced.subject: one.enforced for one in decided if one.enforced.controls}
     waves = _waves(session, settings, changing)
     watch = _watch(session) if changing else None
-    plan = plan_enforcement(session.environment.name, Enforcing(changing, waves, watch), settings)
+    enforcing = Enforcing(changing, waves, watch, {name: beside(session, name) for name in changing})
+    plan = plan_enforcement(session.environment.name, enforcing, settings)
     shown = Planned(
         audit=audited.run,
         digest=plan.digest,
@@ -131,17 +135,23 @@ def refuse_yes(prepared: Prepared, flags: EnforceFlags) -> None:
         )
 
 
+class Ended(NamedTuple):
+    """What an enforcement came to: what it changed, and how its run ended."""
+
+    result: Result
+    finished: Finished
+
+
 def enforce(
     session: Session, prepared: Prepared, flags: EnforceFlags, *, ask: Callable[[], bool] | None
-) -> Result:
-    """Ask, change, and judge what came of it.
+) -> Ended:
+    """Ask, change, and judge what came of it; what was changed is told of a run that stopped, too.
 
     Args:
         ask: puts the question to a person; None when nobody sits at a terminal.
 
     Raises:
         PreflightError: refused, or nobody said yes: nothing was changed.
-        StepFailed: a change failed, and no further one was begun.
     """
     refuse_yes(prepared, flags)
     if not (flags.yes or prepared.plan.approvals or agreed(ask)):
@@ -150,12 +160,12 @@ def enforce(
     done = read_done(finished.folder)
     result = Result(run=finished.folder.name, settings=done.settings, calls=tuple(done.calls.values()))
     if finished.closed.status != "succeeded":
-        _tell_undo(session, result)
-        finished.raise_for_status()
+        return Ended(result, finished)
     after = reassess(session, result.run, flags.profile)
     controls = {one.subject: one.controls for one in prepared.shown.enforced}
     found = compare(prepared.audited.assessments, after.assessments, controls)
-    return result.model_copy(update={**found._asdict(), "not_collected": after.not_collected})
+    judged = result.model_copy(update={**found._asdict(), "not_collected": after.not_collected})
+    return Ended(judged, finished)
 
 
 def judge_result(session: Session, prepared: Prepared, result: Result | None) -> int:
@@ -201,15 +211,6 @@ def agreed(ask: Callable[[], bool] | None) -> bool:
             hint="--yes, which answers only where nobody could be locked out",
         )
     return ask()
-
-
-def _tell_undo(session: Session, result: Result) -> None:
-    env = session.environment.name
-    if result.changed:
-        session.say(
-            f"{result.changed} settings are changed; ./inv baseline.undo --env {env} --change {result.run} "
-            "takes them back"
-        )
 
 
 # --- what is wished, and decided -------------------------------------------------------------------

@@ -126,14 +126,7 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _result(result: Result, env: str) -> Iterator[tuple[str, str]]:
-    for host in result.settings:
-        for one in host.settings:
-            if one.changed:
-                yield f"{host.host}: {one.what}: {one.before} -> {one.after} ({one.control})", ""
-    for calls in result.calls:
-        for saved in calls.saved:
-            on = f" of {saved.on}" if saved.on else ""
-            yield f"{calls.subject}: {saved.call.replace('_', ' ')}{on} ({saved.control})", ""
+    yield from _changes(result)
     for verdict in result.unmet:
         yield f"{verdict.control} DOES NOT HOLD on {verdict.subject}: {verdict.reason}", "bold red"
     for verdict in result.worse:
@@ -144,4 +137,18 @@ def _result(result: Result, env: str) -> Iterator[tuple[str, str]]:
         undo = f"./inv baseline.undo --env {env} --change {result.run}"
         yield f"{result.changed} settings are another way than before; {undo} takes them back", ""
     else:
-        yield "nothing was changed: all was as wanted", ""
+        yield "nothing is another way than before", ""
+
+
+def _changes(result: Result) -> Iterator[tuple[str, str]]:
+    for host in result.settings:
+        if host.switch == "reverted":
+            yield f"{host.host}: TAKEN BACK by the host itself: {host.why}", "bold yellow"
+            continue
+        for one in host.settings:
+            if one.changed:
+                yield f"{host.host}: {one.what}: {one.before} -> {one.after} ({one.control})", ""
+    for calls in result.calls:
+        for saved in calls.saved:
+            on = f" of {saved.on}" if saved.on else ""
+            yield f"{calls.subject}: {saved.call.replace('_', ' ')}{on} ({saved.control})", ""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from automation.baseline.planner import ENFORCE, Undoing, plan_undo
+from automation.commands._baseline_subjects import beside
 from automation.commands._baselines import load_baseline
 from automation.commands._enforced import Done, read_done, read_undone
 from automation.commands._enforcing import agreed
@@ -70,6 +71,7 @@ def prepare_undo(session: Session, flags: UndoFlags) -> PreparedUndo:
     if not changed:
         raise PreflightError(f"run {flags.change} changed nothing that is to be undone; nothing was changed")
     undoing = _undoing(plan, read_done(folder), changed)
+    undoing = undoing._replace(beside={name: beside(session, name) for name in changed})
     edited = tuple(filter(None, flags.edited.split(",")))
     walk_s = load_baseline(session).walk_s
     undo_plan = plan_undo(session.environment.name, flags.change, undoing, edited, walk_s)

@@ -18,10 +18,13 @@ PROFILE_HELP = "standard, cis-l1 or cjis, for all hosts; without it, what baseli
         "env": ENV_HELP,
         "limit": "Only these hosts or groups, as an Ansible pattern.",
         "profile": PROFILE_HELP,
+        "tell": "Tell people of `notify` what failed newly since they were told; for the timer's job.",
         "json": JSON_HELP,
     }
 )
-def audit(context: Context, env: str, limit: str = "", profile: str = "", json: bool = False) -> int:
+def audit(
+    context: Context, env: str, limit: str = "", profile: str = "", tell: bool = False, json: bool = False
+) -> int:
     """Judge what is in effect on every host by the controls of its profile; changes nothing there.
 
     The facts are kept with the run, so that they can be judged again: baseline.reassess.
@@ -33,9 +36,12 @@ def audit(context: Context, env: str, limit: str = "", profile: str = "", json: 
     from automation.commands._baselines import judge_audit
     from automation.commands._render_baseline import print_audited
     from automation.commands._session import open_session
+    from automation.commands._told_audits import tell_audit
 
     with open_session(env) as session:
         audited = run_audit(session, limit, profile)
+        if tell:
+            tell_audit(session, audited)
         if json:
             print_json(audited)
         else:
@@ -189,13 +195,15 @@ def enforce(
             print_planned(prepared.shown)
             sys.stdout.flush()
         ask = ask_yes if sys.stdin.isatty() else None
-        result = change(session, prepared, flags, ask=ask) if prepared.shown.enforced else None
+        ended = change(session, prepared, flags, ask=ask) if prepared.shown.enforced else None
         if json:
-            print_json(result or prepared.shown)
-        elif result is not None:
-            print_result(result, env)
+            print_json(ended.result if ended else prepared.shown)
+        elif ended:
+            print_result(ended.result, env)
         sys.stdout.flush()
-        return judge_result(session, prepared, result)
+        if ended:
+            ended.finished.raise_for_status()
+        return judge_result(session, prepared, ended.result if ended else None)
 
 
 @command(

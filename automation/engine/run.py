@@ -200,7 +200,8 @@ def locks_of(plan: Plan, inventory: Inventory) -> tuple[str, ...]:
     """Every service of a plan, and every host, or else the environment, that its steps change.
 
     A playbook changes the environment and every host that it may reach; what only saves from a host locks
-    the resource that it saves, and holds no failover back.
+    the resource that it saves, and holds no failover back. What changes how a host is reached locks those
+    that are saved from it, too, and what changes an account or a vCenter every server there.
     """
     names = {f"service:{step.service}" for step in plan.steps if step.service}
     for action in (action for step in plan.steps for action in _actions(step)):
@@ -209,6 +210,8 @@ def locks_of(plan: Plan, inventory: Inventory) -> tuple[str, ...]:
             names.add(f"host:{host}" if host else f"environment:{plan.environment}")
         elif action.effect != "read" and (resource := getattr(action, "resource", None)):
             names.add(f"resource:{resource}")
+        names |= {f"resource:{one}" for one in getattr(action, "resources", ())}
+        names |= {f"host:{one}" for one in getattr(action, "servers_there", ())}
         if isinstance(action, RunPlaybook) and not action.check:
             names |= {f"host:{server}" for server in inventory.covered(action.limit)}
     return tuple(sorted(names))

@@ -61,6 +61,9 @@ class EnforceSettings(BaseAction):
     host: str
     settings: tuple[WantedSetting, ...] = Field(min_length=1)
     switch_s: float = Field(default=0.0, ge=0, description="0: no switch; refused if a setting is of R2")
+    resources: tuple[str, ...] = Field(
+        default=(), description="of backups.yml that are saved from it: not while it is changed"
+    )
 
 
 class UndoSettings(BaseAction):
@@ -73,6 +76,7 @@ class UndoSettings(BaseAction):
     edited: tuple[Path, ...] = Field(
         default=(), description="restored though somebody edited them since; others that were are left alone"
     )
+    resources: tuple[str, ...] = Field(default=(), description="as for EnforceSettings")
 
 
 class EnforceAccount(BaseAction):
@@ -82,6 +86,9 @@ class EnforceAccount(BaseAction):
     effect: ClassVar[Effect] = "change"
     account: str
     calls: tuple[WantedCall, ...] = Field(min_length=1)
+    servers_there: tuple[str, ...] = Field(
+        default=(), description="of the inventory: none of them is recovered meanwhile"
+    )
 
 
 class UndoAccount(BaseAction):
@@ -91,6 +98,7 @@ class UndoAccount(BaseAction):
     effect: ClassVar[Effect] = "change"
     account: str
     saved: tuple[SavedCall, ...] = Field(min_length=1)
+    servers_there: tuple[str, ...] = Field(default=(), description="as for enforcing")
 
 
 class EnforceVcenter(BaseAction):
@@ -100,6 +108,9 @@ class EnforceVcenter(BaseAction):
     effect: ClassVar[Effect] = "change"
     vcenter: str
     calls: tuple[WantedCall, ...] = Field(min_length=1)
+    servers_there: tuple[str, ...] = Field(
+        default=(), description="of the inventory: none of them is recovered meanwhile"
+    )
 
 
 class UndoVcenter(BaseAction):
@@ -109,3 +120,4 @@ class UndoVcenter(BaseAction):
     effect: ClassVar[Effect] = "change"
     vcenter: str
     saved: tuple[SavedCall, ...] = Field(min_length=1)
+    servers_there: tuple[str, ...] = Field(default=(), description="as for enforcing")
