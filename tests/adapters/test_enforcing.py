@@ -314,6 +314,23 @@ def test_done_again_while_armed_it_waits_for_the_revert_and_changes_nothing(
     assert verify(ctx).state == "not_done"
 
 
+def test_done_again_while_armed_it_believes_whoever_confirms_it_meanwhile(
+    ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    playing(lambda: pytest.fail("nothing may be changed again"))
+    host.change(RUN, SWITCH_S)
+    naps = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        host.sleep(seconds)
+        host.markers[RUN]["state"] = "confirmed"
+
+    enforcing.time.sleep = sleep  # type: ignore[assignment]
+    assert enforce(ctx).changed
+    assert naps
+
+
 def test_done_again_when_it_was_kept_it_changes_nothing(ctx: Any, host: ChangedHost, playing: Any) -> None:
     playing(lambda: pytest.fail("nothing may be changed again"))
     host.markers[RUN] = {"state": "confirmed", "settings": ARMED["settings"]}
@@ -361,6 +378,19 @@ def test_what_an_undo_could_not_put_back_is_a_failure(ctx: Any, host: ChangedHos
     host.markers[RUN] = {"state": "confirmed"}
     with pytest.raises(AdapterError, match="not put back: /etc/motd: OSError: no space"):
         undo(ctx)
+
+
+def test_an_undo_after_which_nobody_gets_in_says_so(ctx: Any, host: ChangedHost) -> None:
+    def run_unit(name: str, argv: list[str]) -> Completed:
+        host.lets_in = False
+        return Completed(exit_code=0, stdout='{"state": "undone", "restored": ["/etc/motd"]}', stderr="")
+
+    ctx.run_unit = run_unit
+    host.markers[RUN] = {"state": "confirmed"}
+    with pytest.raises(AdapterError, match="is undone, and now cannot log in to web") as told:
+        undo(ctx)
+    assert isinstance(told.value.evidence, SettingsUndone)
+    assert told.value.evidence.restored == ("/etc/motd",)
 
 
 @pytest.mark.parametrize("state", ["reverted", "undone"])

@@ -33,6 +33,7 @@ _RESULTS = {
     "runner_item_on_failed": "item-failed",
     "runner_on_unreachable": "unreachable",
 }
+_LENGTHY = ("invocation", "diff")  # what a module was given, and whole files
 _TOTALS = ("ok", "changed", "failures", "dark", "skipped", "rescued", "ignored")
 
 
@@ -113,7 +114,7 @@ def run(job: dict[str, Any], say: Speaker) -> dict[str, object]:
 
 
 def describe(event: dict[str, Any], module: str = "") -> dict[str, object] | None:
-    """Give what the controller is told of a runner event, of one module its whole result.
+    """Give what the controller is told of a runner event, of one module its result too.
 
     None for what nobody reads.
     """
@@ -122,8 +123,9 @@ def describe(event: dict[str, Any], module: str = "") -> dict[str, object] | Non
         return {"event": "task", "play": content.get("play"), "task": content.get("task")}
     if kind in _RESULTS:
         said = _describe_result(_RESULTS[kind], content)
-        whole = module and content.get("task_action") == module and content.get("res")
-        return {**said, "result": whole} if whole else said
+        if module and content.get("task_action") == module:
+            said["result"] = {k: v for k, v in (content.get("res") or {}).items() if k not in _LENGTHY}
+        return said
     if kind in ("error", "warning", "deprecated", "verbose") and event.get("stdout", "").strip():
         return {"event": "output", "text": event["stdout"].strip()}
     return None

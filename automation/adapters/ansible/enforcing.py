@@ -40,12 +40,14 @@ def enforce_settings(action: EnforceSettings, ctx: Context) -> Outcome:
     _refuse(action, ctx)
     host = action.host
     before = ask(ctx.remote(host), host, ctx.run_id, "state")
-    if before.is_final:
-        return _enforced(action, ctx, before)
     if before.state == "undone":
         raise AdapterError(f"change {ctx.run_id} of {host} was undone by somebody; nothing was changed")
     if before.state == "armed":
-        raise _not_kept(action, ctx, _settled(action, ctx, ""), "the one who made it is gone")
+        before = _settled(action, ctx, "the one who made it is gone")
+        if not before.is_final:
+            raise _not_kept(action, ctx, before)
+    if before.is_final:
+        return _enforced(action, ctx, before)
     playbook = RunPlaybook(playbook=PLAYBOOK, limit=host)
     log = play(playbook, ctx, ctx.timeout_s - _after_s(action), _module(action, ctx))
     try:
@@ -133,7 +135,7 @@ def _after_change(action: EnforceSettings, ctx: Context, log: Log) -> Outcome:
     marker = _settled(action, ctx, "", confirm=True)
     if marker.is_final:
         return _outcome(action, ctx, seen, "confirmed", changed=True)
-    raise _not_kept(action, ctx, marker, "", seen)
+    raise _not_kept(action, ctx, marker, seen)
 
 
 def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) -> Outcome:
@@ -149,7 +151,7 @@ def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) ->
             f"change {ctx.run_id} of {action.host} was begun and nobody saw it end: {failure}",
             hint=f"./inv run.resume --env {ctx.environment.name} --run {ctx.run_id}: it goes on from there",
         ) from failure
-    raise _not_kept(action, ctx, marker, "") from failure
+    raise _not_kept(action, ctx, marker) from failure
 
 
 def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool = False) -> Marker:
@@ -183,14 +185,17 @@ def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool =
 
 
 def _not_kept(
-    action: EnforceSettings, ctx: Context, marker: Marker, why: str, seen: tuple[SettingSeen, ...] = ()
+    action: EnforceSettings, ctx: Context, marker: Marker, seen: tuple[SettingSeen, ...] = ()
 ) -> AdapterError:
-    said = marker.because(why).why
     evidence = SettingsEnforced(
-        host=action.host, change=ctx.run_id, settings=seen or marker.settings, switch="reverted", why=said
+        host=action.host,
+        change=ctx.run_id,
+        settings=seen or marker.settings,
+        switch="reverted",
+        why=marker.why,
     )
     return AdapterError(
-        f"{action.host} took change {ctx.run_id} back by itself: {said}; {_how_well(marker)}",
+        f"{action.host} took change {ctx.run_id} back by itself: {marker.why}; {_how_well(marker)}",
         evidence=evidence,
         hint=f"./inv run.show --env {ctx.environment.name} --run {ctx.run_id}",
     )
@@ -243,11 +248,17 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
         edited = [word for path in action.edited for word in ("--edited", path)]
         said = ctx.run_unit(host, ["python3", "-I", f"{CHANGES}/{change}/revert.py", "undo", *edited])
         done = Marker.of(said, host, change)
-    with ctx.fresh(host) as remote:
-        prove_sudo(remote, host)
     undone = _undone(action, done, changed=done is not before)
     if done.failed:
         raise AdapterError(f"change {change} of {host}: {_how_well(done)}", evidence=undone.evidence)
+    try:
+        with ctx.fresh(host) as remote:
+            prove_sudo(remote, host)
+    except AdapterError as exc:
+        why = str(exc).removesuffix("; nothing changed")
+        raise AdapterError(
+            f"change {change} of {host} is undone, and now {why}", evidence=undone.evidence
+        ) from exc
     return undone
 
 

@@ -57,13 +57,13 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
         folder = changes / asked.change
         _keep(host, wanted, folder)
         if risky:
-            _arm(host, folder, asked)
+            _arm(host, folder, asked, wanted)
         try:
             _apply(host, wanted)
             _validate(host, wanted)
             _reload(host, wanted)
             if not risky:
-                program.mark(folder, "kept")
+                program.mark(folder, "kept", settings=[item.shown() for item in wanted.items])
             elif marker(folder)["state"] != "armed":
                 raise OSError("the switch's time was up before all was changed")
         except Exception as error:  # the outer edge: a host is not left half changed for a bug
@@ -270,7 +270,7 @@ def _reloads(host: Host, wanted: Wanted) -> list[str]:
 # --- the switch -----------------------------------------------------------------------------------
 
 
-def _arm(host: Host, folder: Path, asked: Asked) -> None:
+def _arm(host: Host, folder: Path, asked: Asked, wanted: Wanted) -> None:
     """Have the change put back in time, and at the next boot, unless somebody says that he still gets in."""
     command = f"{sys.executable} -I {host.at(CHANGES)}/{asked.change}/revert.py revert"
     until = datetime.now(timezone.utc) + timedelta(seconds=asked.switch_s)  # noqa: UP017
@@ -288,7 +288,8 @@ def _arm(host: Host, folder: Path, asked: Asked) -> None:
             *command.split(),
         )
         host.must("systemctl", "is-active", program.timer_unit(asked.change))
-        program.mark(folder, "armed", until=until.isoformat(timespec="seconds"))
+        seen = [item.shown() for item in wanted.items]  # for whoever asks when nobody heard the answer
+        program.mark(folder, "armed", until=until.isoformat(timespec="seconds"), settings=seen)
     except OSError as error:
         program.disarm(host, asked.change)
         raise Refused(f"the dead-man switch cannot be armed: {error}") from error
