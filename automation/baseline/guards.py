@@ -112,11 +112,11 @@ def _nothing_routes_here(facts: Facts, scene: Scene) -> str:
 
 
 def _exception_users_are_there(facts: Facts, scene: Scene) -> str:
-    hosts = _asked("hosts[?lockdown == 'disabled']", facts)
+    hosts = _asked("lockdown[?mode == 'disabled']", facts)
     if hosts is None:
-        return "its hosts are not known"
+        return "who keeps his rights at its hosts is not known"
     needed = {"mainstay", "break-glass"}
-    bare = [str(one.get("name")) for one in hosts if not needed <= set(one.get("exception_users") or ())]
+    bare = [str(one.get("name")) for one in hosts if not needed <= set(one.get("exceptions") or ())]
     return f"{', '.join(bare[:4])} has no exception users mainstay and break-glass" if bare else ""
 
 

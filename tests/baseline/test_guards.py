@@ -60,14 +60,12 @@ KEY = {"user": "ops", "restricted": False}
         ("nothing_routes_here", facts(), False),
         (
             "exception_users_are_there",
-            facts(hosts=[{"name": "e", "lockdown": "disabled", "exception_users": ["mainstay"]}]),
+            facts(lockdown=[{"name": "e", "mode": "disabled", "exceptions": ["mainstay"]}]),
             False,
         ),
         (
             "exception_users_are_there",
-            facts(
-                hosts=[{"name": "e", "lockdown": "disabled", "exception_users": ["break-glass", "mainstay"]}]
-            ),
+            facts(lockdown=[{"name": "e", "mode": "disabled", "exceptions": ["break-glass", "mainstay"]}]),
             True,
         ),
         ("vcenter_answers", facts(hosts=[]), True),
