@@ -70,7 +70,7 @@ def leave_standard(session: "Session", plan: Plan, subject: Subject, folder: Pat
         descriptor = os.open(folder / KEPT, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(words)
-    except (AutomationError, OSError) as exc:
+    except (AutomationError, OSError, ValueError) as exc:
         if plan.mode != "failover":
             raise PreflightError(
                 f"what recovered hosts are held against cannot be kept: {exc}; nothing was changed",
@@ -125,9 +125,9 @@ def _kept(run: Path, hosts: set[str]) -> Iterator[Earlier]:
         events = tuple(read_journal(run / "journal.jsonl"))
     except (AutomationError, OSError):
         return
-    for one in _collected(events):
+    for at, one in _collected(events):
         if one.host in hosts:
-            facts = _read(run, one)
+            facts = _read(run, one, at)
             if isinstance(facts, Facts):
                 yield Earlier(run=run.name, facts=facts)
 
@@ -184,7 +184,7 @@ def _known(folder: Path, plan: Plan, events: Sequence[Event]) -> dict[str, Facts
             continue
         if body.failure and isinstance(run := plan.by_id[body.step].run, CollectFacts):
             known[run.host] = body.failure.message
-    return {**known, **{one.host: _read(folder, one) for one in _collected(events)}}
+    return {**known, **{one.host: _read(folder, one, at) for at, one in _collected(events)}}
 
 
 def _compare(pair: Pair, known: Mapping[str, Facts | str], standard: Standard) -> CopyCompared | NotCompared:
@@ -202,26 +202,32 @@ def _compare(pair: Pair, known: Mapping[str, Facts | str], standard: Standard) -
         originals, kept_by = [one.facts for one in earlier], ", ".join(sorted({one.run for one in earlier}))
     if not originals:
         days = f"{OLDEST / timedelta(days=1):g} days"
-        return give_up(f"nothing younger than {days} is known of {', '.join(pair.originals)}")
+        silent = [f"{host} gave no facts: {why}" for host in pair.originals if (why := known.get(host))]
+        nothing = f"nothing younger than {days} is known of {', '.join(pair.originals)}"
+        return give_up("; ".join(silent) or nothing)
     found = compare(pair.service, originals, copy, standard, kept_by)
     if not found.controls:  # what compares nothing proves nothing
         return give_up(f"no control is known to pass on {', '.join(found.originals)}")
     return found
 
 
-def _collected(events: Sequence[Event]) -> Iterator[FactsCollected]:
+def _collected(events: Sequence[Event]) -> Iterator[tuple[datetime, FactsCollected]]:
     for event in events:
         body = event.body
         if isinstance(body, StepEnded) and body.outcome and isinstance(body.outcome.evidence, FactsCollected):
-            yield body.outcome.evidence
+            yield event.at, body.outcome.evidence
 
 
-def _read(folder: Path, one: FactsCollected) -> Facts | str:
-    """Read facts that a run kept, or say why they are not to be believed."""
+def _read(folder: Path, one: FactsCollected, at: datetime) -> Facts | str:
+    """Read facts that a run kept, or say why they are not to be believed.
+
+    They are of the moment at which the control node had them: a host that was just recovered may have a
+    clock that is wrong by years, which is no way to make a waiver count.
+    """
     try:
         facts = read_facts(folder / "artifacts" / one.file)
     except AutomationError as exc:
         return str(exc)
     if hashlib.sha256(facts.model_dump_json().encode()).hexdigest() != one.sha256:
         return f"{one.file} is not what was collected"
-    return facts
+    return facts.model_copy(update={"collected_at": at})

@@ -56,7 +56,7 @@ class CopiesCompared(Model):
     not_compared: tuple[NotCompared, ...] = ()
     refused: Mapping[str, str] = Field(default_factory=dict, description="waiver to why it does not count")
     not_asked: tuple[str, ...] = Field(
-        default=(), description="services on machines that the recovery itself makes: nobody can log in there"
+        default=(), description="services whose machines a recovery makes or registers, or does not name"
     )
 
     @property

@@ -152,7 +152,7 @@ def _not_asked(copies: CopiesCompared) -> tuple[str, ...]:
     if not copies.not_asked:
         return ()
     return (
-        f"Not asked, because the recovery makes or registers their machines: {', '.join(copies.not_asked)}.",
+        f"Not asked, because nobody can log in before they are recovered: {', '.join(copies.not_asked)}.",
     )
 
 

@@ -32,6 +32,7 @@ from tests.recovery.test_audits import drill, failover
 __all__ = ["city"]
 
 NOW = datetime.now(UTC)
+WRONG = datetime(1999, 12, 31, tzinfo=UTC)  # what the hosts' own clocks say
 RUN = f"{NOW:%Y%m%d-%H%M%S}-0b1e"
 
 
@@ -70,7 +71,7 @@ def run(tmp_path: Path) -> Path:
 
 def audited(folder: Path, prefix: str = "baseline/after-", /, *, at: datetime = NOW, **hosts: Any) -> Path:
     """Keep what hosts' facts would be in a run; a text is why a host gave none."""
-    journal = Journal(folder / "journal.jsonl")
+    journal = Journal(folder / "journal.jsonl", clock=lambda: at)
     for host, sections in hosts.items():
         name = host.replace("_", "-")
         step = f"{prefix}{name}" if prefix else f"{name}/facts"
@@ -78,7 +79,7 @@ def audited(folder: Path, prefix: str = "baseline/after-", /, *, at: datetime = 
             failure = Failure(error="AdapterError", message=sections)
             journal.append(StepEnded(step=step, status="failed", failure=failure))
             continue
-        facts = Facts(subject=name, platform="linux", collected_at=at, sections=sections)
+        facts = Facts(subject=name, platform="linux", collected_at=WRONG, sections=sections)
         done = Outcome(changed=False, summary="", evidence=keep_facts(facts, folder / "artifacts"))
         journal.append(StepEnded(step=step, status="succeeded", outcome=done))
     return folder
@@ -106,6 +107,7 @@ def test_a_weaker_copy_is_found_from_what_the_run_kept(plan: Plan, subject: Subj
     assert found
     assert set(found.weaker) == {("pg-b", "lin.ssh.root-login")}
     assert {one.service: one.kept_by for one in found.compared} == {"payments-db": "", "payments": ""}
+    assert {one.copy_at for one in found.compared} == {NOW}, "the clock of the control node counts"
 
 
 def test_todays_files_change_nothing_of_a_run_that_is_over(
@@ -124,6 +126,17 @@ def test_a_copy_that_gave_no_facts_is_not_compared(plan: Plan, subject: Subject,
     assert [(one.service, one.why) for one in found.not_compared] == [
         ("payments-db", "pg-b gave no facts: no answer in 10 s")
     ]
+
+
+def test_an_original_that_gave_no_facts_is_told_with_its_reason(
+    session: Session, plan: Plan, subject: Subject, run: Path
+) -> None:
+    leave_standard(session, plan, subject, run)
+    audited(run, "baseline/before-", pg_a="no answer in 10 s", app_a=root_login("no"))
+    audited(run, pg_b=root_login("no"), app_b=root_login("no"))
+    found = compare_kept(run, plan, subject, events(run))
+    assert found
+    assert [one.why for one in found.not_compared] == ["pg-a gave no facts: no answer in 10 s"]
 
 
 def test_facts_that_were_altered_are_not_believed(plan: Plan, subject: Subject, begun: Path) -> None:
