@@ -9,11 +9,12 @@ from typing import NamedTuple
 from automation.baseline.beside import set_beside
 from automation.baseline.controls import PROFILES, Control, Profile
 from automation.baseline.judge import judge
-from automation.baseline.planner import Subjects, plan_audit
+from automation.baseline.planner import plan_audit
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import FLOOR, Assessment, Tally, Verdict, tally
 from automation.baseline.waivers import Exceptions, needless
 from automation.commands._backup_facts import add_backups
+from automation.commands._baseline_subjects import choose_subjects
 from automation.commands._controls import load_controls
 from automation.commands._session import Session
 from automation.commands._waivers import WaiverTold, read_waivers, weigh
@@ -65,7 +66,7 @@ def load_baseline(session: Session) -> Baseline:
 
 
 def audit(session: Session, limit: str, profile: str) -> Audited:
-    """Collect the facts of hosts in a run of its own, and judge them.
+    """Collect the facts of hosts, accounts and vCenters in a run of its own, and judge them.
 
     Raises:
         ConfigError: files or flags have faults.
@@ -74,8 +75,8 @@ def audit(session: Session, limit: str, profile: str) -> Audited:
     """
     settings, controls = load_baseline(session), load_controls()
     asked, exceptions = _profile(profile), read_waivers(session.environment)
-    hosts = _hosts(session, limit)
-    plan = plan_audit(session.environment.name, Subjects(hosts), settings.walk_s)
+    subjects = choose_subjects(session, limit)
+    plan = plan_audit(session.environment.name, subjects, settings.walk_s)
     finished = session.run(plan)
     if finished.closed.status == "interrupted":
         finished.raise_for_status()
@@ -147,14 +148,6 @@ def explain(control_id: str) -> Control:
         hint = f"perhaps {', '.join(near[:4])}" if near else every
         raise ConfigError(f"there is no control {control_id!r}; nothing was touched", hint=hint)
     return controls[control_id]
-
-
-def _hosts(session: Session, limit: str) -> tuple[str, ...]:
-    covered = session.inventory.covered(limit or None)
-    hosts = tuple(name for name in covered if name in session.inventory.standing)
-    if not hosts:
-        raise ConfigError(f"--limit {limit} names no host; nothing was run")
-    return hosts
 
 
 def _profile(name: str) -> Profile | None:
