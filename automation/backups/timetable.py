@@ -29,6 +29,9 @@ class ScheduledJob(Model):
     retry_s: int = Field(default=0, ge=0, description="pause after exit 7; 0: the next beat tries again")
     tries: int = Field(default=1, ge=1, description="so many in a row, then it has failed")
     authorised: bool = Field(default=True, description="changes something, so it needs to be authorised")
+    finds: bool = Field(
+        default=False, description="its exits 3 and 6 are what it found, of which it tells people itself"
+    )
 
     @property
     def silent_after_s(self) -> float:

@@ -136,6 +136,8 @@ def in_words(service: ServiceSeen) -> str:
         return f"it was killed ({service.result})"
     if service.result == "success" and service.exit_code == EXIT_BUSY:
         return "others held what it needs (exit 7); the next beat tries again"
+    if service.result == "success" and service.exit_code:
+        return f"it found what people were told of (exit {service.exit_code})"
     if service.result == "success":
         return "done"
     return MEANINGS.get(service.exit_code, f"{service.result}, exit {service.exit_code}")

@@ -12,6 +12,7 @@ from automation.adapters.timers import Systemd, require_systemd
 from automation.backups.spec import load_backups
 from automation.backups.timetable import ScheduledJob, plan_jobs
 from automation.commands._authorisations import ALL, Standing, list_standing
+from automation.commands._baselines import FILE as BASELINE
 from automation.commands._command import progress
 from automation.commands._session import Session, actor
 from automation.commands._units import Place, here, marker, render_units
@@ -22,6 +23,17 @@ from automation.model.environment import Environment
 from automation.model.errors import AdapterError, ConfigError, PreflightError, StepFailed
 
 Confirm = Callable[[], bool]
+# By the clock of the machine; the delay spreads the load of many control nodes and hypervisors.
+AUDIT = ScheduledJob(
+    command="baseline.audit",
+    words=("--tell",),
+    calendar="*-*-* 04:40",
+    beat_s=86400.0,
+    jitter_s=3600,
+    longest_s=4 * 3600,
+    authorised=False,
+    finds=True,
+)
 
 
 class Change(NamedTuple):
@@ -60,18 +72,21 @@ class Change(NamedTuple):
 
 
 def jobs_of(environment: Environment) -> tuple[ScheduledJob, ...]:
-    """Give the jobs that an environment's backups.yml needs.
+    """Give the jobs that an environment's backups.yml and baseline.yml need.
 
     Raises:
-        ConfigError: there is no such file, or it has faults.
+        ConfigError: there is neither, or backups.yml has faults.
     """
-    path = environment.folder / "backups.yml"
-    if not path.is_file():
+    backups = environment.folder / "backups.yml"
+    jobs = plan_jobs(load_backups(backups)) if backups.is_file() else ()
+    if (environment.folder / BASELINE).is_file():
+        jobs = (*jobs, AUDIT)
+    if not jobs:
         raise ConfigError(
-            f"{environment.name} has no backups.yml, so no job is due; nothing was changed",
+            f"{environment.name} has no backups.yml and no {BASELINE}, so no job is due; nothing was changed",
             hint="inventories/example-city/backups.yml is one to copy from",
         )
-    return plan_jobs(load_backups(path))
+    return jobs
 
 
 def authorised_by(session: Session, jobs: Sequence[ScheduledJob]) -> dict[str, Standing]:

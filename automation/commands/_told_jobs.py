@@ -28,7 +28,8 @@ def tell_of_job(environment: Environment, state: Path, job: str, systemd: System
     if service.result == "success":
         if service.exit_code == EXIT_BUSY or service.ended_at is None:
             return 0
-        return _code(environment, well(environment, state, job, f"{job} ended well"))
+        said = f"{job} ended well" if service.exit_code == 0 else f"{job}: {in_words(service)}"
+        return _code(environment, well(environment, state, job, said))
     if service.exit_code == NotMet.exit_code and _said_itself(state, service.invocation):
         return 0
     return _code(environment, _tell_failure(environment, state, job, service, systemd))

@@ -36,12 +36,10 @@ def audit(
     from automation.commands._baselines import judge_audit
     from automation.commands._render_baseline import print_audited
     from automation.commands._session import open_session
-    from automation.commands._told_audits import tell_audit
+    from automation.commands._told_audits import audit_and_tell
 
     with open_session(env) as session:
-        audited = run_audit(session, limit, profile)
-        if tell:
-            tell_audit(session, audited)
+        audited = (audit_and_tell if tell else run_audit)(session, limit, profile)
         if json:
             print_json(audited)
         else:

@@ -10,11 +10,11 @@ import pytest
 from automation.adapters.timers import Systemd, require_systemd
 from automation.backups.timetable import ScheduledJob
 from automation.commands._jobs import judge
-from automation.commands._schedule import Change, ask_yes, carry_out
+from automation.commands._schedule import AUDIT, Change, ask_yes, carry_out, jobs_of
 from automation.commands._told_jobs import tell_of_job, what_it_said
 from automation.commands._units import Place, marker, render_units
 from automation.model.environment import Environment, load_environment
-from automation.model.errors import NotMet, PreflightError, StepFailed
+from automation.model.errors import ConfigError, NotMet, PreflightError, StepFailed
 from automation.model.timers import ServiceSeen, TimerSeen
 from tests.conftest import ROOT
 
@@ -102,6 +102,38 @@ def test_a_weekly_timer_catches_up_and_every_machine_has_its_own_delay(environme
 def test_a_path_that_systemd_would_read_otherwise_is_refused(checkout: str, environment: Environment) -> None:
     with pytest.raises(PreflightError, match="cannot stand in a unit of systemd; nothing was changed"):
         units(environment, PLACE._replace(checkout=Path(checkout)))
+
+
+def test_what_an_audit_finds_is_no_failure_of_its_job(environment: Environment) -> None:
+    text = render_units(environment, (AUDIT, STATUS), {}, PLACE)
+    lines = text["mainstay-lab-baseline-audit.service"].splitlines()
+    assert "ExecStart=/opt/mainstay/inv baseline.audit --env lab --tell" in lines
+    assert [one for one in lines if one.startswith("SuccessExitStatus")] == [
+        "SuccessExitStatus=7",
+        "SuccessExitStatus=3 6",
+    ]
+    assert "SuccessExitStatus=3 6" not in text["mainstay-lab-backup-status.service"]
+    assert "RandomizedDelaySec=3600" in text["mainstay-lab-baseline-audit.timer"]
+
+
+@pytest.mark.parametrize(
+    ("files", "last"), [(("backups.yml",), "backup.status"), (("backups.yml", "baseline.yml"), AUDIT.command)]
+)
+def test_an_environment_with_a_baseline_is_audited_without_anybodys_signature(
+    files: tuple[str, ...], last: str, environment: Environment, tmp_path: Path
+) -> None:
+    for name in files:
+        (tmp_path / name).write_text((ROOT / "inventories/lab" / name).read_text())
+    jobs = jobs_of(environment.model_copy(update={"folder": tmp_path}))
+    assert jobs[-1].command == last
+    assert not jobs[-1].authorised
+    (tmp_path / "backups.yml").unlink()
+    bare = environment.model_copy(update={"folder": tmp_path})
+    if last == AUDIT.command:
+        assert jobs_of(bare) == (AUDIT,)
+    else:
+        with pytest.raises(ConfigError, match=r"no backups.yml and no baseline.yml"):
+            jobs_of(bare)
 
 
 # --- putting them in place -------------------------------------------------------------------------
@@ -243,6 +275,12 @@ SEEN: dict[str, tuple[TimerSeen, ServiceSeen, str, tuple[str, ...]]] = {
         "red",
         ("it failed: refused before the first step; nothing changed (exit 4)",),
     ),
+    "found something": (
+        WELL,
+        DONE.model_copy(update={"exit_code": 6}),
+        "ok",
+        (),
+    ),
     "killed": (
         WELL,
         DONE.model_copy(update={"state": "failed", "result": "oom-kill", "exit_code": 9}),
@@ -335,7 +373,7 @@ def test_every_unit_types_a_command_that_there_is_with_flags_that_it_has(environ
     from tasks import namespace
 
     wanted = environment.model_copy(update={"metrics": Path("/var/lib/node/mainstay.prom")})
-    jobs = plan_jobs(load_backups(ROOT / "inventories/example-city/backups.yml"))
+    jobs = (*plan_jobs(load_backups(ROOT / "inventories/example-city/backups.yml")), AUDIT)
     granted = {job.command: "name" for job in jobs if job.authorised}
     for text in render_units(wanted, jobs, granted, PLACE).values():
         for line in text.splitlines():

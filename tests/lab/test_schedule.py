@@ -43,7 +43,8 @@ EVERY_SECOND = {"calendar": "*:*:*", "beat_s": 1.0, "jitter_s": 0, "longest_s": 
 NEVER_HERE = {"calendar": "2099-01-01", "beat_s": 86400.0, "jitter_s": 0, "longest_s": 60}
 RUN = ScheduledJob(command="backup.run", words=("--due",), **EVERY_SECOND)
 ROTATE = ScheduledJob(command="backup.rotate", retry_s=1, tries=3, **NEVER_HERE)
-JOBS = (RUN, ROTATE)
+AUDIT = ScheduledJob(command="baseline.audit", authorised=False, finds=True, **NEVER_HERE)
+JOBS = (RUN, ROTATE, AUDIT)
 
 
 class Machine:
@@ -202,6 +203,21 @@ def test_every_other_failure_is_told_at_once_and_not_tried_again(code: int, mach
     until(lambda: machine.told() == ["backup.rotate"], "people are told")
     assert machine.log(ROTATE) == ["begin", "end"]
     assert machine.state(ROTATE) == "failed"
+
+
+@pytest.mark.parametrize("code", [3, 6])
+def test_what_an_audit_finds_is_left_to_it_to_tell(code: int, machine: Machine) -> None:
+    machine.begin(AUDIT, code)
+    until(lambda: machine.log(AUDIT) == ["begin", "end"], "it ended")
+    until(lambda: machine.state(AUDIT) == "inactive", "that is no failure")
+    seen = machine.judged(AUDIT)
+    assert (seen.state, seen.exit_code) == ("ok", code)
+    assert machine.told() == []
+
+
+def test_an_audit_that_could_not_be_made_is_told(machine: Machine) -> None:
+    machine.begin(AUDIT, 2)
+    until(lambda: machine.told() == ["baseline.audit"], "people are told")
 
 
 def test_a_frequent_job_leaves_it_to_its_next_beat(machine: Machine) -> None:
