@@ -98,6 +98,7 @@ class Kept(NamedTuple):
 
     first: Ending
     kept_from: tuple[tuple[str, str], tuple[str, str]]
+    looked_at: Progress
     second: Ending
     edited: SettingsUndone
     after_edited: Look
@@ -163,6 +164,8 @@ def keep_and_undo(lab: Changing, host: str) -> Kept:
     before = seen_from(lab, host)
     first = lab.enforce(host, "20260301-0000-kept", KEPT, LONG_SWITCH_S)
     kept_from = (before, seen_from(lab, host))
+    action = EnforceSettings(host=host, settings=KEPT, switch_s=LONG_SWITCH_S)
+    looked_at = ansible.verify_enforce_settings(action, lab.context("20260301-0000-kept"))
     second = lab.enforce(host, "20260301-0001-kept", KEPT, LONG_SWITCH_S)
     lab.sh(host, "echo 'Something newer.' >/etc/issue.net")
     edited = lab.undo(host, "20260301-0002-kept", "20260301-0000-kept").evidence
@@ -170,7 +173,7 @@ def keep_and_undo(lab: Changing, host: str) -> Kept:
     undone = lab.undo(host, "20260301-0003-kept", "20260301-0000-kept", ["/etc/issue.net"]).evidence
     assert isinstance(edited, SettingsUndone)
     assert isinstance(undone, SettingsUndone)
-    return Kept(first, kept_from, second, edited, after_edited, undone, lab.look(host))
+    return Kept(first, kept_from, looked_at, second, edited, after_edited, undone, lab.look(host))
 
 
 def seen_from(lab: Changing, host: str) -> tuple[str, str]:
@@ -186,6 +189,12 @@ def test_what_lets_people_in_is_applied_and_confirmed_by_a_fresh_login(kept: Kep
     assert [one.changed for one in kept.first.evidence.settings] == [True] * len(KEPT)
     assert kept.first.marker["state"] == "confirmed"
     assert not any("mainstay-revert" in line for line in kept.first.after)
+
+
+def test_whoever_asks_later_is_told_the_same(kept: Kept) -> None:
+    assert kept.looked_at.state == "done"
+    assert kept.looked_at.outcome is not None
+    assert kept.looked_at.outcome.evidence == kept.first.evidence
 
 
 def test_a_kept_connection_outlives_the_reload_of_sshd(kept: Kept) -> None:
