@@ -239,11 +239,9 @@ def _undos(change: str, undoing: Undoing, edited: tuple[str, ...]) -> Iterator[S
         return undoing.beside.get(name, Beside())
 
     for name, saved in undoing.accounts.items():
-        back, servers = tuple(reversed(saved)), there(name).servers
-        yield _undo(name, UndoAccount(account=name, saved=back, servers_there=servers))
+        yield _undo(name, UndoAccount(account=name, saved=saved, servers_there=there(name).servers))
     for name, saved in undoing.vcenters.items():
-        back, servers = tuple(reversed(saved)), there(name).servers
-        yield _undo(name, UndoVcenter(vcenter=name, saved=back, servers_there=servers))
+        yield _undo(name, UndoVcenter(vcenter=name, saved=saved, servers_there=there(name).servers))
     for host in reversed(undoing.hosts):
         resources = there(host).resources
         yield _undo(host, UndoSettings(host=host, change=change, edited=edited, resources=resources))

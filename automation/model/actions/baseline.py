@@ -92,7 +92,7 @@ class EnforceAccount(BaseAction):
 
 
 class UndoAccount(BaseAction):
-    """Put back what an earlier run changed in an AWS account."""
+    """Put back what an earlier run changed in an AWS account: `saved` as it was made, the last first."""
 
     do: Literal["aws.undo_calls"] = "aws.undo_calls"
     effect: ClassVar[Effect] = "change"
@@ -114,7 +114,7 @@ class EnforceVcenter(BaseAction):
 
 
 class UndoVcenter(BaseAction):
-    """Put back what an earlier run changed in a vCenter."""
+    """Put back what an earlier run changed in a vCenter: `saved` as it was made, the last first."""
 
     do: Literal["vsphere.undo_calls"] = "vsphere.undo_calls"
     effect: ClassVar[Effect] = "change"
