@@ -209,7 +209,7 @@ def test_nothing_is_changed_while_another_change_is_armed_or_the_switch_cannot_b
     host.failing = {"systemd-run"}
     with pytest.raises(Refused, match="cannot be armed: systemd-run"):
         apply(host, risky, switch_s=60)
-    assert [path.name for path in host.at("/etc").rglob("*") if path.is_file()] == []
+    assert [path.name for path in host.root.rglob("*") if path.is_file()] == [".lock"]
     host.failing = set()
     apply(host, risky, switch_s=60)
     with pytest.raises(Refused, match=f"change {CHANGE} is armed until"):

@@ -55,15 +55,16 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
         _prune(changes)
         _refuse_armed(changes)
         folder = changes / asked.change
+        fresh = marker(folder)["state"] != "none" or not folder.exists()
         _keep(host, wanted, folder)
         if risky:
-            _arm(host, folder, asked, wanted)
+            _arm(host, folder, asked, fresh)
         try:
             _apply(host, wanted)
             _validate(host, wanted)
             _reload(host, wanted)
             if not risky:
-                program.mark(folder, "kept", settings=[item.shown() for item in wanted.items])
+                program.mark(folder, "kept")
             elif marker(folder)["state"] != "armed":
                 raise OSError("the switch's time was up before all was changed")
         except Exception as error:  # the outer edge: a host is not left half changed for a bug
@@ -270,8 +271,11 @@ def _reloads(host: Host, wanted: Wanted) -> list[str]:
 # --- the switch -----------------------------------------------------------------------------------
 
 
-def _arm(host: Host, folder: Path, asked: Asked, wanted: Wanted) -> None:
-    """Have the change put back in time, and at the next boot, unless somebody says that he still gets in."""
+def _arm(host: Host, folder: Path, asked: Asked, fresh: bool) -> None:
+    """Have the change put back in time, and at the next boot, unless somebody says that he still gets in.
+
+    Where that cannot be, a fresh change leaves no trace: nothing was done yet that could be put back.
+    """
     command = f"{sys.executable} -I {host.at(CHANGES)}/{asked.change}/revert.py revert"
     until = datetime.now(timezone.utc) + timedelta(seconds=asked.switch_s)  # noqa: UP017
     try:
@@ -288,10 +292,11 @@ def _arm(host: Host, folder: Path, asked: Asked, wanted: Wanted) -> None:
             *command.split(),
         )
         host.must("systemctl", "is-active", program.timer_unit(asked.change))
-        seen = [item.shown() for item in wanted.items]  # for whoever asks when nobody heard the answer
-        program.mark(folder, "armed", until=until.isoformat(timespec="seconds"), settings=seen)
+        program.mark(folder, "armed", until=until.isoformat(timespec="seconds"))
     except OSError as error:
         program.disarm(host, asked.change)
+        if fresh:
+            shutil.rmtree(folder)
         raise Refused(f"the dead-man switch cannot be armed: {error}") from error
 
 
