@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from automation.adapters.ansible.child import describe
 from automation.adapters.ansible.playbooks import Log
 from automation.commands._servers import converged_in_words
 from automation.model.actions import RunPlaybook
@@ -25,6 +26,15 @@ def test_a_check_changes_nothing_and_says_what_would_change(tmp_path: Path) -> N
     assert isinstance(seen.evidence, PlaybookRun)
     assert (seen.evidence.check, seen.evidence.changed) == (True, {"pg-a": 3})
     assert outcome(tmp_path, check=False, changed=3).changed is True
+
+
+@pytest.mark.parametrize(("module", "told"), [("host_settings", True), ("other", False), ("", False)])
+def test_of_one_module_the_result_is_told_without_what_it_was_given(module: str, told: bool) -> None:
+    result = {"changed": True, "armed": False, "invocation": {"module_args": {}}, "diff": [{"after": "all"}]}
+    content = {"host": "web", "task": "Apply", "task_action": "host_settings", "res": result}
+    said = describe({"event": "runner_on_ok", "event_data": content}, module)
+    assert said is not None
+    assert said.get("result") == ({"changed": True, "armed": False} if told else None)
 
 
 @pytest.mark.parametrize(
