@@ -126,6 +126,12 @@ def test_a_drill_rebuilds_proves_and_leaves_everything_as_it_was(city: Checkout)
     }
     (rebuilt,) = isolated["rebuilt"]
     assert (rebuilt["archive_mode"], rebuilt["slots"], rebuilt["proven"]) == ("off", 0, True)
+    beside = {one["service"]: one for one in told["copies"]["compared"]}
+    assert {(name, one["host"]) for name, one in beside.items()} == {
+        ("payments-db", SERVER),
+        ("payments", SERVER),
+    }
+    assert all(one["weaker"] == [] and one["alike"] == one["controls"] > 10 for one in beside.values())
     proof = isolated["proof"]
     assert len(proof["refused"]) >= 11
     assert all(how != "reached" for how in (*proof["refused"].values(), *proof["kept_out"].values()))
