@@ -1,0 +1,58 @@
+"""The dead-man switch of a host: armed before a change, so that what locks people out does not last."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from ansible.module_utils.baseline import revert as program
+from ansible.module_utils.baseline.drafts import Refused
+from ansible.module_utils.baseline.revert import Host, replace, sync_folder
+
+
+def arm(host: Host, folder: Path, switch_s: float, fresh: bool) -> None:
+    """Have the change put back in time, and at the next boot, unless somebody says that he still gets in.
+
+    Where that cannot be, a fresh change leaves no trace: nothing was done yet that could be put back.
+    """
+    change = folder.name
+    command = f"{sys.executable} -I {folder}/revert.py revert"
+    until = datetime.now(timezone.utc) + timedelta(seconds=switch_s)  # noqa: UP017
+    try:
+        _enable_at_boot(host, change, command)
+        host.must(
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            f"--unit={program.timer_unit(change).removesuffix('.timer')}",
+            f"--description=Put change {change} back unless it is confirmed",
+            f"--on-active={switch_s:g}",
+            "--timer-property=AccuracySec=1s",
+            "--timer-property=RemainAfterElapse=no",
+            *command.split(),
+        )
+        host.must("systemctl", "is-active", program.timer_unit(change))
+        program.mark(folder, "armed", until=until.isoformat(timespec="seconds"))
+    except OSError as error:
+        program.disarm(host, change)
+        if fresh:
+            shutil.rmtree(folder)
+        raise Refused(f"the dead-man switch cannot be armed: {error}") from error
+
+
+def _enable_at_boot(host: Host, change: str, command: str) -> None:
+    unit, link = program.boot_paths(host, change)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    content = (
+        f"[Unit]\nDescription=Put change {change} back, which nobody confirmed before this boot\n"
+        "After=local-fs.target\nBefore=ssh.service sshd.service ssh.socket sshd.socket\n\n"
+        f"[Service]\nType=oneshot\nExecStart={command}\nTimeoutStartSec=60\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+    uid, gid = host.owner
+    replace(unit, content.encode(), {"mode": 0o644, "uid": uid, "gid": gid, "xattrs": {}})
+    link.unlink(missing_ok=True)
+    link.symlink_to(f"../{unit.name}")
+    sync_folder(link.parent)
