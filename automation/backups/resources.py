@@ -273,6 +273,9 @@ class Keep(Model):
     )
 
 
+RuleWord = Literal["copies", "media", "offsite", "immutable"]
+
+
 class Resource(Model):
     """One thing that is saved and rotated by itself, under its name, whatever its paths are."""
 
@@ -285,6 +288,9 @@ class Resource(Model):
     to: tuple[Name, ...] = Field(min_length=1, description="stores: the first takes it, others copy")
     keep: Keep = Field(description="how long")
     verify: tuple[Verify, ...] = Field(min_length=1, description="how it is proven")
+    exempt: Mapping[RuleWord, Annotated[str, Field(min_length=10, max_length=200)]] = Field(
+        default_factory=dict, description="words of `rule` that it does not keep, each with why"
+    )
 
     @property
     def proven_to(self) -> Level:

@@ -183,8 +183,8 @@ def _place_of(store: Store) -> tuple[tuple[str, ...], ...]:
             return ("repository", store.repository), (store.keeper.host, store.kept_at)
         case PgbackrestStore():
             return ((store.keeper.host, store.stanza, str(store.repo)),)
-        case _:
-            return ((store.type, store.site),)
+        case _:  # what locks keeps other resources than what does not
+            return ((store.type, store.site, "locks" if store.lock else ""),)
 
 
 def _unknown_names(name: str, resource: Resource, backups: Backups) -> Iterator[Finding]:
@@ -258,6 +258,9 @@ def _of_clouds(name: str, resource: Resource, backups: Backups) -> Iterator[Find
         if cloud and rule.by == "verify" and rule.level is not Level.L1:
             message = f"{source.kind} is proven at L1, and at L4 by: drill; nothing else is tried"
             yield Finding((*here, "verify", place, "level"), message)
+    places = [_place_of(backups.stores[store])[0][:2] for store in resource.to]
+    if cloud and len(set(places)) < len(places):
+        yield Finding((*here, "to"), "two stores of one region are one copy; delete one of the two")
     if isinstance(source, RdsSnapshots):
         for place, store in enumerate(resource.to):
             if backups.stores[store].lock is not None:
@@ -320,6 +323,9 @@ def _breaks(name: str, resource: Resource, backups: Backups) -> Iterator[Finding
         "immutable": (sum(store.lock is not None for store in stores), rule.immutable),
     }
     for word, (there, wanted) in counts.items():
-        if there < wanted:
+        if there >= wanted and word in resource.exempt:
+            message = f"{word}: {there}, and {wanted} is wanted; delete what exempts it"
+            yield Finding(("resources", name, "exempt", word), message)
+        if there < wanted and word not in resource.exempt:
             message = f"{word}: {there} instead of {wanted} that `rule` wants; add a store or change the rule"
             yield Finding(("resources", name, "to"), message)

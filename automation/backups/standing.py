@@ -410,7 +410,12 @@ def _breaks(facts: Facts, resource: str, copies: tuple[CopyStanding, ...]) -> It
         "offsite": (sum(copy.site != home for copy in current), rule.offsite),
         "immutable": (sum(_is_immutable(copy, facts.observed.at) for copy in current), rule.immutable),
     }
-    lacking = [f"{there} of {most} {word}" for word, (there, most) in counts.items() if there < most]
+    exempt = facts.backups.resources[resource].exempt
+    lacking = [
+        f"{there} of {most} {word}"
+        for word, (there, most) in counts.items()
+        if there < most and word not in exempt
+    ]
     if lacking:
         yield f"the newest point has {', '.join(lacking)}"
     for copy in copies:

@@ -29,8 +29,10 @@ STORES: Mapping[str, Any] = {
         "copy_of": "east",
         "lock": {"mode": "compliance", "for": "14 days"},
     },
+    "open": {"type": "aws", "site": "west", "copy_of": "east"},
     "hall": {"type": "vsphere", "site": "hall"},
 }
+RDS: Mapping[str, Any] = {"kind": "rds-snapshots", "database": "pay"}
 DISKS: Mapping[str, Any] = {
     "source": {"kind": "ebs-snapshots", "servers": ["web-1", "web-2"]},
     "rpo": "24 h",
@@ -49,13 +51,13 @@ GUARDED: Mapping[str, Any] = {
 }
 
 
-def policy(**resources: Mapping[str, Any]) -> Backups:
+def policy(immutable: int = 0, **resources: Any) -> Backups:
     return Backups.model_validate(
         {
             "version": 1,
             "tz": "UTC",
             "stores": STORES,
-            "rule": {"copies": 2, "media": 2, "offsite": 0, "immutable": 0},
+            "rule": {"copies": 2, "media": 2, "offsite": 0, "immutable": immutable},
             "retention": {
                 "standard": {"daily": 2, "keep_oldest": False},
                 "rollback": {"all_for": "24 hours"},
@@ -80,6 +82,20 @@ def test_the_new_kinds_are_declared_beside_the_others() -> None:
     assert list(check_backups(policy())) == []
 
 
+def test_a_locked_and_an_open_store_of_one_region_keep_other_resources() -> None:
+    def said(**db: Any) -> dict[tuple[object, ...], str]:
+        resources = {"disks": DISKS, "db": {**DISKS, "source": RDS, **db}}
+        return {one.where: one.message for one in check_backups(policy(immutable=1, **resources))}
+
+    why = {"immutable": "snapshots of RDS cannot be locked"}
+    assert list(said(to=["east", "open"])) == [("resources", "db", "to")]
+    assert said(to=["east", "open"], exempt=why) == {}
+    needless = said(to=["east", "open"], exempt={**why, "copies": "no room for more"})
+    assert "delete what exempts it" in needless["resources", "db", "exempt", "copies"]
+    twice = said(to=["west", "open"], source=DISKS["source"])
+    assert "two stores of one region are one copy" in twice["resources", "db", "to"]
+
+
 FAULTS = {
     "restored by us": ("disks", {**DISKS, "verify": [{"level": "L3", "every": "1 week"}]}, "at L4 by: drill"),
     "no region": ("disks", {**DISKS, "to": ["hall"]}, "hall is vsphere; ebs-snapshots needs aws"),
@@ -90,7 +106,7 @@ FAULTS = {
     ),
     "RDS has no lock": (
         "db",
-        {**DISKS, "source": {"kind": "rds-snapshots", "database": "pay"}},
+        {**DISKS, "source": RDS},
         "snapshots of RDS cannot be locked",
     ),
     "kept for weeks": ("gis", {**GUARDED, "keep": {"profile": "standard"}}, "for 48 h at most"),
