@@ -17,6 +17,8 @@ BEFORE, AFTER = "baseline/before", "baseline/after"
 COLLECTING_S = 60.0
 # A walk that is longer would keep a drill waiting; what it cuts short is not known, and said to be so.
 LONGEST_WALK_S = 20.0
+# A host that was just recovered is busy: it gets longer, because what is not known of it counts as weaker.
+PATIENCE = 2
 
 
 class Pair(NamedTuple):
@@ -50,7 +52,7 @@ def ask_copies(
     return tuple(
         _ask(
             f"{AFTER}-{_word(host)}",
-            CollectFacts(host=host, walk_s=min(walk_s, LONGEST_WALK_S)),
+            CollectFacts(host=host, walk_s=min(walk_s, LONGEST_WALK_S) * PATIENCE),
             f"a recovery that leaves {host} open is no recovery",
         ).model_copy(update={"needs": needs, "after": after})
         for host in (hosts if walk_s else ())

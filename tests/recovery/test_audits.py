@@ -6,7 +6,7 @@ import pytest
 
 from automation.model.actions import CollectFacts
 from automation.model.plan import Plan
-from automation.recovery.audits import LONGEST_WALK_S, Pair, is_audit, not_asked, pairs
+from automation.recovery.audits import LONGEST_WALK_S, PATIENCE, Pair, is_audit, not_asked, pairs
 from automation.recovery.failover import compile_failover
 from automation.recovery.isolated import compile_isolated
 from automation.recovery.lint_steps import refuse_unsafe
@@ -90,8 +90,10 @@ def test_an_isolated_copy_is_asked_before_it_is_removed() -> None:
 
 
 def test_a_walk_is_never_longer_than_a_drill_can_wait(city: City) -> None:
-    runs = [step.run for step in drill(city, walk_s=600.0).steps if isinstance(step.run, CollectFacts)]
-    assert {one.walk_s for one in runs} == {LONGEST_WALK_S}
+    plan = drill(city, walk_s=600.0)
+    walks = {step.id: step.run.walk_s for step in plan.steps if isinstance(step.run, CollectFacts)}
+    assert walks["baseline/before-pg-a"] == LONGEST_WALK_S
+    assert walks["baseline/after-pg-b"] == LONGEST_WALK_S * PATIENCE
 
 
 def test_every_copy_stands_beside_the_originals_of_its_service(city: City) -> None:
