@@ -27,7 +27,7 @@ import moto.backends
 import moto.s3.utils
 import moto.settings
 from aws_access import Login
-from aws_account import forget_root, install_account, plant
+from aws_account import forget_root, install_account, login_of_user, plant
 from aws_changes import Changes
 from aws_door import Door
 from aws_ec2 import Ec2, install_ec2
@@ -81,7 +81,7 @@ class Accounts:
         self._seed()
 
     def login_of(self, key_id: str) -> Login | None:
-        """Give the login of an access key: one of the settings', or of a role that was assumed since."""
+        """Give the login of an access key: of the settings, of a role that was assumed, of a user."""
         if key_id in self.logins:
             return self.logins[key_id]
         for account in list(sts_backends):
@@ -91,7 +91,7 @@ class Accounts:
                 until = until if until.tzinfo else until.replace(tzinfo=UTC)
                 token = role.session_token
                 return Login(name, key_id, role.secret_access_key, role.account_id, until, token)
-        return None
+        return login_of_user(self.account, key_id)
 
     def is_gone(self, content: bytes) -> bool:
         """Tell whether an answer speaks of an instance that was terminated since."""

@@ -15,6 +15,7 @@ import moto.backup.models
 import moto.backup.urls
 import moto.cloudtrail.models
 import moto.iam.models
+from aws_access import Login
 from aws_ec2_calls import Calls
 from moto.backup.models import BackupBackend, backup_backends
 from moto.backup.responses import BackupResponse
@@ -145,6 +146,15 @@ def plant(account: str, told: Mapping[str, Any]) -> None:
     for name, days in told.get("keys", {}).items():
         at = utcnow() - timedelta(days=days)
         keys[name].create_date, keys[name].last_used = at, AccessKeyLastUsed(at, "s3", "us-east-1")
+
+
+def login_of_user(account: str, key_id: str) -> Login | None:
+    """Give the login of an access key that IAM made and that is on."""
+    for user in list(iam_backends[account]["aws"].users.values()):
+        for key in user.access_keys:
+            if key.access_key_id == key_id and key.status == "Active":
+                return Login(user.name, key_id, key.secret_access_key, account)
+    return None
 
 
 def forget_root() -> None:

@@ -33,7 +33,12 @@ class Calls(EC2Response):  # type: ignore[misc]  # moto has no types
         def listed() -> Sequence[Any]:
             found = super(Calls, self).describe_snapshots().result["Snapshots"]
             owners = {self._account(one) for one in self._get_param("OwnerIds", [])}
-            return [one for one in found if not owners or one.owner_id in owners]
+            restorable = set(self._get_param("RestorableByUserIds", []))
+            return [
+                one
+                for one in found
+                if (not owners or one.owner_id in owners) and _is_restorable(one, restorable)
+            ]
 
         return self._page("Snapshots", listed)
 
@@ -142,3 +147,9 @@ class Calls(EC2Response):  # type: ignore[misc]  # moto has no types
         if output:
             result["Output"] = Base64EncodedString.from_raw_string(output)
         return ActionResult(result)
+
+
+def _is_restorable(snapshot: Any, by: set[str]) -> bool:
+    """Tell whether a snapshot is shared with one of some accounts, or with `all`."""
+    shared = {*snapshot.create_volume_permission_userids, *snapshot.create_volume_permission_groups}
+    return not by or bool(shared & by)

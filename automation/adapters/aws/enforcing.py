@@ -176,7 +176,8 @@ class _Kept:
 
     def add(self, saved: SavedCall) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._path.open("a", opener=_for_owner) as file:
+        self._path.touch(mode=0o600)
+        with self._path.open("a") as file:
             file.write(f"{saved.model_dump_json()}\n")
             file.flush()
             os.fsync(file.fileno())
@@ -188,10 +189,6 @@ def _read_lines(path: Path) -> Iterable[SavedCall]:
     text = path.read_text() if path.exists() else ""
     whole = text[: text.rfind("\n") + 1]
     return [SavedCall.model_validate_json(line) for line in whole.splitlines()]
-
-
-def _for_owner(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _kind(call: str) -> Kind:

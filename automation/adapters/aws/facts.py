@@ -143,7 +143,8 @@ def _merged(answers: Mapping[str, Answers]) -> Seen:
     for name, one in answers.items():
         for question in _QUESTIONS:
             told[question] += one.told.get(question, ())
-            if question in one.refused and (name not in lost or len(lost) == len(answers)):
+            is_needed = name not in lost or question in _WHOLE or len(lost) == len(answers)
+            if question in one.refused and is_needed:
                 unknown.setdefault(question, one.refused[question])
     return Seen(told, unknown, lost)
 
@@ -219,4 +220,5 @@ _PARTS: Mapping[str, str] = {
     "networks": "flow_logs/networks",
     "points": "backup/protected",
 }
+_WHOLE = ("points",)  # the copy that would be the right one may lie in the region that says nothing
 _TOGETHER: Mapping[str, Callable[[list[object]], JsonValue]] = {"points": _as_protected}
