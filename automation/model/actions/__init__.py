@@ -71,6 +71,7 @@ from automation.model.actions.lab import (
     HealSite,
     HoldServer,
     InspectDisk,
+    LabAction,
     LookAtServer,
     MakeKeys,
     PartitionSite,
@@ -169,6 +170,7 @@ from automation.model.actions.servers import (
     LearnInstanceKey,
     LearnVmKey,
     PowerOnVm,
+    ServerAction,
     ShutDownVm,
     StartInstance,
     StopInstance,
@@ -365,28 +367,8 @@ __all__ = [
 ]
 
 Action = Annotated[
-    MakeKeys
-    | BuildImage
-    | StartLab
-    | CreateServer
-    | StartServer
-    | StartSimulator
-    | PowerOffServer
-    | HoldServer
-    | BlockServer
-    | UnblockServer
-    | FailSite
-    | HealSite
-    | CutLink
-    | HealLink
-    | PartitionSite
-    | DarkenSite
-    | RestoreManagement
-    | RejoinSite
-    | LookAtServer
-    | SaveDisks
-    | RestoreDisks
-    | InspectDisk
+    LabAction
+    | ServerAction
     | AwaitReady
     | LookAtHost
     | LookAtSecrets
@@ -464,27 +446,6 @@ Action = Annotated[
     | ProveIsolated
     | ProveService
     | RemoveServer
-    | CreateInstance
-    | ChangeInstance
-    | StartInstance
-    | StopInstance
-    | AdoptInstance
-    | TerminateInstance
-    | LearnInstanceKey
-    | CreateSubnet
-    | ChangeSubnet
-    | DeleteSubnet
-    | CreateVm
-    | ChangeVm
-    | PowerOnVm
-    | ShutDownVm
-    | FenceVm
-    | AdoptVm
-    | DestroyVm
-    | LearnVmKey
-    | CreatePortGroup
-    | ChangePortGroup
-    | DeletePortGroup
     | BlockDatabase
     | BlockInstance
     | FenceInstance

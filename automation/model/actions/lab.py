@@ -198,3 +198,29 @@ class InspectDisk(BaseAction):
     host: str
     argv: tuple[str, ...]
     artifact: str
+
+
+LabAction = (
+    MakeKeys
+    | BuildImage
+    | StartLab
+    | CreateServer
+    | StartServer
+    | StartSimulator
+    | PowerOffServer
+    | HoldServer
+    | BlockServer
+    | UnblockServer
+    | FailSite
+    | HealSite
+    | CutLink
+    | HealLink
+    | PartitionSite
+    | DarkenSite
+    | RestoreManagement
+    | RejoinSite
+    | LookAtServer
+    | SaveDisks
+    | RestoreDisks
+    | InspectDisk
+)

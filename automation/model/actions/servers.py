@@ -216,3 +216,28 @@ class DeletePortGroup(_DeleteNetwork):
     """Remove a port group that nothing uses."""
 
     do: Literal["vsphere.delete_network"] = "vsphere.delete_network"
+
+
+ServerAction = (
+    CreateInstance
+    | ChangeInstance
+    | StartInstance
+    | StopInstance
+    | AdoptInstance
+    | TerminateInstance
+    | LearnInstanceKey
+    | CreateSubnet
+    | ChangeSubnet
+    | DeleteSubnet
+    | CreateVm
+    | ChangeVm
+    | PowerOnVm
+    | ShutDownVm
+    | FenceVm
+    | AdoptVm
+    | DestroyVm
+    | LearnVmKey
+    | CreatePortGroup
+    | ChangePortGroup
+    | DeletePortGroup
+)
