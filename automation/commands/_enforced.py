@@ -106,7 +106,7 @@ class Aftermath(NamedTuple):
 
     unmet: tuple[Verdict, ...]  # was enforced, and does not hold
     worse: tuple[Verdict, ...]  # held before, and fails now
-    lost: tuple[Verdict, ...]  # held before, and is not known now
+    lost: tuple[Verdict, ...]  # held before, or was mended as far as anybody knows, and is not known now
 
 
 def compare(
@@ -125,10 +125,19 @@ def compare(
         earlier = was.get((one.subject, one.control))
         return earlier is not None and earlier.state in _GOOD
 
+    wanted = [one for one in verdicts if (one.subject, one.control) in asked]
+    mended = [one for one in wanted if _is_mended(was.get((one.subject, one.control)), one)]
     return Aftermath(
-        unmet=tuple(
-            one for one in verdicts if (one.subject, one.control) in asked and one.state not in _GOOD
-        ),
+        unmet=tuple(one for one in wanted if one.state not in _GOOD and one not in mended),
         worse=tuple(one for one in verdicts if held(one) and one.state == "fail"),
-        lost=tuple(one for one in verdicts if held(one) and one.state in _NOT_KNOWN),
+        lost=(*mended, *(one for one in verdicts if held(one) and one.state in _NOT_KNOWN)),
     )
+
+
+def _is_mended(before: Verdict | None, now: Verdict) -> bool:
+    """Whether all that failed before holds now, and only what was not known before is not known still."""
+    if before is None or now.state != "unknown":
+        return False
+    met = {one.fact: one.met for one in now.found}
+    may = {"yes": ("yes",), "no": ("yes",), "unknown": ("yes", "unknown")}
+    return all(met.get(one.fact) in may[one.met] for one in before.found)

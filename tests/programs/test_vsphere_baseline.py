@@ -1,22 +1,30 @@
 """Baselines of vCenters: what is planted is found, changed, put back; what is denied is not known."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
-import jmespath
 import pytest
+import yaml
 from pyVim.task import WaitForTask
 
+from automation.baseline.enforcement import Case, Wish, decide
+from automation.baseline.guards import ASKED, Scene
 from automation.baseline.judge import judge
-from automation.baseline.verdicts import Verdict
+from automation.baseline.settings import Baseline
+from automation.baseline.verdicts import Assessment, Verdict
 from automation.commands._controls import load_controls
+from automation.commands._enforcing import EnforceFlags, enforce, judge_result, prepare
+from automation.commands._session import Session
+from automation.commands._undoing import UndoFlags, judge_undone, prepare_undo, undo
+from automation.engine.context import Connections, RunContext
 from automation.model.actions import CollectVcenterFacts, EnforceVcenter, UndoVcenter
 from automation.model.baseline_evidence import CallsMade, FactsCollected
-from automation.model.errors import AdapterError
+from automation.model.environment import Inventory
+from automation.model.errors import EXIT_PARTIAL, AdapterError
 from automation.model.facts import Facts
 from automation.model.kept_facts import read_facts
 from automation.model.provider_settings import SavedCall, WantedCall
-from automation.model.records import Outcome
+from automation.model.records import Outcome, Remote
 from tests.programs.vsphere_planted import KEEP, hosts_of, plant, set_options, set_policy, state_of
 from tests.programs.vsphere_sites import Sites, two_sites
 
@@ -35,6 +43,8 @@ FAILING = {
 NOT_KNOWN = {"vsp.network.tls-profile", "vsp.vcenter.updates", "vsp.vcenter.backup"}
 OF_PEOPLE = {"vsp.hosts.trusted-boot"}
 PROFILE = "cis-l1"
+BASELINE = f"profile: {PROFILE}\nenforce: [{{controls: [vsp.*], groups: [{HALL}]}}]\n"
+SETTINGS = Baseline.model_validate(yaml.safe_load(BASELINE))
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +75,12 @@ def collected(sites: Sites, vcenter: str = HALL) -> Facts:
     return read_facts(ctx.artifacts / evidence.file)
 
 
+def judged(facts: Facts) -> Assessment:
+    return judge(facts, list(CONTROLS.values()), PROFILE, facts.collected_at)
+
+
 def verdicts(facts: Facts) -> dict[str, Verdict]:
-    assessed = judge(facts, list(CONTROLS.values()), PROFILE, facts.collected_at)
-    return {one.control: one for one in assessed.verdicts}
+    return {one.control: one for one in judged(facts).verdicts}
 
 
 def states(facts: Facts, state: str) -> set[str]:
@@ -75,20 +88,10 @@ def states(facts: Facts, state: str) -> set[str]:
 
 
 def wanted(facts: Facts, *controls: str) -> EnforceVcenter:
-    """What the controls' own remedies ask for, of those that fail."""
-    calls: list[WantedCall] = []
-    for name in sorted(states(facts, "fail")):
-        remedy, values = CONTROLS[name].remedy, CONTROLS[name].values(PROFILE)
-        for call in remedy.calls if remedy and (not controls or name in controls) else ():
-            told = {
-                key: values[value[1:]] if isinstance(value, str) and value.startswith("$") else value
-                for key, value in call.arguments.items()
-            }
-            calls += [
-                WantedCall(control=name, risk=remedy.risk, call=call.call, on=on, arguments=told)  # type: ignore[union-attr]
-                for on in jmespath.search(call.each, facts.tree())
-            ]
-    return EnforceVcenter(vcenter=HALL, calls=tuple(calls))
+    """What baseline.enforce would ask for, were every question of its guards answered with yes."""
+    case = Case(facts, judged(facts), Scene("mainstay"))
+    decided = decide(case, CONTROLS, Wish(SETTINGS, controls, frozenset(ASKED)))
+    return EnforceVcenter(vcenter=HALL, calls=decided.enforced.calls)
 
 
 def enforced(sites: Sites, action: EnforceVcenter, run: str) -> Outcome:
@@ -273,10 +276,49 @@ def test_a_host_is_not_locked_down_when_those_who_repair_it_would_be_locked_out(
     with hosts_of(sites.hall) as hosts:
         hosts[1].configManager.hostAccessManager.UpdateLockdownExceptions(["mainstay"])
     was = state_of(sites.hall)
-    error = refused(sites, wanted(collected(sites), "vsp.hosts.lockdown"), run)
+    error = refused(sites, call_at("main-esx2", "lock_host_down"), run)
     assert "break-glass would lose their rights" in str(error)
-    assert "nothing was changed" in str(error) or "left as it is" in str(error)
+    assert "left as it is" in str(error)
     assert state_of(sites.hall) == was
+
+
+class Unreachable:
+    """Connections to hosts, of which there is none."""
+
+    def remote(self, host: str) -> Remote:
+        raise AdapterError(f"{host} does not answer")
+
+
+def session_of(sites: Sites) -> Session:
+    (sites.state / "baseline.yml").write_text(BASELINE)
+    nobody, inventory = Unreachable(), Inventory(servers={}, digest="1" * 64)
+
+    def context(run_id: str) -> RunContext:
+        artifacts = sites.state / "runs" / run_id / "artifacts"
+        told = sites.environment, inventory, sites.state, sites.state, artifacts
+        return RunContext(run_id, *told, cast("Connections", nobody), lambda *_: None)
+
+    told = sites.environment, inventory, sites.state, sites.state
+    return Session(*told, nobody.remote, context, lambda _: None)
+
+
+def test_the_commands_plan_enforce_and_undo_a_vcenter(sites: Sites) -> None:
+    was, session = state_of(sites.hall), session_of(sites)
+    bare = prepare(session, EnforceFlags(limit=HALL))
+    asked = {guard for one in bare.shown.left_out for guard in one.guards}
+    assert {one.control for one in bare.shown.left_out} >= FAILING - OF_PEOPLE
+    assert (bare.plan.steps, state_of(sites.hall)) == ((), was)
+    flags = EnforceFlags(limit=HALL, accept_guard=",".join(asked))
+    prepared = prepare(session, flags)
+    assert prepared.shown.locks_out == (HALL,)
+    ended = enforce(session, prepared, flags, ask=lambda: True)
+    assert (ended.finished.closed.status, ended.result.unmet, ended.result.worse) == ("succeeded", (), ())
+    assert [one.control for one in ended.result.lost] == ["vsp.accounts.lockout"]  # hosts' part holds
+    assert ended.result.changed == len(prepared.shown.enforced[0].calls)
+    assert judge_result(session, prepared, ended.result) == EXIT_PARTIAL  # secure boot is people's
+    undoing = UndoFlags(ended.result.run)
+    undone = undo(session, prepare_undo(session, undoing), undoing, ask=lambda: True)
+    assert (judge_undone(undone), state_of(sites.hall)) == (0, was)
 
 
 def call_at(host: str, call: str, **more: Any) -> EnforceVcenter:
