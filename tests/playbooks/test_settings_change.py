@@ -12,14 +12,10 @@ from ansible.module_utils.baseline.drafts import Refused
 from tests.playbooks.folder import Folder
 
 CHANGE = "20261122-1"
-EXTRA: dict[str, dict[str, Any]] = {
-    "key-value": {"separator": " ", "section": "", "reload": ""},
-    "file-content": {"mode": "0640", "validate_with": []},
-}
 
 
 def setting(risk: str = "R1", **words: Any) -> dict[str, Any]:
-    return {"control": "c", "risk": risk, "setting": {**EXTRA.get(words["kind"], {}), **words}}
+    return {"control": "c", "risk": risk, "setting": words}
 
 
 def apply(host: Folder, *settings: dict[str, Any], switch_s: float = 0.0, name: str = CHANGE) -> bool:
@@ -44,7 +40,7 @@ def many(host: Folder, own: dict[str, str]) -> list[dict[str, Any]]:
         setting(kind="key-value", path="/etc/login.defs", name="UMASK", value="027", reload="slow.service"),
         setting(kind="key-value", path="/etc/new/deep.conf", name="A", value=1),
         setting(kind="file-mode", path="/etc/crontab", mode="0600", **own),
-        setting(kind="file-content", path="/etc/motd", content="new\n"),
+        setting(kind="file-content", path="/etc/motd", content="new\n", mode="0640"),
         setting(kind="sysctl", name="net.ipv4.tcp_syncookies", value="1"),
         setting(kind="unit", unit="cron.service", state="masked"),
     ]

@@ -7,8 +7,8 @@ from ansible.module_utils.baseline import kinds
 
 from tests.playbooks.folder import Folder
 
-CONTENT: dict[str, Any] = {"kind": "file-content", "mode": "0644", "validate_with": []}
-KEY: dict[str, Any] = {"kind": "key-value", "separator": " ", "section": "", "reload": "", "value": "1"}
+CONTENT: dict[str, Any] = {"kind": "file-content"}
+KEY: dict[str, Any] = {"kind": "key-value", "value": "1"}
 
 
 def plan(host: Folder, *settings: dict[str, Any], risk: str = "R1") -> kinds.Wanted:
@@ -70,6 +70,8 @@ def test_settings_of_one_file_add_up_and_a_second_file_keeps_its_rights(host: Fo
         ({"kind": "unit", "unit": "sshd.service", "state": "disabled"}, "the way in"),
         ({"kind": "unit", "unit": "auditd.service", "state": "enabled"}, "no auditd.service"),
         ({"kind": "package", "name": "auditd", "state": "present"}, "apt-get install"),
+        ({"kind": "registry", "name": "x"}, "kind is one of sshd, sysctl"),
+        ({"kind": "key-value", "path": "/etc/file", "name": "A"}, "does not say value"),
         ({"kind": "sshd", "keyword": "PermitRootLogin", "value": "no"}, "no /etc/ssh/sshd_config"),
     ],
     ids=lambda value: None if isinstance(value, str) else value["kind"],

@@ -95,13 +95,18 @@ def check(wanted: Wanted, asked: Asked) -> None:
         raise Refused("settings of sshd differ, and no login is given to see that it is still let in")
     with sshd.tree(host, wanted.drafts) as folder:
         effective = sshd.ask_for(host, folder, asked.login)
-    why = sshd.lets_in(effective, asked.login, _groups(asked.login.user))
+    why = sshd.lets_in(effective, asked.login, groups_of(asked.login.user))
     if why:
         raise Refused(f"it would lock the automation user out: {why}")
     _refuse_other_doors(host, wanted, effective)
 
 
-def _groups(user: str) -> list[str]:
+def groups_of(user: str) -> list[str]:
+    """Name the groups of a user of this host, as sshd takes them.
+
+    Raises:
+        Refused: there is no such user.
+    """
     try:
         numbers = os.getgrouplist(user, pwd.getpwnam(user).pw_gid)
     except KeyError:

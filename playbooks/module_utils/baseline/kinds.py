@@ -15,6 +15,12 @@ from ansible.module_utils.baseline.sshd import DROP_IN
 from ansible.module_utils.baseline.sshd_settings import plan_sshd, settle_sshd
 from ansible.module_utils.baseline.wanted import Item, Setting, Wanted, as_text, decoded
 
+# What a setting need not say; as in automation/model/host_settings.py.
+_UNSAID: Mapping[str, Setting] = {
+    "key-value": {"separator": " ", "section": "", "reload": ""},
+    "file-mode": {"owner": "root", "group": "root"},
+    "file-content": {"mode": "0644", "validate_with": ()},
+}
 _GONE = ("not-found", "")
 
 
@@ -24,7 +30,7 @@ def plan(host: Host, settings: Sequence[Setting]) -> Wanted:
     wanted.drop_in = wanted.drafts.read(DROP_IN)
     pairs = zip(wanted.items, (one["setting"] for one in settings), strict=True)
     # Packages first: what is set for a program that is not there would only be in its package's way.
-    for item, setting in sorted(pairs, key=lambda pair: pair[1]["kind"] != "package"):
+    for item, setting in sorted(pairs, key=lambda pair: pair[1].get("kind") != "package"):
         _plan_one(wanted, item, setting)
     settle_sshd(wanted)
     return wanted
@@ -36,23 +42,28 @@ def _plan_one(wanted: Wanted, item: Item, setting: Setting) -> None:
             raise Refused("it cannot be taken back, so no program does it")
         if item.control in wanted.refused:
             raise Refused("its control needs a package to be there, or not to be, first")
-        _KINDS[setting["kind"]](wanted, item, setting)
+        kind = str(setting.get("kind"))
+        if kind not in _KINDS:
+            raise Refused(f"kind is one of {', '.join(_KINDS)}, not {kind}")
+        _KINDS[kind](wanted, item, {**_UNSAID.get(kind, {}), **setting})
         item.changed = item.before != item.after
     except Refused as error:
         item.problem = " ".join(str(error).split())
+    except KeyError as error:
+        item.problem = f"it does not say {error.args[0]}"
     except (OSError, ValueError) as error:
         item.problem = f"it cannot be told what is so: {error}"
 
 
 def _name(setting: Setting) -> str:
-    kind = setting["kind"]
+    kind = setting.get("kind")
     if kind == "sshd":
-        return f"sshd {setting['keyword']}"
+        return f"sshd {setting.get('keyword')}"
     if kind == "key-value":
-        return f"{setting['path']} {setting['name']}"
+        return f"{setting.get('path')} {setting.get('name')}"
     if kind in ("file-mode", "file-content"):
-        return f"{'mode of' if kind == 'file-mode' else 'file'} {setting['path']}"
-    return f"{kind} {setting.get('unit') or setting['name']}"
+        return f"{'mode of' if kind == 'file-mode' else 'file'} {setting.get('path')}"
+    return f"{kind} {setting.get('unit') or setting.get('name')}"
 
 
 # --- files ----------------------------------------------------------------------------------------
