@@ -22,7 +22,7 @@ from automation.baseline.settings_shown import is_so, key, shown, wanted, what
 from automation.baseline.verdicts import Assessment, Verdict
 from automation.model.base import Model
 from automation.model.facts import Facts, Platform
-from automation.model.host_settings import HostSetting, Risk, WantedSetting
+from automation.model.host_settings import HostSetting, PackageState, Risk, WantedSetting
 from automation.model.provider_settings import WantedCall
 
 MOST_CALLS = 200  # for one control and one subject; more is a mistake somewhere
@@ -106,7 +106,9 @@ def decide(case: Case, controls: Mapping[str, Control], wish: Wish) -> Decided:
         if why or verdict.state != "fail":
             continue
         own, made = tuple(_settings(verdict, control, case)), tuple(_calls(control, case))
-        if other := _contradicted(own, settings):
+        if packages := [one.setting for one in own if isinstance(one.setting, PackageState)]:
+            left_out.append(_left(verdict, "; ".join(map(_by_hand, packages))))
+        elif other := _contradicted(own, settings):
             left_out.append(_left(verdict, f"{other.control} wants {what(other.setting)} otherwise"))
         elif not own and not made:
             left_out.append(_left(verdict, "people change it: nothing that a program may change is at fault"))
@@ -154,6 +156,12 @@ def _why_not(verdict: Verdict, control: Control, case: Case, wish: Wish) -> Left
 
 def _left(verdict: Verdict, why: str, guards: tuple[str, ...] = ()) -> LeftOut:
     return LeftOut(subject=verdict.subject, control=verdict.control, why=why, guards=guards)
+
+
+def _by_hand(package: PackageState) -> str:
+    """Say what a person does first: what a package's own scripts do is undone by nothing."""
+    does = "install --no-install-recommends" if package.state == "present" else "remove"
+    return f"people change packages, and plan again: apt-get {does} {package.name}"
 
 
 def _contradicted(

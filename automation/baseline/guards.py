@@ -103,6 +103,15 @@ def _everybody_has_a_key(facts: Facts, scene: Scene) -> str:
     return f"{', '.join(without[:4])} would be locked out: a password and no key" if without else ""
 
 
+def _logins_ask_faillock(facts: Facts, scene: Scene) -> str:
+    modules = _asked('pam.modules."common-auth"', facts)
+    if modules is None:
+        return "how logins are checked is not known"
+    return (
+        "" if "pam_faillock.so" in modules else "logins do not ask pam_faillock, which people set up in PAM"
+    )
+
+
 def _nothing_routes_here(facts: Facts, scene: Scene) -> str:
     packages = _asked("keys(packages)", facts)
     if packages is None:
@@ -129,6 +138,7 @@ COMPUTED: Mapping[str, Guard] = {
     "console_or_second_admin": _console_or_second_admin,
     "everybody_has_a_key": _everybody_has_a_key,
     "exception_users_are_there": _exception_users_are_there,
+    "logins_ask_faillock": _logins_ask_faillock,
     "nothing_routes_here": _nothing_routes_here,
     "vcenter_answers": _vcenter_answers,
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from textwrap import fill
+from typing import NamedTuple
 
 from rich.text import Text
 
@@ -22,7 +23,7 @@ _MOST = 8  # names in a line
 
 def print_planned(planned: Planned) -> None:
     """Print what would be changed on whom, in which order, and what is left out."""
-    _print((*_subjects(planned), *_order(planned), *_left(planned.left_out)))
+    _print((*_subjects(planned), *_order(planned), *_left(planned)))
     _print((f"{host}: NO FACTS: {why}", "red") for host, why in planned.not_collected.items())
 
 
@@ -104,20 +105,38 @@ def _order(planned: Planned) -> Iterator[tuple[str, str]]:
         )
 
 
-def _left(left_out: Sequence[LeftOut]) -> Iterator[tuple[str, str]]:
-    """Tell every reason once, with the controls and hosts that it is the reason for."""
-    reasons: dict[tuple[str, tuple[str, ...]], dict[str, list[str]]] = {}
-    for one in left_out:
-        reasons.setdefault((one.why, one.guards), {}).setdefault(one.control, []).append(one.subject)
-    for (why, guards), controls in sorted(reasons.items(), key=lambda item: -len(item[1])):
-        yield f"left out: {why}", "dim" if why.startswith(("waived by", "not known")) else ""
-        hosts: dict[tuple[str, ...], list[str]] = {}
+def _left(planned: Planned) -> Iterator[tuple[str, str]]:
+    """Tell every reason once, with the controls and subjects that it is the reason for."""
+    reasons: dict[_Reason, dict[str, list[str]]] = {}
+    for one in planned.left_out:
+        reasons.setdefault(_reason(one, planned), {}).setdefault(one.control, []).append(one.subject)
+    for reason, controls in sorted(reasons.items(), key=lambda item: (item[0].place, -len(item[1]))):
+        yield f"left out: {reason.why}", "dim" if reason.place else ""
+        every: dict[tuple[str, ...], list[str]] = {}
         for control, subjects in controls.items():
-            hosts.setdefault(tuple(subjects), []).append(control)
-        for subjects_, names in hosts.items():
-            yield f"  {_names(names)} on {_names(subjects_)}", "dim"
-        if guards:
-            yield f"  who has seen to it says so: --accept-guard {','.join(guards)}", ""
+            every.setdefault(tuple(subjects), []).append(control)
+        for subjects_, names in every.items():
+            yield f"  {_names(subjects_)}: {', '.join(names)}", "dim"
+        if reason.guards:
+            yield f"  who has seen to it says so: --accept-guard {','.join(reason.guards)}", ""
+
+
+class _Reason(NamedTuple):
+    """Why controls are left out; `place`: first what people can do something about."""
+
+    place: int
+    why: str
+    guards: tuple[str, ...] = ()
+
+
+def _reason(one: LeftOut, planned: Planned) -> _Reason:
+    if one.why.startswith("waived by"):
+        return _Reason(1, one.why)
+    if not one.why.startswith("not known"):
+        return _Reason(0, one.why, one.guards)
+    if one.why.startswith("not known: shared-kernel"):
+        return _Reason(2, one.why)
+    return _Reason(2, f"not known; why is told by ./inv baseline.reassess --run {planned.audit}")
 
 
 def _names(names: Sequence[str]) -> str:
@@ -148,6 +167,8 @@ def _changes(result: Result) -> Iterator[tuple[str, str]]:
         for one in host.settings:
             if one.changed:
                 yield f"{host.host}: {one.what}: {one.before} -> {one.after} ({one.control})", ""
+            if one.problem:
+                yield f"{host.host}: {one.what}: {one.problem} ({one.control})", "yellow"
     for calls in result.calls:
         for saved in calls.saved:
             on = f" of {saved.on}" if saved.on else ""

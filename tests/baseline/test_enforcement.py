@@ -150,6 +150,13 @@ def test_what_needs_a_boot_or_cannot_be_taken_back_is_never_changed(
     assert found.left_out[0].why == why
 
 
+def test_packages_are_left_to_people_and_so_is_what_they_bring() -> None:
+    pam = {"modules": {"common-password": ["pam_unix.so"]}, "pwquality": {}, "arguments": {"pwquality": {}}}
+    found = decided({"pam": pam, "packages": {}}, "lin.accounts.password-quality")
+    assert found.enforced.settings == ()
+    assert "apt-get install --no-install-recommends libpam-pwquality" in found.left_out[0].why
+
+
 def test_a_person_s_answer_opens_a_guard_and_stands_in_the_plan() -> None:
     block = {"s3": {"account_block": dict.fromkeys(("block_acls", "ignore_acls", "block_policy"), True)}}
     block["s3"]["account_block"]["restrict"] = False

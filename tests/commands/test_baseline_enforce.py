@@ -140,7 +140,7 @@ def test_a_plan_fits_the_terminal(everything: Planned, monkeypatch: pytest.Monke
     assert max(map(len, lines)) <= columns
     said = " ".join(" ".join(lines).split())
     assert "--accept-guard console_or_second_admin" in said
-    assert "left out: not known: " in said
+    assert "left out: not known; why is told by" in said
     assert "db-1: NO FACTS" in said
 
 
