@@ -94,7 +94,14 @@ func (one *folder) registerAlone(own *simulator.Context, asked *types.RegisterVM
 	if err != nil {
 		return nil, &types.NotFound{}
 	}
-	told := readVmx(string(content))
+	made, fault := one.registerAs(own, asked, readVmx(string(content)))
+	if fault == nil {
+		one.center.takeFile(asked.Path)
+	}
+	return made, fault
+}
+
+func (one *folder) registerAs(own *simulator.Context, asked *types.RegisterVM_Task, told map[string]string) (types.AnyType, types.BaseMethodFault) {
 	if asked.Name == "" {
 		asked.Name = told["displayName"]
 	}

@@ -15,7 +15,7 @@ import (
 
 const savedEvery = 200 * time.Millisecond // what a killed simulator may lose
 
-// What of the inventory lives on; machines themselves stand in their .vmx.
+// What of the inventory lives on.
 type kept struct {
 	Fields   []types.CustomFieldDef            `json:"fields"`
 	Folders  []string                          `json:"folders"` // of machines, parents first
@@ -50,6 +50,7 @@ type keptMachine struct {
 	ID        string            `json:"id"`
 	Name      string            `json:"name"`
 	Path      string            `json:"path"`
+	File      string            `json:"file"` // its .vmx: what stands at Path may be another vCenter's by now
 	Folder    string            `json:"folder"`
 	Host      string            `json:"host"`
 	Power     string            `json:"power"`

@@ -109,7 +109,7 @@ func (center *vcenter) bringBackHost(host *simulator.HostSystem, was kept) {
 	advanced.UpdateOptions(&types.UpdateOptions{ChangedValue: options})
 }
 
-// Registers a machine again from its file, under the reference that it had.
+// Registers a machine again as it was, under the reference that it had.
 func (center *vcenter) bringBackMachine(was keptMachine) error {
 	root := center.service.Context
 	into := &folder{Folder: center.folderAt(was.Folder), center: center}
@@ -119,7 +119,7 @@ func (center *vcenter) bringBackMachine(was keptMachine) error {
 			asked.Host = &one.(*simulator.HostSystem).Self
 		}
 	}
-	made, fault := into.registerAlone(root, asked)
+	made, fault := into.registerAs(root, asked, readVmx(was.File))
 	if fault != nil {
 		return fmt.Errorf("%T", fault)
 	}

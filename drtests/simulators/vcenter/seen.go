@@ -120,7 +120,7 @@ func (center *vcenter) seenMachine(vm *simulator.VirtualMachine, starts map[type
 	registry := center.service.Context.Map
 	host := registry.Get(*vm.Runtime.Host).(*simulator.HostSystem)
 	one := keptMachine{
-		ID: vm.Self.Value, Name: vm.Name, Path: vm.Config.Files.VmPathName,
+		ID: vm.Self.Value, Name: vm.Name, Path: vm.Config.Files.VmPathName, File: vmx(vm),
 		Folder: center.pathOfFolder(*vm.Parent), Host: host.Name,
 		Power: string(vm.Runtime.PowerState), Template: vm.Config.Template, Values: center.valuesOf(vm),
 	}

@@ -22,12 +22,21 @@ var hardware = []string{
 	"config.version", "displayName", "guestOS", "numvcpus", "memSize", "annotation", "uuid.bios", "vc.uuid",
 }
 
+const lock = ".lck" // beside a .vmx: which vCenter writes it
+
 const most = 64 // disks and ports that are looked for in a .vmx
 
-// Writes what a machine is beside its disks, where another vCenter finds it.
+// Writes what a machine is beside its disks, where another vCenter finds it, unless that one has taken it over.
 func (center *vcenter) writeFile(own *simulator.Context, vm *simulator.VirtualMachine) {
 	own.WithLock(vm.Self, func() {
 		file := center.pathOf(vm.Config.Files.VmPathName)
+		holder, err := os.ReadFile(file + lock)
+		if err == nil && string(holder) != center.identity() {
+			return
+		}
+		if err != nil {
+			center.takeFile(vm.Config.Files.VmPathName)
+		}
 		draft := file + ".new"
 		if err := os.WriteFile(draft, []byte(vmx(vm)), 0o600); err != nil {
 			log.Printf("%s: %v", file, err)
@@ -37,6 +46,17 @@ func (center *vcenter) writeFile(own *simulator.Context, vm *simulator.VirtualMa
 			log.Printf("%s: %v", file, err)
 		}
 	})
+}
+
+// Takes a machine's file over from whoever wrote it: from now on it is what this vCenter knows of it.
+func (center *vcenter) takeFile(at string) {
+	if err := os.WriteFile(center.pathOf(at)+lock, []byte(center.identity()), 0o600); err != nil {
+		log.Printf("%s: %v", at, err)
+	}
+}
+
+func (center *vcenter) identity() string {
+	return center.client.ServiceContent.About.InstanceUuid
 }
 
 func vmx(vm *simulator.VirtualMachine) string {
