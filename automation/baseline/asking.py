@@ -47,7 +47,7 @@ class Asker:
             return _at(path, self.tree)
         try:
             return self._interpreter.visit(strict if self._strict else node, self.tree)
-        except (JMESPathError, ArithmeticError, RecursionError) as exc:
+        except (JMESPathError, ArithmeticError, RecursionError, TypeError) as exc:  # "" < 1 is a TypeError
             raise NoAnswer(str(exc)) from exc
 
 
