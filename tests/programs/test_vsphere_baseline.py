@@ -17,7 +17,13 @@ from automation.commands._enforcing import EnforceFlags, enforce, judge_result, 
 from automation.commands._session import Session
 from automation.commands._undoing import UndoFlags, judge_undone, prepare_undo, undo
 from automation.engine.context import Connections, RunContext
-from automation.model.actions import CollectVcenterFacts, EnforceVcenter, UndoVcenter
+from automation.model.actions import (
+    ChangePortGroup,
+    CollectVcenterFacts,
+    CreatePortGroup,
+    EnforceVcenter,
+    UndoVcenter,
+)
 from automation.model.baseline_evidence import CallsMade, FactsCollected
 from automation.model.environment import Inventory
 from automation.model.errors import EXIT_PARTIAL, AdapterError
@@ -25,6 +31,7 @@ from automation.model.facts import Facts
 from automation.model.kept_facts import read_facts
 from automation.model.provider_settings import SavedCall, WantedCall
 from automation.model.records import Outcome, Remote
+from automation.model.servers import NetworkSpec
 from tests.programs.vsphere_planted import KEEP, hosts_of, plant, set_options, set_policy, state_of
 from tests.programs.vsphere_sites import Sites, two_sites
 
@@ -43,6 +50,7 @@ FAILING = {
 NOT_KNOWN = {"vsp.network.tls-profile", "vsp.vcenter.updates", "vsp.vcenter.backup"}
 OF_PEOPLE = {"vsp.hosts.trusted-boot"}
 PROFILE = "cis-l1"
+NETWORK = NetworkSpec(name="records", provider="vsphere", site="hall", vlan=11)
 BASELINE = f"profile: {PROFILE}\nenforce: [{{controls: [vsp.*], groups: [{HALL}]}}]\n"
 SETTINGS = Baseline.model_validate(yaml.safe_load(BASELINE))
 
@@ -280,6 +288,21 @@ def test_a_host_is_not_locked_down_when_those_who_repair_it_would_be_locked_out(
     assert "break-glass would lose their rights" in str(error)
     assert "left as it is" in str(error)
     assert state_of(sites.hall) == was
+
+
+def test_a_vcenter_that_begins_anew_is_as_it_was_left(sites: Sites, run: str) -> None:
+    enforced(sites, wanted(collected(sites)), run)
+    sites.hall.restart()
+    assert states(collected(sites), "fail") == OF_PEOPLE
+
+
+def test_a_vlan_that_is_changed_leaves_a_port_group_closed(sites: Sites, run: str) -> None:
+    sites.do(CreatePortGroup(network=NETWORK))
+    enforced(sites, wanted(collected(sites), "vsp.network.port-groups"), run)
+    vlan = NETWORK.model_copy(update={"vlan": 12})
+    sites.do(ChangePortGroup(network=vlan, changes=("vlan",)))
+    now: Any = state_of(sites.hall)
+    assert now["main-esx1"]["security"]["records"] == (None, False, False)
 
 
 class Unreachable:

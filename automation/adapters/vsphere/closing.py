@@ -1,7 +1,7 @@
 """Closing a port group: at every host, and at every distributed switch, that has one of its name."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import JsonValue
 from pyVmomi import vim
@@ -28,44 +28,43 @@ _TASK_S = 120.0
 _SWITCH = vim.dvs.VmwareDistributedVirtualSwitch
 
 
-class PortGroup(NamedTuple):
+class PortGroup:
     """What VMs may do in the port groups of one name; none where the switch decides.
 
     A host that is not connected is left out: what is shown of it is how it once was.
     """
 
-    vcenter: Vcenter
-    name: str
-    hosts: Sequence[Any]
+    def __init__(self, vcenter: Vcenter, name: str, hosts: Sequence[Any]) -> None:
+        self._vcenter, self._name, self._hosts = vcenter, name, hosts
+        self._read: Mapping[str, Place] = {}  # what was read last: to read it is dear where hosts are many
 
     def read(self) -> State:
         """Give what is set at each place."""
-        return {place.at: _as_json(place.set) for place in self._places()}
+        self._read = {place.at: place for place in self._places()}
+        return {at: _as_json(place.set) for at, place in self._read.items()}
 
     def wanted(self, now: State, arguments: Arguments) -> State:
         """Forbid what is in effect anywhere; what is forbidden from above is left to it."""
-        effective = {place.at: place.effective for place in self._places()}
-        return {at: _closed(_lets(lets), effective.get(at, {})) for at, lets in now.items()}
+        return {at: _closed(_lets(lets), self._read[at].effective) for at, lets in now.items()}
 
     def put(self, now: State, wanted: State) -> None:
         """Set what differs, place by place."""
-        places = {place.at: place for place in self._places()}
         for at, lets in wanted.items():
             if now.get(at) == lets:
                 continue
-            if at not in places:
+            if at not in self._read:
                 raise self._refused(f"{at} has it no more")
             set_ = _set_standard if at.startswith("host ") else _set_distributed
-            set_(self.vcenter, places[at], _lets(lets))
+            set_(self._vcenter, self._read[at], _lets(lets))
 
     def _places(self) -> list[Place]:
         paths = ("name", STATE, GROUPS, SWITCHES, NETWORK_SYSTEM)
-        seen = [one for one in read_objects(self.vcenter, self.hosts, paths) if connected(one)]
+        seen = [one for one in read_objects(self._vcenter, self._hosts, paths) if connected(one)]
         for host in seen:
             for path, fault in host.missing.items():
                 raise self._refused(f"{name_of(host)}: {path}: {reason(fault)}")
         try:
-            places = [one for one in read_places(self.vcenter, seen) if one.name == self.name]
+            places = [one for one in read_places(self._vcenter, seen) if one.name == self._name]
         except NotTold as exc:
             raise self._refused(str(exc)) from exc
         if not places:
@@ -73,7 +72,7 @@ class PortGroup(NamedTuple):
         return places
 
     def _refused(self, why: str) -> AdapterError:
-        return AdapterError(f"port group {self.name}: {why}; it was left as it is")
+        return AdapterError(f"port group {self._name}: {why}; it was left as it is")
 
 
 def _set_standard(vcenter: Vcenter, place: Place, lets: Lets) -> None:

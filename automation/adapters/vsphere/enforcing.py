@@ -36,10 +36,15 @@ class Wish(NamedTuple):
     setting: Setting
     before: State
     wanted: State
+    seen: State  # when it was looked at first
 
     @property
     def what(self) -> str:
         return f"{self.call} {self.on}"
+
+    @property
+    def so(self) -> bool:
+        return self.seen == self.wanted
 
     def saved(self, after: State) -> SavedCall:
         return SavedCall(
@@ -56,7 +61,7 @@ def enforce_calls(action: EnforceVcenter, ctx: Context) -> Outcome:
     _refuse(action.calls)
     with named(ctx, action.vcenter, f"the baseline of {action.vcenter} could not be enforced") as vcenter:
         wishes = _wishes(vcenter, action.calls, read_calls(ctx.artifacts, ctx.step_id))
-        if any(wish.setting.read() != wish.wanted for wish in wishes):
+        if not all(wish.so for wish in wishes):
             keep_calls([wish.saved(wish.wanted) for wish in wishes], ctx.artifacts, ctx.step_id)
         done = _bring_all(vcenter, action.vcenter, wishes)
         evidence = _evidence(vcenter, action.vcenter, done)
@@ -70,10 +75,9 @@ def verify_enforce_calls(action: EnforceVcenter, ctx: Context) -> Progress:
         return Progress(state="not_done", why="nothing was begun")
     with named(ctx, action.vcenter, f"the baseline of {action.vcenter} could not be looked at") as vcenter:
         wishes = _wishes(vcenter, action.calls, found)
-        now = [(wish, wish.setting.read()) for wish in wishes]
-        if open_ := [wish.what for wish, state in now if state != wish.wanted]:
+        if open_ := [wish.what for wish in wishes if not wish.so]:
             return Progress(state="not_done", why=f"not so: {', '.join(open_)}")
-        done = [wish.saved(state) for wish, state in now if state != wish.before]
+        done = [wish.saved(wish.wanted) for wish in wishes if wish.wanted != wish.before]
         evidence = _evidence(vcenter, action.vcenter, done)
         outcome = Outcome(changed=bool(done), summary=_summary(evidence, "changed"), evidence=evidence)
         return Progress(state="done", outcome=outcome)
@@ -96,7 +100,7 @@ def verify_undo_calls(action: UndoVcenter, ctx: Context) -> Progress:
     """See whether nothing stands any more as the earlier run left it."""
     with named(ctx, action.vcenter, f"the baseline of {action.vcenter} could not be looked at") as vcenter:
         back, left = _sorted_out(vcenter, action.saved)
-        if still := [wish.what for wish in back if wish.setting.read() != wish.wanted]:
+        if still := [wish.what for wish in back if not wish.so]:
             return Progress(state="not_done", why=f"not put back: {', '.join(still)}")
         done = [wish.saved(wish.wanted) for wish in back]
         evidence = _evidence(vcenter, action.vcenter, done, left)
@@ -127,7 +131,7 @@ def _wishes(vcenter: Vcenter, calls: Sequence[WantedCall], known: Sequence[Saved
         now = setting.read()
         before = _state(kept.get((one.control, one.call, one.on), dict(now)), one.call)
         wanted = setting.wanted(now, one.arguments)
-        wishes.append(Wish(one.control, one.call, one.on, setting, before, wanted))
+        wishes.append(Wish(one.control, one.call, one.on, setting, before, wanted, now))
     return wishes
 
 
@@ -143,7 +147,7 @@ def _sorted_out(vcenter: Vcenter, saved: Sequence[SavedCall]) -> tuple[list[Wish
             left[f"{one.call} {one.on}"] = str(exc)
             continue
         if now in (before, after):
-            back.append(Wish(one.control, one.call, one.on, setting, after, before))
+            back.append(Wish(one.control, one.call, one.on, setting, after, before, now))
         else:
             left[f"{one.call} {one.on}"] = f"it is {now} and not {after}: changed since"
     return back, left
@@ -183,12 +187,19 @@ def _half_done(wish: Wish) -> list[SavedCall]:
 
 
 def _bring(vcenter: Vcenter, wish: Wish) -> None:
-    """Change one setting until it is read as wanted; what is so already is not touched."""
-    acted = False
+    """Change one setting until it is read as wanted; what is so already is not touched.
+
+    Raises:
+        AdapterError: somebody changed it since it was looked at, perhaps to what is stricter.
+    """
+    acted, now = False, wish.setting.read()
+    if now not in (wish.seen, wish.wanted):
+        raise AdapterError(f"{wish.what}: it is not what it was a moment ago; it was left as it is")
 
     def look() -> bool | None:
+        nonlocal now
         deadline = time.monotonic() + (_SHOWN_S if acted else 0.0)
-        while wish.setting.read() != wish.wanted:
+        while (now := wish.setting.read()) != wish.wanted:
             if time.monotonic() >= deadline:
                 return None
             time.sleep(_PAUSE_S)
@@ -196,7 +207,7 @@ def _bring(vcenter: Vcenter, wish: Wish) -> None:
 
     def act() -> None:
         nonlocal acted
-        wish.setting.put(wish.setting.read(), wish.wanted)
+        wish.setting.put(now, wish.wanted)
         acted = True
 
     settle(vcenter, f"{wish.what} could not be set", look, act, timeout_s=_SETTLES_S)

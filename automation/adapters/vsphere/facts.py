@@ -64,7 +64,7 @@ class Sections:
         """Add a section; what goes wrong is its own, and no other's."""
         try:
             self.known[section] = read()
-        except (NotTold, AdapterError) as exc:
+        except AdapterError as exc:
             self.unknown[section] = str(exc)
         except FAULTS as exc:
             self.unknown[section] = reason(exc)

@@ -24,7 +24,7 @@ Goal = Callable[[State, Arguments], State]
 
 
 class Setting(Protocol):
-    """One thing that a call changes, at what bears a name."""
+    """One thing that a call changes, at what bears a name; what is `now` was read right before."""
 
     def read(self) -> State:
         """Give how it is now."""
@@ -110,8 +110,8 @@ class Services(NamedTuple):
 
     def read(self) -> State:
         """Give each service's state."""
-        services = self.host.read(hosts.SERVICES).get(hosts.SERVICES)
-        return {word: service(services, key) for word, key in self.keys.items()}
+        seen = self.host.read(hosts.SERVICES)
+        return {word: service(seen, key) for word, key in self.keys.items()}
 
     def wanted(self, now: State, arguments: Arguments) -> State:
         """Want the same of each."""

@@ -1,6 +1,6 @@
 """Hosts as baselines see them: the properties that are read of each, and the words for them. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import JsonValue
@@ -8,6 +8,7 @@ from pyVmomi import vim
 
 from automation.adapters.vsphere.errors import reason
 from automation.adapters.vsphere.reading import Seen
+from automation.model.errors import AdapterError
 
 SHELL_TIMEOUT, IDLE_TIMEOUT = "UserVars.ESXiShellTimeOut", "UserVars.ESXiShellInteractiveTimeOut"
 TRIES, UNLOCK = "Security.AccountLockFailures", "Security.AccountUnlockTime"
@@ -33,7 +34,7 @@ ACCESS, OPTIONS, SERVICE_SYSTEM, NETWORK_SYSTEM = (
 GROUPS, SWITCHES = "config.network.portgroup", "config.network.vswitch"
 
 
-class NotTold(ValueError):
+class NotTold(AdapterError):
     """A property that a vCenter did not give, and why."""
 
 
@@ -89,14 +90,15 @@ def plain(value: Any) -> JsonValue:
     return int(value) if isinstance(value, int) else str(value)
 
 
-def service(services: Sequence[Any] | None, key: str) -> dict[str, JsonValue]:
+def service(host: Seen, key: str) -> dict[str, JsonValue]:
     """Give whether a service runs and when it is started; one that a host has not does neither.
 
     Raises:
         NotTold: the services of the host were not given.
     """
+    services = host.get(SERVICES)
     if services is None:
-        raise NotTold("the services of a host were not given")
+        raise NotTold(f"{name_of(host)}: its services were not given")
     found = next((one for one in services if one.key == key), None)
     if found is None:
         return {"running": False, "policy": "off"}
@@ -105,11 +107,10 @@ def service(services: Sequence[Any] | None, key: str) -> dict[str, JsonValue]:
 
 def shells(host: Seen) -> dict[str, JsonValue]:
     """Give its two shells, and when they end by themselves."""
-    services = host.get(SERVICES)
     return {
         "name": name_of(host),
-        "ssh": service(services, SSH),
-        "shell": service(services, SHELL),
+        "ssh": service(host, SSH),
+        "shell": service(host, SHELL),
         "timeout_s": plain(option_of(host, SHELL_TIMEOUT)),
         "idle_timeout_s": plain(option_of(host, IDLE_TIMEOUT)),
     }
@@ -131,7 +132,7 @@ def clocks(host: Seen) -> dict[str, JsonValue]:
     return {
         "name": name_of(host),
         "servers": list(servers_of(host)),
-        **service(host.get(SERVICES), CLOCK),
+        **service(host, CLOCK),
     }
 
 

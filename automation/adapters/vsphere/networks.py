@@ -200,20 +200,20 @@ def _ensure_groups(vcenter: Vcenter, spec: NetworkSpec) -> None:
         policy=vim.host.NetworkPolicy(),
     )
 
-    def lacking() -> list[tuple[Any, bool]]:
+    def lacking() -> list[tuple[Any, Any | None]]:
         places = places_of(vcenter, fresh=True)
         hosts = places.hosts_of(cluster_of(vcenter, places))
         groups = ((host.get("configManager.networkSystem"), group_of(host, spec.name)) for host in hosts)
         return [
-            (system, group is not None)
+            (system, group)
             for system, group in groups
             if group is None
             or (group.spec.vlanId, group.spec.vswitchName) != (wanted.vlanId, wanted.vswitchName)
         ]
 
     def act() -> None:
-        for system, there in lacking():
-            vcenter.change(_group_call(system, wanted, there=there))
+        for system, group in lacking():
+            vcenter.change(_group_call(system, wanted, group))
 
     what = f"port group {spec.name} could not be made"
     settle(vcenter, what, lambda: None if lacking() else True, act, timeout_s=_SETTLES_S)
@@ -227,10 +227,14 @@ def _remove(vcenter: Vcenter, system: Any, name: str) -> None:
     vcenter.change(lambda _content: system.RemovePortGroup(name))
 
 
-def _group_call(system: Any, wanted: Any, *, there: bool) -> Callable[[Any], Any]:
-    if there:
-        return lambda _content: system.UpdatePortGroup(wanted.name, wanted)
-    return lambda _content: system.AddPortGroup(wanted)
+def _group_call(system: Any, wanted: Any, there: Any | None) -> Callable[[Any], Any]:
+    """Make a port group, or change one and leave its policy: a baseline may have closed it."""
+    if there is None:
+        return lambda _content: system.AddPortGroup(wanted)
+    changed = vim.host.PortGroup.Specification(
+        name=wanted.name, vlanId=wanted.vlanId, vswitchName=wanted.vswitchName, policy=there.spec.policy
+    )
+    return lambda _content: system.UpdatePortGroup(changed.name, changed)
 
 
 def _ours(vcenter: Vcenter, name: str) -> FoundNetwork:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pyVmomi import VmomiSupport, vim
 
-from automation.adapters.vsphere import facts, hosts
+from automation.adapters.vsphere import enforcing, facts, hosts
 from automation.adapters.vsphere.calls import CALLS
+from automation.adapters.vsphere.enforcing import Wish
 from automation.adapters.vsphere.host_settings import State, end_within, lock_out
 from automation.adapters.vsphere.reading import Seen
 from automation.adapters.vsphere.security_policies import (
@@ -220,3 +221,43 @@ def test_a_lockout_is_made_stricter_and_never_laxer(now: tuple[int, int], then: 
 def test_an_option_that_is_no_number_is_left_alone() -> None:
     with pytest.raises(AdapterError, match="no number"):
         lock_out({"tries": "many", "unlock_s": 900}, {"tries": 5, "unlock_s": 900})
+
+
+# --- bringing it about ----------------------------------------------------------------------------
+
+
+class Dial:
+    """A setting that shows what it is told, some looks later."""
+
+    def __init__(self, *shown: State) -> None:
+        self.shown, self.told = list(shown), []  # type: ignore[var-annotated]
+
+    def read(self) -> State:
+        return self.shown.pop(0) if len(self.shown) > 1 else self.shown[0]
+
+    def wanted(self, now: State, arguments: Mapping[str, Any]) -> State:
+        return {"at": 5}
+
+    def put(self, now: State, wanted: State) -> None:
+        self.told.append((now, wanted))
+
+
+def bring(*shown: State) -> Dial:
+    dial = Dial(*shown)
+    vcenter: Any = SimpleNamespace(settled=lambda: None)
+    wish = Wish("c", "turn", "esx1", dial, before={"at": 9}, wanted={"at": 5}, seen={"at": 9})
+    enforcing._bring(vcenter, wish)
+    return dial
+
+
+def test_what_is_wrong_is_set_once_and_awaited_until_it_shows() -> None:
+    assert bring({"at": 9}, {"at": 9}, {"at": 9}, {"at": 5}).told == [({"at": 9}, {"at": 5})]
+
+
+def test_what_became_so_meanwhile_is_not_touched() -> None:
+    assert bring({"at": 5}).told == []
+
+
+def test_what_somebody_made_stricter_meanwhile_is_left() -> None:
+    with pytest.raises(AdapterError, match="left as it is"):
+        bring({"at": 3})
