@@ -60,6 +60,14 @@ def test_kept_facts_are_judged_again_without_a_host(city: Checkout) -> None:
     assert "lin.ssh.allow-groups" not in states(as_it_was)
 
 
+def test_hosts_that_nobody_touched_have_not_drifted(city: Checkout) -> None:
+    before = city.last_run("baseline-audit")
+    audit(city)
+    done = city.inv("baseline.drift", "--before", before, "--json")
+    assert done.returncode == 0, done.stdout
+    assert {one["subject"] for one in json.loads(done.stdout)["hosts"]} == set(city.inventory.standing)
+
+
 # --- what sshd is judged to do is what it does ------------------------------------------------------
 
 
