@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from automation.baseline.checks import All, Ask, Check, Either, Not
+from automation.baseline.guards import ASKED
 from automation.baseline.remedies import ProviderCall, Remedy
 from automation.model.host_settings import (
     FileContent,
@@ -127,8 +128,8 @@ def call_words(call: ProviderCall) -> str:
 
 
 def guard_words(guards: Sequence[str]) -> str:
-    """Tell what must hold before a control is enforced."""
-    return "; ".join(one.replace("_", " ") for one in guards)
+    """Tell what must hold before a control is enforced: what is looked at, and what people are asked."""
+    return "; ".join(ASKED.get(one, one.replace("_", " ")) for one in guards)
 
 
 def _joined(words: str, parts: Sequence[Check], depth: int) -> Iterator[Line]:

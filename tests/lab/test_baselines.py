@@ -65,7 +65,7 @@ def test_hosts_that_nobody_touched_have_not_drifted(city: Checkout) -> None:
     audit(city)
     done = city.inv("baseline.drift", "--before", before, "--json")
     assert done.returncode == 0, done.stdout
-    assert {one["subject"] for one in json.loads(done.stdout)["hosts"]} == set(city.inventory.standing)
+    assert {one["subject"] for one in json.loads(done.stdout)["hosts"]} >= set(city.inventory.standing)
 
 
 # --- what sshd is judged to do is what it does ------------------------------------------------------
