@@ -1,9 +1,11 @@
 """One account of AWS as a step speaks to it: every region that is on, by one login."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TypeVar
+
+from botocore.exceptions import BotoCoreError
 
 from automation.adapters.aws.marks import token
 from automation.adapters.aws.session import Region, Shown, region_named
@@ -12,9 +14,10 @@ from automation.model.providers import AwsProvider
 from automation.model.records import Context
 from automation.model.servers import Source
 
-_AT_ONCE = 8  # regions that are asked at the same time
+_AT_ONCE = 8  # regions, users or buckets that are asked at the same time
 _PAGE = 100
 Found = TypeVar("Found")
+Thing = TypeVar("Thing")
 
 
 class Account:
@@ -46,11 +49,15 @@ class Account:
         own = next((one for one in self._providers if one.region == name), self._providers[0])
         return region_named(self._ctx, own, name)
 
+    def each(self, things: Sequence[Thing], ask: Callable[[Thing], Found]) -> list[Found]:
+        """Ask for each of many things, several at the same time; in their order."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(ask, things))
+
     def in_each(self, ask: Callable[[Region], Found]) -> dict[str, Found]:
         """Ask every region that is on, several at the same time."""
         regions = [self.region(name) for name in self.names]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            return dict(zip(self.names, pool.map(ask, regions), strict=True))
+        return dict(zip(self.names, self.each(regions, ask), strict=True))
 
     def find(self, found_in: Callable[[Region], Shown | None]) -> tuple[Region, Shown] | None:
         """Find the region that has something, and what it shows of it; None: no region has it.
@@ -111,9 +118,23 @@ def account_of(ctx: Context, account: str) -> Account:
             f"environment.yml names no provider of AWS account {account}; nothing was touched",
             hint="providers: kind: aws, account: of one of its regions",
         )
-    found = Account(ctx, ours)
-    found.home.require_account()
-    return found
+    away: AdapterError | None = None
+    for first in ours:
+        found = Account(ctx, (first, *(one for one in ours if one is not first)))
+        try:
+            found.home.require_account()
+        except AdapterError as exc:
+            if not no_answer(exc):
+                raise
+            away = exc  # a site that is lost may be a region; the others know the account as well
+        else:
+            return found
+    raise away or AdapterError(f"AWS account {account} has no region")
+
+
+def no_answer(exc: AdapterError) -> bool:
+    """Whether AWS did not answer at all, be it to refuse."""
+    return isinstance(exc.__cause__, BotoCoreError)
 
 
 def by_marker(

@@ -28,6 +28,7 @@ class Kind(NamedTuple):
         write: changes a thing from one state into another, both ways.
         check: raises AdapterError where it must not be done although its state asks for it.
         lasting: why it cannot be put back; empty where it can.
+        takes_s: until AWS has surely done it, where that is longer than for anything else.
     """
 
     read: Callable[[Account, str, State], State]
@@ -35,6 +36,7 @@ class Kind(NamedTuple):
     write: Callable[[Account, str, State, State], None]
     check: Callable[[Account, WantedCall], None] = allow
     lasting: str = ""
+    takes_s: float = 0.0
 
 
 def number(wanted: WantedCall, name: str) -> int:

@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 
 from automation.adapters.aws.account import Account
 from automation.adapters.aws.calls import Kind, State, held, number
-from automation.adapters.aws.facts_iam import days, key_used, keys_of, login_of, read_password_rules
+from automation.adapters.aws.facts_iam import (
+    days,
+    key_used,
+    keys_of,
+    login_of,
+    login_used,
+    read_password_rules,
+)
 from automation.model.errors import AdapterError
 from automation.model.provider_settings import WantedCall
 
@@ -52,9 +59,7 @@ def _check_login(account: Account, wanted: WantedCall) -> None:
         "User"
     ]
     login = login_of(account.home, wanted.on)
-    since = shown.get("PasswordLastUsed") or (None if login is None else login["CreateDate"])
-    if since is not None:
-        _require_unused(f"the login of user {wanted.on}", since, wanted)
+    _require_unused(f"the login of user {wanted.on}", login_used(shown, login), wanted)
 
 
 # --- access keys -------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from automation.model.errors import AdapterError
 from automation.model.provider_settings import WantedCall
 
 _EVERYBODY = "all"
+_MODIFYING_S = 300.0  # until a database has its addresses; minutes are common
 
 
 # --- buckets -----------------------------------------------------------------------------------------
@@ -192,6 +193,6 @@ KINDS = {
     "block_public_buckets": Kind(_read_block, _blocked, _set_block, _check_buckets),
     "deny_without_tls": Kind(_read_policy, _with_tls, _set_policy),
     "encrypt_new_disks": Kind(_read_encryption, _encrypted, _set_encryption),
-    "make_database_private": Kind(_read_database, _private, _set_database),
+    "make_database_private": Kind(_read_database, _private, _set_database, takes_s=_MODIFYING_S),
     "make_snapshot_private": Kind(_read_shared, _private, _set_shared),
 }

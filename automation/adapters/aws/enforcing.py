@@ -21,7 +21,7 @@ from automation.model.provider_settings import SavedCall, WantedCall
 from automation.model.records import Context, Outcome, Progress
 
 _FOLDER = "calls"
-_KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind] = {
     **changes_iam.KINDS,
     **changes_logs.KINDS,
     **changes_network.KINDS,
@@ -152,7 +152,7 @@ def _write(account: Account, kind: Kind, on: str, now: State, then: State) -> No
     kind.write(account, on, now, then)
     known = then if now is None else now
     seen = now
-    for _ in account.home.settled():
+    for _ in account.home.settled(kind.takes_s):
         seen = kind.read(account, on, known)
         if seen == then:
             return
@@ -192,11 +192,11 @@ def _read_lines(path: Path) -> Iterable[SavedCall]:
 
 
 def _kind(call: str) -> Kind:
-    if call not in _KINDS:
+    if call not in KINDS:
         raise AdapterError(
-            f"aws: no call is named {call}; nothing was changed", hint=f"one of {sorted(_KINDS)}"
+            f"aws: no call is named {call}; nothing was changed", hint=f"one of {sorted(KINDS)}"
         )
-    return _KINDS[call]
+    return KINDS[call]
 
 
 def _state(value: JsonValue) -> State:

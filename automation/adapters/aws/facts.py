@@ -18,7 +18,7 @@ from automation.adapters.aws import (
     facts_network,
     facts_stores,
 )
-from automation.adapters.aws.account import Account, account_of
+from automation.adapters.aws.account import Account, account_of, no_answer
 from automation.adapters.aws.session import Region
 from automation.model.actions import CollectAccountFacts
 from automation.model.errors import AdapterError
@@ -132,6 +132,8 @@ def _ask(region: Region) -> Answers:
             told[question] = list(ask(region))
         except AdapterError as exc:
             refused[question] = str(exc)
+            if not told and no_answer(exc):  # nor will it to the others, each after minutes
+                return Answers({}, dict.fromkeys(_QUESTIONS, str(exc)))
     return Answers(told, refused)
 
 

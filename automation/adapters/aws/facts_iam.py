@@ -58,7 +58,8 @@ def read_password_rules(account: Account) -> Shown | None:
 def users(account: Account, now: datetime) -> JsonValue:
     """List users with what they log in by, and for how long they did not."""
     what = f"users of account {account.id} could not be listed"
-    return [_user(account.home, one, now) for one in by_marker(account.home, "iam.list_users", "Users", what)]
+    listed = list(by_marker(account.home, "iam.list_users", "Users", what))
+    return account.each(listed, lambda one: _user(account.home, one, now))
 
 
 def policies(account: Account) -> JsonValue:
@@ -71,6 +72,12 @@ def login_of(region: Region, name: str) -> Shown | None:
     what = f"the login of user {name} could not be read"
     answer = region.find("iam.get_login_profile", what, NO_SUCH, UserName=name)
     return None if answer is None else answer["LoginProfile"]
+
+
+def login_used(user: Shown, login: Shown | None) -> datetime:
+    """Say when a user last logged in by the password that there is, else since when there is one."""
+    known = (user.get("PasswordLastUsed"), user["CreateDate"] if login is None else login["CreateDate"])
+    return max(one for one in known if one is not None)
 
 
 def key_used(region: Region, key: str) -> Shown:
@@ -95,12 +102,11 @@ def _user(region: Region, shown: Shown, now: datetime) -> JsonValue:
     what = f"second factors of user {name} could not be listed"
     login = login_of(region, name)
     devices = list(by_marker(region, "iam.list_mfa_devices", "MFADevices", what, {"UserName": name}))
-    made = shown["CreateDate"] if login is None else login["CreateDate"]
     return {
         "name": name,
         "console": login is not None,
         "mfa": bool(devices),
-        "unused_days": days(shown.get("PasswordLastUsed") or made, now),
+        "unused_days": days(login_used(shown, login), now),
         "access_keys": [_key(region, one, now) for one in keys_of(region, name)],
     }
 

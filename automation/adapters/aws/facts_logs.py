@@ -100,13 +100,13 @@ def _trail(region: Region, arn: str, shown: Shown) -> JsonValue:
         "name": arn,
         "all_regions": bool(shown.get("IsMultiRegionTrail")),
         "logging": is_logging(region, arn),
-        "management_events": _has_management(asked),
+        "management_events": writes_all(asked),
         "validated": bool(shown.get("LogFileValidationEnabled")),
         "encrypted": bool(shown.get("KmsKeyId")),
     }
 
 
-def _has_management(asked: Shown) -> bool:
+def writes_all(asked: Shown) -> bool:
     """Whether reading and writing of what is managed is written down, all of it."""
     simple = any(
         one.get("IncludeManagementEvents") and one.get("ReadWriteType", "All") == "All"

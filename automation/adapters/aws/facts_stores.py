@@ -44,14 +44,9 @@ def read_block(account: Account) -> Shown | None:
 
 def buckets(account: Account) -> tuple[list[JsonValue], list[str]]:
     """List buckets, and beside them what of some could not be read."""
-    found: list[JsonValue] = []
-    problems = []
-    for one in _listed(account):
-        try:
-            found.append(_bucket(account, one))
-        except AdapterError as exc:
-            problems.append(str(exc))
-    return found, problems
+    every = account.each(list(_listed(account)), lambda one: _tried(account, one))
+    problems = [str(one) for one in every if isinstance(one, AdapterError)]
+    return [one for one in every if not isinstance(one, AdapterError)], problems
 
 
 def bucket_region(account: Account, name: str) -> Region:
@@ -174,6 +169,13 @@ def _listed(account: Account) -> Iterator[str]:
         if not answer.get("ContinuationToken"):
             return
         more = {"ContinuationToken": answer["ContinuationToken"]}
+
+
+def _tried(account: Account, name: str) -> JsonValue | AdapterError:
+    try:
+        return _bucket(account, name)
+    except AdapterError as exc:
+        return exc
 
 
 def _bucket(account: Account, name: str) -> JsonValue:

@@ -59,7 +59,7 @@ class Region:
         self._lock, self._login = threading.RLock(), login
         self._clients: dict[tuple[str, bool], Any] = {}
         self._session: Any = None
-        self._own_key = ""
+        self._source: Any = None
         self._account_is_right = False
         self.one_at_a_time = threading.Lock()
 
@@ -111,9 +111,8 @@ class Region:
 
     def own_key(self) -> str:
         """Name the access key that we log in by, or by which we take our role; empty: it has no name."""
-        with self._lock:
-            self._open()
-            return self._own_key
+        self.require_account()
+        return "" if self._source is None else str(self._source.access_key)
 
     def require_account(self) -> None:
         """Refuse any account but the one that is declared; asks once."""
@@ -132,9 +131,9 @@ class Region:
                 )
             self._account_is_right = True
 
-    def settled(self) -> Iterator[None]:
+    def settled(self, least_s: float = 0.0) -> Iterator[None]:
         """Pause and go on, until what was made just now is certain to be shown."""
-        deadline, pause_s = time.monotonic() + self.settles_s, _PAUSE_S
+        deadline, pause_s = time.monotonic() + max(self.settles_s, least_s), _PAUSE_S
         yield
         while time.monotonic() < deadline:
             time.sleep(pause_s)
@@ -196,8 +195,7 @@ class Region:
                 profile_name=None if self._login else self.provider.profile or None,
                 region_name=self.provider.region,
             )
-            credentials = session.get_credentials()
-            self._own_key = "" if credentials is None else str(credentials.access_key)
+            self._source = session.get_credentials()
             if self.provider.role:
                 self._take_role(session)
             self._session = session
