@@ -127,9 +127,10 @@ def call_words(call: ProviderCall) -> str:
     return f"{call.kind}: {call.call.replace('_', ' ')}{f' ({given})' if given else ''}{each}"
 
 
-def guard_words(guards: Sequence[str]) -> str:
+def guard_lines(guards: Sequence[str]) -> Iterator[str]:
     """Tell what must hold before a control is enforced: what is looked at, and what people are asked."""
-    return "; ".join(ASKED.get(one, one.replace("_", " ")) for one in guards)
+    for one in guards:
+        yield f"{ASKED[one]} (--accept-guard {one})" if one in ASKED else one.replace("_", " ")
 
 
 def _joined(words: str, parts: Sequence[Check], depth: int) -> Iterator[Line]:

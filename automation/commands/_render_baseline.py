@@ -12,11 +12,12 @@ from automation.baseline.verdicts import Verdict
 from automation.baseline.words import (
     Line,
     check_lines,
-    guard_words,
+    guard_lines,
     remedy_lines,
     risk_words,
     value_words,
 )
+from automation.commands._baseline_formats import plain
 from automation.commands._baselines import Audited, ranked
 from automation.commands._controls import load_controls
 from automation.commands._render import NARROW, _console, _table
@@ -38,7 +39,7 @@ def print_audited(audited: Audited) -> None:
     for line in _waivers(audited, console.width):
         console.print(line)
     for host, why in audited.not_collected.items():
-        console.print(Text(fill(f"{host}: NO FACTS: {why}", console.width, subsequent_indent="  ")))
+        console.print(Text(fill(f"{host}: NO FACTS: {plain(why)}", console.width, subsequent_indent="  ")))
     console.print(Text(f"run {audited.run}; its facts are kept"))
 
 
@@ -169,7 +170,8 @@ def _enforcing(control: Control) -> Iterator[Line]:
         yield Line(0, f"enforcing ({risk_words(remedy)}):")
         yield from (Line(1, one) for one in remedy_lines(remedy))
         if remedy.guards:
-            yield Line(0, f"only if: {guard_words(remedy.guards)}")
+            yield Line(0, "only if:")
+            yield from (Line(1, one) for one in guard_lines(remedy.guards))
         if remedy.risk != "R4":
             yield Line(0, "undo: what was before is kept with the change, and is put back from there")
     if control.impact:

@@ -4,7 +4,7 @@ import pytest
 
 from automation.baseline.checks import All, Ask, Check, Either, Not
 from automation.baseline.remedies import Remedy
-from automation.baseline.words import check_lines, guard_words, remedy_lines, risk_words, value_words
+from automation.baseline.words import check_lines, guard_lines, remedy_lines, risk_words, value_words
 from automation.commands._controls import load_controls
 
 CONTROLS = load_controls()
@@ -59,8 +59,8 @@ def test_every_control_of_ours_can_be_told(name: str) -> None:
     assert bool(lines) == (control.check is not None)
     remedy = control.remedy
     if remedy is not None:
-        changes = [*remedy_lines(remedy), guard_words(remedy.guards), risk_words(remedy)]
-        assert len(changes) == len(remedy.settings) + len(remedy.calls) + 2
+        changes = [*remedy_lines(remedy), *guard_lines(remedy.guards), risk_words(remedy)]
+        assert len(changes) == len(remedy.settings) + len(remedy.calls) + len(remedy.guards) + 1
         lines += changes
     assert not [one for one in lines if '{"' in one or "None" in one or "kind" in one]
 
