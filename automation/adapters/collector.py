@@ -88,7 +88,7 @@ def _moved(expected: Mapping[str, JsonValue], facts: Facts) -> Iterator[str]:
             continue
         try:
             now: JsonValue = jmespath.search(fact, tree)
-        except (JMESPathError, RecursionError) as exc:
+        except (JMESPathError, ArithmeticError, RecursionError, TypeError) as exc:
             yield f"{_shown(fact)} was {_shown(before)} and cannot be asked: {_shown(str(exc))}"
             continue
         if json.dumps(now, sort_keys=True) != json.dumps(before, sort_keys=True):
@@ -111,7 +111,7 @@ def _run(remote: Remote, host: str, walk_s: float, timeout_s: float) -> str:
     argv = ["sudo", "-n", "nice", "-n", "10", "python3", "-I", "-S", "-c", _BEGIN, "--walk-s", f"{walk_s:g}"]
     done = remote.run(argv, stdin=base64.b64encode(_packed()).decode(), timeout_s=timeout_s)
     if done.exit_code:
-        words = (done.stderr.strip().splitlines() or ["without a word"])[-1][:200]
+        words = _shown((done.stderr.strip().splitlines() or ["without a word"])[-1])
         raise AdapterError(
             f"the collector on {host} ended with {done.exit_code}: {words}; nothing was changed"
         )

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
 from automation.baseline.asking import Asker, NoAnswer, valid_expression
-from automation.baseline.comparing import COMPARE, Known, Uncomparable
+from automation.baseline.comparing import COMPARE, Known, Uncomparable, fault_of
 from automation.model.base import Model
 from automation.model.facts import Facts
 
@@ -69,6 +69,9 @@ class Ask(Model):
     def _compares_once(self) -> "Ask":
         if len(self.model_fields_set - {"fact", "missing"}) != 1:
             raise ValueError(f"give exactly one of {', '.join(_WORDS)}")
+        is_name = isinstance(self.value, str) and self.value.startswith("$")
+        if not is_name and (fault := fault_of(self.word, self.value)):
+            raise ValueError(fault)
         return self
 
     @cached_property

@@ -102,3 +102,22 @@ COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "subset_of": lambda observed, wanted: not Known(_list(wanted)).lacking(_list(observed)),
     "empty": lambda observed, wanted: _is_empty(observed) == wanted,
 }
+
+
+def fault_of(word: str, value: object) -> str:
+    """Say why a word cannot compare with a value; empty: it can."""
+    if word in ("in", "not_in", "contains", "lacks", "subset_of") and not isinstance(value, list):
+        return f"{word} wants a list"
+    if word in ("empty", "present") and not isinstance(value, bool):
+        return f"{word} wants true or false"
+    if word in ("at_most", "at_least"):
+        try:
+            _number(value)
+        except Uncomparable:
+            return f"{word} wants a number"
+    if word == "matches":
+        try:
+            re.compile(value if isinstance(value, str) else "(")
+        except re.error as exc:
+            return f"matches wants a regular expression: {exc}"
+    return ""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from automation.baseline.checks import All, Ask, Check, Either, Not
+from automation.baseline.comparing import fault_of
 from automation.baseline.remedies import Remedy
 from automation.model.base import Model
 from automation.model.facts import Platform
@@ -99,7 +100,7 @@ class Control(Model):
 
     @model_validator(mode="after")
     def _is_whole(self) -> "Control":
-        problems = [*_judged(self), *_parameters(self)]
+        problems = [*_judged(self), *_parameters(self), *_faulty_values(self)]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -133,22 +134,36 @@ def _parameters(control: Control) -> Iterator[str]:
 
 
 def _names(control: Control) -> Iterator[str]:
+    for ask in _asks(control):
+        if isinstance(ask.value, str) and ask.value.startswith("$"):
+            yield ask.value[1:]
+    if control.remedy is not None:
+        yield from control.remedy.parameters()
+
+
+def _faulty_values(control: Control) -> Iterator[str]:
+    for ask in _asks(control):
+        name = ask.value[1:] if isinstance(ask.value, str) and ask.value.startswith("$") else ""
+        for profile, value in control.parameters.get(name, {}).items():
+            if fault := fault_of(ask.word, value):
+                yield f"parameter {name} of {profile}: {fault}"
+
+
+def _asks(control: Control) -> Iterator[Ask]:
     checks = control.check
     for check in (checks.effective, checks.persistent) if checks else ():
         if check is not None:
             yield from _asked(check)
     if control.applies is not None:
         yield from _asked(control.applies.when)
-    if control.remedy is not None:
-        yield from control.remedy.parameters()
 
 
-def _asked(check: Check) -> Iterator[str]:
+def _asked(check: Check) -> Iterator[Ask]:
     match check:
         case All(all=parts) | Either(any=parts):
             for part in parts:
                 yield from _asked(part)
         case Not(not_=part):
             yield from _asked(part)
-        case Ask(value=str() as value) if value.startswith("$"):
-            yield value[1:]
+        case Ask():
+            yield check

@@ -138,6 +138,7 @@ def test_a_control_says_where_else_it_is_asked_for(one: Control) -> None:
             "nothing uses parameter more",
         ),
         ({"severity": "urgent"}, "critical"),
+        ({"parameters": {"allowed": {"standard": ["no"], "cjis": "no"}}}, "allowed of cjis: in wants a list"),
         ({"check": {}}, "effective, persistent"),
         ({"profiles": []}, "at least 1"),
         ({"remedy": {"risk": "R5"}}, "R0"),

@@ -26,6 +26,8 @@ from automation.model.terminals import Manners, Terminal
 
 CONNECT_TIMEOUT_S = 5.0
 _CHUNK_BYTES = 65536
+# Far more than any answer or file that is fetched: a host that never stops must not fill the memory.
+LARGEST_ANSWER_BYTES = 512 * 2**20
 # Longer than any line of a configuration: what is wider would be broken by the device. IOS takes 512 at most.
 _COLUMNS, _LINES = 511, 511
 # A lost connection and a killed controller look like the end of the content: hence the count.
@@ -221,7 +223,8 @@ class _Host:
             if sock is not None:
                 sock.close()
             raise AdapterError(
-                f"cannot log in to {server.name} ({server.address}) as {self._user}: {exc}; nothing changed",
+                f"cannot log in to {server.name} ({server.address}) as {self._user}: {_plain(exc)}; "
+                "nothing changed",
                 transient=not isinstance(exc, paramiko.BadHostKeyException),
             ) from exc
         transport = client.get_transport()
@@ -230,18 +233,27 @@ class _Host:
         return client
 
 
+def _plain(exc: Exception) -> str:
+    """Give an error's words without signs that act on a terminal: they may be the other side's."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(exc)[:300])
+
+
 def _read_all(receive: Callable[[int], bytes], channel: paramiko.Channel, deadline: float) -> bytes:
     """Read one stream to its end.
 
     stdout first, then stderr: paramiko's 2 MiB window holds what a command says on the other one.
     """
     chunks: list[bytes] = []
+    size = 0
     while True:
         channel.settimeout(max(0.001, deadline - time.monotonic()))
         chunk = receive(_CHUNK_BYTES)
         if not chunk:
             return b"".join(chunks)
         chunks.append(chunk)
+        size += len(chunk)
+        if size > LARGEST_ANSWER_BYTES:
+            raise paramiko.SSHException(f"it said more than {LARGEST_ANSWER_BYTES} bytes")
 
 
 def await_ready(action: AwaitReady, ctx: Context) -> Outcome:
