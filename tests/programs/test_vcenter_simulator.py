@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from pyVim.connect import Disconnect, SmartConnect
-from pyVmomi import vim, vmodl
+from pyVmomi import VmomiSupport, vim, vmodl
 
 from automation.adapters.nspawn.vcenter_program import SOURCE, find_go, wanted_go
 from tests.programs.simulators_vcenter import (
@@ -30,6 +30,7 @@ from tests.programs.simulators_vcenter import (
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("vcenter")]
 Vcenters = tuple[VcenterSimulated, VcenterSimulated]
 Option = vim.option.OptionValue
+LONG = VmomiSupport.vmodlTypes["long"]
 PATIENCE_S = 30.0
 
 
@@ -378,7 +379,12 @@ def test_services_and_clocks_are_each_hosts_own(hall: Center) -> None:
     services.UpdateServicePolicy(id="TSM-SSH", policy="on")
     clock = vim.host.DateTimeConfig(ntpConfig=vim.host.NtpConfig(server=["10.20.0.1"]))
     first.configManager.dateTimeSystem.UpdateDateTimeConfig(config=clock)
-    first.configManager.advancedOption.UpdateOptions([Option(key="UserVars.ESXiShellTimeOut", value=900)])
+    options_, timeout = first.configManager.advancedOption, "UserVars.ESXiShellTimeOut"
+    with pytest.raises(vmodl.fault.InvalidArgument):
+        options_.UpdateOptions([Option(key=timeout, value=900)])  # as ESXi: an int is no long
+    with pytest.raises(vim.fault.InvalidName):
+        options_.UpdateOptions([Option(key="UserVars.NoSuchThing", value=LONG(900))])
+    options_.UpdateOptions([Option(key=timeout, value=LONG(900))])
 
     def seen(host: Any) -> tuple[Any, ...]:
         ssh = next(one for one in host.config.service.service if one.key == "TSM-SSH")
