@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import grp
 import os
@@ -9,7 +10,6 @@ import pwd
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from ansible.module_utils.baseline import sshd
 from ansible.module_utils.baseline.drafts import Drafts, Refused
 from ansible.module_utils.baseline.keeping import keep, missing_folders, reloads
 from ansible.module_utils.baseline.kernel import FOLLOWING, kernel_path, kernel_value
-from ansible.module_utils.baseline.revert import Host, marker, replace
+from ansible.module_utils.baseline.revert import SSH_UNITS, Host, marker, replace
 from ansible.module_utils.baseline.switch import arm
 from ansible.module_utils.baseline.wanted import Wanted
 
 CHANGES = "/var/lib/mainstay-changes"
 KEPT_DAYS = 730  # CJIS CM-3-e: records of changes for two years
+REREAD_S = 5.0
 SUDOERS = ("/etc/sudoers", "/etc/sudoers.d/")
 
 
@@ -56,9 +57,14 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
         _refuse_armed(changes)
         folder = changes / asked.change
         fresh = marker(folder)["state"] != "none" or not folder.exists()
-        keep(host, wanted, folder)
-        if risky:
-            arm(host, folder, asked.switch_s, fresh)
+        try:
+            keep(host, wanted, folder)
+            if risky:
+                arm(host, folder, asked.switch_s)
+        except OSError as error:
+            if fresh:  # no trace is left: nothing was done that could be put back
+                shutil.rmtree(folder, ignore_errors=True)
+            raise Refused(f"what it takes to put it back is not there: {error}") from error
         try:
             _apply(host, wanted)
             _validate(host, wanted)
@@ -86,10 +92,7 @@ def check(wanted: Wanted, asked: Asked) -> None:
         code, out, err = host.run("visudo", "-c")
         if code:
             raise Refused(f"the sudoers files of this host are faulty already: {err.strip() or out.strip()}")
-    if not any(
-        draft.changes_content and draft.path.startswith(f"{sshd.FOLDER}/")
-        for draft in wanted.drafts.changed()
-    ):
+    if not sshd.reads_otherwise(wanted.drafts):
         return
     if asked.login is None:
         raise Refused("settings of sshd differ, and no login is given to see that it is still let in")
@@ -130,11 +133,12 @@ def _refuse_other_doors(host: Host, wanted: Wanted, then: sshd.Effective) -> Non
             raise Refused(f"sshd would no longer listen at {name} {', '.join(sorted(gone))}")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _alone(host: Host) -> Iterator[Path]:
     """Hold the changes of this host alone."""
     changes = host.at(CHANGES)
     changes.mkdir(mode=0o700, parents=True, exist_ok=True)
+    changes.chmod(0o700)
     with (changes / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,16 +203,33 @@ def _validate(host: Host, wanted: Wanted) -> None:
     Raises:
         OSError: it is not.
     """
-    paths = [draft.path for draft in wanted.drafts.changed()]
-    if any(path.startswith(f"{sshd.FOLDER}/") for path in paths):
+    if sshd.reads_otherwise(wanted.drafts):
         host.must(sshd.PROGRAM, "-t")
-    if any(path.startswith(SUDOERS) for path in paths):
+    if any(draft.path.startswith(SUDOERS) for draft in wanted.drafts.changed()):
         host.must("visudo", "-c")
 
 
 def _reload(host: Host, wanted: Wanted) -> None:
+    """Have what runs read its files again; a login after this meets an sshd that did."""
     for unit in reloads(host, wanted):
+        before = _sockets(host, unit)
         host.must("systemctl", "try-reload-or-restart", unit)
+        deadline = time.monotonic() + REREAD_S
+        # sshd is only told by a signal. When it has read its files it listens at sockets that are new.
+        while unit in SSH_UNITS and before and time.monotonic() < deadline:
+            if _sockets(host, unit) - before:
+                break
+            time.sleep(0.05)
+
+
+def _sockets(host: Host, unit: str) -> set[str]:
+    """Give the sockets that the main process of a unit holds; none where that cannot be told."""
+    _, pid, _ = host.run("systemctl", "show", "--property=MainPID", "--value", unit)
+    held: set[str] = set()
+    for descriptor in host.at("/proc").glob(f"{pid.strip()}/fd/*") if pid.strip().isdigit() else ():
+        with contextlib.suppress(OSError):
+            held.add(str(descriptor.readlink()))
+    return {one for one in held if one.startswith("socket:")}
 
 
 def _put_back(host: Host, folder: Path, why: str) -> str:

@@ -71,7 +71,8 @@ def _seen(wanted: Wanted, old: Sequence[dict]) -> list[dict]:
 
 def _kept_file(folder: Path, draft: Draft, old: dict | None, number: int) -> dict:
     if old is not None and (old["kept"] is not None or old["was"] is None or not draft.changes_content):
-        return {**old, "wrote": draft.wrote()}
+        wrote = draft.wrote()
+        return {**old, "wrote": {**wrote, "sha256": wrote["sha256"] or old["wrote"]["sha256"]}}
     kept, sha256 = None, ""
     if draft.was is not None and draft.changes_content:
         kept = f"files/{number}"
@@ -105,10 +106,7 @@ def missing_folders(host: Host, wanted: Wanted) -> list[str]:
 def reloads(host: Host, wanted: Wanted) -> list[str]:
     """Name the running units that read their files again."""
     units = list(wanted.reloads)
-    if any(
-        draft.changes_content and draft.path.startswith(f"{sshd.FOLDER}/")
-        for draft in wanted.drafts.changed()
-    ):
+    if sshd.reads_otherwise(wanted.drafts):
         units += SSH_UNITS
     seen: dict[str, str] = {}  # ssh.service and sshd.service are one unit under two names
     for unit in units:

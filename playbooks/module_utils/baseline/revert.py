@@ -288,6 +288,8 @@ class Restoring:
         return None
 
     def _rights(self, path, was, wrote, whatever):
+        if not path.exists():
+            return "removed since"
         now = rights(path)
         if same_rights(now, was):
             return ""
@@ -298,6 +300,8 @@ class Restoring:
 
     def _kernel(self, value, whatever):
         path = self.host.at(value["path"])
+        if not path.exists():
+            return "this kernel has it no more"
         now = " ".join(path.read_text().split())
         if now == value["was"]:
             return ""
@@ -310,6 +314,8 @@ class Restoring:
         now = unit_state(self.host, unit["unit"])
         if now == unit["was"]:
             return ""
+        if now["enabled"] == "not-found":
+            return "removed since"
         if not whatever and now["enabled"] != unit["wrote"]["enabled"]:
             return f"changed since, to {now['enabled']}"
         set_unit(self.host, unit["unit"], now, unit["was"], wait=not self._booted())

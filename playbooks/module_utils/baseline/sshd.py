@@ -121,6 +121,12 @@ def read_first(drafts: Drafts) -> bool:
     return False
 
 
+def reads_otherwise(drafts: Drafts) -> bool:
+    """Tell whether drafts change what sshd reads, where there is one."""
+    touched = (draft.path for draft in drafts.changed() if draft.changes_content)
+    return drafts.read(MAIN) is not None and any(path.startswith(f"{FOLDER}/") for path in touched)
+
+
 # --- asking sshd ----------------------------------------------------------------------------------
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from ansible.module_utils.baseline import revert as program
-from ansible.module_utils.baseline.drafts import Refused
 from ansible.module_utils.baseline.revert import Host, replace, sync_folder
 
 
-def arm(host: Host, folder: Path, switch_s: float, fresh: bool) -> None:
+def arm(host: Host, folder: Path, switch_s: float) -> None:
     """Have the change put back in time, and at the next boot, unless somebody says that he still gets in.
 
-    Where that cannot be, a fresh change leaves no trace: nothing was done yet that could be put back.
+    Raises:
+        OSError: that cannot be; nothing waits any more then.
     """
     change = folder.name
     command = f"{sys.executable} -I {folder}/revert.py revert"
@@ -37,9 +36,7 @@ def arm(host: Host, folder: Path, switch_s: float, fresh: bool) -> None:
         program.mark(folder, "armed", until=until.isoformat(timespec="seconds"))
     except OSError as error:
         program.disarm(host, change)
-        if fresh:
-            shutil.rmtree(folder)
-        raise Refused(f"the dead-man switch cannot be armed: {error}") from error
+        raise OSError(f"the dead-man switch cannot be armed: {error}") from error
 
 
 def _enable_at_boot(host: Host, change: str, command: str) -> None:
