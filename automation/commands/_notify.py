@@ -39,6 +39,7 @@ def alarm(
     *,
     said: tuple[str, ...] = (),
     next_acts: tuple[str, ...] = (),
+    repeats: bool = True,
     now: datetime | None = None,
 ) -> Delivery:
     """Tell people that something is wrong, unless they were told so within a day; who cannot be told is said.
@@ -48,6 +49,7 @@ def alarm(
         what: what is wrong, in one line: `rotation is frozen: 83 % of the files changed`.
         said: the reasons, in words.
         next_acts: commands to type, with their flags.
+        repeats: whether it is told again after a day; else the caller comes with news alone.
     """
     now = now or datetime.now(UTC)
     before = recall(state, about)
@@ -64,6 +66,7 @@ def alarm(
         since=since,
         said=said,
         next_acts=next_acts,
+        repeats=repeats,
     )
     known = before is not None and before.words == words and now - before.told_at < REPEAT
     delivery = Delivery() if known else deliver(environment, state, notice, times=times)

@@ -107,6 +107,7 @@ def _alarm(session: Session, audited: Audited, news: News) -> Delivery:
             f"./inv baseline.report --env {env} --run {audited.run} --to audit.html",
             f"./inv baseline.drift --env {env}",
         ),
+        repeats=False,
     )
 
 

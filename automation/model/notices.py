@@ -19,6 +19,7 @@ class Notice(Model):
     since: AwareDatetime
     said: tuple[str, ...] = Field(default=(), description="in the words of what failed")
     next_acts: tuple[str, ...] = Field(default=(), description="commands to type")
+    repeats: bool = Field(default=True, description="told again after a day; else only what is new is told")
 
 
 class Told(Model):

@@ -6,13 +6,18 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from automation.commands._notify import alarm, deliver, memory_of, recall, well
+from automation.commands._session import Session
+from automation.commands._told_audits import tell_audit
 from automation.model.environment import Environment, load_environment
 from automation.model.loading import load_model
 from automation.model.notices import Notice
+from tests.commands.test_told_audits import found
 from tests.conftest import ROOT
 
 NOW = datetime(2026, 11, 22, 3, 31, tzinfo=UTC)
@@ -175,3 +180,20 @@ def test_an_address_in_clear_or_in_a_variable_is_refused() -> None:
     for text in ("notify: {ops: {url: {env: URL}}}\n", "notify: {ops: {url: 'json://host/token'}}\n"):
         with pytest.raises(ConfigError, match=r"notify\.ops\.url"):
             notified(text)
+
+
+def test_what_an_audit_found_is_told_once_with_what_to_type(tmp_path: Path, mailbox: Mailbox) -> None:
+    (tmp_path / "ops").write_text(f"{mailbox.url()}\n")
+    environment = notified("notify:\n  ops: {url: {file: ops}, wants: all}\n")
+    session = cast(Session, SimpleNamespace(environment=environment, state=tmp_path))
+    for day in (found(web="fail"), found(web="fail"), found(web="pass")):
+        tell_audit(session, day)
+    worse, well = mailbox.messages
+    assert worse["title"].startswith("[city] security baseline: the baseline turned worse: 1 controls")
+    for words in (
+        "  high: lin.ssh.root-login on web\n",
+        "  ./inv baseline.report --env city --run run-1 --to audit.html\n",
+        "It is told again when it turns worse",
+    ):
+        assert words in worse["message"]
+    assert well["title"] == "[city] security baseline: well again"
