@@ -46,6 +46,9 @@ def print_undone(undone: Undone) -> None:
     for calls in undone.calls:
         names = ", ".join(f"{one.call.replace('_', ' ')} {one.on}".strip() for one in calls.saved)
         _print([(f"{calls.subject}: put back: {names or 'nothing'}", "")])
+        _print(
+            (f"{calls.subject}: LEFT AS IT IS: {what}: {why}", "yellow") for what, why in calls.left.items()
+        )
 
 
 def _print(lines: Iterable[tuple[str, str]]) -> None:
@@ -93,6 +96,7 @@ def _order(planned: Planned) -> Iterator[tuple[str, str]]:
         return
     for wave in planned.waves:
         yield f"wave {wave.number}: {', '.join(wave.subjects)}", ""
+    yield f"plan {planned.digest[:16]}, made from the facts of run {planned.audit}", ""
     if planned.watched_by:
         yield f"before each wave, and after the last, these must be well: {', '.join(planned.watched_by)}", ""
     else:
@@ -136,7 +140,7 @@ def _reason(one: LeftOut, planned: Planned) -> _Reason:
         return _Reason(0, one.why, one.guards)
     if one.why.startswith("not known: shared-kernel"):
         return _Reason(2, one.why)
-    return _Reason(2, f"not known; why is told by ./inv baseline.reassess --run {planned.audit}")
+    return _Reason(2, f"not known; why is told by baseline.reassess of run {planned.audit}")
 
 
 def _names(names: Sequence[str]) -> str:

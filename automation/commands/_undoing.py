@@ -97,7 +97,8 @@ def undo(
 
 def judge_undone(undone: Undone) -> int:
     """Give the exit code: 3 if something was left as it is."""
-    return EXIT_PARTIAL if any(one.left for one in (*undone.settings, *undone.calls)) else 0
+    left = [*(one.left for one in undone.settings), *(one.left for one in undone.calls)]
+    return EXIT_PARTIAL if any(left) else 0
 
 
 def _known(session: Session) -> set[str]:
