@@ -218,7 +218,7 @@ def converge(
     help={
         "env": ENV_HELP,
         "provider": "A provider of environment.yml, by its name there.",
-        "area": "Only for these: provisioning, backups, recovery; with commas between.",
+        "area": "Only for these: provisioning, backups, baselines, recovery; with commas between.",
     }
 )
 def permissions(context: Context, env: str, provider: str, area: str = "") -> None:
