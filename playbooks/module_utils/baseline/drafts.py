@@ -103,7 +103,8 @@ class Drafts:
 
 def find(host: Host, pattern: str) -> list[str]:
     """Name what a pattern stands for on the host, sorted; as in a shell an asterisk hides hidden files."""
-    return [f"/{path}" for path in sorted(glob.glob(pattern.lstrip("/"), root_dir=host.root))]  # noqa: PTH207
+    root = str(host.root).rstrip("/")
+    return sorted(path.removeprefix(root) for path in glob.glob(glob.escape(root) + pattern))  # noqa: PTH207
 
 
 # --- single lines ---------------------------------------------------------------------------------

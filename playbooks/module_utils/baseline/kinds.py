@@ -26,9 +26,9 @@ _GONE = ("not-found", "")
 
 def plan(host: Host, settings: Sequence[Setting]) -> Wanted:
     """Work out what differs; changes nothing."""
-    wanted = Wanted(host, [Item(one["control"], one["risk"], _name(one["setting"])) for one in settings])
+    pairs = [(Item(one["control"], one["risk"], _name(one["setting"])), one["setting"]) for one in settings]
+    wanted = Wanted(host, [item for item, _ in pairs])
     wanted.drop_in = wanted.drafts.read(DROP_IN)
-    pairs = zip(wanted.items, (one["setting"] for one in settings), strict=True)
     # Packages first: what is set for a program that is not there would only be in its package's way.
     for item, setting in sorted(pairs, key=lambda pair: pair[1].get("kind") != "package"):
         _plan_one(wanted, item, setting)

@@ -88,7 +88,10 @@ def sync_folder(folder: Path) -> None:
 def rights(path: Path) -> dict:
     """Give what a file is, its content apart."""
     seen = path.lstat()
-    names = os.listxattr(path, follow_symlinks=False)
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:  # a file system that has none
+        names = []
     return {
         "mode": stat.S_IMODE(seen.st_mode),
         "uid": seen.st_uid,
