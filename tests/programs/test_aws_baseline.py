@@ -16,17 +16,22 @@ from automation.baseline.guards import ASKED, Scene
 from automation.baseline.judge import judge
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import Assessment
+from automation.commands._baselines import audit
 from automation.commands._controls import load_controls
+from automation.commands._enforcing import EnforceFlags, enforce, prepare
+from automation.commands._undoing import UndoFlags, judge_undone, prepare_undo, undo
 from automation.engine import dispatch
 from automation.model.actions import Action, CollectAccountFacts, EnforceAccount, UndoAccount
 from automation.model.baseline_evidence import CallsMade, FactsCollected
-from automation.model.errors import AdapterError
+from automation.model.errors import EXIT_PARTIAL, AdapterError
 from automation.model.facts import Facts
 from automation.model.kept_facts import read_facts
 from automation.model.provider_settings import SavedCall, WantedCall
 from automation.model.records import Context, Outcome
+from tests.contracts.providers import City as CommandCity
 from tests.programs.aws_account import BUCKET, DATABASE, EAST, GROUP, TRAIL, WEST, mend, plant, s3
 from tests.programs.aws_city import step_of
+from tests.programs.clouds import cloud_of_aws, folder
 from tests.programs.simulators import ACCOUNT, AwsSimulated
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
@@ -35,6 +40,7 @@ BY_PEOPLE = {"aws.iam.root", "aws.iam.console-mfa", "aws.iam.no-full-admin", "aw
 ALLOWED = Baseline.model_validate(
     {"profile": "cis-l1", "enforce": [{"controls": ["aws.*"], "groups": ["all"]}]}
 )
+SHOWN = {"profile", "enforce"}
 # Each call that facts are read by, to the controls that cannot be judged without it.
 NEEDED: Mapping[str, set[str]] = {
     "iam.GetAccountSummary": {"aws.iam.root"},
@@ -160,6 +166,24 @@ def test_facts_say_that_they_are_simulated_and_hold_no_secret(city: City) -> Non
     (kept,) = (city.artifacts / "facts").glob("*.json.gz")
     secret = city.aws.login_file().read_text().rpartition("=")[2].strip()
     assert secret not in gzip.decompress(kept.read_bytes()).decode()
+
+
+def test_commands_plan_enforce_and_undo_an_account_by_runs_of_their_own(
+    aws: AwsSimulated, tmp_path: Path
+) -> None:
+    plant(aws)
+    session = CommandCity(cloud_of_aws(aws), folder(tmp_path)).session()
+    (session.environment.folder / "baseline.yml").write_text(json.dumps(ALLOWED.model_dump(include=SHOWN)))
+    flags = EnforceFlags(limit=ACCOUNT, accept_guard=",".join(ASKED))
+    prepared = prepare(session, flags)
+    assert prepared.shown.locks_out == (ACCOUNT,)
+    ended = enforce(session, prepared, flags, ask=lambda: True)
+    assert (ended.finished.closed.status, ended.result.unmet, ended.result.worse) == ("succeeded", (), ())
+    undoing = prepare_undo(session, UndoFlags(change=ended.result.run))
+    undone = undo(session, undoing, UndoFlags(change=ended.result.run), ask=lambda: True)
+    assert judge_undone(undone) == EXIT_PARTIAL  # a password is not given back
+    (assessment,) = audit(session, ACCOUNT, "").assessments
+    assert {one.state for one in assessment.verdicts} == {"fail"}
 
 
 # --- what is denied ----------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Calls on who may log in to an account: logins and keys that nobody uses, and rules of passwords."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from automation.adapters.aws.account import Account
 from automation.adapters.aws.calls import Kind, State, held, number
@@ -135,7 +137,8 @@ def _set_rules(account: Account, _name: str, _now: State, wanted: State) -> None
     if wanted is None:
         account.home.change("iam.delete_account_password_policy", what)
     else:
-        account.home.change("iam.update_account_password_policy", what, **wanted)
+        rules: Mapping[str, Any] = wanted
+        account.home.change("iam.update_account_password_policy", what, **rules)
 
 
 KINDS = {

@@ -1,5 +1,7 @@
 """Calls on what is written down of an account: trails, logs of networks, and for how long they are kept."""
 
+from typing import Any
+
 from automation.adapters.aws.account import Account
 from automation.adapters.aws.calls import Kind, State, held, number
 from automation.adapters.aws.facts_logs import BUCKET, flow_logs, is_logged, is_logging, retention_days
@@ -109,7 +111,7 @@ def _log(account: Account, region: Region, network: str) -> None:
         raise AdapterError(f"{what}: {one['Error']['Message']}; nothing was changed by this call")
 
 
-def _destination(account: Account, region: Region, network: str) -> dict[str, object]:
+def _destination(account: Account, region: Region, network: str) -> dict[str, Any]:
     """Give where logs of other networks go already: a log group of the region with its role, or a bucket.
 
     Raises:

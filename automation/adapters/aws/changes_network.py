@@ -1,5 +1,9 @@
 """Calls on what reaches servers: rules that are open to all, and metadata that ask for no session."""
 
+from typing import Any
+
+from pydantic import JsonValue
+
 from automation.adapters.aws.account import Account
 from automation.adapters.aws.calls import Kind, State, held
 from automation.adapters.aws.facts_network import is_open, list_rules, list_servers, metadata_of
@@ -34,7 +38,7 @@ def _read_rule(account: Account, id_: str, before: State) -> State:
     return None
 
 
-def _state_of(region: Region, shown: Shown) -> dict[str, object]:
+def _state_of(region: Region, shown: Shown) -> dict[str, JsonValue]:
     return {
         "region": region.provider.region,
         "group": str(shown["GroupId"]),
@@ -42,7 +46,7 @@ def _state_of(region: Region, shown: Shown) -> dict[str, object]:
         "open": is_open(region, shown, {}),
         **{name: shown.get(name) for name in _CONTENT},
         "description": shown.get("Description", ""),
-        "tags": tags_of(shown),
+        "tags": dict[str, JsonValue](tags_of(shown)),
     }
 
 
@@ -80,12 +84,13 @@ def _authorize(account: Account, wanted: State) -> None:
             passage[ranges] = [{source: told[name], **said}]
     tags = told["tags"] if isinstance(told["tags"], dict) else {}
     marks = as_tags({key: str(value) for key, value in tags.items()})
+    more: dict[str, Any] = {"TagSpecifications": specified(("security-group-rule",), marks)} if marks else {}
     account.region(str(told["region"])).change(
         "ec2.authorize_security_group_ingress",
         f"a rule of group {group} could not be put back",
         GroupId=group,
         IpPermissions=[passage],
-        **({"TagSpecifications": specified(("security-group-rule",), marks)} if marks else {}),
+        **more,
     )
 
 

@@ -1,6 +1,7 @@
 """Calls on what holds data: public buckets, buckets without TLS, disks, databases and open snapshots."""
 
 import json
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -170,7 +171,7 @@ def _set_shared(account: Account, arn: str, _now: State, wanted: State) -> None:
 
 def _share_of_rds(region: Region, arn: str, public: bool, what: str) -> None:
     kind, name = arn.split(":", 6)[5:7]
-    values = {"ValuesToAdd" if public else "ValuesToRemove": [_EVERYBODY]}
+    values: dict[str, Any] = {"ValuesToAdd" if public else "ValuesToRemove": [_EVERYBODY]}
     if kind == "cluster-snapshot":
         region.change(
             "rds.modify_db_cluster_snapshot_attribute",

@@ -76,8 +76,9 @@ def login_of(region: Region, name: str) -> Shown | None:
 
 def login_used(user: Shown, login: Shown | None) -> datetime:
     """Say when a user last logged in by the password that there is, else since when there is one."""
-    known = (user.get("PasswordLastUsed"), user["CreateDate"] if login is None else login["CreateDate"])
-    return max(one for one in known if one is not None)
+    since: datetime = user["CreateDate"] if login is None else login["CreateDate"]
+    last: datetime | None = user.get("PasswordLastUsed")
+    return since if last is None else max(since, last)
 
 
 def key_used(region: Region, key: str) -> Shown:
@@ -135,11 +136,11 @@ def _details(account: Account) -> Iterator[Shown]:
 def _managed(page: Shown) -> Iterator[JsonValue]:
     for one in page.get("Policies") or ():
         versions = one.get("PolicyVersionList") or ()
-        now = next((version for version in versions if version.get("IsDefaultVersion")), {})
+        documents = (version.get("Document") for version in versions if version.get("IsDefaultVersion"))
         yield {
             "name": str(one["Arn"]),
             "attached": bool(one.get("AttachmentCount")),
-            "allows_everything": allows_everything(now.get("Document")),
+            "allows_everything": allows_everything(next(documents, None)),
         }
 
 

@@ -1,6 +1,7 @@
 """Facts of what is written down of an account: trails, logs of networks, and for how long they are kept."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -41,7 +42,7 @@ def networks(region: Region) -> list[JsonValue]:
 
 def flow_logs(region: Region, network: str = "") -> Iterator[Shown]:
     """List logs of networks: all, or those of one."""
-    more = {"Filter": [named("resource-id", network)]} if network else {}
+    more: dict[str, Any] = {"Filter": [named("resource-id", network)]} if network else {}
     return region.pages("ec2.describe_flow_logs", "FlowLogs", "logs of networks could not be listed", **more)
 
 

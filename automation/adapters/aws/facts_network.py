@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from ipaddress import ip_network
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -33,11 +34,12 @@ def list_rules(region: Region, *, id_: str = "", group: str = "") -> Iterator[Sh
     """List the rules of security groups: one, those of a group, or all."""
     asked = (("security-group-rule-id", id_), ("group-id", group))
     filters = [named(key, value) for key, value in asked if value]
+    more: dict[str, Any] = {"Filters": filters} if filters else {}
     return region.pages(
         "ec2.describe_security_group_rules",
         "SecurityGroupRules",
         "rules of security groups could not be listed",
-        **({"Filters": filters} if filters else {}),
+        **more,
     )
 
 
@@ -69,8 +71,8 @@ def servers(region: Region) -> list[JsonValue]:
 
 def list_servers(region: Region, id_: str = "") -> Iterator[Shown]:
     """List servers that are not gone: all, or the one of an id."""
-    what, filters = "servers could not be listed", [named("instance-id", id_)] if id_ else []
-    more = {"Filters": filters} if filters else {}
+    what = "servers could not be listed"
+    more: dict[str, Any] = {"Filters": [named("instance-id", id_)]} if id_ else {}
     for reservation in region.pages("ec2.describe_instances", "Reservations", what, **more):
         for one in reservation["Instances"]:
             if one["State"]["Name"] not in _GONE:

@@ -42,7 +42,9 @@ def with_tls_only(document: JsonValue, bucket_arn: str) -> Document:
         "Resource": [bucket_arn, f"{bucket_arn}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
-    known = document if isinstance(document, dict) else {"Version": "2012-10-17", "Statement": []}
+    known: dict[str, JsonValue] = (
+        document if isinstance(document, dict) else {"Version": "2012-10-17", "Statement": []}
+    )
     others: list[JsonValue] = [one for one in _statements(known) if one.get("Sid") != TLS_ONLY]
     return {**known, "Statement": [*others, ours]}
 
