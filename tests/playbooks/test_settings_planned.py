@@ -106,6 +106,17 @@ def test_what_a_control_sets_for_a_package_waits_until_it_is_there(host: Folder)
     assert not asked.changes
 
 
+def test_settings_that_contradict_each_other_do_not_take_turns(host: Folder) -> None:
+    one, other = ({"kind": "key-value", "path": "/etc/x", "name": "A", "value": value} for value in "12")
+    asked = plan(host, one, other, one)
+    assert [item.problem for item in asked.items] == [
+        "",
+        "another setting of this list wants it otherwise",
+        "",
+    ]
+    assert asked.drafts.files["/etc/x"].content == b"A 1\n"
+
+
 def test_a_value_of_the_kernel_that_another_file_takes_back_at_boot_says_so(host: Folder) -> None:
     host.write("/proc/sys/net/ipv4/conf/all/rp_filter", "0\n")
     host.write("/etc/sysctl.d/99-own.conf", "# own\n-net/ipv4/conf/all/rp_filter=2\n")

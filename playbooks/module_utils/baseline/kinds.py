@@ -42,6 +42,8 @@ def _plan_one(wanted: Wanted, item: Item, setting: Setting) -> None:
             raise Refused("it cannot be taken back, so no program does it")
         if item.control in wanted.refused:
             raise Refused("its control needs a package to be there, or not to be, first")
+        if wanted.asked.setdefault(item.what, setting) != setting:
+            raise Refused("another setting of this list wants it otherwise")
         kind = str(setting.get("kind"))
         if kind not in _KINDS:
             raise Refused(f"kind is one of {', '.join(_KINDS)}, not {kind}")

@@ -41,6 +41,7 @@ class Wanted:
     reloads: list[str] = field(default_factory=list)
     sshd: list[tuple[Item, str, str]] = field(default_factory=list)  # item, keyword, value
     drop_in: bytes | None = None  # ours, before any setting of sshd
+    asked: dict[str, Setting] = field(default_factory=dict)  # what a setting is about: the setting
     refused: set[str] = field(default_factory=set)  # controls one of whose packages is not as wanted
 
     def __post_init__(self) -> None:
