@@ -35,7 +35,7 @@ NOT_ASKED = {
     "patches": f"{_NO_WORD}; its lifecycle service has",
     "backup": f"{_NO_WORD}; its appliance has",
 }
-# The end of general support, by release. Source: Broadcom's product lifecycle matrix, as of 2026-11.
+# The end of general support, by release. Source: Broadcom's product lifecycle matrix.
 SUPPORTED_UNTIL = {
     "6.0": date(2020, 3, 12),
     "6.5": date(2022, 10, 15),
