@@ -1,7 +1,7 @@
 """Enforcing a baseline: facts are collected, failures planned, shown, agreed to, changed, judged again."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -105,7 +105,7 @@ def prepare(session: Session, flags: EnforceFlags) -> Prepared:
     decided = tuple(_decide(session, audited, controls, wish, fights))
     changing = {one.enforced.subject: one.enforced for one in decided if one.enforced.controls}
     waves = _waves(session, settings, changing)
-    watch = _watch(session) if changing else None
+    watch = _watch(session, tuple(changing)) if changing else None
     enforcing = Enforcing(changing, waves, watch, {name: beside(session, name) for name in changing})
     plan = plan_enforcement(session.environment.name, enforcing, settings)
     shown = Planned(
@@ -297,10 +297,27 @@ def _catalog(session: Session) -> Catalog:
     return load_catalog(path) if path.is_file() or path.with_suffix("").is_dir() else Catalog()
 
 
-def _watch(session: Session) -> Watch | None:
-    """Give what tells whether services are well: every probe that writes nothing."""
-    probes = tuple(one for one in list_probes(_catalog(session).services) if one.kind != "http-write")
+def _watch(session: Session, changing: Collection[str]) -> Watch | None:
+    """Give what tells whether services stay well: probes that write nothing, of those that could suffer."""
+    catalog = _catalog(session)
+    servers = {host for name in changing for host in (name, *beside(session, name).servers)}
+    services = {name: catalog.services[name] for name in affected(catalog, servers)}
+    probes = tuple(one for one in list_probes(services) if one.kind != "http-write")
     witness = session.environment.witness
     if not probes:
         return None
     return Watch(witness.host, probes, witness.beat_s, witness.timeout_s, witness.sustained)
+
+
+def affected(catalog: Catalog, servers: Collection[str]) -> tuple[str, ...]:
+    """Name the services that stand on servers, or on a service that does; all, where names are told there."""
+    if any(site.dns_server in servers for site in catalog.sites.values()):
+        return tuple(catalog.services)
+    found = {
+        name
+        for name, one in catalog.services.items()
+        if set(servers) & {*one.hosts_at(one.primary), *one.hosts_at(one.recovery)}
+    }
+    while more := {name for name, one in catalog.services.items() if found & set(one.depends_on)} - found:
+        found |= more
+    return tuple(name for name in catalog.services if name in found)

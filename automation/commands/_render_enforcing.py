@@ -100,7 +100,7 @@ def _order(planned: Planned) -> Iterator[tuple[str, str]]:
     if planned.watched_by:
         yield f"before each wave, and after the last, these must be well: {', '.join(planned.watched_by)}", ""
     else:
-        yield "no service has a probe: nobody sees whether services stay well between waves", "yellow"
+        yield "no service with a probe stands on these: nobody sees whether all stays well", "yellow"
     if planned.locks_out:
         yield (
             f"{_names(planned.locks_out)}: may lock people out; a host takes it back by itself unless a "

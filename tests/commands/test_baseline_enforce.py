@@ -28,6 +28,7 @@ from automation.commands._enforcing import (
     Planned,
     Prepared,
     Wave,
+    affected,
     enforce,
     judge_result,
     prepare,
@@ -45,6 +46,7 @@ from automation.model.plan import Plan
 from automation.model.records import Body, Outcome, StepEnded
 from tests.commands.enforced_city import BASELINE, HOSTS, START, City, open_city
 from tests.commands.test_render import Terminal
+from tests.on_premises import load_on_premises
 
 FLAGS = EnforceFlags(control="lin.ssh.auth-tries,lin.accounts.umask")
 R0_ALONE = EnforceFlags(control="lin.accounts.umask", yes=True)
@@ -219,6 +221,20 @@ def test_no_host_is_changed_while_a_service_is_not_well(city: City, session: Ses
     assert city.now == dict.fromkeys(HOSTS, START)
     with pytest.raises(NotMet, match="payments/list is not well"):
         ended.finished.raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("servers", "services"),
+    [
+        (("pg-b",), {"payments-db", "payments"}),
+        (("app-a",), {"payments"}),
+        (("client-1",), set()),
+        (("dns-a",), {"payments-db", "payments"}),
+    ],
+    ids=["under both", "under one", "under none", "its names"],
+)
+def test_what_stands_on_a_changed_host_is_watched(servers: tuple[str, ...], services: set[str]) -> None:
+    assert set(affected(load_on_premises(), servers)) & {"payments-db", "payments"} == services
 
 
 def test_what_does_not_take_effect_is_not_met(city: City, session: Session) -> None:
