@@ -4,12 +4,14 @@ from collections.abc import Collection, Iterable, Iterator
 
 from automation.baseline.trend import MOST, Past, look, spread
 from automation.commands._baselines import _collected, reassess
+from automation.commands._command import progress
 from automation.commands._drift import _is_whole_audit
 from automation.commands._session import Session
 from automation.model.errors import AutomationError
 
 # An audit of fewer of the hosts than that says little of all of them.
 ENOUGH = 0.5
+MANY = 500  # hosts in audits: some seconds
 
 
 def look_back(session: Session, run: str, profile: str, subjects: Collection[str]) -> Past:
@@ -19,8 +21,11 @@ def look_back(session: Session, run: str, profile: str, subjects: Collection[str
     """
     every = tuple(_audits_of(session, run, subjects))
     names = every if len(every) < MOST else _last_of_each_day(every)
+    chosen = spread([*names, run])[:-1]
+    if len(chosen) * len(subjects) > MANY:
+        progress(f"{len(chosen)} earlier audits of {len(subjects)} hosts are judged again for the trend")
     looks, left_out = [], []
-    for name in spread([*names, run])[:-1]:
+    for name in chosen:
         try:
             found = look(name, reassess(session, name, profile).assessments, subjects)
         except AutomationError as exc:
