@@ -134,10 +134,10 @@ def test_a_value_that_only_runs_is_written_down_for_the_next_boot(host: Folder) 
 
 
 def test_an_asterisk_stands_for_every_interface(host: Folder) -> None:
-    for name in ("all", "eth0"):
+    for name in ("all", "eth0.100"):
         host.write(f"/proc/sys/net/ipv4/conf/{name}/rp_filter", "0\n")
     asked = plan(host, {"kind": "sysctl", "name": "net.ipv4.conf.*.rp_filter", "value": "1"})
-    assert asked.kernel == {f"net.ipv4.conf.{name}.rp_filter": ("0", "1") for name in ("all", "eth0")}
+    assert asked.kernel == {f"net.ipv4.conf.{name}.rp_filter": ("0", "1") for name in ("all", "eth0/100")}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from ansible.module_utils.baseline.drafts import Key, Refused, find, get_key, se
 from ansible.module_utils.baseline.revert import Host
 from ansible.module_utils.baseline.wanted import Item, Setting, Wanted, as_text, decoded
 
+_SWAPPED = str.maketrans("./", "/.")  # sysctl(8): net.ipv4.conf.eth0/100.rp_filter is of eth0.100
 FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 SYSCTL_FILE = "/etc/sysctl.d/60-baseline.conf"
 HEADER = "# Settings of the baseline, kept by Mainstay; a line of its own for each.\n"
@@ -20,7 +21,7 @@ FOLLOWING = {
 
 
 def kernel_path(name: str) -> str:
-    return f"/proc/sys/{name.replace('.', '/')}"
+    return f"/proc/sys/{name.translate(_SWAPPED)}"
 
 
 def kernel_value(host: Host, name: str) -> str:
@@ -30,7 +31,7 @@ def kernel_value(host: Host, name: str) -> str:
 def kernel_names(host: Host, pattern: str) -> list[str]:
     """Name the settings of the running kernel that a pattern stands for."""
     found = find(host, kernel_path(pattern))
-    return [path.removeprefix("/proc/sys/").replace("/", ".") for path in found if host.at(path).is_file()]
+    return [path.removeprefix("/proc/sys/").translate(_SWAPPED) for path in found if host.at(path).is_file()]
 
 
 def plan_sysctl(wanted: Wanted, item: Item, setting: Setting) -> None:
