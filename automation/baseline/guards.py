@@ -129,6 +129,22 @@ def _exception_users_are_there(facts: Facts, scene: Scene) -> str:
     return f"{', '.join(bare[:4])} has no exception users mainstay and break-glass" if bare else ""
 
 
+def _no_public_bucket(facts: Facts, scene: Scene) -> str:
+    return _no_bucket("s3.buckets[?public != `false`].name", "public", facts)
+
+
+def _no_website_bucket(facts: Facts, scene: Scene) -> str:
+    return _no_bucket("s3.buckets[?website != `false`].name", "a website", facts)
+
+
+def _no_bucket(expression: str, what: str, facts: Facts) -> str:
+    """Say which buckets strangers read, or do not let that be asked."""
+    found = _asked(expression, facts)
+    if found is None or _asked("all_buckets", facts) is not True:
+        return "not all of its buckets are known"
+    return f"{', '.join(found[:4])} is {what}, or does not say" if found else ""
+
+
 def _vcenter_answers(facts: Facts, scene: Scene) -> str:
     return "" if _asked("hosts", facts) is not None else "vCenter did not tell its hosts"
 
@@ -139,6 +155,8 @@ COMPUTED: Mapping[str, Guard] = {
     "everybody_has_a_key": _everybody_has_a_key,
     "exception_users_are_there": _exception_users_are_there,
     "logins_ask_faillock": _logins_ask_faillock,
+    "no_public_bucket": _no_public_bucket,
+    "no_website_bucket": _no_website_bucket,
     "nothing_routes_here": _nothing_routes_here,
     "vcenter_answers": _vcenter_answers,
 }
@@ -153,8 +171,6 @@ ASKED: Mapping[str, str] = {
     "no_appliance_that_needs_it": "is there no appliance in those networks that needs it?",
     "no_call_without_session_lately": "has no program asked those servers without a session lately?",
     "no_open_support_window": "does no vendor work on those hosts now?",
-    "no_public_bucket": "is no bucket meant to be public?",
-    "no_website_bucket": "is no website served straight from a bucket?",
     "not_break_glass": "is none of those logins kept for emergencies?",
     "not_our_own_credentials": "is none of those logins or keys that of Mainstay itself?",
     "rule_is_not_in_use_by_us": "does Mainstay itself not come by that rule?",

@@ -26,6 +26,7 @@ def accounts(*users: Any, groups: Any = GROUPS) -> dict[str, Any]:
 
 
 KEY = {"user": "ops", "restricted": False}
+BUCKET = {"name": "plans", "tls_only": True, "public": False, "website": False}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,13 @@ KEY = {"user": "ops", "restricted": False}
             facts(lockdown=[{"name": "e", "mode": "disabled", "exceptions": ["break-glass", "mainstay"]}]),
             True,
         ),
+        ("no_public_bucket", facts(s3={"buckets": [BUCKET]}, all_buckets=True), True),
+        ("no_public_bucket", facts(s3={"buckets": [{**BUCKET, "public": True}]}, all_buckets=True), False),
+        ("no_public_bucket", facts(s3={"buckets": [{**BUCKET, "public": None}]}, all_buckets=True), False),
+        ("no_public_bucket", facts(s3={"buckets": [BUCKET]}), False),
+        ("no_website_bucket", facts(s3={"buckets": [BUCKET]}, all_buckets=True), True),
+        ("no_website_bucket", facts(s3={"buckets": [{**BUCKET, "website": True}]}, all_buckets=True), False),
+        ("no_website_bucket", facts(), False),
         ("vcenter_answers", facts(hosts=[]), True),
         ("vcenter_answers", facts(), False),
     ],
