@@ -159,9 +159,11 @@ def test_what_cannot_be_put_back_is_told_and_all_else_is(host: Folder) -> None:
     files = [setting(kind="file-content", path=f"/etc/{name}", content="new") for name in ("a", "b", "c")]
     apply(host, *files)
     folder = host.at(change.CHANGES) / CHANGE
+    (folder / "files/0").write_bytes(b"\0\0\0")
     (folder / "files/1").unlink()
     said = revert.undo(folder, host, [])
-    assert (said["restored"], list(said["failed"])) == (["/etc/a", "/etc/c"], ["/etc/b"])
+    assert (said["restored"], list(said["failed"])) == (["/etc/c"], ["/etc/a", "/etc/b"])
+    assert host.at("/etc/a").read_text() == "new"
     assert state(host)["failed"] == said["failed"]
 
 

@@ -287,8 +287,14 @@ class Restoring:
             sync_folder(path.parent)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, (self.folder / file["kept"]).read_bytes(), was)
+            replace(path, self._kept(file), was)
         return None
+
+    def _kept(self, file) -> bytes:
+        content = (self.folder / file["kept"]).read_bytes()
+        if hashlib.sha256(content).hexdigest() != file["sha256"]:
+            raise ValueError(f"{self.folder / file['kept']} is not what was kept")
+        return content
 
     def _rights(self, path, was, wrote, whatever):
         if not path.exists():
