@@ -59,8 +59,8 @@ def valid_expression(text: str) -> str:
     """
     try:
         jmespath.compile(text)
-    except JMESPathError as exc:
-        raise ValueError(f"{text!r} is no JMESPath expression: {exc}".splitlines()[0]) from exc
+    except (JMESPathError, RecursionError) as exc:
+        raise ValueError(f"{text[:60]!r} is no JMESPath expression: {exc}".splitlines()[0]) from exc
     return text
 
 
