@@ -7,6 +7,7 @@ import pytest
 import yaml
 from pyVim.task import WaitForTask
 
+from automation.adapters.vsphere import sessions
 from automation.baseline.enforcement import Case, Wish, decide
 from automation.baseline.guards import ASKED, Scene
 from automation.baseline.judge import judge
@@ -130,6 +131,18 @@ def test_facts_cost_two_round_trips_and_one_a_host(sites: Sites) -> None:
     collected(sites)
     calls = sites.hall.calls()
     assert (calls["RetrievePropertiesEx"], calls["QueryLockdownExceptions"]) == (2, 2)
+
+
+def test_a_vcenter_is_asked_in_the_newest_words_that_it_knows(sites: Sites) -> None:
+    collected(sites)
+    assert "vim.version.v8_0_3_0" in {one._stub.version for one in sessions._KEPT.values()}
+
+
+def test_where_nobody_can_log_in_there_are_no_facts(sites: Sites) -> None:
+    (sites.state / "secrets/wrong").write_text("VSPHERE_USER=nobody\nVSPHERE_PASSWORD=no\n")
+    ctx = sites.context(environment=sites.declare(login={"file": "secrets/wrong"}))
+    with pytest.raises(AdapterError, match="refuses the user or the password; nothing was changed"):
+        sites.do(CollectVcenterFacts(vcenter=HALL), ctx)
 
 
 def test_a_release_that_nobody_supports_and_an_unsigned_boot_fail(sites: Sites) -> None:
