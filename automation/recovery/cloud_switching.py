@@ -146,7 +146,7 @@ def make_way(
     """
     site, steps = scope.service.recovery, list[Step]()
     for vm in strategy.all_vms:
-        off = _home(scope, "off", vm, FenceVm(host=vm, site=site), before)
+        off = _home(scope, "off", vm, FenceVm(host=vm, site=site, absent_is_off=True), before)
         out = _home(scope, "out", vm, UnregisterVm(host=vm, site=site), (off.id,))
         steps += (off, out)
         host = lab_host(scope.environment, site, vm)

@@ -224,6 +224,15 @@ def test_a_fence_holds_until_it_is_released(sites: Sites) -> None:
     assert changed(sites.do(PowerOnVm(host="fenced", site="hall"))).address
 
 
+def test_what_a_way_home_took_out_is_as_good_as_off_and_nothing_else_is(sites: Sites) -> None:
+    fence = FenceVm(host="taken-out", site="hall")
+    assert "has no VM taken-out" in str(refused(sites, fence))
+    again = fence.model_copy(update={"absent_is_off": True})
+    state = sites.do(again).evidence
+    assert isinstance(state, ServerState)
+    assert (state.power, sites.verify(again).state) == ("absent", "done")
+
+
 def test_a_fence_takes_a_vm_from_its_hosts_autostart_and_a_release_gives_it_back(sites: Sites) -> None:
     create(sites, "starting")
     with at(sites.context(), "hall", "autostart") as vcenter:

@@ -6,7 +6,7 @@ from typing import Any
 from pyVmomi import vim
 
 from automation.adapters.vsphere.outcomes import changed_server, mark_of, remark, within
-from automation.adapters.vsphere.places import Vm, places_of, read_vm, require_vm
+from automation.adapters.vsphere.places import Vm, find_vm, places_of, read_vm, require_vm
 from automation.adapters.vsphere.reading import Seen, read_one, watch
 from automation.adapters.vsphere.sessions import Vcenter, at
 from automation.adapters.vsphere.settling import run_task, settle
@@ -63,6 +63,8 @@ def verify_shut_down_vm(action: ShutDownVm, ctx: Context) -> Progress:
 def fence_vm(action: FenceVm, ctx: Context) -> Outcome:
     """Cut a VM's power, take it from its host's autostart and mark it as fenced; all is read back."""
     with at(ctx, action.site, f"VM {action.host} could not be fenced") as vcenter:
+        if (gone := _gone(vcenter, action)) is not None:
+            return gone
         vm = require_vm(vcenter, action.host)
         before = (vm.on, starts_by_itself(vcenter, vm), bool(mark_of(vm).fenced_by))
         cut_power(vcenter, vm, timeout_s=within(ctx))
@@ -83,11 +85,23 @@ def fence_vm(action: FenceVm, ctx: Context) -> Outcome:
 def verify_fence_vm(action: FenceVm, ctx: Context) -> Progress:
     """See whether it is off, starts not by itself, and is marked as fenced."""
     with at(ctx, action.site, f"VM {action.host} could not be looked at") as vcenter:
+        if (gone := _gone(vcenter, action)) is not None:
+            return Progress(state="done", outcome=gone)
         vm, state = require_vm(vcenter, action.host), fence_state(vcenter, action.host)
         if state.power != "off" or state.autostart or not mark_of(vm).fenced_by:
             return Progress(state="not_done", why=f"power {state.power}")
         summary = f"VM {action.host} is off and stays off"
         return Progress(state="done", outcome=Outcome(changed=True, summary=summary, evidence=state))
+
+
+def _gone(vcenter: Vcenter, action: FenceVm) -> Outcome | None:
+    """Give the outcome for a VM that may be gone, and is."""
+    if not action.absent_is_off or find_vm(vcenter, action.host) is not None:
+        return None
+    state = ServerState(
+        server=action.host, power="absent", autostart=False, network="connected", source=vcenter.source
+    )
+    return Outcome(changed=False, summary=f"VM {action.host} is not registered", evidence=state)
 
 
 def fence_state(vcenter: Vcenter, host: str) -> ServerState:

@@ -180,6 +180,9 @@ class FenceVm(_Fence):
     """Power a VM off and take it from its host's autostart, both read back."""
 
     do: Literal["vsphere.fence_vm"] = "vsphere.fence_vm"
+    absent_is_off: bool = Field(
+        default=False, description="a VM that its vCenter has no more, as a later step takes it out, is off"
+    )
 
 
 class AdoptVm(_Adopt):
