@@ -77,6 +77,12 @@ class Case(NamedTuple):
     assessment: Assessment
     scene: Scene
     fights: Collection[Fight] = ()
+    also_called: tuple[str, ...] = ()  # an account by the names of its providers
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name by which baseline.yml may mean it."""
+        return (*self.facts.roles, self.facts.subject, *self.also_called)
 
 
 class Wish(NamedTuple):
@@ -140,7 +146,7 @@ def _why_not(verdict: Verdict, control: Control, case: Case, wish: Wish) -> Left
         return None
     if remedy is None:
         return _left(verdict, "people change it")
-    if not wish.settings.may_enforce(control.id, (*case.facts.roles, case.facts.subject)):
+    if not wish.settings.may_enforce(control.id, case.names):
         return _left(verdict, "audited alone: baseline.yml does not let it be enforced here")
     if remedy.risk in _BY_PEOPLE:
         return _left(verdict, _BY_PEOPLE[remedy.risk])

@@ -14,7 +14,7 @@ from automation.baseline.planner import Enforcing, Watch, plan_enforcement
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import Verdict
 from automation.baseline.waves import City, plan_waves, role_of
-from automation.commands._baseline_subjects import beside
+from automation.commands._baseline_subjects import accounts_of, beside
 from automation.commands._baselines import Audited, audit, facts_of, load_baseline, reassess
 from automation.commands._controls import load_controls
 from automation.commands._enforced import compare, list_fights, read_done
@@ -242,11 +242,13 @@ def _decide(
     wish: Wish,
     fights: Sequence[Fight],
 ) -> Iterator[Decided]:
-    known = facts_of(session, audited.run)
+    known, accounts = facts_of(session, audited.run), accounts_of(session.environment)
     for assessment in audited.assessments:
         server = session.inventory.servers.get(assessment.subject)
         scene = Scene(session.environment.automation_user, server.provider if server else "")
-        yield decide(Case(known[assessment.subject], assessment, scene, fights), controls, wish)
+        names = accounts.get(assessment.subject, ())
+        case = Case(known[assessment.subject], assessment, scene, fights, names)
+        yield decide(case, controls, wish)
 
 
 # --- waves -----------------------------------------------------------------------------------------

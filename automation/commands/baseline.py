@@ -16,7 +16,7 @@ PROFILE_HELP = "standard, cis-l1 or cjis, for all hosts; without it, what baseli
 @command(
     help={
         "env": ENV_HELP,
-        "limit": "Only these hosts or groups, as an Ansible pattern.",
+        "limit": LIMIT_HELP,
         "profile": PROFILE_HELP,
         "tell": "Tell people of `notify` what failed newly since they were told; for the timer's job.",
         "json": JSON_HELP,

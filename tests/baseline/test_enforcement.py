@@ -100,6 +100,17 @@ def test_what_may_not_be_changed_is_left_out_with_its_reason(more: Any, why: str
     assert why in found.left_out[0].why
 
 
+def test_an_account_may_be_meant_by_a_provider_of_it() -> None:
+    regions = [{"name": "r0", "encrypts_new_disks": False}]
+    told = {"ec2": {"regions": regions}, "all_regions": True}
+    facts = Facts(subject="123456789012", platform="aws", collected_at=NOW, sections=told)
+    name = "aws.ec2.encrypted-disks"
+    assessment = judge(facts, (CONTROLS[name],), "cis-l1", NOW)
+    wish = Wish(settings(enforce=[{"controls": ["aws.*"], "groups": ["east"]}]))
+    assert decide(Case(facts, assessment, LAB, (), ("east",)), CONTROLS, wish).enforced.calls
+    assert not decide(Case(facts, assessment, LAB, (), ("west",)), CONTROLS, wish).enforced.calls
+
+
 def test_a_fight_over_another_hosts_setting_is_no_reason() -> None:
     fights = (Fight("lin.ssh.auth-tries", "db", ("a", "b", "c")),)
     assert decided(MAX_TRIES, "lin.ssh.auth-tries", fights=fights).enforced.settings
