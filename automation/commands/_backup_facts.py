@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pydantic import JsonValue
-
 from automation.backups.ledger import Ledger
 from automation.backups.resources import EbsSnapshots, Files, MachineImage
 from automation.backups.spec import Backups
 from automation.commands._backups import FILE, database_hosts, load_area
 from automation.commands._ledger import ledger_as_of
 from automation.commands._session import Session
+from automation.model.base import Model
 from automation.model.catalog import Catalog
 from automation.model.errors import AutomationError
 from automation.model.facts import Facts
@@ -25,6 +24,21 @@ SECTION = "backups"
 # From here on something was restored, and not only read.
 RESTORED = Level.L3
 _HOUR_S, _DAY_S = 3600, 86400
+
+
+class Saved(Model):
+    """One resource: the ages of its newest whole point and of its last restore; none: that never was."""
+
+    name: str
+    age_h: float | None
+    restored_days: float | None
+
+
+class OnHost(Model):
+    """What of a host is declared to be saved, and how that stands."""
+
+    expected: bool
+    resources: tuple[Saved, ...]
 
 
 class Declared(NamedTuple):
@@ -48,10 +62,10 @@ def add_backups(session: Session, collected: Sequence[Facts]) -> tuple[Facts, ..
     return tuple(_with(facts, found) for facts in collected)
 
 
-def backups_of(host: str, declared: Declared) -> JsonValue:
+def backups_of(host: str, declared: Declared) -> OnHost:
     """Say which resources lie on a host, and the ages of their newest whole point and restore. Pure."""
     names = [name for name in declared.backups.resources if host in _hosts(declared, name)]
-    return {"expected": bool(names), "resources": [_resource(declared, name) for name in names]}
+    return OnHost(expected=bool(names), resources=tuple(_resource(declared, name) for name in names))
 
 
 def _declared(session: Session, at: datetime) -> Declared | str:
@@ -70,7 +84,7 @@ def _with(facts: Facts, found: Declared | str) -> Facts:
     if isinstance(found, str):
         return facts.model_copy(update={"unknown": {**facts.unknown, SECTION: found}})
     unknown = {name: why for name, why in facts.unknown.items() if name != SECTION}
-    sections = {**facts.sections, SECTION: backups_of(facts.subject, found)}
+    sections = {**facts.sections, SECTION: backups_of(facts.subject, found).model_dump(mode="json")}
     return facts.model_copy(update={"sections": sections, "unknown": unknown})
 
 
@@ -87,16 +101,16 @@ def _hosts(declared: Declared, resource: str) -> tuple[str, ...]:
     return database_hosts(declared.backups, declared.catalog, resource)
 
 
-def _resource(declared: Declared, name: str) -> JsonValue:
-    newest = max(_points(declared, name), default=None)
-    restored = max(_restores(declared, name), default=None)
-    return {
-        "name": name,
-        "age_h": None if newest is None else round((declared.at - newest).total_seconds() / _HOUR_S, 1),
-        "restored_days": None
-        if restored is None
-        else round((declared.at - restored).total_seconds() / _DAY_S, 1),
-    }
+def _resource(declared: Declared, name: str) -> Saved:
+    return Saved(
+        name=name,
+        age_h=_age(declared, max(_points(declared, name), default=None), _HOUR_S),
+        restored_days=_age(declared, max(_restores(declared, name), default=None), _DAY_S),
+    )
+
+
+def _age(declared: Declared, moment: datetime | None, unit_s: int) -> float | None:
+    return None if moment is None else round((declared.at - moment).total_seconds() / unit_s, 1)
 
 
 def _points(declared: Declared, name: str) -> Iterator[datetime]:

@@ -72,17 +72,11 @@ def alarm(
     delivery = Delivery() if known else deliver(environment, state, notice, times=times)
     told_at = before.told_at if known and before else now
     if known or delivery.took or not environment.notify:
-        _keep(
-            state,
-            Told(
-                about=about,
-                since=since,
-                told_at=told_at,
-                words=words,
-                times=times,
-                invocation=os.environ.get("INVOCATION_ID", ""),
-            ),
+        invocation = os.environ.get("INVOCATION_ID", "")
+        told = Told(
+            about=about, since=since, told_at=told_at, words=words, times=times, invocation=invocation
         )
+        _keep(state, told)
     return delivery
 
 

@@ -12,7 +12,7 @@ from automation.backups.entries import Entry
 from automation.backups.folding import fold
 from automation.backups.spec import load_backups
 from automation.baseline.judge import judge
-from automation.commands._backup_facts import Declared, add_backups, backups_of
+from automation.commands._backup_facts import Declared, OnHost, add_backups, backups_of
 from automation.commands._controls import load_controls
 from automation.commands._ledger import note
 from automation.commands._session import Session
@@ -29,14 +29,14 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 Make = Callable[..., Session]
 
 
-def known(*entries: Entry, host: str = "files-a") -> Any:
+def known(*entries: Entry, host: str = "files-a") -> OnHost:
     backups, catalog = load_backups(LAB / "backups.yml"), load_catalog(LAB / "services.yml")
     return backups_of(host, Declared(backups, catalog, fold(entries), NOW))
 
 
 def share(*entries: Entry) -> Any:
-    (one,) = known(*entries)["resources"]
-    return one["age_h"], one["restored_days"]
+    (one,) = known(*entries).resources
+    return one.age_h, one.restored_days
 
 
 STORE = "hall-nas"
@@ -92,8 +92,8 @@ def test_only_what_is_whole_and_was_restored_counts(
 
 def test_a_database_is_of_both_its_hosts_and_a_host_without_data_expects_nothing() -> None:
     for host in ("pg-a", "pg-b"):
-        assert [one["name"] for one in known(host=host)["resources"]] == ["payments-db", "payments-dump"]
-    assert known(host="client-1") == {"expected": False, "resources": []}
+        assert [one.name for one in known(host=host).resources] == ["payments-db", "payments-dump"]
+    assert known(host="client-1") == OnHost(expected=False, resources=())
 
 
 # --- added when facts are judged -------------------------------------------------------------------
