@@ -101,12 +101,15 @@ def _order(planned: Planned) -> Iterator[tuple[str, str]]:
         yield f"before each wave, and after the last, these must be well: {', '.join(planned.watched_by)}", ""
     else:
         yield "no service with a probe stands on these: nobody sees whether all stays well", "yellow"
-    if planned.locks_out:
+    risky = [one for one in planned.enforced if "R2" in one.risks]
+    if hosts := [one.subject for one in risky if one.platform == "linux"]:
         yield (
-            f"{_names(planned.locks_out)}: may lock people out; a host takes it back by itself unless a "
-            "fresh login with sudo confirms it",
+            f"{_names(hosts)}: may lock people out; a host takes it back by itself unless a fresh login with "
+            "sudo confirms it",
             "yellow",
         )
+    if others := [one.subject for one in risky if one.platform != "linux"]:
+        yield f"{_names(others)}: may cut somebody off, and nothing takes it back by itself", "bold yellow"
 
 
 def _left(planned: Planned) -> Iterator[tuple[str, str]]:

@@ -8,12 +8,14 @@ from typing import cast
 import pytest
 
 from automation.commands import _lint_baseline
+from automation.commands._controls import FOLDER as CONTROLS
 from automation.commands._controls import load_controls
 from automation.commands._lint_baseline import BaselineLint, lint_baseline
 from automation.commands._session import Session
-from automation.model.environment import Inventory, Server
+from automation.model.environment import Inventory, Server, load_environment
 from automation.model.errors import ConfigError, NotMet
 from tests.commands.test_waivers import TEXT
+from tests.conftest import ROOT
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 SERVERS = {
@@ -21,6 +23,8 @@ SERVERS = {
         name="pg-a", address="10.77.2.20", site="eoc", provider="nspawn", image="x", groups=("police",)
     )
 }
+
+PROVIDERS = load_environment(ROOT, "lab").providers
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def lint(folder: Path, now: datetime = NOW) -> BaselineLint:
     session = SimpleNamespace(
-        environment=SimpleNamespace(name="city", folder=folder, providers={}),
+        environment=SimpleNamespace(name="city", folder=folder, providers=PROVIDERS),
         inventory=Inventory(servers=SERVERS),
     )
     return lint_baseline(cast(Session, session), now)
@@ -102,12 +106,26 @@ def test_a_signature_of_nothing_is_a_note(folder: Path) -> None:
     assert [Path(one.file).name for one in lint(folder).notes] == ["gone.sig"]
 
 
+LET = "profile: standard\nenforce:\n"
+
+
+@pytest.mark.parametrize("name", ["all", "police", "pg-a", "123456789012", "east"])
+def test_what_may_be_enforced_is_named_by_group_host_account_or_provider(folder: Path, name: str) -> None:
+    text = f"{LET}  - {{controls: [lin.ssh.*, aws.iam.root], groups: ['{name}']}}\n"
+    (folder / "baseline.yml").write_text(text)
+    assert lint(folder).problems == ()
+
+
 @pytest.mark.parametrize(
     ("text", "line", "key"),
     [
         ("profile: nist\n", 1, "profile"),
         ("profile: standard\nprofiles:\n  courts: cjis\n", 3, "profiles.courts"),
         ("profile: standard\nwalk: 3 h\n", 2, "walk"),
+        ("profile: standard\nswitch: 5 s\n", 2, "switch"),
+        (f"{LET}  - {{controls: [lin.sshd.*], groups: [all]}}\n", 3, "enforce.0.controls"),
+        (f"{LET}  - {{controls: [lin.ssh.*], groups: [courts]}}\n", 3, "enforce.0.groups"),
+        ("profile: standard\ntogether: [courts]\n", 2, "together"),
     ],
 )
 def test_a_faulty_baseline_is_told_with_its_line_and_key(
@@ -123,6 +141,21 @@ def test_without_a_baseline_and_waivers_it_says_what_to_write(folder: Path) -> N
     found = lint(folder)
     assert ["its first line: profile: standard" in one.problem for one in found.problems] == [True]
     assert found.waivers == 0
+
+
+def test_a_guard_that_nobody_knows_is_a_fault_of_its_control(folder: Path, tmp_path: Path) -> None:
+    known = (CONTROLS / "linux/sudo.yml").read_text()
+    (tmp_path / "controls").mkdir()
+    wrong = known.replace("remedy: {risk: R2,", "remedy: {risk: R2, guards: [trust_me],", 1)
+    (tmp_path / "controls/sudo.yml").write_text(wrong)
+    session = SimpleNamespace(
+        environment=SimpleNamespace(name="city", folder=folder, providers={}),
+        inventory=Inventory(servers=SERVERS),
+    )
+    found = lint_baseline(cast(Session, session), NOW, tmp_path / "controls")
+    assert [one.key for one in found.problems if "there is no guard trust_me" in one.problem] == [
+        "controls.1.remedy.guards"
+    ]
 
 
 def test_faults_of_all_controls_are_told_together(folder: Path, tmp_path: Path) -> None:
