@@ -250,6 +250,13 @@ def test_one_bucket_that_may_not_be_read_costs_no_other(good: City) -> None:
     assert "GetBucketPolicy" in facts.unknown["all_buckets"]
 
 
+def test_a_policy_that_nobody_can_read_is_no_pass(good: City) -> None:
+    s3(good.aws).put_bucket_policy(Bucket=BUCKET, Policy='{"Statement": 7}')
+    assert good.states()["aws.s3.tls-only"] == "fail"
+    good.aws.plant(root={"AccountMFAEnabled": None})
+    assert good.states()["aws.iam.root"] == "unknown"
+
+
 def test_an_account_whose_regions_cannot_be_listed_gives_no_facts(city: City) -> None:
     city.aws.faults({"mode": "denied", "service": "ec2", "action": "DescribeRegions", "times": None})
     with pytest.raises(AdapterError, match="regions of account"):

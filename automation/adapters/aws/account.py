@@ -137,6 +137,18 @@ def no_answer(exc: AdapterError) -> bool:
     return isinstance(exc.__cause__, BotoCoreError)
 
 
+def understood(ask: Callable[[], Found]) -> Found:
+    """Ask; an answer in a form that AWS does not document is an error as any other, and no fact.
+
+    Raises:
+        AdapterError: so it was.
+    """
+    try:
+        return ask()
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        raise AdapterError(f"AWS answered in a form that is not known: {exc!r}; nothing was changed") from exc
+
+
 def by_marker(
     region: Region, call: str, key: str, what: str, parameters: Mapping[str, object] | None = None
 ) -> Iterator[Shown]:

@@ -7,6 +7,7 @@ is told all the same.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -18,7 +19,7 @@ from automation.adapters.aws import (
     facts_network,
     facts_stores,
 )
-from automation.adapters.aws.account import Account, account_of, no_answer
+from automation.adapters.aws.account import Account, account_of, no_answer, understood
 from automation.adapters.aws.session import Region
 from automation.model.actions import CollectAccountFacts
 from automation.model.errors import AdapterError
@@ -100,7 +101,7 @@ class _Gathered:
     def ask(self, part: str, question: Callable[[], JsonValue]) -> None:
         """Ask for a part; what is refused is not known."""
         try:
-            self.told[part] = question()
+            self.told[part] = understood(question)
         except AdapterError as exc:
             self.unknown[_name_of(part)] = _short(str(exc))
 
@@ -129,7 +130,7 @@ def _ask(region: Region) -> Answers:
     refused: dict[str, str] = {}
     for question, ask in _QUESTIONS.items():
         try:
-            told[question] = list(ask(region))
+            told[question] = understood(partial(ask, region))
         except AdapterError as exc:
             refused[question] = str(exc)
             if not told and no_answer(exc):  # nor will it to the others, each after minutes
@@ -153,7 +154,7 @@ def _merged(answers: Mapping[str, Answers]) -> Seen:
 
 def _add_buckets(gathered: _Gathered, account: Account) -> None:
     try:
-        found, problems = facts_stores.buckets(account)
+        found, problems = understood(lambda: facts_stores.buckets(account))
     except AdapterError as exc:
         gathered.unknown[_name_of("s3/buckets")] = gathered.unknown["all_buckets"] = _short(str(exc))
         return

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
-from automation.adapters.aws.account import Account, by_marker
+from automation.adapters.aws.account import Account, by_marker, understood
 from automation.adapters.aws.policies import is_tls_only
 from automation.adapters.aws.session import Region, Shown
 from automation.model.errors import AdapterError
@@ -173,7 +173,7 @@ def _listed(account: Account) -> Iterator[str]:
 
 def _tried(account: Account, name: str) -> JsonValue | AdapterError:
     try:
-        return _bucket(account, name)
+        return understood(lambda: _bucket(account, name))
     except AdapterError as exc:
         return exc
 
