@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,13 @@ from ansible.module_utils.baseline.drafts import Refused
 from tests.playbooks.folder import Folder
 
 CHANGE = "20261122-1"
+# Folders of systemd's that every Debian has, and a value whose line feed is the kernel's own.
+MAY_DIFFER = {
+    "etc/systemd/",
+    "etc/systemd/system/",
+    "etc/systemd/system/multi-user.target.wants/",
+    "proc/sys/net/ipv4/tcp_syncookies",
+}
 
 
 def setting(risk: str = "R1", **words: Any) -> dict[str, Any]:
@@ -151,6 +159,44 @@ def test_a_change_that_fails_half_way_is_put_back_whole(host: Folder, many: list
     del before["proc/sys/net/ipv4/tcp_syncookies"]
     assert {name: host.everything()[name] for name in before} == before
     assert not host.at("/etc/new").exists()
+
+
+@pytest.mark.parametrize("cut_at", range(7))
+def test_wherever_a_loss_of_power_cuts_an_armed_change_the_host_is_as_before(
+    host: Folder, many: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, cut_at: int
+) -> None:
+    before, steps = host.everything(), iter(range(99))
+
+    class PowerLoss(BaseException):
+        pass
+
+    def cut(real: Callable[..., None]) -> Callable[..., None]:
+        def step(*words: Any, **more: Any) -> None:
+            if next(steps) == cut_at:
+                raise PowerLoss
+            real(*words, **more)
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for module, name in (
+            (change, "replace"),
+            (revert, "set_unit"),
+            (change, "_validate"),
+            (change, "_reload"),
+        ):
+            patch.setattr(module, name, cut(getattr(module, name)))
+        with pytest.raises(PowerLoss):
+            apply(host, *many, setting("R2", kind="file-content", path="/etc/x", content="x"), switch_s=60)
+    host.write("/etc/.motd.baseline", "half a fi")
+    host.boot = "second"
+    said = revert.revert(host.at(change.CHANGES) / CHANGE, host)
+    assert (said["state"], said["failed"]) == ("reverted", {})
+    assert host.at("/proc/sys/net/ipv4/tcp_syncookies").read_text().strip() == "0"
+    after = host.everything()
+    assert {name: seen for name, seen in after.items() if name not in MAY_DIFFER} == {
+        name: seen for name, seen in before.items() if name not in MAY_DIFFER
+    }
 
 
 def test_what_cannot_be_put_back_is_told_and_all_else_is(host: Folder) -> None:

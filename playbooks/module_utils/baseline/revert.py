@@ -119,9 +119,14 @@ def put_rights(path: Path, wanted: dict) -> None:
         os.utime(path, ns=(wanted["mtime_ns"], wanted["mtime_ns"]))
 
 
+def draft_of(path: Path) -> Path:
+    """Give where a file is written before it takes its place; no program reads a name like it."""
+    return path.with_name(f".{path.name}.baseline")
+
+
 def replace(path: Path, content: bytes, wanted: dict) -> None:
     """Put a whole file in its place, so that it is old or new and never half."""
-    draft = path.with_name(f".{path.name}.baseline")
+    draft = draft_of(path)
     try:
         # The draft is nobody else's from its first byte; a link somebody laid there is not followed.
         with contextlib.suppress(FileNotFoundError):
@@ -271,6 +276,8 @@ class Restoring:
     def _file(self, file, edited):
         """Put a file back; None: done, empty: it is so already, else why it was left."""
         path, was, wrote = self.host.at(file["path"]), file["was"], file["wrote"]
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            draft_of(path).unlink()  # of a change that a loss of power cut short
         if file["kept"] is None and was is not None:
             return self._rights(path, was, wrote, edited is None or file["path"] in edited)
         sha256 = digest(path)
