@@ -15,7 +15,7 @@ from automation.baseline.asking import Asker, NoAnswer
 from automation.baseline.checks import All, Ask, Check, Either, Not, resolve
 from automation.baseline.controls import Control
 from automation.baseline.fights import Fight
-from automation.baseline.guards import Scene, guards_of, refusals
+from automation.baseline.guards import NOT_FOUGHT_OVER, Scene, guards_of, refusals
 from automation.baseline.remedies import ProviderCall
 from automation.baseline.settings import Baseline
 from automation.baseline.settings_shown import is_so, key, shown, wanted, what
@@ -122,7 +122,8 @@ def decide(case: Case, controls: Mapping[str, Control], wish: Wish) -> Decided:
             settings |= {what(one.setting): one for one in own if what(one.setting) not in settings}
             calls += made
             expected |= _stands_on(verdict, control, case.facts)
-            used |= set(guards_of(control)) & wish.accepted
+            fought = (NOT_FOUGHT_OVER,) if _fight(control, case) else ()
+            used |= {*guards_of(control), *fought} & wish.accepted
     enforced = Enforced(
         subject=case.facts.subject,
         platform=case.facts.platform,
@@ -150,14 +151,20 @@ def _why_not(verdict: Verdict, control: Control, case: Case, wish: Wish) -> Left
         return _left(verdict, "audited alone: baseline.yml does not let it be enforced here")
     if remedy.risk in _BY_PEOPLE:
         return _left(verdict, _BY_PEOPLE[remedy.risk])
-    for fight in case.fights:
-        if (fight.control, fight.host) == (control.id, case.facts.subject):
-            return _left(verdict, fight.words)
+    fight = _fight(control, case)
+    if fight and NOT_FOUGHT_OVER not in wish.accepted:
+        return _left(verdict, fight.words, (NOT_FOUGHT_OVER,))
     refused = tuple(refusals(control, case.facts, case.scene, wish.accepted))
     if not refused:
         return None
     why, guards = "; ".join(one.why for one in refused), tuple(one.guard for one in refused)
     return _left(verdict, why, guards)
+
+
+def _fight(control: Control, case: Case) -> Fight | None:
+    return next(
+        (one for one in case.fights if (one.control, one.host) == (control.id, case.facts.subject)), None
+    )
 
 
 def _left(verdict: Verdict, why: str, guards: tuple[str, ...] = ()) -> LeftOut:

@@ -160,7 +160,10 @@ COMPUTED: Mapping[str, Guard] = {
     "nothing_routes_here": _nothing_routes_here,
     "vcenter_answers": _vcenter_answers,
 }
+# Every control has it, once it was changed and changed back too often.
+NOT_FOUGHT_OVER = "not_fought_over"
 ASKED: Mapping[str, str] = {
+    NOT_FOUGHT_OVER: "was it found who changes it back, and stopped?",
     "another_way_in": "does everybody who comes by that rule have another way in?",
     "backup_of_vcenter_is_recent": "is the backup of vCenter recent, and was it restored once?",
     "break_glass_logs_in": "has somebody logged in as break-glass lately?",

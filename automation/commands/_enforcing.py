@@ -9,7 +9,7 @@ from typing import NamedTuple
 from automation.baseline.controls import Control
 from automation.baseline.enforcement import Case, Decided, Enforced, LeftOut, Wish, decide
 from automation.baseline.fights import Fight
-from automation.baseline.guards import ASKED, COMPUTED, Scene
+from automation.baseline.guards import ASKED, COMPUTED, NOT_FOUGHT_OVER, Scene
 from automation.baseline.planner import Enforcing, Watch, plan_enforcement
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import Verdict
@@ -115,7 +115,12 @@ def prepare(session: Session, flags: EnforceFlags) -> Prepared:
         waves=tuple(Wave(number=number, subjects=tuple(wave)) for number, wave in enumerate(waves, 1)),
         left_out=tuple(left for one in decided for left in one.left_out),
         not_collected=audited.not_collected,
-        fights=tuple(f"{one.control} on {one.host}: {one.words}" for one in fights),
+        fights=tuple(
+            f"{left.control} on {left.subject}: {left.why}"
+            for one in decided
+            for left in one.left_out
+            if NOT_FOUGHT_OVER in left.guards
+        ),
         watched_by=tuple(probe.id for probe in watch.probes) if watch else (),
     )
     return Prepared(plan, shown, audited)
@@ -186,7 +191,8 @@ def judge_result(session: Session, prepared: Prepared, result: Result | None) ->
     if prepared.shown.fights:
         raise NotMet(
             f"{'; '.join(prepared.shown.fights[:4])}; not changed again",
-            hint="find what changes it back: cron, another configuration tool, a person",
+            hint="find what changes it back: cron, another configuration tool, a person; who has stopped it "
+            f"says so by --accept-guard {NOT_FOUGHT_OVER}",
         )
     open_ = [one for one in prepared.shown.left_out if not one.why.startswith(("waived by", "not known"))]
     missing = prepared.shown.not_collected or (result and (result.lost or result.not_collected))

@@ -331,6 +331,18 @@ def test_what_is_changed_back_again_and_again_is_told_and_left_alone(city: City,
     assert "changed 3 times within 7 days" in left.why
     with pytest.raises(NotMet, match=r"lin\.accounts\.umask on app-a: changed 3 times"):
         judge_result(session, prepared, None)
+    accepted = prepare(session, R0_ALONE._replace(accept_guard="not_fought_over"))
+    assert {one.subject: one.accepted for one in accepted.shown.enforced} == {
+        "app-a": ("not_fought_over",),
+        "app-b": (),
+    }
+    assert judge_result(session, accepted, None) == 0
+
+
+def test_what_was_fought_over_and_holds_now_is_well(city: City, session: Session) -> None:
+    leave_runs(session, 1, 2, 3)
+    city.now["app-a"]["login_defs"]["UMASK"] = "027"
+    assert judge_result(session, prepare(session, R0_ALONE), None) == 0
 
 
 @pytest.mark.parametrize(
