@@ -83,6 +83,8 @@ class Host:
             transport.start_server(server=server)
             channel = transport.accept(10)
             if channel is not None and server.asked.wait(10):
+                while channel.recv(2**16):  # the program that it is to run, to its end
+                    pass
                 self._behaviour(channel)
         except (OSError, EOFError, paramiko.SSHException):
             pass
