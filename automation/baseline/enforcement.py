@@ -98,41 +98,59 @@ class Wish(NamedTuple):
 
 def decide(case: Case, controls: Mapping[str, Control], wish: Wish) -> Decided:
     """Decide what is changed on one subject; every failure is either among it or left out with a reason."""
-    settings: dict[str, WantedSetting] = {}
-    calls: list[WantedCall] = []
-    expected: dict[str, JsonValue] = {}
+    taken: list[_Taken] = []
     left_out: list[LeftOut] = []
-    used: set[str] = set()
     for verdict in case.assessment.verdicts:
-        control = controls[verdict.control]
-        if not wish.asks_for(control.id):
-            continue
-        if why := _why_not(verdict, control, case, wish):
-            left_out.append(why)
-        if why or verdict.state != "fail":
-            continue
-        own, made = tuple(_settings(verdict, control, case)), tuple(_calls(control, case))
-        if packages := [one.setting for one in own if isinstance(one.setting, PackageState)]:
-            left_out.append(_left(verdict, "; ".join(map(_by_hand, packages))))
-        elif other := _contradicted(own, settings):
-            left_out.append(_left(verdict, f"{other.control} wants {what(other.setting)} otherwise"))
-        elif not own and not made:
-            left_out.append(_left(verdict, "people change it: nothing that a program may change is at fault"))
-        else:
-            settings |= {what(one.setting): one for one in own if what(one.setting) not in settings}
-            calls += made
-            expected |= _stands_on(verdict, control, case.facts)
-            fought = (NOT_FOUGHT_OVER,) if _fight(control, case) else ()
-            used |= {*guards_of(control), *fought} & wish.accepted
+        if wish.asks_for(verdict.control):
+            found = _weigh(verdict, controls[verdict.control], case, wish)
+            if isinstance(found, _Taken) and (other := _contradicted(found, taken)):
+                found = _left(verdict, f"{other.control} wants {what(other.setting)} otherwise")
+            if isinstance(found, _Taken):
+                taken.append(found)
+            elif found is not None:
+                left_out.append(found)
     enforced = Enforced(
         subject=case.facts.subject,
         platform=case.facts.platform,
-        settings=tuple(settings.values()),
-        calls=tuple(calls),
-        expected=expected,
-        accepted=tuple(sorted(used)),
+        settings=tuple(_each_once(taken)),
+        calls=tuple(call for one in taken for call in one.calls),
+        expected={fact: value for one in taken for fact, value in one.stands_on.items()},
+        accepted=tuple(sorted({guard for one in taken for guard in one.accepted})),
     )
     return Decided(enforced, tuple(left_out))
+
+
+class _Taken(NamedTuple):
+    """One control that is enforced: by what, what that stands on, and what a person answered for it."""
+
+    settings: tuple[WantedSetting, ...]
+    calls: tuple[WantedCall, ...]
+    stands_on: Mapping[str, JsonValue]
+    accepted: frozenset[str]
+
+
+def _weigh(verdict: Verdict, control: Control, case: Case, wish: Wish) -> _Taken | LeftOut | None:
+    """Give what changes a control that failed, or why it is left out; None where it did not fail."""
+    why = _why_not(verdict, control, case, wish)
+    if why or verdict.state != "fail":
+        return why
+    own, made = tuple(_settings(verdict, control, case)), tuple(_calls(control, case))
+    if packages := [one.setting for one in own if isinstance(one.setting, PackageState)]:
+        return _left(verdict, "; ".join(map(_by_hand, packages)))
+    if not own and not made:
+        return _left(verdict, "people change it: nothing that a program may change is at fault")
+    fought = (NOT_FOUGHT_OVER,) if _fight(control, case) else ()
+    accepted = {*guards_of(control), *fought} & wish.accepted
+    return _Taken(own, made, _stands_on(verdict, control, case.facts), frozenset(accepted))
+
+
+def _each_once(taken: Sequence[_Taken]) -> Iterator[WantedSetting]:
+    """Give every setting once; of several controls that want it, by the one that reaches furthest."""
+    found: dict[str, WantedSetting] = {}
+    for one in sorted((each for some in taken for each in some.settings), key=lambda each: each.risk):
+        found[what(one.setting)] = one
+    names = (what(each.setting) for some in taken for each in some.settings)
+    yield from (found[name] for name in dict.fromkeys(names))
 
 
 # --- what is left out ------------------------------------------------------------------------------
@@ -177,13 +195,12 @@ def _by_hand(package: PackageState) -> str:
     return f"people change packages, and plan again: apt-get {does} {package.name}"
 
 
-def _contradicted(
-    own: Sequence[WantedSetting], settings: Mapping[str, WantedSetting]
-) -> WantedSetting | None:
+def _contradicted(one: _Taken, taken: Sequence[_Taken]) -> WantedSetting | None:
     """Give the setting of another control that wants the same thing otherwise."""
-    for one in own:
-        other = settings.get(what(one.setting))
-        if other is not None and wanted(other.setting) != wanted(one.setting):
+    others = {what(each.setting): each for some in taken for each in some.settings}
+    for own in one.settings:
+        other = others.get(what(own.setting))
+        if other is not None and wanted(other.setting) != wanted(own.setting):
             return other
     return None
 

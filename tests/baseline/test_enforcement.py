@@ -213,6 +213,18 @@ def test_two_controls_that_want_one_thing_otherwise_are_not_both_enforced(
     assert found.left_out[0].why.startswith("lin.accounts.umask wants /etc/login.defs UMASK otherwise")
 
 
+def test_a_setting_that_two_controls_want_is_made_once_by_the_greater_risk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    umask = CONTROLS["lin.accounts.umask"]
+    assert umask.remedy is not None
+    remedy = umask.remedy.model_copy(update={"risk": "R2"})
+    risky = umask.model_copy(update={"id": "lin.accounts.umask-too", "remedy": remedy})
+    monkeypatch.setitem(CONTROLS, risky.id, risky)
+    found = decided({"login_defs": {"UMASK": "022"}}, umask.id, risky.id)
+    assert [(one.control, one.risk) for one in found.enforced.settings] == [(risky.id, "R2")]
+
+
 @pytest.mark.parametrize("name", CONTROLS)
 def test_every_failure_is_changed_or_left_out_with_a_reason(name: str) -> None:
     control = CONTROLS[name]
