@@ -153,6 +153,35 @@ def test_no_acknowledged_write_is_lost_in_synchronous_drills(rows: list[DrillRow
     assert all(one.acknowledged > 10 and one.missing == 0 for one in counted), "GIS takes no numbered writes"
 
 
+def test_databases_and_vms_come_home_together(city: Session) -> None:
+    """The last of those drills left the city at its recovery site."""
+    healed = inv("lab.heal", "--env", "lab", "--site", "city-hall", "--fault", "power-loss")
+    assert healed.returncode == 0, healed.stderr
+    asked = inv("dr.drill", "--env", "lab", "--drill", "failback")
+    assert (asked.returncode, "waiting for a person's answer" in asked.stderr) == (5, True), asked.stderr
+    run = max(path.parent for path in (city.state / "runs").glob("*/plan.json"))
+    answer = ["--gate", "payments-db/home-unblock", "--answer", "yes", "--reason", "exercise"]
+    done = inv("run.resume", "--env", "lab", "--run", run.name, *answer)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((run / "report.json").read_bytes())
+    verdicts = {row["service"]: row["verdict"] for row in report["services"]}
+    assert verdicts == dict.fromkeys(("payments-db", "payments", "gis-db", "gis"), "met")
+    shown = json.loads(inv("provision.show", "--env", "lab", "--json").stdout)["servers"]
+    sites = {one["name"]: one["site"] for one in shown if one["name"].startswith("gis-")}
+    assert sites == {"gis-app-a": "city-hall", "gis-db-a": "city-hall"}
+
+
+@pytest.mark.parametrize("name", ["gis-test-failover", "portal-test-failover"])
+def test_copies_come_up_in_isolation_and_leave_nothing(city: Session, name: str) -> None:
+    restore_disks(city, DISKS)
+    if name.startswith("portal"):
+        saved = inv("backup.run", "--env", "lab", "--resource", "portal-images,portal-db")
+        assert saved.returncode == 0, saved.stderr
+    done, report = drilled(name)
+    assert done.returncode == 0, done.stderr
+    assert (report["verdict"], report["source"]) == ("met", "simulated")
+
+
 # --- a dead controller ------------------------------------------------------------------------------
 
 
