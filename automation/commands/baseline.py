@@ -1,6 +1,7 @@
 """Commands that judge hosts, accounts and vCenters by security baselines, and make them hold."""
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from invoke import Context
@@ -189,7 +190,7 @@ def enforce(
     flags = EnforceFlags(limit, profile, control, accept_guard, yes)
     with open_session(env) as session:
         prepared = prepare(session, flags)
-        if not json:
+        with redirect_stdout(sys.stderr if json else sys.stdout):
             print_planned(prepared.shown)
             sys.stdout.flush()
         ask = ask_yes if sys.stdin.isatty() else None
@@ -241,7 +242,7 @@ def undo(
     flags = UndoFlags(change, limit, edited, yes)
     with open_session(env) as session:
         prepared = prepare_undo(session, flags)
-        if not json:
+        with redirect_stdout(sys.stderr if json else sys.stdout):
             print_undoable(prepared.shown)
             sys.stdout.flush()
         undone = take_back(session, prepared, flags, ask=ask_yes if sys.stdin.isatty() else None)

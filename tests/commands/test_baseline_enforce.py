@@ -6,11 +6,14 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from invoke import Context
 
 from automation.adapters import keys
 from automation.baseline.controls import Control
@@ -19,7 +22,7 @@ from automation.baseline.guards import Scene
 from automation.baseline.judge import judge
 from automation.baseline.planner import ENFORCE, UNDO
 from automation.baseline.settings import Baseline
-from automation.commands import _baselines, _enforcing
+from automation.commands import _baselines, _enforcing, _session, baseline
 from automation.commands._controls import load_controls
 from automation.commands._enforced import list_fights
 from automation.commands._enforcing import (
@@ -391,3 +394,24 @@ def test_the_journal_says_what_was_changed_on_whom(city: City, session: Session)
     kinds = [event.body.kind for event in read_journal(ended.finished.folder / "journal.jsonl")]
     assert kinds[-1] == "run-closed"
     assert {one.host for one in ended.result.settings} == set(HOSTS)
+
+
+def test_commands_show_before_they_ask_and_print_nothing_but_json_to_programs(
+    city: City, session: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_session, "open_session", lambda env: nullcontext(session))
+    monkeypatch.setattr(_enforcing, "ask_yes", yes)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    assert baseline.enforce.body(Context(), "lab", control=FLAGS.control, json=True) == 0
+    said = capsys.readouterr()
+    result = json.loads(said.out)
+    assert "sshd MaxAuthTries: 10 -> 4" in said.err
+    assert baseline.enforce.body(Context(), "lab", control=FLAGS.control) == 0
+    assert "nothing is to be changed" in capsys.readouterr().out
+    assert baseline.undo.body(Context(), "lab", change=result["run"], json=True) == 0
+    said = capsys.readouterr()
+    assert {one["host"] for one in json.loads(said.out)["settings"]} == set(HOSTS)
+    assert "maxauthtries: 4 -> 10" in said.err
+    assert city.now == dict.fromkeys(HOSTS, START)
+    assert baseline.plan_.body(Context(), "lab", control=FLAGS.control, json=True) == 0
+    assert len(json.loads(capsys.readouterr().out)["enforced"]) == 2
