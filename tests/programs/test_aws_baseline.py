@@ -276,15 +276,29 @@ def test_what_was_changed_before_a_call_failed_stands_in_the_evidence(city: City
 
 
 @pytest.mark.parametrize("loss", ["applied-then-500", "applied-then-drop"])
-def test_a_change_whose_answer_was_lost_can_be_undone(city: City, loss: str) -> None:
-    city.aws.faults({"mode": loss, "service": "logs", "action": "PutRetentionPolicy", "times": 5})
-    with pytest.raises(AdapterError) as failed:
+def test_a_change_whose_answer_was_lost_is_known_and_can_be_undone(city: City, loss: str) -> None:
+    lost = ("ec2.RevokeSecurityGroupIngress", "logs.PutRetentionPolicy", "iam.UpdateAccessKey")
+    for service, _, action in (one.partition(".") for one in lost):
+        city.aws.faults({"mode": loss, "service": service, "action": action, "times": 1})
+    names = {"revoke_rule", "keep_logs", "switch_off_access_key"}
+    before = city.states()
+    evidence = made(city.enforce(one for one in city.decided().enforced.calls if one.call in names))
+    assert {one.call for one in evidence.saved} == names
+    assert {one.call for one in city.undo(evidence.saved).saved} == names
+    assert city.states() == before
+
+
+def test_a_change_of_which_nobody_knows_whether_it_was_made_stands_in_the_evidence(city: City) -> None:
+    city.aws.faults(
+        {"mode": "applied-then-500", "service": "logs", "action": "PutRetentionPolicy", "times": None},
+        {"mode": "500", "service": "logs", "action": "DescribeLogGroups", "after": 1, "times": None},
+    )
+    with pytest.raises(AdapterError, match="not known") as failed:
         city.enforce([call("keep_logs", GROUP, days=365)])
-    evidence = failed.value.evidence
-    assert isinstance(evidence, CallsMade)
+    assert failed.value.unknown
+    assert isinstance(failed.value.evidence, CallsMade)
     city.aws.no_faults()
-    assert [one.before for one in evidence.saved] == [{"days": 30}]
-    assert [one.after for one in city.undo(evidence.saved).saved] == [{"days": 30}]
+    assert [one.after for one in city.undo(failed.value.evidence.saved).saved] == [{"days": 30}]
 
 
 def test_a_step_whose_controller_died_remembers_what_was_before(city: City) -> None:

@@ -7,6 +7,7 @@ dies between a change and its journal loses nothing that is needed to undo it.
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -149,9 +150,13 @@ def _put_back(account: Account, saved: SavedCall) -> str | None:
 
 def _write(account: Account, kind: Kind, on: str, now: State, then: State) -> None:
     """Change a thing, and read back that it is so; AWS may show for some seconds what was before."""
-    kind.write(account, on, now, then)
-    known = then if now is None else now
-    seen = now
+    known, seen = then if now is None else now, now
+    try:
+        kind.write(account, on, now, then)
+    except AdapterError:
+        # An answer may be lost, and the same call again be refused because it was carried out.
+        if not _is_so(account, kind, on, then, known):
+            raise
     for _ in account.home.settled(kind.takes_s):
         seen = kind.read(account, on, known)
         if seen == then:
@@ -162,6 +167,12 @@ def _write(account: Account, kind: Kind, on: str, now: State, then: State) -> No
         unknown=True,
         hint="look at it in the console; undo leaves what is not as it was written alone",
     )
+
+
+def _is_so(account: Account, kind: Kind, on: str, then: State, known: State) -> bool:
+    with suppress(AdapterError):
+        return kind.read(account, on, known) == then
+    return False
 
 
 class _Kept:
