@@ -6,9 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from automation.baseline import enforcement
+from automation.baseline.controls import Profile
+from automation.commands._controls import load_controls
 from tests.lab.box import ROOT, Box, open_box
 
 pytestmark = pytest.mark.lab
@@ -52,6 +56,24 @@ for rule in json.load(sys.stdin):
     told.append(sshd.lets_in(effective, login, change.groups_of("ops")))
 print(json.dumps(told))
 """
+# Reads settings as JSON, applies them, says which problems there were and what a second time would change.
+APPLY = """
+import json, sys
+sys.path.insert(0, "/brought")
+from ansible.module_utils.baseline import change, kinds, sshd
+from ansible.module_utils.baseline.revert import Host
+host, asked = Host(), json.load(sys.stdin)
+login = sshd.Login("ops", "127.0.0.1")
+wanted = kinds.plan(host, asked["settings"])
+change.make(host, wanted, change.Asked(asked["change"], 60.0, login))
+again = [item.what for item in kinds.plan(host, asked["settings"]).items if item.changed]
+problems = {one.what: one.problem for one in wanted.items if one.problem}
+print(json.dumps({"problems": problems, "again": again}))
+"""
+LOOK = (
+    "find /etc /boot -xdev -printf '%p %M %U:%G %l ' "
+    "'(' -type f -printf '%T@ ' -exec md5sum {} ';' -o -print ')' | sort"
+)
 PLAY = """
 - name: By hand
   hosts: box
@@ -93,14 +115,48 @@ def test_who_is_kept_out_by_sshd_is_foretold(box: Box) -> None:
     assert 5 <= sum(met) < len(met)
 
 
+def test_all_that_our_controls_set_is_sound_and_undone_byte_for_byte(box: Box) -> None:
+    before = box.sh(LOOK)
+    for profile in ("cis-l1", "cjis"):
+        asked = {"change": f"all-{profile}", "settings": settings_of(profile)}
+        told = json.loads(box.sh(f"python3 -c '{APPLY}'", json.dumps(asked)))
+        left_out = {what for what in told["problems"] if not what.startswith(("sysctl", "package"))}
+        assert (left_out, told["again"]) == ({"/etc/security/pwquality.conf minlen"}, [])
+        box.sh(f"python3 -I /var/lib/mainstay-changes/all-{profile}/revert.py confirm")
+    box.sh("/usr/sbin/sshd -t; visudo -c")
+    with box.sshd():
+        assert box.ssh("sudo", "-n", "true").returncode == 0
+    assert box.sh(LOOK) != before
+    for profile in ("cjis", "cis-l1"):
+        said = json.loads(box.sh(f"python3 -I /var/lib/mainstay-changes/all-{profile}/revert.py undo"))
+        assert (said["state"], said["left"], said["failed"]) == ("undone", {}, {})
+    assert box.sh(LOOK) == before
+
+
+def settings_of(profile: Profile) -> list[dict[str, Any]]:
+    """Give all settings of the controls for hosts that a profile asks for."""
+    controls = [
+        one for one in load_controls().values() if one.platform == "linux" and profile in one.profiles
+    ]
+    return [
+        {
+            "control": one.id,
+            "risk": one.remedy.risk,
+            "setting": enforcement._filled(setting, one.values(profile)).model_dump(mode="json"),
+        }
+        for one in controls
+        if one.remedy
+        for setting in one.remedy.settings
+    ]
+
+
 def test_the_role_by_hand_confirms_over_a_fresh_login_and_is_undone_byte_for_byte(
     box: Box, tmp_path: Path
 ) -> None:
-    look = "find /etc -xdev -type f -printf '%p %m %U:%G %T@ ' -exec md5sum {} ';' | sort"
-    before = box.sh(look)
+    before = box.sh(LOOK)
     with box.sshd():
         checked = play(box, tmp_path, "--check")
-        assert box.sh(look) == before
+        assert box.sh(LOOK) == before
         first = play(box, tmp_path)
         second = play(box, tmp_path)
         assert box.ssh("sudo", "-n", "true").returncode == 0
@@ -117,7 +173,7 @@ def test_the_role_by_hand_confirms_over_a_fresh_login_and_is_undone_byte_for_byt
     assert sorted(problems) == ["addresses", "bad"]
     assert "syntax error" in problems["bad"]
     box.sh(f"python3 -I {program} undo")
-    assert box.sh(look) == before
+    assert box.sh(LOOK) == before
 
 
 def play(box: Box, folder: Path, *words: str) -> str:
