@@ -90,7 +90,7 @@ def evidence(failure: AdapterError) -> SettingsEnforced:
         ("R2", 0.0, 600.0, "may lock people out and has no switch"),
         ("R3", 60.0, 600.0, "is of R3, which no program changes"),
         ("R4", 60.0, 600.0, "is of R4, which no program changes"),
-        ("R1", 60.0, 90.0, "a switch of 60 s has no room in a step of 90 s"),
+        ("R1", 60.0, 90.0, "a step of 90 s leaves no time for a switch of 60 s"),
     ],
 )
 def test_what_must_not_be_changed_is_refused_before_anything_is_asked(
@@ -295,7 +295,9 @@ def test_a_host_that_does_not_answer_is_not_known(ctx: Any, host: ChangedHost) -
     assert verify(ctx).state == "unknown"
 
 
-@pytest.mark.parametrize("said", ["", "[]", '{"state": "fine"}', '{"state": "kept", "settings": 3}'])
+@pytest.mark.parametrize(
+    "said", ["", "[]", '{"state": "fine"}', '{"state": "kept", "settings": 3}', "[" * 10**5]
+)
 def test_garbage_is_no_marker(said: str, ctx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Completed(exit_code=0, stdout=said, stderr="")
     monkeypatch.setattr(ChangedHost, "_answer", lambda *_: answer)

@@ -26,7 +26,7 @@ from tests.lab.small import Small
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB_ID, NET = "elab", "10.91"
-SWITCH_S = 15.0
+SWITCH_S = 20.0
 LONG_SWITCH_S = 90.0  # never waited for
 LATE_S = 20.0  # between the switch's end and a host that is back, on a machine that does other things too
 CHANGED = "changed; it takes that back"  # said between the change and the login that confirms it

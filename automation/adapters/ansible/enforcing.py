@@ -19,10 +19,13 @@ from automation.model.records import Context, Outcome, Progress
 
 PLAYBOOK = "playbooks/baseline.yml"
 MODULE = "host_settings"
-# Beyond the switch's own time: what a host needs to boot, or to put packages back.
+# Beyond the switch's own time: what a host needs to boot and to put everything back.
 GRACE_S = 45.0
+# A reload of sshd returns before it has taken effect; a login in between would prove nothing.
+SETTLE_S = 1.0
 LEAST_FOR_CHANGES_S = 30.0
 _PAUSES_S = (0.3, 0.5, 1.0, 2.0)
+_MOST_TOLD = 5
 
 
 # --- enforcing ------------------------------------------------------------------------------------
@@ -92,8 +95,8 @@ def _refuse(action: EnforceSettings, ctx: Context) -> None:
             raise AdapterError(f"{name} may lock people out and has no switch; nothing was changed")
     if ctx.timeout_s < _after_s(action) + LEAST_FOR_CHANGES_S:
         raise AdapterError(
-            f"{action.host}: a switch of {action.switch_s:g} s has no room in a step of {ctx.timeout_s:g} s; "
-            "nothing was changed"
+            f"{action.host}: a step of {ctx.timeout_s:g} s leaves no time for "
+            f"a switch of {action.switch_s:g} s; nothing was changed"
         )
 
 
@@ -132,6 +135,7 @@ def _after_change(action: EnforceSettings, ctx: Context, log: Log) -> Outcome:
     if not told.get("armed"):
         return _outcome(action, ctx, seen, "none", changed=bool(told.get("changed")))
     ctx.say(f"{action.host}: changed; it takes that back in {action.switch_s:g} s unless a login succeeds")
+    time.sleep(SETTLE_S)
     marker = _settled(action, ctx, "", confirm=True)
     if marker.is_final:
         return _outcome(action, ctx, seen, "confirmed", changed=True)
@@ -204,7 +208,9 @@ def _not_kept(
 def _how_well(marker: Marker) -> str:
     if not marker.failed:
         return "it is as it was before"
-    return "not put back: " + "; ".join(f"{what}: {why}" for what, why in marker.failed.items())
+    told = [f"{what}: {why}" for what, why in marker.failed.items()]
+    more = [f"and {len(told) - _MOST_TOLD} more"] if len(told) > _MOST_TOLD else []
+    return "not put back: " + "; ".join([*told[:_MOST_TOLD], *more])
 
 
 def _enforced(action: EnforceSettings, ctx: Context, marker: Marker) -> Outcome:
@@ -248,7 +254,7 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
         edited = [word for path in action.edited for word in ("--edited", path)]
         said = ctx.run_unit(host, ["python3", "-I", f"{CHANGES}/{change}/revert.py", "undo", *edited])
         done = Marker.of(said, host, change)
-    undone = _undone(action, done, changed=done is not before)
+    undone = _undone(action, done, changed=done is not before and bool(done.restored))
     if done.failed:
         raise AdapterError(f"change {change} of {host}: {_how_well(done)}", evidence=undone.evidence)
     try:

@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from automation.model.baseline_evidence import SettingSeen
 from automation.model.errors import AdapterError
 from automation.model.records import Completed, Remote
@@ -65,7 +63,7 @@ class Marker(NamedTuple):
                 _words_of(told.get("left", {})),
                 _words_of(told.get("failed", {})),
             )
-        except (ValueError, TypeError, KeyError, AttributeError, ValidationError) as exc:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
             raise AdapterError(f"change {change} of {host} cannot be read: {_clean(exc)}") from exc
 
 
@@ -85,7 +83,7 @@ def prove_sudo(remote: Remote, host: str) -> None:
     Raises:
         AdapterError: it may not, or does not answer.
     """
-    done = remote.run(["sudo", "-n", "true"], timeout_s=_ANSWER_S)
+    done = remote.run(["sudo", "-k", "-n", "true"], timeout_s=_ANSWER_S)  # -k: whatever it remembers
     if done.exit_code:
         raise AdapterError(f"a fresh login to {host} may not use sudo: {_clean(done.stderr.strip())}")
 
