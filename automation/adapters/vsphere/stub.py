@@ -26,6 +26,7 @@ from automation.adapters.vsphere.trimming import trim
 # The oldest API that this adapter speaks; a newer vCenter answers in its words.
 _VERSION = "vim.version.v7_0"
 _CALL_TIMEOUT_S = 60.0
+_CONNECT_TIMEOUT_S = 10.0
 _AT_ONCE = 16
 # vCenter's proxy closes an idle connection after some minutes; a closed one must not look like a lost answer.
 _IDLE_S = 20.0
@@ -76,7 +77,8 @@ class _Connection(http.client.HTTPSConnection):
         self._at, self._trust = at, context
 
     def connect(self) -> None:
-        plain = socket.create_connection((self._at, self.port), self.timeout)
+        plain = socket.create_connection((self._at, self.port), _CONNECT_TIMEOUT_S)
+        plain.settimeout(self.timeout)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self.sock = self._trust.wrap_socket(plain, server_hostname=self.host)
