@@ -18,6 +18,7 @@ from automation.baseline.words import (
     value_words,
 )
 from automation.commands._baseline_formats import plain
+from automation.commands._baseline_formats import percent
 from automation.commands._baselines import Audited, ranked
 from automation.commands._controls import load_controls
 from automation.commands._render import NARROW, _console, _table
@@ -61,15 +62,16 @@ def print_control(control: Control) -> None:
 
 def _scores(audited: Audited, *, narrow: bool) -> Table:
     counted = ("pass", "fail", "unknown") if narrow else _COUNTED
-    columns = ["Host", *([] if narrow else ["Profile"]), *(one.replace("_", " ") for one in counted), "Score"]
-    table = _table(*columns, right=set(range(len(columns) - len(counted) - 1, len(columns))))
+    heads = [one.replace("_", " ") for one in counted]
+    columns = ["Host", *([] if narrow else ["Profile"]), *heads, "Known", "Score"]
+    table = _table(*columns, right=set(range(len(columns) - len(heads) - 2, len(columns))))
     for row in audited.scores:
-        score = "none" if row.score is None else f"{row.score:.0%}"
+        score = percent(row.score)
         if row.score_with_waivers is not None and row.counts.get("waived"):
-            score = f"{score}, {row.score_with_waivers:.0%} with waivers"
+            score = f"{score}, {percent(row.score_with_waivers)} with waivers"
         shown = score if row.trusted else f"{score}, too little known"
         numbers = [str(row.counts.get(one, 0)) for one in counted]
-        table.add_row(row.subject, *([] if narrow else [row.profile]), *numbers, shown)
+        table.add_row(row.subject, *([] if narrow else [row.profile]), *numbers, percent(row.coverage), shown)
     return table
 
 
