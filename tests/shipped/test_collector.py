@@ -1,15 +1,18 @@
 """The collector of facts: what it makes of files and answers, and that one section never costs another."""
 
+import base64
 import json
 import os
 import subprocess
 import sys
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from automation.shipped.collector import accounts, files, kernel, network, privileges, sshd
+from automation.adapters import collector as adapter
+from automation.shipped.collector import accounts, files, kernel, network, privileges, software, sshd
 from automation.shipped.collector.__main__ import collect
 from automation.shipped.collector.system import NotKnown
 
@@ -162,3 +165,82 @@ def test_it_runs_alone_and_says_what_it_could_not_read() -> None:
     assert told["sections"]["os"]["kernel"] == os.uname().release
     assert {"os", "accounts", "sshd", "tree"} == {*told["sections"], *told["unknown"]}
     assert all(told["unknown"].values())
+
+
+@pytest.mark.parametrize("magic", [MAGIC_NUMBER, b"\0\0\r\n"], ids=["of our version", "of another"])
+def test_it_runs_from_memory_whatever_version_it_was_compiled_by(
+    magic: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "MAGIC_NUMBER", magic)
+    adapter._packed.cache_clear()
+    sent = base64.b64encode(adapter._packed(compiled=True))
+    adapter._packed.cache_clear()
+    argv = [sys.executable, "-I", "-S", "-c", adapter._BEGIN, "--only", "os", "accounts"]
+    done = subprocess.run(argv, input=sent, check=True, capture_output=True)
+    assert json.loads(done.stdout)["sections"].keys() == {"os", "accounts"}
+
+
+def test_what_would_be_upgraded_is_read_of_the_versions_above_the_installed_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(software, "run", lambda *_, **__: POLICY)
+    assert dict(software.candidates(["apt", "bash", "curl", "held", "gone"])) == {
+        "apt": ["bookworm-security/main"],
+        "curl": ["bookworm/main", "bookworm-updates/main"],
+    }
+
+
+POLICY = """\
+apt:
+  Installed: 2.6.1
+  Candidate: 2.6.2
+  Version table:
+     2.6.2 500
+        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+ *** 2.6.1 500
+        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        100 /var/lib/dpkg/status
+bash:
+  Installed: 5.2.15
+  Candidate: 5.2.15
+  Version table:
+ *** 5.2.15 500
+        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+        100 /var/lib/dpkg/status
+curl:i386:
+  Installed: 7.88.1
+  Candidate: 7.88.2+b1
+  Version table:
+     7.99.0 100
+        100 http://deb.debian.org/debian bookworm-backports/main i386 Packages
+     7.88.2+b1 500
+        500 http://deb.debian.org/debian bookworm/main i386 Packages
+        500 http://deb.debian.org/debian bookworm-updates/main i386 Packages
+ *** 7.88.1 100
+        100 /var/lib/dpkg/status
+held:
+  Installed: 2.0
+  Candidate: 1.0
+  Version table:
+ *** 2.0 100
+        100 /var/lib/dpkg/status
+     1.0 1001
+        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+gone:
+  Installed: 1.0
+  Candidate: (none)
+  Version table:
+ *** 1.0 100
+        100 /var/lib/dpkg/status
+"""
+
+
+def test_settings_of_the_kernel_are_what_sysctl_says() -> None:
+    read = dict(kernel.in_effect())
+    assert len(read) > 30
+    argv = ["sysctl", "-e", *(name for name in read if not name.endswith("stable_secret"))]
+    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    told = dict(
+        line.split(" = ", 1) if " = " in line else (line.rstrip(" ="), "") for line in said.splitlines()
+    )
+    assert {name: value.strip() for name, value in told.items()} == {name: read[name] for name in told}

@@ -1,5 +1,7 @@
 """Accounts: who can log in, by what, and whose keys are trusted; of passwords only their kind and age."""
 
+from __future__ import annotations
+
 import base64
 import glob
 import hashlib

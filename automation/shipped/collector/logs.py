@@ -5,7 +5,7 @@ import glob
 import os
 from typing import Any
 
-from .system import NotKnown, attempt, drop_ins, is_here, lines, pairs, read, read_if_there
+from .system import NotKnown, attempt, drop_ins, has_unit, is_here, lines, pairs, read, read_if_there
 
 
 def collect_journald() -> dict[str, Any]:
@@ -73,9 +73,11 @@ def collect_audit() -> dict[str, Any]:
 def collect_time() -> dict[str, Any]:
     """Tell whether the clock is held right, and by what."""
     done = attempt(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
-    services = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
-    states = attempt(["systemctl", "is-active", *(f"{one}.service" for one in services)]).stdout.split()
-    active = [name for name, state in zip(services, states, strict=False) if state == "active"]
+    known = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
+    services = [one for one in known if has_unit(f"{one}.service")]
+    asked = ["systemctl", "is-active", *(f"{one}.service" for one in services)]
+    states = attempt(asked).stdout.split() if services else []
+    active = [name for name, state in zip(services, states) if state == "active"]  # noqa: B905  # Python 3.9
     return {
         "synchronised": done.stdout.strip() == "yes" if done.returncode == 0 else None,
         "services": active,
@@ -93,7 +95,7 @@ def collect_integrity() -> dict[str, Any]:
     timers = [
         name
         for name in ("dailyaidecheck.timer", "aidecheck.timer")
-        if attempt(["systemctl", "is-enabled", "--quiet", name]).returncode == 0
+        if has_unit(name) and attempt(["systemctl", "is-enabled", "--quiet", name]).returncode == 0
     ]
     jobs = [
         path

@@ -7,7 +7,7 @@ import socket
 import struct
 from typing import Any
 
-from .system import NotKnown, attempt, is_here, read, read_if_there
+from .system import NotKnown, attempt, has_unit, is_here, read, read_if_there
 
 LISTENING = "0A"
 TABLES = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
@@ -94,7 +94,7 @@ def refuses_rest(chain: dict[str, Any], rules: list[dict[str, Any]]) -> bool:
 
 def is_enabled(unit: str) -> bool:
     """Whether systemd starts a unit at boot."""
-    return attempt(["systemctl", "is-enabled", "--quiet", unit]).returncode == 0
+    return has_unit(unit) and attempt(["systemctl", "is-enabled", "--quiet", unit]).returncode == 0
 
 
 SECTIONS = {"listeners": collect_listeners, "firewall": collect_firewall}

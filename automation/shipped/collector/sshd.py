@@ -97,7 +97,8 @@ def conditions(path: str) -> Iterator[dict[str, str]]:
         word, rest = keyword(line)
         if word == "match":
             words = shlex.split(rest)
-            yield {key.lower(): value for key, value in zip(words[::2], words[1::2], strict=False)}
+            both = zip(words[::2], words[1::2])  # noqa: B905  # Python 3.9
+            yield {key.lower(): value for key, value in both}
 
 
 def asked(files: list[str]) -> list[tuple[str, str]]:

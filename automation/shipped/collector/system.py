@@ -1,5 +1,7 @@
 """Reading files and running programs, with bounds."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 from collections.abc import Iterator
@@ -7,6 +9,11 @@ from collections.abc import Iterator
 LARGEST_BYTES = 4 * 2**20
 PATIENCE_S = 15.0
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+UNITS = (
+    *("/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/run/systemd/generator.late"),
+    *("/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"),
+)
 
 
 class NotKnown(Exception):
@@ -47,7 +54,7 @@ def run(argv: list[str], *, codes: tuple[int, ...] = (0,), patience_s: float = P
     return done.stdout
 
 
-def attempt(argv: list[str], *, patience_s: float = PATIENCE_S) -> "subprocess.CompletedProcess[str]":
+def attempt(argv: list[str], *, patience_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     """Run a program, whatever its exit code; one that is not here or does not end is not known."""
     try:
         return subprocess.run(
@@ -69,6 +76,11 @@ def attempt(argv: list[str], *, patience_s: float = PATIENCE_S) -> "subprocess.C
 def is_here(program: str) -> bool:
     """Whether a program is installed."""
     return any(os.access(os.path.join(folder, program), os.X_OK) for folder in ENVIRONMENT["PATH"].split(":"))
+
+
+def has_unit(name: str) -> bool:
+    """Whether systemd has a unit of that name: of one that there is not, nothing need be asked."""
+    return any(os.path.lexists(os.path.join(folder, name)) for folder in UNITS)
 
 
 def pairs(text: str, separator: str = " ") -> dict[str, str]:
