@@ -17,8 +17,7 @@ from automation.baseline.words import (
     risk_words,
     value_words,
 )
-from automation.commands._baseline_formats import plain
-from automation.commands._baseline_formats import percent
+from automation.commands._baseline_formats import percent, plain
 from automation.commands._baselines import Audited, ranked
 from automation.commands._controls import load_controls
 from automation.commands._render import NARROW, _console, _table
