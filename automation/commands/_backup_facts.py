@@ -2,6 +2,7 @@
 
 It is added when facts are judged, as the ledger knew it when they were collected; so facts of last year are
 judged by the backups of last year.
+How far WAL reaches only its store knows, so a database is as old as its newest backup, full or differential.
 """
 
 from collections.abc import Iterator, Sequence
