@@ -239,9 +239,10 @@ def _of_presence(check: Ask, observed: JsonValue, wanted: JsonValue, ground: Gro
 
 
 def _why_missing(check: Ask, ground: Ground) -> str:
-    section = _section(check.fact)
-    if section in ground.facts.unknown:
-        return f"{section} could not be read: {show(ground.facts.unknown[section])}"
+    section, unknown = _section(check.fact), ground.facts.unknown
+    for name in unknown:  # a section, or a part of one whose other parts are there
+        if name == section or re.match(rf"{re.escape(name)}(?!\w)", check.fact):
+            return f"{name} could not be read: {show(unknown[name])}"
     return f"{check.fact} is not in the facts"
 
 

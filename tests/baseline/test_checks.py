@@ -124,6 +124,15 @@ def test_a_reason_names_the_fact_its_value_and_what_was_wanted() -> None:
     assert ask({"fact": "length(pam)", "eq": 1}).reason == "pam could not be read: no such file"
 
 
+def test_a_part_of_a_section_that_could_not_be_read_says_why_and_no_other_part_does() -> None:
+    known = lay_out(facts({"iam": {"users": []}}, unknown={"iam.root": "denied"}))
+    root = answer(CHECKS.validate_python({"fact": "iam.root.mfa", "eq": True}), known, {})
+    assert (root.truth, root.reason) == ("unknown", "iam.root could not be read: denied")
+    assert answer(CHECKS.validate_python({"fact": "iam.users", "empty": True}), known, {}).truth == "yes"
+    roots = answer(CHECKS.validate_python({"fact": "iam.roots", "empty": True}), known, {})
+    assert roots.reason == "iam.roots is not in the facts"
+
+
 @pytest.mark.parametrize(
     ("check", "words"),
     [
