@@ -99,6 +99,9 @@ def _of_account(calls: Set[str], provider: AwsProvider) -> list[dict[str, object
     if "ec2.create_flow_logs" in calls:
         passed: Condition = {"StringEquals": {"iam:PassedToService": "vpc-flow-logs.amazonaws.com"}}
         found.append(_statement(["iam:PassRole"], ("*",), passed, provider))
+        # Who may mark anything as ours may do with it whatever is allowed with what is ours.
+        made: Condition = {"StringEquals": {"ec2:CreateAction": "CreateFlowLogs"}}
+        found.append(_statement(["ec2:CreateTags"], (), made, provider))
     return found
 
 
@@ -275,7 +278,6 @@ _SPECIAL: Mapping[str, tuple[Need, ...]] = {
     # S3 has other names for some permissions than for the calls.
     "ec2.create_flow_logs": (
         Need("ec2:CreateFlowLogs"),
-        Need("ec2:CreateTags"),
         Need("logs:CreateLogDelivery"),
     ),
     "s3.list_buckets": (Need("s3:ListAllMyBuckets"),),

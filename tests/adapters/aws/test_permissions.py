@@ -154,6 +154,13 @@ def test_what_audits_read_stands_apart_from_what_baselines_change() -> None:
     assert {"iam:DeleteLoginProfile", "s3:PutBucketPolicy"} <= allowed([changes])
 
 
+def test_a_baseline_marks_nothing_but_the_logs_that_it_makes() -> None:
+    before = [one for one in statements() if "ec2:CreateTags" in allowed([one])]
+    marking = [one for one in statements("aws.enforce_calls") if "ec2:CreateTags" in allowed([one])]
+    ours = {"StringEquals": {"ec2:CreateAction": "CreateFlowLogs"}}
+    assert [one["Condition"] for one in marking if one not in before] == [ours]
+
+
 def test_an_audit_alone_may_change_nothing() -> None:
     of_servers = allowed(statements())
     for action in allowed(statements("aws.collect_facts")) - of_servers:
