@@ -31,39 +31,46 @@ class City(NamedTuple):
 def plan_waves(hosts: Collection[str], city: City) -> tuple[Wave, ...]:
     """Put hosts into waves; the same hosts always give the same waves."""
     left = sorted(set(hosts), key=lambda host: (host not in city.spare, host))
+    groups = _groups_of(city.apart)
     first = _first_of_roles(left, city)
     waves: list[Wave] = []
     while first:
-        waves.append(_fill(first, city, len(first)))
-        first = [host for host in first if host not in waves[-1]]
-    tried = {host for wave in waves for host in wave}
-    left = [host for host in left if host not in tried]
+        waves.append(_fill(first, city, len(first), groups))
+        first = _without(first, waves[-1])
+    left = _without(left, [host for wave in waves for host in wave])
     for most in _sizes(len(set(hosts))):
         if not left:
             break
-        waves.append(_fill(left, city, most))
-        left = [host for host in left if host not in waves[-1]]
+        waves.append(_fill(left, city, most, groups))
+        left = _without(left, waves[-1])
     return tuple(waves)
 
 
-def role_of(groups: Sequence[str], members: Mapping[str, Collection[str]], sites: Mapping[str, str]) -> str:
-    """Give what a host is: its smallest group that is not merely a place, or everybody.
+def telling_groups(
+    members: Mapping[str, Collection[str]], sites: Mapping[str, str]
+) -> dict[str, Collection[str]]:
+    """Give the groups that say what a host is, and not merely where: not all of one site, nor all there are.
 
     Args:
-        groups: of the host.
         members: of every group.
         sites: of every host.
     """
-    telling = [one for one in groups if not _is_place(members[one], sites)]
-    return min(telling, key=lambda one: (len(members[one]), one), default="")
+    at: dict[str, set[str]] = {}
+    for host, site in sites.items():
+        at.setdefault(site, set()).add(host)
+    found = {}
+    for name, every in members.items():
+        there = {sites[host] for host in every if host in sites}
+        whole_site = len(there) == 1 and set(every) >= at[next(iter(there))]
+        if not whole_site and not set(every) >= sites.keys():
+            found[name] = every
+    return found
 
 
-def _is_place(members: Collection[str], sites: Mapping[str, str]) -> bool:
-    """Whether a group is all hosts of one site, or all that there are."""
-    there = {sites[host] for host in members if host in sites}
-    if set(members) >= sites.keys():
-        return True
-    return len(there) == 1 and {host for host, site in sites.items() if site in there} <= set(members)
+def role_of(groups: Sequence[str], telling: Mapping[str, Collection[str]]) -> str:
+    """Give what a host is: the smallest of its groups that tell; none where no group does."""
+    own = [one for one in groups if one in telling]
+    return min(own, key=lambda one: (len(telling[one]), one), default="")
 
 
 def _first_of_roles(hosts: Sequence[str], city: City) -> list[str]:
@@ -73,6 +80,11 @@ def _first_of_roles(hosts: Sequence[str], city: City) -> list[str]:
     return list(found.values())
 
 
+def _without(hosts: Sequence[str], others: Sequence[str]) -> list[str]:
+    gone = set(others)
+    return [host for host in hosts if host not in gone]
+
+
 def _sizes(count: int) -> Iterator[int]:
     for share in SHARES:
         yield max(1, ceil(share * count))
@@ -80,18 +92,29 @@ def _sizes(count: int) -> Iterator[int]:
         yield count
 
 
-def _fill(hosts: Sequence[str], city: City, most: int) -> Wave:
-    """Take hosts, in their order, that may be changed together; the first one always may."""
+def _fill(hosts: Sequence[str], city: City, most: int, groups: Mapping[str, Sequence[int]]) -> Wave:
+    """Take hosts, in their order, that may be changed together; the first one always may.
+
+    Args:
+        groups: host to the groups of `city.apart` that it is in, by their numbers.
+    """
     taken: list[str] = []
+    used: set[int] = set()
+    sites: set[str] = set()
     for host in hosts:
         if len(taken) == most:
             break
-        if not any(_must_be_apart(host, other, city) for other in taken):
+        site, own = city.sites.get(host, ""), groups.get(host, ())
+        if used.isdisjoint(own) and not any(frozenset((site, one)) in city.rivals for one in sites):
             taken.append(host)
+            used.update(own)
+            sites.add(site)
     return tuple(taken)
 
 
-def _must_be_apart(one: str, other: str, city: City) -> bool:
-    if any(one in group and other in group for group in city.apart):
-        return True
-    return frozenset((city.sites.get(one, ""), city.sites.get(other, ""))) in city.rivals
+def _groups_of(apart: Sequence[frozenset[str]]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for number, group in enumerate(apart):
+        for host in group:
+            found.setdefault(host, []).append(number)
+    return found

@@ -1,9 +1,10 @@
 """Whose facts are collected: hosts of the inventory, AWS accounts and vCenters of environment.yml."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from automation.backups.spec import load_backups
 from automation.baseline.planner import Beside, Subjects
-from automation.commands._providers import resources_of
+from automation.commands._providers import hosts_of
 from automation.commands._session import Session
 from automation.model.environment import Environment
 from automation.model.errors import ConfigError
@@ -49,15 +50,36 @@ def vcenters_of(environment: Environment) -> tuple[str, ...]:
     return tuple(name for name, one in environment.providers.items() if isinstance(one, VsphereProvider))
 
 
-def beside(session: Session, subject: str) -> Beside:
-    """Say what must not happen while a subject is changed: backups of it, or recoveries of its servers."""
-    if subject in session.inventory.servers:
-        return Beside(resources=resources_of(session, subject))
+def beside(session: Session, subjects: Iterable[str]) -> dict[str, Beside]:
+    """Say what must not happen while subjects are changed: backups of them, recoveries of their servers."""
+    saved = _saved_of(session)
+    servers = session.inventory.servers
+    return {
+        name: Beside(resources=saved.get(name, ()))
+        if name in servers
+        else Beside(servers=_servers_of(session, name))
+        for name in subjects
+    }
+
+
+def _saved_of(session: Session) -> dict[str, tuple[str, ...]]:
+    """Give every host with the resources of backups.yml that save something of it."""
+    path = session.environment.folder / "backups.yml"
+    if not path.is_file():
+        return {}
+    backups, found = load_backups(path), dict[str, tuple[str, ...]]()
+    for resource in backups.resources:
+        for host in dict.fromkeys(hosts_of(session, backups, resource)):
+            found[host] = (*found.get(host, ()), resource)
+    return found
+
+
+def _servers_of(session: Session, subject: str) -> tuple[str, ...]:
     providers = session.environment.providers
     names = (subject, *accounts_of(session.environment).get(subject, ()))
     places = {(providers[name].kind, providers[name].site) for name in names if name in providers}
-    servers = session.inventory.servers.values()
-    return Beside(servers=tuple(one.name for one in servers if (one.provider, one.site) in places))
+    every = session.inventory.servers.values()
+    return tuple(one.name for one in every if (one.provider, one.site) in places)
 
 
 def _refuse_shared_names(session: Session, names: tuple[str, ...]) -> None:

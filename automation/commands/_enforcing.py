@@ -10,10 +10,10 @@ from automation.baseline.controls import Control
 from automation.baseline.enforcement import Case, Decided, Enforced, LeftOut, Wish, decide
 from automation.baseline.fights import Fight
 from automation.baseline.guards import ASKED, COMPUTED, NOT_FOUGHT_OVER, Scene
-from automation.baseline.planner import Enforcing, Watch, plan_enforcement
+from automation.baseline.planner import Beside, Enforcing, Watch, plan_enforcement
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import Verdict
-from automation.baseline.waves import City, plan_waves, role_of
+from automation.baseline.waves import City, plan_waves, role_of, telling_groups
 from automation.commands._baseline_subjects import accounts_of, beside
 from automation.commands._baselines import Audited, audit, facts_of, load_baseline, reassess
 from automation.commands._controls import load_controls
@@ -105,8 +105,9 @@ def prepare(session: Session, flags: EnforceFlags) -> Prepared:
     decided = tuple(_decide(session, audited, controls, wish, fights))
     changing = {one.enforced.subject: one.enforced for one in decided if one.enforced.controls}
     waves = _waves(session, settings, changing)
-    watch = _watch(session, tuple(changing)) if changing else None
-    enforcing = Enforcing(changing, waves, watch, {name: beside(session, name) for name in changing})
+    meanwhile = beside(session, changing)
+    watch = _watch(session, meanwhile) if changing else None
+    enforcing = Enforcing(changing, waves, watch, meanwhile)
     plan = plan_enforcement(session.environment.name, enforcing, settings)
     shown = Planned(
         audit=audited.run,
@@ -273,7 +274,8 @@ def city_of(session: Session, settings: Baseline) -> City:
     """Say which hosts stand in for each other: by the catalog, and where it says nothing by their groups."""
     servers, groups = session.inventory.servers, session.inventory.groups
     sites = {name: one.site for name, one in servers.items()}
-    roles = {name: role_of(one.groups, groups, sites) for name, one in servers.items()}
+    telling = telling_groups(groups, sites)
+    roles = {name: role_of(one.groups, telling) for name, one in servers.items()}
     catalog = _catalog(session)
     declared = tuple(_stand_ins(catalog))
     known = frozenset().union(*declared)
@@ -305,10 +307,10 @@ def _catalog(session: Session) -> Catalog:
     return load_catalog(path) if path.is_file() or path.with_suffix("").is_dir() else Catalog()
 
 
-def _watch(session: Session, changing: Collection[str]) -> Watch | None:
+def _watch(session: Session, changing: Mapping[str, Beside]) -> Watch | None:
     """Give what tells whether services stay well: probes that write nothing, of those that could suffer."""
     catalog = _catalog(session)
-    servers = {host for name in changing for host in (name, *beside(session, name).servers)}
+    servers = {host for name, there in changing.items() for host in (name, *there.servers)}
     services = {name: catalog.services[name] for name in affected(catalog, servers)}
     probes = tuple(one for one in list_probes(services) if one.kind != "http-write")
     witness = session.environment.witness

@@ -71,7 +71,7 @@ def prepare_undo(session: Session, flags: UndoFlags) -> PreparedUndo:
     if not changed:
         raise PreflightError(f"run {flags.change} changed nothing that is to be undone; nothing was changed")
     undoing = _undoing(plan, read_done(folder), changed)
-    undoing = undoing._replace(beside={name: beside(session, name) for name in changed})
+    undoing = undoing._replace(beside=beside(session, changed))
     edited = tuple(filter(None, flags.edited.split(",")))
     walk_s = load_baseline(session).walk_s
     undo_plan = plan_undo(session.environment.name, flags.change, undoing, edited, walk_s)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from automation.baseline.waves import City, plan_waves, role_of
+from automation.baseline.waves import City, plan_waves, role_of, telling_groups
 
 SITES = {
     "dns-a": "hall", "pg-a": "hall", "app-a": "hall",
@@ -39,8 +39,15 @@ def test_after_the_first_ones_few_hosts_are_changed_then_more_then_the_rest() ->
 
 
 def test_a_role_is_the_smallest_group_that_is_no_place() -> None:
-    assert role_of(("city_hall", "postgresql", "linux"), GROUPS, SITES) == "postgresql"
-    assert role_of(("city_hall", "linux"), GROUPS, SITES) == ""
+    telling = telling_groups(GROUPS, SITES)
+    assert set(telling) == {"postgresql"}
+    assert role_of(("city_hall", "postgresql", "linux"), telling) == "postgresql"
+    assert role_of(("city_hall", "linux"), telling) == ""
+
+
+def test_a_pair_that_is_all_of_two_sites_still_stands_in_for_each_other() -> None:
+    sites = {"db-a": "hall", "db-b": "eoc", "web": "public"}
+    assert set(telling_groups({"db": ("db-a", "db-b"), "hall": ("db-a",)}, sites)) == {"db"}
 
 
 @st.composite

@@ -79,10 +79,10 @@ def test_an_account_has_all_its_providers() -> None:
 def test_servers_of_an_account_or_vcenter_are_not_recovered_while_it_is_changed(
     subject: str, servers: tuple[str, ...]
 ) -> None:
-    assert beside(session(), subject) == Beside(servers=servers)
+    assert beside(session(), [subject]) == {subject: Beside(servers=servers)}
 
 
 def test_backups_of_a_host_wait_while_it_is_changed() -> None:
-    found = beside(session(), "pg-a")
+    found = beside(session(), ["pg-a"])["pg-a"]
     assert found.servers == ()
     assert found.resources
