@@ -25,7 +25,7 @@ _SECTIONS: Mapping[str, str] = {
     "/etc/login.defs": "login_defs",
     "/etc/security/faillock.conf": "pam.faillock",
     "/etc/security/pwquality.conf": "pam.pwquality",
-    "/etc/systemd/journald.conf.d/50-mainstay.conf": "journald.settings",
+    "/etc/systemd/journald.conf.d/zz-mainstay.conf": "journald.settings",
 }
 
 
