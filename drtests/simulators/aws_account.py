@@ -134,8 +134,8 @@ def plant(account: str, told: Mapping[str, Any]) -> None:
     """Let an account be what no call makes it.
 
     Args:
-        told: `root`: names of the account's summary, to numbers, until the simulator ends; `logins`: users, and `keys`: access keys, to
-            how many days ago they were made and last used.
+        told: `root`: names of the account's summary, to numbers, until the simulator ends; `logins`: users,
+            and `keys`: access keys, to how many days ago they were made and last used.
     """
     Summary.root |= told.get("root", {})
     backend = iam_backends[account]["aws"]
