@@ -7,8 +7,8 @@ machine changes. In turn, `--times` each: `./inv baseline.audit` as people type 
 its walk over the disks cut at once (a daily audit) and as long as it takes; `ansible-playbook --check` of
 bench/audit.yml, with a task for each setting that our Linux controls would change. CPU seconds are those of
 the controller with all that it started, and of all processes of the hosts: they count alike whatever else the
-machine does. Then the wall time of audits of `--many` hosts, and their CPU seconds by the number of cores, which
-is the least that it can be. Writes bench/results/audit.json.
+machine does. Then the wall time of audits of `--many` hosts, and their CPU seconds by the number of cores,
+which is the least that it can be. Writes bench/results/audit.json.
 """
 
 import argparse
