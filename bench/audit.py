@@ -102,6 +102,7 @@ def _few(image: Path, scratch: Path, count: int, times: int) -> dict[str, object
                 print(f"round {number + 1} {name:18} {took[name][-1]}", file=sys.stderr, flush=True)
     play = _median(took["ansible --check"])
     return {
+        "beside_the_playbook_at": describe_machine()["at"],
         "hosts": count,
         "methods": {name: _told(costs, count, play) for name, costs in took.items()},
     }
