@@ -99,16 +99,21 @@ class Checkout:
 
     def sign(self, command: str, person: str, *words: str) -> None:
         """A person signs at a terminal, and types yes."""
+        done = self.agree(command, *words, "--key", str(self.signers / person))
+        assert done.returncode == 0, done.stderr
+
+    def agree(self, command: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Type one command at a terminal, and yes when it asks."""
         ours, theirs = pty.openpty()
         os.write(ours, b"yes\n")
         argv = [str(self.root / "inv"), command, "--env", self.name, *words]
-        argv += ["--key", str(self.signers / person)]
-        done = subprocess.run(
-            argv, env=self.environ, stdin=theirs, capture_output=True, text=True, check=False
-        )
-        os.close(ours)
-        os.close(theirs)
-        assert done.returncode == 0, done.stderr
+        try:
+            return subprocess.run(
+                argv, env=self.environ, stdin=theirs, capture_output=True, text=True, check=False
+            )
+        finally:
+            os.close(ours)
+            os.close(theirs)
 
     def up(self) -> None:
         """Boot and configure the city, and keep its disks."""

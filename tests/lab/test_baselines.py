@@ -68,6 +68,44 @@ def test_hosts_that_nobody_touched_have_not_drifted(city: Checkout) -> None:
     assert {one["subject"] for one in json.loads(done.stdout)["hosts"]} >= set(city.inventory.standing)
 
 
+# --- what is enforced, and taken back ---------------------------------------------------------------
+
+# Every file of /etc as it is: name, owner, group, mode, content. The host's own notes of the day apart.
+PICTURE = """
+cd /etc; find . -type f ! -name '*-' -printf '%p %u %g %m ' -exec sha256sum {} ';' | sort
+"""
+
+
+def test_a_profile_is_enforced_on_every_host_and_all_of_it_is_taken_back(city: Checkout) -> None:
+    def pictures() -> dict[str, str]:
+        return {host: city.sh(host, PICTURE) for host in city.inventory.standing}
+
+    before = pictures()
+    done = city.agree("baseline.enforce", "--profile", "cis-l1", "--json")
+    assert done.returncode == 3, done.stderr  # what is left to people is told
+    change = city.last_run("baseline-enforce")
+    after = pictures()
+    assert [host for host in before if after[host] == before[host]] == []
+    failed = {
+        (one["subject"], verdict["control"])
+        for one in audit(city, "--profile", "cis-l1")["assessments"]
+        for verdict in one["verdicts"]
+        if verdict["state"] == "fail"
+    }
+    assert not {control for _, control in failed} & {
+        ROOT_LOGIN,
+        "lin.ssh.forwarding",
+        "lin.logs.journal-kept",
+    }
+    again = city.agree("baseline.enforce", "--profile", "cis-l1")
+    assert again.returncode == 3, again.stderr
+    assert "nothing is to be changed" in again.stdout
+    assert pictures() == after
+    undone = city.agree("baseline.undo", "--change", change)
+    assert undone.returncode == 0, undone.stderr
+    assert pictures() == before
+
+
 # --- what sshd is judged to do is what it does ------------------------------------------------------
 
 
