@@ -7,9 +7,11 @@ from typing import NamedTuple
 from rich.text import Text
 
 from automation.baseline.enforcement import Enforced, LeftOut
+from automation.baseline.verdicts import Verdict
 from automation.commands._enforcing import Planned, Result
 from automation.commands._render import _console
 from automation.commands._undoing import Undoable, Undone
+from automation.model.baseline_evidence import SettingsEnforced
 from automation.model.host_settings import Risk
 
 _RISKS: dict[Risk, str] = {
@@ -34,14 +36,21 @@ def print_result(result: Result, env: str) -> None:
 
 def print_undoable(undoable: Undoable) -> None:
     """Print what would be put back."""
+    alike: dict[tuple[str, ...], list[str]] = {}
     for subject, rows in undoable.subjects.items():
-        _print([(subject, "bold"), *((f"  {row}", "") for row in rows)])
+        alike.setdefault(rows, []).append(subject)
+    for rows, subjects in alike.items():
+        _print([(_names(subjects), "bold"), *((f"  {row}", "") for row in rows)])
 
 
 def print_undone(undone: Undone) -> None:
     """Print what was put back, and what was left as it is."""
+    alike: dict[tuple[str, ...], list[str]] = {}
     for one in undone.settings:
-        _print([(f"{one.host}: put back: {', '.join(one.restored) or 'nothing'}", "")])
+        alike.setdefault(one.restored, []).append(one.host)
+    for restored, hosts in alike.items():
+        _print([(f"{_names(hosts)}: put back: {', '.join(restored) or 'nothing'}", "")])
+    for one in undone.settings:
         _print((f"{one.host}: LEFT AS IT IS: {what}: {why}", "yellow") for what, why in one.left.items())
     for calls in undone.calls:
         names = ", ".join(f"{one.call.replace('_', ' ')} {one.on}".strip() for one in calls.saved)
@@ -153,12 +162,9 @@ def _names(names: Sequence[str]) -> str:
 
 def _result(result: Result, env: str) -> Iterator[tuple[str, str]]:
     yield from _changes(result)
-    for verdict in result.unmet:
-        yield f"{verdict.control} DOES NOT HOLD on {verdict.subject}: {verdict.reason}", "bold red"
-    for verdict in result.worse:
-        yield f"{verdict.control} HELD BEFORE on {verdict.subject}: {verdict.reason}", "bold red"
-    for verdict in result.lost:
-        yield f"{verdict.control} is not known any more on {verdict.subject}: {verdict.reason}", "yellow"
+    yield from _told(result.unmet, "DOES NOT HOLD", "bold red")
+    yield from _told(result.worse, "HELD BEFORE", "bold red")
+    yield from _told(result.lost, "is not known any more", "yellow")
     if result.changed:
         undo = f"./inv baseline.undo --env {env} --change {result.run}"
         yield f"{result.changed} settings are another way than before; {undo} takes them back", ""
@@ -166,17 +172,33 @@ def _result(result: Result, env: str) -> Iterator[tuple[str, str]]:
         yield "nothing is another way than before", ""
 
 
+def _told(verdicts: Sequence[Verdict], word: str, style: str) -> Iterator[tuple[str, str]]:
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in verdicts:
+        alike.setdefault((one.control, one.reason), []).append(one.subject)
+    for (control, reason), subjects in alike.items():
+        yield f"{control} {word} on {_names(subjects)}: {reason}", style
+
+
 def _changes(result: Result) -> Iterator[tuple[str, str]]:
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for host in result.settings:
         if host.switch == "reverted":
             yield f"{host.host}: TAKEN BACK by the host itself: {host.why}", "bold yellow"
-            continue
-        for one in host.settings:
-            if one.changed:
-                yield f"{host.host}: {one.what}: {one.before} -> {one.after} ({one.control})", ""
-            if one.problem:
-                yield f"{host.host}: {one.what}: {one.problem} ({one.control})", "yellow"
+        elif rows := tuple(_of_host(host)):
+            alike.setdefault(rows, []).append(host.host)
+    for rows, hosts in alike.items():
+        yield _names(hosts), "bold"
+        yield from ((f"  {text}", style) for text, style in rows)
     for calls in result.calls:
         for saved in calls.saved:
             on = f" of {saved.on}" if saved.on else ""
             yield f"{calls.subject}: {saved.call.replace('_', ' ')}{on} ({saved.control})", ""
+
+
+def _of_host(host: SettingsEnforced) -> Iterator[tuple[str, str]]:
+    for one in host.settings:
+        if one.changed:
+            yield f"{one.what}: {one.before} -> {one.after} ({one.control})", ""
+        if one.problem:
+            yield f"{one.what}: {one.problem} ({one.control})", "yellow"
