@@ -13,7 +13,7 @@ Platform = Literal["linux", "aws", "vsphere"]
 class Facts(Model):
     """The facts of one subject at one moment; there is no secret in them.
 
-    A section that could not be read is not in `sections`: its name stands in `unknown`, with the reason. Where
+    A section that could not be read is not in `sections`: its name stands in `unknown`, with the reason. If
     the other parts of it could be, it lacks that part, and `section.part` stands there.
     """
 
