@@ -231,7 +231,10 @@ def _change(
 
 
 def _again(step: Step, change: str) -> Step:
-    return step.model_copy(update={"needs": (change,), "why": "what came of it is judged"})
+    """Look at what came of a change; one who answers no more since has others spared."""
+    return step.model_copy(
+        update={"needs": (change,), "why": "what came of it is judged", "on_failure": "halt"}
+    )
 
 
 def _undos(change: str, undoing: Undoing, edited: tuple[str, ...]) -> Iterator[Step]:

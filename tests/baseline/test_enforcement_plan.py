@@ -114,10 +114,13 @@ def test_no_host_is_changed_while_a_service_is_not_well(context: RunContext, whe
     assert "pg-a/enforce" not in done
 
 
-def test_facts_that_cannot_be_read_afterwards_stop_nothing(context: RunContext) -> None:
-    plan = plan_enforcement(("pg-b",), ("pg-a",), watch=None)
+@pytest.mark.parametrize("watch", [WATCH, None], ids=["watched", "unwatched"])
+def test_a_host_that_answers_no_more_after_its_change_stops_all_that_comes(
+    context: RunContext, watch: Watch | None
+) -> None:
+    plan = plan_enforcement(("pg-b",), ("pg-a",), watch=watch)
     status, done = carried_out(context, plan, pg_b__facts=AdapterError("no answer"))
-    assert (status, "pg-a/enforce" in done) == ("succeeded", True)
+    assert (status, "pg-a/enforce" in done) == ("halted", False)
 
 
 def test_a_switch_is_armed_where_people_could_be_locked_out_and_nowhere_else() -> None:
