@@ -13,7 +13,7 @@ from automation.baseline.guards import ASKED, COMPUTED, NOT_FOUGHT_OVER, Scene
 from automation.baseline.planner import Beside, Enforcing, Watch, plan_enforcement
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import Verdict
-from automation.baseline.waves import City, plan_waves, role_of, telling_groups
+from automation.baseline.waves import MOST_APART, City, plan_waves, role_of, telling_groups
 from automation.commands._baseline_subjects import accounts_of, beside
 from automation.commands._baselines import Audited, audit, facts_of, load_baseline, reassess
 from automation.commands._controls import load_controls
@@ -279,20 +279,21 @@ def city_of(session: Session, settings: Baseline) -> City:
     catalog = _catalog(session)
     declared = tuple(_stand_ins(catalog))
     known = frozenset().union(*declared)
-    by_role = (
-        frozenset(name for name in groups[role] if name not in known)
-        for role in dict.fromkeys(roles.values())
-        if role and role not in settings.together
-    )
+    shared = [
+        frozenset(name for name in members if name not in known)
+        for group, members in sorted(telling.items())
+        if group not in settings.together
+    ]
     services = catalog.services.values()
     return City(
         sites=sites,
-        apart=(*declared, *(group for group in by_role if len(group) > 1)),
+        apart=(*declared, *(group for group in shared if 1 < len(group) <= MOST_APART)),
         rivals=frozenset(
             frozenset((one.primary, one.recovery)) for one in services if one.primary != one.recovery
         ),
         roles=roles,
         spare=frozenset(host for one in services for host in one.hosts_at(one.recovery)),
+        large=tuple(group for group in shared if len(group) > MOST_APART),
     )
 
 

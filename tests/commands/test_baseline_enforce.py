@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from automation.baseline.guards import Scene
 from automation.baseline.judge import judge
 from automation.baseline.planner import ENFORCE, UNDO
 from automation.baseline.settings import Baseline
+from automation.baseline.waves import plan_waves
 from automation.commands import _baselines, _enforcing, _session, baseline
 from automation.commands._controls import load_controls
 from automation.commands._enforced import list_fights
@@ -32,6 +34,7 @@ from automation.commands._enforcing import (
     Prepared,
     Wave,
     affected,
+    city_of,
     enforce,
     judge_result,
     prepare,
@@ -43,6 +46,7 @@ from automation.engine import admission, dispatch
 from automation.engine.journal import Journal, read_journal
 from automation.model.approvals import ApprovalRule
 from automation.model.baseline_evidence import SettingSeen, SettingsEnforced, SettingsUndone
+from automation.model.environment import Inventory, Server
 from automation.model.errors import AdapterError, ConfigError, NotMet, PreflightError, StepFailed
 from automation.model.evidence import Evidence
 from automation.model.plan import Plan
@@ -238,6 +242,24 @@ def test_no_host_is_changed_while_a_service_is_not_well(city: City, session: Ses
 )
 def test_what_stands_on_a_changed_host_is_watched(servers: tuple[str, ...], services: set[str]) -> None:
     assert set(affected(load_on_premises(), servers)) & {"payments-db", "payments"} == services
+
+
+@pytest.mark.parametrize("more", [("primary", "standby"), ("east", "west")], ids=["of one", "of two"])
+def test_a_pair_stands_in_for_each_other_whatever_smaller_groups_it_is_in(
+    session: Session, more: tuple[str, str]
+) -> None:
+    others = ("map-a", "map-b", "map-c") if more[0] == "east" else ()
+    groups = {"db-a": ("db", more[0]), "db-b": ("db", more[1]), "db-c": ("db",)}
+    groups |= dict(zip(others, ((more[0],), (more[1],), ()), strict=False))
+    servers = {
+        host: Server(
+            name=host, address="192.0.2.1", provider="nspawn", site="eoc", groups=groups.get(host, ())
+        )
+        for host in (*groups, "left")
+    }
+    city = city_of(replace(session, inventory=Inventory(servers=servers)), Baseline(profile="standard"))
+    waves = plan_waves(servers, city)
+    assert not any(len({"db-a", "db-b", "db-c"} & set(wave)) > 1 for wave in waves)
 
 
 def test_what_does_not_take_effect_is_not_met(city: City, session: Session) -> None:
