@@ -42,9 +42,12 @@ def arm(host: Host, folder: Path, switch_s: float) -> None:
 def _enable_at_boot(host: Host, change: str, command: str) -> None:
     unit, link = program.boot_paths(host, change)
     link.parent.mkdir(parents=True, exist_ok=True)
+    # Never before ssh.socket: sockets.target, and by it basic.target, comes after that, and this unit after
+    # basic.target; of such a cycle systemd drops a job, ours or the socket's. A connection that the socket
+    # takes starts ssh.service, which waits for us.
     content = (
         f"[Unit]\nDescription=Put change {change} back, which nobody confirmed before this boot\n"
-        "After=local-fs.target\nBefore=ssh.service sshd.service ssh.socket sshd.socket\n\n"
+        "After=local-fs.target\nBefore=ssh.service sshd.service\n\n"
         f"[Service]\nType=oneshot\nExecStart={command}\nTimeoutStartSec=60\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
