@@ -37,7 +37,8 @@ CASES: dict[str, tuple[Audited, Known, tuple[Any, ...]]] = {
     "it is not known any more": (found(web="unknown"), Known(failed=(WEB,)), ((), (), (WEB,))),
     "its host was not asked": (found(db="pass"), Known(failed=(WEB,)), ((), (), (WEB,))),
     "its host is silent": (found(("web",), db="pass"), Known(failed=(WEB,)), ((), ("web",), (WEB,))),
-    "silent as before": (found(("web",), db="pass"), Known(dark=("web",)), ((), (), ())),
+    "silent as before": (found(("web",), db="pass"), Known(silent=("web",)), ((), (), ())),
+    "it gives no facts any more": (found(("web",), db="pass"), Known(dark=("web",)), ((), ("web",), ())),
 }
 
 
@@ -50,6 +51,17 @@ def test_news_is_what_people_do_not_know(audit: Audited, known: Known, expected:
 def test_too_little_known_is_news_and_stays_known_where_a_host_was_not_asked() -> None:
     news = find_news(audited(host("web", verdict("web", ROOT, "unknown", "x"))), Known(dark=("db",)))
     assert (news.dark, news.known.dark) == (("web",), ("db", "web"))
+
+
+def test_what_is_silent_and_was_never_known_well_is_told_once_and_not_when_it_answers_again() -> None:
+    half_known = audited(host("vcenter", verdict("vcenter", ROOT, "unknown", "x")))
+    told = []
+    known = Known()
+    for audit in (half_known, found(("vcenter",)), found(("vcenter",)), half_known):
+        news = find_news(audit, known)
+        told.append(news.dark)
+        known = news.known
+    assert told == [("vcenter",), ("vcenter",), (), ()]
 
 
 # --- telling ---------------------------------------------------------------------------------------
