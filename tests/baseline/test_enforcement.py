@@ -33,6 +33,7 @@ def decided(
     fights: tuple[Fight, ...] = (),
     waivers: tuple[Waiver, ...] = (),
     shared_kernel: bool = False,
+    scene: Scene = LAB,
 ) -> Decided:
     told = dict(sections)
     roles = tuple(told.pop("host", {}).get("roles", ()))
@@ -47,7 +48,7 @@ def decided(
         shared_kernel=shared_kernel,
     )
     assessment = judge(facts, chosen, wish.settings.profile, NOW, waivers)
-    return decide(Case(facts, assessment, LAB, fights), CONTROLS, wish)
+    return decide(Case(facts, assessment, scene, fights), CONTROLS, wish)
 
 
 def test_a_failed_setting_is_changed_to_what_the_profile_wants() -> None:
@@ -60,6 +61,27 @@ def test_a_failed_setting_is_changed_to_what_the_profile_wants() -> None:
         "sshd.effective.maxauthtries": "10",
         "contains(keys(packages), 'openssh-server')": True,
     }
+
+
+TWO_ADMINS = {
+    "accounts": {
+        "users": [{"name": name, "gid": 9, "entry": "none", "can_log_in": True} for name in ("ops", "ana")],
+        "groups": {},
+    },
+    "sudo": {"everything": ["ana", "ops"], "without_password": ["ana", "ops"]},
+    "keys": [{"user": name, "restricted": False, "fingerprint": "SHA256:a"} for name in ("ops", "ana")],
+}
+ASKED_OF_KEYS = "keys[?!restricted && fingerprint].user"
+
+
+def test_what_a_guard_stood_on_must_still_be_so_when_it_is_changed() -> None:
+    bare = Scene("ops", "unmanaged")
+    found = decided({**MAX_TRIES, **TWO_ADMINS}, "lin.ssh.auth-tries", scene=bare).enforced.expected
+    assert found[ASKED_OF_KEYS] == ["ops", "ana"]
+    assert found["sudo.without_password"] == ["ana", "ops"]
+    wish = Wish(settings(), accepted=frozenset({"console_or_second_admin"}))
+    said = decided({**MAX_TRIES, **TWO_ADMINS}, "lin.ssh.auth-tries", wish=wish, scene=bare)
+    assert ASKED_OF_KEYS not in said.enforced.expected, "a person answered for it, whatever the facts"
 
 
 def test_what_is_stricter_already_is_not_made_laxer() -> None:
