@@ -162,7 +162,10 @@ def enforce(
     refuse_yes(prepared, flags)
     if not (flags.yes or prepared.plan.approvals or agreed(ask)):
         raise PreflightError("nobody said yes; nothing was changed")
-    finished = session.run(prepared.plan)
+    finished = session.run(
+        prepared.plan,
+        look=lambda: _refuse_waived(reassess(session, prepared.audited.run, flags.profile), prepared),
+    )
     done = read_done(finished.folder)
     result = Result(run=finished.folder.name, settings=done.settings, calls=tuple(done.calls.values()))
     if finished.closed.status != "succeeded":
@@ -172,6 +175,26 @@ def enforce(
     found = compare(prepared.audited.assessments, after.assessments, controls)
     judged = result.model_copy(update={**found._asdict(), "not_collected": after.not_collected})
     return Ended(judged, finished)
+
+
+def _refuse_waived(now: Audited, prepared: Prepared) -> None:
+    """See that nobody has accepted since the plan was made what it would change.
+
+    Raises:
+        PreflightError: somebody has.
+    """
+    asked = {(one.subject, control) for one in prepared.shown.enforced for control in one.controls}
+    verdicts = (verdict for one in now.assessments for verdict in one.verdicts)
+    waived = [
+        f"{one.control} on {one.subject} by {one.waiver}"
+        for one in verdicts
+        if one.state == "waived" and (one.subject, one.control) in asked
+    ]
+    if waived:
+        raise PreflightError(
+            f"waived since this was planned: {'; '.join(waived[:4])}; nothing was changed",
+            hint="plan it again: what is waived is left out",
+        )
 
 
 def judge_result(session: Session, prepared: Prepared, result: Result | None) -> int:

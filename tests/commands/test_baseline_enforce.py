@@ -24,7 +24,7 @@ from automation.baseline.judge import judge
 from automation.baseline.planner import ENFORCE, UNDO
 from automation.baseline.settings import Baseline
 from automation.baseline.waves import plan_waves
-from automation.commands import _baselines, _enforcing, _session, baseline
+from automation.commands import _baselines, _enforcing, _session, _waivers, baseline
 from automation.commands._controls import load_controls
 from automation.commands._enforced import list_fights
 from automation.commands._enforcing import (
@@ -198,6 +198,36 @@ def test_where_people_must_sign_nothing_is_changed_before_they_have(city: City, 
         enforced(session)
     assert prepare(session, FLAGS).plan.approvals == ApprovalRule(roles=("security-officer",))
     assert city.now == dict.fromkeys(HOSTS, START)
+
+
+WAIVER = """\
+waivers:
+  - id: umask-of-app-a
+    control: lin.accounts.umask
+    subjects: [app-a]
+    reason: the vendor's installer needs it
+    compensated_by: nobody else logs in there
+    observed: {login_defs.UMASK: "022"}
+    requested_by: database-owner
+    approved_by: security-officer
+    starts: %s
+    expires: %s
+"""
+
+
+def test_what_is_waived_while_people_think_about_it_is_not_changed(
+    city: City, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, today = prepare(session, FLAGS), datetime.now(UTC)
+    days = (f"{today + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}" for days in (-1, 20))
+    (session.environment.folder / "waivers.yml").write_text(WAIVER % tuple(days))
+    monkeypatch.setattr(_waivers, "refusals", lambda *_: {})
+    with pytest.raises(
+        PreflightError, match=r"waived since .* lin\.accounts\.umask on app-a by umask-of-app-a"
+    ):
+        enforce(session, prepared, FLAGS, ask=yes)
+    assert city.now == dict.fromkeys(HOSTS, START)
+    assert enforced(session)[1].result.changed == 3
 
 
 def test_a_host_that_somebody_changed_meanwhile_is_left_alone(city: City, session: Session) -> None:
