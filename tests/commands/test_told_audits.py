@@ -8,6 +8,7 @@ import pytest
 
 from automation.commands import _told_audits
 from automation.commands._baselines import Audited
+from automation.commands._schedule import AUDIT
 from automation.commands._session import Session
 from automation.commands._told_audits import Known, audit_and_tell, find_news, tell_audit
 from automation.model.errors import NotMet
@@ -144,6 +145,16 @@ def test_facts_that_were_altered_are_told_though_the_job_has_not_failed(
     with pytest.raises(NotMet):
         audit_and_tell(session, "", "")
     assert told.notices[0][:2] == (
-        "baseline.audit",
+        "facts of the security baseline",
         "the audit cannot be believed: run r: facts/web.json.gz is not what was collected on web",
     )
+
+
+def test_that_facts_were_altered_stands_until_an_audit_can_be_believed(
+    session: Session, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_told_audits, "audit", lambda *_: found(web="fail"))
+    audit_and_tell(session, "", "")
+    assert told.notices[0][:2] == ("facts of the security baseline", "they are those that were collected")
+    abouts = {about for about, *_ in told.notices}
+    assert AUDIT.command not in abouts, "a job that ends by exit 6 is told to be well again by its unit"
