@@ -65,7 +65,7 @@ def tell_audit(session: Session, audited: Audited) -> Delivery:
         delivery = _alarm(session, audited, news)
     elif not (news.known.failed or news.known.dark or news.known.silent):
         delivery = well(session.environment, session.state, ABOUT, "nothing fails any more")
-    if not delivery.failed or delivery.took:
+    if delivery.took or not (news.failed or news.dark):
         _write(path, news.known)
     return delivery
 

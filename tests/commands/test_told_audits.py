@@ -69,14 +69,16 @@ def test_what_is_silent_and_was_never_known_well_is_told_once_and_not_when_it_an
 
 
 class Told:
-    """What people are told; nobody can be reached while `dead`."""
+    """What people are told; nobody can be reached while `dead`, and none is named while `nobody`."""
 
     def __init__(self) -> None:
         self.notices: list[tuple[str, str, tuple[str, ...]]] = []
-        self.dead = False
+        self.dead = self.nobody = False
 
     def alarm(self, _env: object, _state: Path, about: str, what: str, **more: Any) -> Delivery:
         self.notices.append((about, what, more.get("said", ())))
+        if self.nobody:
+            return Delivery()
         return Delivery(failed={"ops": "no answer"}) if self.dead else Delivery(took=("ops",))
 
     def well(self, _env: object, _state: Path, about: str, what: str) -> Delivery:
@@ -121,6 +123,15 @@ def test_what_reached_nobody_is_told_at_the_next_audit(session: Session, told: T
     told.dead = True
     tell_audit(session, found(web="fail"))
     told.dead = False
+    tell_audit(session, found(web="fail"))
+    tell_audit(session, found(web="fail"))
+    assert len(told.notices) == 2
+
+
+def test_what_nobody_was_there_to_hear_is_told_to_whom_is_named_later(session: Session, told: Told) -> None:
+    told.nobody = True
+    tell_audit(session, found(web="fail"))
+    told.nobody = False
     tell_audit(session, found(web="fail"))
     tell_audit(session, found(web="fail"))
     assert len(told.notices) == 2
