@@ -71,11 +71,16 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
             _reload(host, wanted)
             if not risky:
                 program.mark(folder, "kept")
-            elif marker(folder)["state"] != "armed":
+            elif _was_due(folder):
                 raise OSError("the switch's time was up before all was changed")
         except Exception as error:  # the outer edge: a host is not left half changed for a bug
             raise Failed(_put_back(host, folder, str(error))) from error
         return risky
+
+
+def _was_due(folder: Path) -> bool:
+    marked = marker(folder)
+    return marked["state"] != "armed" or bool(marked["failed"])
 
 
 # --- before anything is changed -------------------------------------------------------------------

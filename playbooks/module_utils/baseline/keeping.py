@@ -25,6 +25,7 @@ def keep(host: Host, wanted: Wanted, folder: Path) -> None:
         folder.rename(folder.with_name(f"{folder.name}-{number}"))
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "files").mkdir(mode=0o700, exist_ok=True)
+    (folder / "lock").touch(mode=0o600)
     old = program.read_json(folder / "bundle.json") if (folder / "bundle.json").exists() else {}
     files = {file["path"]: file for file in old.get("files", ())}
     for draft in wanted.drafts.changed():

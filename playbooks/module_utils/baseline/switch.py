@@ -9,6 +9,10 @@ from pathlib import Path
 from ansible.module_utils.baseline import revert as program
 from ansible.module_utils.baseline.revert import Host, replace, sync_folder
 
+# What could not be put back is tried again until it is. The timer's service is of type simple, as systemd-run
+# makes them, so that any systemd starts it again. The unit at boot tries once: sshd waits for it.
+AGAIN = ("Restart=on-failure", "RestartSec=15s", "StartLimitIntervalSec=0")
+
 
 def arm(host: Host, folder: Path, switch_s: float) -> None:
     """Have the change put back in time, and at the next boot, unless somebody says that he still gets in.
@@ -30,6 +34,7 @@ def arm(host: Host, folder: Path, switch_s: float) -> None:
             f"--on-active={switch_s:g}",
             "--timer-property=AccuracySec=1s",
             "--timer-property=RemainAfterElapse=no",
+            *(f"--property={one}" for one in AGAIN),
             *command.split(),
         )
         host.must("systemctl", "is-active", program.timer_unit(change))
