@@ -227,6 +227,32 @@ def test_what_a_revert_could_not_put_back_is_told(ctx: Any, host: ChangedHost, p
     assert "as it was before" not in str(told.value)
 
 
+def test_a_host_that_cannot_take_all_of_it_back_is_not_waited_for_for_ever(
+    ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    stuck = {"state": "armed", "why": "nobody confirmed it in time", "failed": {"/etc/motd": "no space"}}
+
+    def act() -> FakeLog:
+        host.markers[RUN] = stuck
+        return FakeLog(None, REFUSED)
+
+    playing(act)
+    began_s = host.now_s
+    with pytest.raises(AdapterError, match=r"could not take all of .* not put back: /etc/motd: no space"):
+        enforce(ctx)
+    assert host.now_s - began_s < SWITCH_S + enforcing.GRACE_S + 10
+    with pytest.raises(AdapterError, match="could not take all of"):
+        enforce(ctx)  # and so it is for whoever comes later
+    assert "not put back: /etc/motd" in verify(ctx).why
+
+
+def test_what_was_half_put_back_is_undone_when_somebody_asks_for_it(ctx: Any, host: ChangedHost) -> None:
+    told = json.dumps({"state": "undone", "restored": ["/etc/motd"]})
+    ctx.run_unit = lambda name, argv: Completed(exit_code=0, stdout=told, stderr="")
+    host.markers[RUN] = {"state": "armed", "failed": {"/etc/motd": "no space"}}
+    assert undo(ctx).changed
+
+
 def test_a_connection_that_is_lost_in_the_middle_is_waited_out(
     ctx: Any, host: ChangedHost, playing: Any
 ) -> None:

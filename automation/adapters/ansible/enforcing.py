@@ -70,8 +70,9 @@ def verify_enforce_settings(action: EnforceSettings, ctx: Context) -> Progress:
     if marker.is_final:
         return Progress(state="done", outcome=_enforced(action, ctx, marker))
     if marker.state == "armed":
+        how = f"; {_how_well(marker)}" if marker.failed else ""
         return Progress(
-            state="in_progress", why=f"nobody confirmed it; {action.host} takes it back by itself"
+            state="in_progress", why=f"nobody confirmed it; {action.host} takes it back by itself{how}"
         )
     if marker.state == "undone":
         return Progress(state="unknown", why=f"change {ctx.run_id} was made and undone since")
@@ -161,13 +162,15 @@ def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) ->
 def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool = False) -> Marker:
     """Give what became of a change: fresh logins, until one finds that it is not armed any more.
 
-    `confirm`: the first one that may use sudo confirms it. The marker's reason is the first that was met.
+    `confirm`: the first one that may use sudo confirms it. The marker's reason is the first that was met. It
+    is armed still where the host could not put all of it back in that time, and goes on trying.
 
     Raises:
         OutcomeUnknown: none could, in the time in which the host takes everything back.
     """
     deadline = time.monotonic() + action.switch_s + GRACE_S
     tried = 0
+    marker: Marker | None = None
     while True:
         try:
             with ctx.fresh(action.host) as remote:
@@ -176,10 +179,13 @@ def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool =
             if marker.state != "armed":
                 return marker.because(why)
         except AdapterError as exc:
+            marker = None
             if not why:
                 ctx.say(f"{action.host}: {exc}; waiting for it to take its change back")
             why = why or str(exc).removesuffix("; nothing changed")
         if time.monotonic() > deadline:
+            if marker and marker.failed:
+                return marker.because(why)
             raise OutcomeUnknown(
                 f"{action.host} cannot be asked, and should have taken change {ctx.run_id} back: {why}",
                 hint=f"at its console: python3 -I {CHANGES}/{ctx.run_id}/revert.py revert",
@@ -198,8 +204,9 @@ def _not_kept(
         switch="reverted",
         why=marker.why,
     )
+    how = "could not take all of change" if marker.state == "armed" else "took change"
     return AdapterError(
-        f"{action.host} took change {ctx.run_id} back by itself: {marker.why}; {_how_well(marker)}",
+        f"{action.host} {how} {ctx.run_id} back by itself: {marker.why}; {_how_well(marker)}",
         evidence=evidence,
         hint=f"./inv run.show --env {ctx.environment.name} --run {ctx.run_id}",
     )
@@ -247,7 +254,7 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
     """
     host, change = action.host, action.change
     before = done = ask(ctx.remote(host), host, change, "state")
-    if before.state in ("armed", "absent"):
+    if before.state == "absent" or (before.state == "armed" and not before.failed):
         what = "is not confirmed yet" if before.state == "armed" else "is not known"
         raise AdapterError(f"change {change} of {host} {what}; nothing was changed")
     if not _is_back(before, action):
