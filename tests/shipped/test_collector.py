@@ -146,7 +146,7 @@ def test_one_walk_finds_what_is_loose_and_does_not_follow_links(tmp_path: Path) 
     assert walk.suid == [str(tmp_path / "suid")]
     assert walk.writable == [str(tmp_path / "open")]
     assert walk.folders == [str(tmp_path / "folder")]
-    assert (walk.files, walk.cut) == (6, False)
+    assert (walk.files, walk.cut) == (7, False)
 
 
 def test_a_walk_that_was_cut_short_says_so(tmp_path: Path) -> None:
