@@ -36,10 +36,12 @@ def collect_sshd() -> dict[str, Any]:
         raise NotKnown(f"sshd -t: {(tested.stderr.strip().splitlines() or ['it refused'])[-1][:200]}")
     files = list(config_files())
     every = [one for path in files for one in conditions(path)]
-    told = {} if any(one.keys() - ASKABLE for one in every) else {"contexts": list(contexts(files))}
+    whom = asked(files)
+    known = all(map(is_askable, every)) and len(whom) <= MOST_CONTEXTS
+    told = {"contexts": list(contexts(whom))} if known else {}
     return {
         "effective": effective([]),
-        **told,  # of a Match block by something else, nobody knows whom it means
+        **told,  # of a Match block by something else, nobody knows whom it means; of too many neither
         "files": files,
         "matches": len(every),
         "stale": is_stale(files),
@@ -47,9 +49,9 @@ def collect_sshd() -> dict[str, Any]:
     }
 
 
-def contexts(files: list[str]) -> Iterator[dict[str, Any]]:
+def contexts(whom: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """Give what sshd would do for each of those whom a Match block may mean."""
-    for user, address in asked(files):
+    for user, address in whom:
         told = effective(["-C", f"user={user},host={address},addr={address}"])
         yield {"user": user, "address": address, **told}
 
@@ -101,6 +103,11 @@ def conditions(path: str) -> Iterator[dict[str, str]]:
             yield {key.lower(): value for key, value in both}
 
 
+def is_askable(criteria: dict[str, str]) -> bool:
+    """Whether sshd can be asked for those whom a Match block means."""
+    return not criteria.keys() - ASKABLE
+
+
 def asked(files: list[str]) -> list[tuple[str, str]]:
     """Choose for whom sshd is asked: root from anywhere, and whomever a Match block may mean."""
     users: set[str] = {"root"}
@@ -110,8 +117,7 @@ def asked(files: list[str]) -> list[tuple[str, str]]:
             users.update(plain(criteria.get("user", "")))
             users.update(member for group in plain(criteria.get("group", "")) for member in members(group))
             addresses.update(first_of(one) for one in plain(criteria.get("address", "")))
-    every = [(user, address) for user in sorted(users) for address in sorted(addresses)]
-    return every[:MOST_CONTEXTS]
+    return [(user, address) for user in sorted(users) for address in sorted(addresses)]
 
 
 def plain(patterns: str) -> list[str]:
