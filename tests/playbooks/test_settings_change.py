@@ -274,6 +274,47 @@ def test_nothing_is_changed_while_another_change_is_armed_or_the_switch_cannot_b
     assert not host.at("/etc/y").exists()
 
 
+def test_what_an_ended_change_kept_outlives_a_failure_to_use_its_name_again(
+    host: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.write("/etc/x", "old")
+    apply(host, setting(kind="file-content", path="/etc/x", content="new"))
+    folder = host.at(change.CHANGES) / CHANGE
+
+    def refuse(*_: Any) -> None:
+        raise OSError("no space")
+
+    for of, name in ((type(folder), "rename"), (change, "keep")):
+        with monkeypatch.context() as patch:
+            patch.setattr(of, name, refuse)
+            with pytest.raises(Refused, match="no space"):
+                apply(host, setting(kind="file-content", path="/etc/x", content="newer"))
+    assert not folder.exists(), "set aside, and nothing was kept in its stead"
+    assert (folder.with_name(f"{CHANGE}-1") / "files/0").read_text() == "old"
+
+
+def test_no_two_files_of_a_change_that_is_made_in_two_goes_are_kept_in_one(
+    host: Folder, own: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        host.write(f"/etc/{name}", f"old {name}", 0o644)
+
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(change, "_validate", cut)
+        with pytest.raises(KeyboardInterrupt):
+            apply(host, setting(kind="file-mode", path="/etc/a", mode="0600", **own))
+    apply(
+        host,
+        *(setting(kind="file-content", path=f"/etc/{name}", content="new", mode="0600") for name in "ab"),
+    )
+    said = revert.undo(host.at(change.CHANGES) / CHANGE, host, [])
+    assert (said["failed"], said["left"]) == ({}, {})
+    assert [host.at(f"/etc/{name}").read_text() for name in "ab"] == ["old a", "old b"]
+
+
 def test_changes_older_than_two_years_are_forgotten_but_never_an_armed_one(host: Folder) -> None:
     changes = host.at(change.CHANGES)
     for name, became in (("old", "kept"), ("new", "kept"), ("armed", "armed")):

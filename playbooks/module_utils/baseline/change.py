@@ -16,7 +16,7 @@ from pathlib import Path
 from ansible.module_utils.baseline import revert as program
 from ansible.module_utils.baseline import sshd
 from ansible.module_utils.baseline.drafts import Drafts, Refused
-from ansible.module_utils.baseline.keeping import keep, missing_folders, reloads
+from ansible.module_utils.baseline.keeping import keep, missing_folders, reloads, set_aside
 from ansible.module_utils.baseline.kernel import FOLLOWING, kernel_path, kernel_value
 from ansible.module_utils.baseline.revert import SSH_UNITS, Host, marker, replace
 from ansible.module_utils.baseline.switch import arm
@@ -56,13 +56,15 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
         _prune(changes)
         _refuse_armed(changes)
         folder = changes / asked.change
-        fresh = marker(folder)["state"] != "none" or not folder.exists()
+        fresh = False
         try:
+            set_aside(folder)
+            fresh = not folder.exists()
             keep(host, wanted, folder)
             if risky:
                 arm(host, folder, asked.switch_s)
         except OSError as error:
-            if fresh:  # no trace is left: nothing was done that could be put back
+            if fresh:  # no trace is left of what this very call kept: nothing was done that it is needed for
                 shutil.rmtree(folder, ignore_errors=True)
             raise Refused(f"what it takes to put it back is not there: {error}") from error
         try:
