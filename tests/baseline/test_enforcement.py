@@ -212,6 +212,16 @@ def test_a_call_is_made_for_each_that_the_facts_name() -> None:
     ]
 
 
+def test_only_rules_by_which_administrators_come_are_revoked() -> None:
+    anybody = {"direction": "in", "open": True, "from_port": None, "to_port": None}
+    ssh = {**anybody, "name": "ssh", "protocol": "tcp", "from_port": 22, "to_port": 22}
+    others = [{**anybody, "name": name, "protocol": name} for name in ("50", "47", "-1", "icmp")]
+    group = {"name": "sg-1", "default": False, "rules": [ssh, *others]}
+    wish = Wish(settings(), accepted=frozenset(ASKED))
+    found = decided({"security_groups": [group], "all_regions": True}, "aws.network.admin-ports", wish=wish)
+    assert [one.on for one in found.enforced.calls] == ["ssh", "-1"]
+
+
 def test_only_what_was_asked_for_is_taken() -> None:
     both = {**MAX_TRIES, "login_defs": {"UMASK": "022"}}
     names = ("lin.ssh.auth-tries", "lin.accounts.umask")
