@@ -10,6 +10,7 @@ from automation.adapters.aws.facts_backup import Copied, Kept, protected
 from automation.adapters.aws.facts_logs import is_logged, writes_all
 from automation.adapters.aws.policies import allows_everything, is_tls_only, with_tls_only
 from automation.commands._controls import load_controls
+from automation.model.provider_settings import WantedCall
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 CLEAR = {"Bool": {"aws:SecureTransport": "false"}}
@@ -99,6 +100,30 @@ def flow(**more: str) -> dict[str, str]:
 )
 def test_a_network_is_logged_when_all_its_traffic_arrives(logs: list[dict[str, str]], expected: bool) -> None:
     assert is_logged("vpc-1", logs) is expected
+
+
+@pytest.mark.parametrize(
+    ("protocol", "ports", "revoked"),
+    [
+        pytest.param("tcp", (22, 22), True, id="SSH"),
+        pytest.param("6", (3000, 4000), True, id="remote desktops, in a range and by number"),
+        pytest.param("tcp", (5986, 5986), True, id="WinRM"),
+        pytest.param("-1", (-1, -1), True, id="everything"),
+        pytest.param("tcp", (-1, -1), True, id="every port"),
+        pytest.param("tcp", (443, 443), False, id="another port meanwhile"),
+        pytest.param("udp", (22, 22), False, id="another protocol meanwhile"),
+        pytest.param("50", (-1, -1), False, id="ESP"),
+    ],
+)
+def test_a_rule_is_revoked_only_while_it_lets_administrators_in_from_everywhere(
+    protocol: str, ports: tuple[int, int], revoked: bool
+) -> None:
+    state: dict[str, JsonValue] = {"open": True, "egress": False, "IpProtocol": protocol}
+    state |= {"FromPort": ports[0], "ToPort": ports[1]}
+    call = WantedCall(control="aws.network.admin-ports", risk="R2", call="revoke_rule", on="sgr-1")
+    want = KINDS["revoke_rule"].want
+    assert (want(state, call) is None) is revoked
+    assert want({**state, "open": False}, call) is not None
 
 
 MANAGED = {"Field": "eventCategory", "Equals": ["Management"]}
