@@ -186,6 +186,34 @@ def test_a_host_that_never_comes_back_is_an_unknown_end_after_a_bounded_time(
     assert f"/var/lib/mainstay-changes/{RUN}/revert.py" in told.value.hint
 
 
+def test_a_host_that_answers_and_keeps_what_it_should_take_back_is_not_said_to_be_away(
+    ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    host.markers[RUN] = {"state": "armed"}  # its timer is gone
+    with pytest.raises(OutcomeUnknown, match=r"web answers, and has not taken change .* back") as told:
+        enforce(ctx)
+    assert "cannot be asked" not in str(told.value)
+    assert str(told.value.hint).endswith("revert.py revert")
+
+
+def test_without_a_switch_nobody_is_told_that_the_host_takes_it_back(
+    ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    said: list[str] = []
+    ctx.say = said.append
+
+    def act() -> FakeLog:
+        host.away_until_s = host.now_s + 10**6
+        return FakeLog({"changed": True}, LOST)
+
+    playing(act)
+    with pytest.raises(OutcomeUnknown, match=r"cannot be asked how far change .* came") as told:
+        enforce(ctx, risk="R1", switch_s=0.0)
+    assert "should have taken" not in str(told.value)
+    assert "take its change back" not in " ".join(said)
+    assert str(told.value.hint).endswith("revert.py undo")
+
+
 # --- a playbook that failed -------------------------------------------------------------------------
 
 REFUSED = AdapterError("playbooks/baseline.yml failed; nothing was changed\n  web: sshd -T says no")
@@ -244,6 +272,21 @@ def test_a_host_that_cannot_take_all_of_it_back_is_not_waited_for_for_ever(
     with pytest.raises(AdapterError, match="could not take all of"):
         enforce(ctx)  # and so it is for whoever comes later
     assert "not put back: /etc/motd" in verify(ctx).why
+
+
+@pytest.mark.parametrize("state", ["armed", "reverted"])
+def test_what_is_half_back_is_kept_as_evidence_and_not_enforced_again(
+    state: str, ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    playing(lambda: pytest.fail("nothing may be changed again"))
+    host.markers[RUN] = {"state": state, "why": "late", "failed": {"/etc/motd": "no space"}}
+    with pytest.raises(AdapterError, match=r"not put back: /etc/motd: no space") as told:
+        enforce(ctx)
+    assert (evidence(told.value).switch, evidence(told.value).failed) == (
+        "reverted",
+        {"/etc/motd": "no space"},
+    )
+    assert f"./inv baseline.undo --env city --change {RUN}" in str(told.value.hint)
 
 
 def test_what_was_half_put_back_is_undone_when_somebody_asks_for_it(ctx: Any, host: ChangedHost) -> None:

@@ -48,6 +48,7 @@ class City:
     did: list[str] = field(default_factory=list)
     deaf: set[str] = field(default_factory=set)  # whose settings do not take effect
     reverts: set[str] = field(default_factory=set)  # who take everything back
+    stuck: set[str] = field(default_factory=set)  # who could not take all of it back
     moves: set[str] = field(default_factory=set)  # changed by somebody right before the expectation
     spoils: bool = False  # every change breaks another setting
     unwell: bool = False
@@ -86,7 +87,13 @@ class City:
     def _enforce(self, action: EnforceSettings, ctx: RunContext) -> Outcome:
         host = action.host
         if host in self.reverts:
-            told = SettingsEnforced(host=host, change=ctx.run_id, switch="reverted", why="no fresh login")
+            failed = {"/etc/login.defs": "no space"} if host in self.stuck else {}
+            if failed:
+                self.before[host, ctx.run_id] = copy.deepcopy(self.now[host])
+                self.now[host]["login_defs"]["UMASK"] = "027"
+            told = SettingsEnforced(
+                host=host, change=ctx.run_id, switch="reverted", why="no fresh login", failed=failed
+            )
             raise AdapterError(f"{host} took change {ctx.run_id} back by itself", evidence=told)
         self.before[host, ctx.run_id] = copy.deepcopy(self.now[host])
         seen = tuple(self._set(host, one.setting, one.control) for one in action.settings)

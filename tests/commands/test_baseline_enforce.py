@@ -351,6 +351,23 @@ def test_a_run_that_changed_nothing_has_nothing_to_undo(city: City, session: Ses
         prepare_undo(session, UndoFlags(change=audit))
 
 
+def test_what_a_host_could_not_put_back_itself_can_be_undone(
+    city: City, session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    city.reverts = city.stuck = {"app-b"}
+    _, ended = enforced(session)
+    print_result(ended.result, "lab")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "app-b: NOT PUT BACK: /etc/login.defs: no space" in shown
+    assert f"baseline.undo --env lab --change {ended.result.run}" in shown
+    assert "nothing is another way" not in shown
+    flags = UndoFlags(change=ended.result.run, yes=True)
+    prepared = prepare_undo(session, flags)
+    assert prepared.shown.subjects == {"app-b": ("/etc/login.defs: not put back: no space",)}
+    undo(session, prepared, flags, ask=None)
+    assert city.now == dict.fromkeys(HOSTS, START)
+
+
 UMASK = "lin.accounts.umask"
 
 

@@ -51,6 +51,8 @@ def enforce_settings(action: EnforceSettings, ctx: Context) -> Outcome:
             raise _not_kept(action, ctx, before)
     if before.is_final:
         return _enforced(action, ctx, before)
+    if before.failed:  # what is half back would be taken for what was there before
+        raise _not_kept(action, ctx, before)
     playbook = RunPlaybook(playbook=PLAYBOOK, limit=host)
     log = play(playbook, ctx, ctx.timeout_s - _after_s(action), _module(action, ctx))
     try:
@@ -181,17 +183,30 @@ def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool =
         except AdapterError as exc:
             marker = None
             if not why:
-                ctx.say(f"{action.host}: {exc}; waiting for it to take its change back")
+                awaited = "take its change back" if action.switch_s else "answer"
+                ctx.say(f"{action.host}: {exc}; waiting for it to {awaited}")
             why = why or str(exc).removesuffix("; nothing changed")
         if time.monotonic() > deadline:
             if marker and marker.failed:
                 return marker.because(why)
-            raise OutcomeUnknown(
-                f"{action.host} cannot be asked, and should have taken change {ctx.run_id} back: {why}",
-                hint=f"at its console: python3 -I {CHANGES}/{ctx.run_id}/revert.py revert",
-            )
+            raise _unsettled(action, ctx, why, answers=marker is not None)
         time.sleep(_PAUSES_S[min(tried, len(_PAUSES_S) - 1)])
         tried += 1
+
+
+def _unsettled(action: EnforceSettings, ctx: Context, why: str, *, answers: bool) -> OutcomeUnknown:
+    """Say what is not known of a host, and what a person does at its console."""
+    host, change = action.host, ctx.run_id
+    if answers:
+        words, do = f"answers, and has not taken change {change} back in its time", "revert"
+    elif action.switch_s:
+        words, do = f"cannot be asked, and should have taken change {change} back", "revert"
+    else:
+        words, do = f"cannot be asked how far change {change} came, and takes nothing back by itself", "undo"
+    return OutcomeUnknown(
+        f"{host} {words}{f': {why}' if why else ''}",
+        hint=f"at its console: python3 -I {CHANGES}/{change}/revert.py {do}",
+    )
 
 
 def _not_kept(
@@ -203,12 +218,16 @@ def _not_kept(
         settings=seen or marker.settings,
         switch="reverted",
         why=marker.why,
+        failed=marker.failed,
     )
-    how = "could not take all of change" if marker.state == "armed" else "took change"
+    env, change = ctx.environment.name, ctx.run_id
+    look = f"./inv run.show --env {env} --run {change}"
+    undo = f"see what stands in its way, then ./inv baseline.undo --env {env} --change {change}"
+    how = "could not take all of change" if marker.failed else "took change"
     return AdapterError(
         f"{action.host} {how} {ctx.run_id} back by itself: {marker.why}; {_how_well(marker)}",
         evidence=evidence,
-        hint=f"./inv run.show --env {ctx.environment.name} --run {ctx.run_id}",
+        hint=undo if marker.failed else look,
     )
 
 
