@@ -34,3 +34,40 @@ def told_of(folder: Path, monkeypatch: pytest.MonkeyPatch, config: str) -> Any:
     monkeypatch.setattr(sshd, "is_stale", lambda _: False)
     monkeypatch.setattr(sshd, "host_key_types", lambda: iter(()))
     return sshd.collect_sshd()
+
+
+@pytest.mark.parametrize(
+    ("criteria", "known"),
+    [
+        ("Address 10.89.0.0/16", True),
+        ("User nobody", True),
+        ("User op*,!root", True),
+        ("Group root", True),
+        ("all", True),
+        ("Address 10.*", False),
+        ("Address 10.0.0.0/8,!10.0.0.1", False),
+        ("Group ro*", False),
+        ("Group of-the-directory", False),
+        ("User bob Group of-the-directory", False),
+        ("Host *.example", False),
+        ("user=bob", False),
+    ],
+)
+def test_nothing_is_said_of_those_for_whom_sshd_cannot_be_asked(
+    criteria: str, known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = told_of(tmp_path, monkeypatch, f"Match {criteria}\n  PermitRootLogin yes\n")
+    assert ("contexts" in told) is known
+
+
+@pytest.mark.parametrize(
+    ("network", "address"),
+    [
+        ("10.0.0.0/8", "10.0.0.1"),
+        ("10.0.0.0/32", "10.0.0.0"),
+        ("10.0.0.0", "10.0.0.0"),
+        ("fd00::/8", "fd00::1"),
+    ],
+)
+def test_the_address_that_is_asked_for_is_one_of_the_range(network: str, address: str) -> None:
+    assert sshd.first_of(network) == address

@@ -1,6 +1,9 @@
 """sshd: what it would do on its next reload, for whom, and whether it has read that already."""
 
+from __future__ import annotations
+
 import glob
+import itertools
 import os
 import re
 import shlex
@@ -99,13 +102,16 @@ def conditions(path: str) -> Iterator[dict[str, str]]:
         word, rest = keyword(line)
         if word == "match":
             words = shlex.split(rest)
-            both = zip(words[::2], words[1::2])  # noqa: B905  # Python 3.9
+            both = itertools.zip_longest(words[::2], words[1::2], fillvalue="")
             yield {key.lower(): value for key, value in both}
 
 
 def is_askable(criteria: dict[str, str]) -> bool:
     """Whether sshd can be asked for those whom a Match block means."""
-    return not criteria.keys() - ASKABLE
+    addresses, groups = criteria.get("address", ""), criteria.get("group", "")
+    if criteria.keys() - ASKABLE or set("*?!") & set(addresses) or set("*?") & set(groups):
+        return False
+    return all(members(group) is not None for group in plain(groups))
 
 
 def asked(files: list[str]) -> list[tuple[str, str]]:
@@ -115,7 +121,9 @@ def asked(files: list[str]) -> list[tuple[str, str]]:
     for path in files:
         for criteria in conditions(path):
             users.update(plain(criteria.get("user", "")))
-            users.update(member for group in plain(criteria.get("group", "")) for member in members(group))
+            users.update(
+                member for group in plain(criteria.get("group", "")) for member in members(group) or ()
+            )
             addresses.update(first_of(one) for one in plain(criteria.get("address", "")))
     return [(user, address) for user in sorted(users) for address in sorted(addresses)]
 
@@ -127,15 +135,16 @@ def plain(patterns: str) -> list[str]:
 
 def first_of(address: str) -> str:
     """Give one address of a range."""
-    network = address.partition("/")[0]
+    network, _, bits = address.partition("/")
     if ":" in network:
         return network + "1" if network.endswith("::") else network
     parts = network.split(".")
-    return ".".join([*parts[:3], "1"]) if len(parts) == 4 and parts[3] == "0" else network
+    ends_in_zero = len(parts) == 4 and parts[3] == "0"
+    return ".".join([*parts[:3], "1"]) if bits not in ("", "32") and ends_in_zero else network
 
 
-def members(group: str) -> list[str]:
-    """Give who is in a group, those whose first group it is among them."""
+def members(group: str) -> list[str] | None:
+    """Give who is in a group, also those whose first group it is; None: the group is kept elsewhere."""
     found = []
     gid = None
     for line in lines(read("/etc/group")):
@@ -147,7 +156,7 @@ def members(group: str) -> list[str]:
         parts = line.split(":")
         if gid is not None and parts[3] == gid:
             found.append(parts[0])
-    return found
+    return None if gid is None else found
 
 
 def is_stale(files: list[str]) -> bool:
