@@ -1,13 +1,16 @@
 """What documents of policies, logs and points come to: pure readings, against what AWS may tell."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from pydantic import JsonValue
 
+from automation.adapters.aws.account import Account
 from automation.adapters.aws.enforcing import KINDS
 from automation.adapters.aws.facts_backup import Copied, Kept, protected
-from automation.adapters.aws.facts_logs import is_logged, writes_all
+from automation.adapters.aws.facts_logs import is_logged, trail_facts, writes_all
 from automation.adapters.aws.policies import allows_everything, is_tls_only, with_tls_only
 from automation.commands._controls import load_controls
 from automation.model.provider_settings import WantedCall
@@ -156,6 +159,23 @@ def test_a_trail_counts_when_it_writes_down_all_that_is_managed(
     asked: dict[str, object], expected: bool
 ) -> None:
     assert writes_all(asked) is expected
+
+
+@pytest.mark.parametrize(("error", "delivered"), [("", True), ("NoSuchBucket", False)])
+def test_a_trail_that_writes_where_nothing_arrives_is_said_so(error: str, delivered: bool) -> None:
+    """S3's answer stands in the status, and the trail still says that it is logging."""
+    answers = {
+        "cloudtrail.get_trail_status": {
+            "IsLogging": True,
+            **({"LatestDeliveryError": error} if error else {}),
+        },
+        "cloudtrail.get_event_selectors": {"EventSelectors": [{"IncludeManagementEvents": True}]},
+    }
+    region = SimpleNamespace(read=lambda call, *_, **_more: answers[call])
+    account = cast(Account, SimpleNamespace(region=lambda _: region))
+    (trail,) = trail_facts(account, [{"TrailARN": "arn:main", "HomeRegion": "us-east-1"}])
+    assert isinstance(trail, dict)
+    assert (trail["logging"], trail["delivered"]) == (True, delivered)
 
 
 def kept(point: str, days_ago: int, region: str = "us-east-1", *, locked: bool = False) -> Kept:
