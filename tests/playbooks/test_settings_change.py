@@ -274,6 +274,45 @@ def test_nothing_is_changed_while_another_change_is_armed_or_the_switch_cannot_b
     assert not host.at("/etc/y").exists()
 
 
+NEW = {"kind": "file-content", "content": "new"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_was_edited_before_a_change_was_alone_is_refused(host: Folder, there: bool) -> None:
+    if there:
+        host.write("/etc/x", "old")
+    wanted = kinds.plan(host, [setting(**NEW, path="/etc/w"), setting(**NEW, path="/etc/x")])
+    host.write("/etc/x", "mine")
+    with pytest.raises(Refused, match="/etc/x was edited meanwhile"):
+        change.make(host, wanted, change.Asked(CHANGE, 0, None))
+    assert (host.at("/etc/x").read_text(), host.at("/etc/w").exists()) == ("mine", False)
+
+
+@pytest.mark.parametrize("how", ["content", "mode"])
+def test_what_was_edited_before_a_change_came_to_it_is_left_and_all_else_put_back(
+    host: Folder, own: dict[str, str], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    for name in ("a", "b"):
+        host.write(f"/etc/{name}", "old", 0o644)
+    real = change.replace
+
+    def meanwhile(*words: Any) -> None:
+        real(*words)
+        if how == "content":
+            host.at("/etc/b").write_text("mine")
+        else:
+            host.at("/etc/b").chmod(0o640)
+
+    monkeypatch.setattr(change, "replace", meanwhile)
+    last = NEW if how == "content" else {"kind": "file-mode", "mode": "0600", **own}
+    with pytest.raises(change.Failed, match="/etc/b was edited meanwhile; all was put back"):
+        apply(host, setting(**NEW, path="/etc/a"), setting(**last, path="/etc/b"))
+    assert host.at("/etc/a").read_text() == "old"
+    assert host.at("/etc/b").read_text() == ("mine" if how == "content" else "old")
+    assert host.at("/etc/b").stat().st_mode & 0o777 == (0o644 if how == "content" else 0o640)
+    assert list(state(host)["left"]) == ["/etc/b"]
+
+
 def test_what_an_ended_change_kept_outlives_a_failure_to_use_its_name_again(
     host: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,7 @@ def test_nothing_is_reloaded_each_time_that_a_file_cannot_be_put_back(host: Fold
     host.write("/etc/a", "old")
     reloaded = risky("/etc/x", kind="key-value", name="A", value="1", reload="slow.service")
     folder = apply(host, reloaded, risky("/etc/a"))
-    (folder / "files/1").unlink()
+    (folder / "files/0").unlink()
     for _ in range(3):
         assert revert.revert(folder, host)["state"] == "armed"
     assert host.asked.count(("systemctl", "reload-or-restart", "slow.service")) == 1

@@ -32,6 +32,14 @@ class Failed(Exception):
     """A change that was begun and is put back; the message says how that went."""
 
 
+class Edited(Exception):
+    """A file that somebody changed while a change was being made, before this did."""
+
+    def __init__(self, path: str):
+        super().__init__(f"{path} was edited meanwhile")
+        self.path = path
+
+
 @dataclass(frozen=True)
 class Asked:
     """Of whom a change is, and how long its switch waits."""
@@ -55,6 +63,7 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
     with _alone(host) as changes:
         _prune(changes)
         _refuse_armed(changes)
+        _refuse_stale(host, wanted)
         folder = changes / asked.change
         fresh = False
         try:
@@ -75,6 +84,10 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
                 program.mark(folder, "kept")
             elif _was_due(folder):
                 raise OSError("the switch's time was up before all was changed")
+        except Edited as error:
+            with contextlib.suppress(OSError):
+                program.spare(folder, error.path)
+            raise Failed(_put_back(host, folder, str(error))) from error
         except Exception as error:  # the outer edge: a host is not left half changed for a bug
             raise Failed(_put_back(host, folder, str(error))) from error
         return risky
@@ -168,6 +181,13 @@ def _refuse_armed(changes: Path) -> None:
             )
 
 
+def _refuse_stale(host: Host, wanted: Wanted) -> None:
+    """Refuse what was made of files before this change was alone, if they were edited since."""
+    for draft in wanted.drafts.changed():
+        if draft.is_stale(host.at(draft.path)):
+            raise Refused(f"{draft.path} was edited meanwhile")
+
+
 def _prune(changes: Path) -> None:
     """Remove what was kept for two years; never what is armed."""
     oldest = time.time() - KEPT_DAYS * 86_400
@@ -183,6 +203,7 @@ def _apply(host: Host, wanted: Wanted) -> None:
     """Change what differs.
 
     Raises:
+        Edited: somebody else changed a file meanwhile; what was before it is.
         OSError: something could not be changed; what was before it is.
     """
     for folder in missing_folders(host, wanted):
@@ -190,6 +211,8 @@ def _apply(host: Host, wanted: Wanted) -> None:
         host.at(folder).chmod(0o755)
     for draft in wanted.drafts.changed():
         place = host.at(draft.path)
+        if draft.is_stale(place):
+            raise Edited(draft.path)
         if draft.changes_content:
             replace(place, draft.content, draft.rights)
         else:

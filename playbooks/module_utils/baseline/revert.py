@@ -291,18 +291,15 @@ class Restoring:
     def _file(self, file, edited):
         """Put a file back; None: done, empty: it is so already, else why it was left."""
         path, was, wrote = self.host.at(file["path"]), file["was"], file["wrote"]
+        whatever = not file.get("spared") if edited is None else file["path"] in edited
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             draft_of(path).unlink()  # of a change that a loss of power cut short
         if file["kept"] is None and was is not None:
-            return self._rights(path, was, wrote, edited is None or file["path"] in edited)
+            return self._rights(path, was, wrote, whatever)
         sha256 = digest(path)
         if sha256 == file["sha256"] and (was is None or same_rights(rights(path), was)):
             return ""
-        if (
-            edited is not None
-            and file["path"] not in edited
-            and sha256 not in (wrote["sha256"], file["sha256"])
-        ):
+        if not whatever and sha256 not in (wrote["sha256"], file["sha256"]):
             return "edited since" if sha256 else "removed since"
         if was is None:
             path.unlink()
@@ -428,6 +425,13 @@ def revert(folder: Path, host: Host, why: str = "", always: bool = False) -> dic
         rebooted = restoring.bundle["boot_id"] != host.boot_id()
         first = marked["why"] if marked["failed"] else ""  # of the try that this one repeats
         return _settle(restoring, "reverted", why or first or (REBOOTED if rebooted else LATE))
+
+
+def spare(folder: Path, path: str) -> None:
+    """Have a file left alone that somebody edited before the change came to it."""
+    bundle = read_json(folder / "bundle.json")
+    files = [{**file, "spared": True} if file["path"] == path else file for file in bundle["files"]]
+    write_json(folder / "bundle.json", {**bundle, "files": files})
 
 
 def undo(folder: Path, host: Host, edited) -> dict:
