@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.baseline import change, kinds, revert
+from ansible.module_utils.baseline import change, kernel, kinds, revert
 from ansible.module_utils.baseline.drafts import Refused
 
 from tests.playbooks.folder import Folder
@@ -365,6 +365,30 @@ def test_changes_older_than_two_years_are_forgotten_but_never_an_armed_one(host:
         os.utime(changes / name / "bundle.json", (ago, ago))
     change._prune(changes)
     assert sorted(path.name for path in changes.iterdir()) == ["armed", "new"]
+
+
+@pytest.mark.parametrize(("redirects", "asks"), [("0", False), ("0", True), ("1", True)])
+def test_what_the_kernel_sets_with_forwarding_is_as_before_or_as_wanted(
+    host: Folder, monkeypatch: pytest.MonkeyPatch, redirects: str, asks: bool
+) -> None:
+    forward, interface, redirect = (
+        f"/proc/sys/net/ipv4/{name}"
+        for name in ("ip_forward", "conf/eth0/forwarding", "conf/all/accept_redirects")
+    )
+    for path, value in ((forward, "1"), (interface, "1"), (redirect, redirects)):
+        host.write(path, value)
+    real = kernel.write_value
+
+    def write(of: Any, name: str, value: str) -> None:
+        real(of, name, value)
+        if name == "net.ipv4.ip_forward":  # as inet_forward_change() of the kernel does
+            host.at(interface).write_text(value)
+            host.at(redirect).write_text(str(1 - int(value)))
+
+    monkeypatch.setattr(kernel, "write_value", write)
+    asked = [setting(kind="sysctl", name="net.ipv4.conf.all.accept_redirects", value=0)] if asks else []
+    apply(host, *asked, setting(kind="sysctl", name="net.ipv4.ip_forward", value=0))
+    assert [host.at(path).read_text() for path in (forward, interface, redirect)] == ["0", "0", "0"]
 
 
 def test_forwarding_takes_back_what_the_kernel_set_with_it(host: Folder) -> None:

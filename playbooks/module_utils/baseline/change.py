@@ -17,7 +17,7 @@ from ansible.module_utils.baseline import revert as program
 from ansible.module_utils.baseline import sshd
 from ansible.module_utils.baseline.drafts import Drafts, Refused
 from ansible.module_utils.baseline.keeping import keep, missing_folders, reloads, set_aside
-from ansible.module_utils.baseline.kernel import FOLLOWING, kernel_path, kernel_value
+from ansible.module_utils.baseline.kernel import write_all
 from ansible.module_utils.baseline.revert import SSH_UNITS, Host, marker, replace
 from ansible.module_utils.baseline.switch import arm
 from ansible.module_utils.baseline.wanted import Wanted
@@ -217,12 +217,7 @@ def _apply(host: Host, wanted: Wanted) -> None:
             replace(place, draft.content, draft.rights)
         else:
             program.put_rights(place, draft.rights)
-    for name in sorted(wanted.kernel, key=lambda name: (name not in FOLLOWING, name)):
-        host.at(kernel_path(name)).write_text(wanted.kernel[name][1])
-    for name, (_, value) in wanted.kernel.items():
-        now = kernel_value(host, name)
-        if now != value:
-            raise OSError(f"the kernel made {now} of {name} = {value}")
+    write_all(host, wanted)
     for unit, (before, after) in wanted.units.items():
         program.set_unit(host, unit, before, after)
 
