@@ -9,6 +9,7 @@ from typing import Any
 
 from .system import NotKnown, is_here, lines, read, run
 
+LISTS = "/var/lib/apt/lists/*Release"
 UNIT_KINDS = ("service", "socket", "timer")
 
 
@@ -25,13 +26,13 @@ def installed() -> list[list[str]]:
 
 
 def collect_updates() -> dict[str, Any]:
-    """Give what an upgrade would bring, which of it is for security, and how old the lists are."""
+    """Give what an upgrade would bring, which of it is for security, and how old the lists of that are."""
     told = dict(candidates([name for _, name, _ in installed()]))
-    lists = [os.path.getmtime(path) for path in glob.glob("/var/lib/apt/lists/*Release")]
+    lists = [os.path.getmtime(path) for path in glob.glob(LISTS) if "security" in os.path.basename(path)]
     return {
         "pending": sorted(told),
         "security": sorted(name for name, suites in told.items() if any("security" in one for one in suites)),
-        "lists_age_days": round((time.time() - max(lists)) / 86400, 1) if lists else None,
+        "lists_age_days": round((time.time() - min(lists)) / 86400, 1) if lists else None,
         "unattended": is_here("unattended-upgrade"),
         "periodic": periodic(),
     }
