@@ -9,6 +9,7 @@ from automation.model.base import Model
 # R0 changes nothing that runs, R1 reloads something, R2 can lock people out, R3 needs a boot,
 # R4 cannot be taken back and is never done by a program.
 Risk = Literal["R0", "R1", "R2", "R3", "R4"]
+CHANGES = "/var/lib/mainstay-changes"  # on a host: a folder for every change, by its run's id
 Path = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]{1,400}$")]
 Mode = Annotated[str, Field(pattern=r"^0[0-7]{3}$")]
 

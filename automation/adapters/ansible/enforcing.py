@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from automation.adapters.ansible.markers import CHANGES, Marker, ask, prove_sudo
+from automation.adapters.ansible.markers import Marker, ask, prove_sudo
 from automation.adapters.ansible.playbooks import Log, Module, play
 from automation.model.actions import EnforceSettings, RunPlaybook, UndoSettings
 from automation.model.baseline_evidence import SettingSeen, SettingsEnforced, SettingsUndone, Switch
 from automation.model.errors import AdapterError, OutcomeUnknown
+from automation.model.host_settings import CHANGES
 from automation.model.records import Context, Outcome, Progress
 
 PLAYBOOK = "playbooks/baseline.yml"
