@@ -63,6 +63,13 @@ def test_services_that_were_not_given_are_no_services_that_are_off() -> None:
         hosts.shells(host({}))
 
 
+@pytest.mark.parametrize("key", ["TSM-SSH", "TSM"])
+def test_a_shell_that_a_host_does_not_name_is_not_known_to_be_off(key: str) -> None:
+    named = [one for one in SHELLS[hosts.SERVICES] if one.key != key]
+    with pytest.raises(hosts.NotTold, match=f"service {key} is not among"):
+        hosts.shells(host({**SHELLS, hosts.SERVICES: named}))
+
+
 @pytest.mark.parametrize("section", hosts.NEEDED)
 def test_a_property_that_is_denied_makes_its_own_sections_unknown_and_no_other(section: str) -> None:
     path = hosts.NEEDED[section][-1]
