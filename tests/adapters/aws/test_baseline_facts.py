@@ -10,9 +10,11 @@ from pydantic import JsonValue
 from automation.adapters.aws.account import Account
 from automation.adapters.aws.enforcing import KINDS
 from automation.adapters.aws.facts_backup import Copied, Kept, protected
+from automation.adapters.aws.facts_iam import policies
 from automation.adapters.aws.facts_logs import is_logged, trail_facts, writes_all
 from automation.adapters.aws.policies import allows_everything, is_tls_only, with_tls_only
 from automation.commands._controls import load_controls
+from automation.model.errors import AdapterError
 from automation.model.provider_settings import WantedCall
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -36,12 +38,47 @@ def allow(**more: JsonValue) -> JsonValue:
         pytest.param(allow(Effect="Deny"), False, id="denied"),
         pytest.param(allow(Action="s3:*"), False, id="one service"),
         pytest.param(allow(Resource="arn:aws:s3:::plans"), False, id="one thing"),
-        pytest.param(None, False, id="no document"),
-        pytest.param("*", False, id="no mapping"),
+        pytest.param(
+            {"Statement": [{"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}]},
+            True,
+            id="all but some",
+        ),
+        pytest.param(
+            {"Statement": [{"Effect": "Allow", "NotAction": "s3:Get*", "Resource": "arn:aws:s3:::plans"}]},
+            False,
+            id="all but some on one thing",
+        ),
+        pytest.param(
+            {"Statement": [{"Effect": "Deny", "NotAction": "iam:*", "Resource": "*"}]},
+            False,
+            id="all but some denied",
+        ),
+        pytest.param(
+            {"Statement": [{"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::plans"}]},
+            True,
+            id="on all but one thing",
+        ),
+        pytest.param({"Statement": []}, False, id="nothing"),
+        pytest.param({"Statement": 7}, None, id="no statements"),
+        pytest.param({"Statement": ["*"]}, None, id="a statement that is none"),
+        pytest.param({}, None, id="an empty document"),
+        pytest.param(None, None, id="no document"),
+        pytest.param("*", None, id="no mapping"),
     ],
 )
-def test_a_policy_that_allows_everything_is_seen(document: JsonValue, expected: bool) -> None:
+def test_a_policy_that_allows_everything_is_seen(document: JsonValue, expected: bool | None) -> None:
     assert allows_everything(document) is expected
+
+
+def test_one_policy_that_nobody_can_read_leaves_all_of_them_unknown() -> None:
+    page = {
+        "UserDetailList": [
+            {"UserName": "ana", "UserPolicyList": [{"PolicyName": "p", "PolicyDocument": "?"}]}
+        ]
+    }
+    account = cast(Account, SimpleNamespace(id="1", home=SimpleNamespace(read=lambda *_, **_more: page)))
+    with pytest.raises(AdapterError, match="policy ana/p is of a form that is not known"):
+        policies(account)
 
 
 def deny(**more: JsonValue) -> JsonValue:
