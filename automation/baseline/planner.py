@@ -6,7 +6,7 @@ from typing import NamedTuple
 from automation.baseline.enforcement import Enforced
 from automation.baseline.settings import Baseline
 from automation.model.actions import (
-    AwaitGood,
+    AwaitWell,
     CollectAccountFacts,
     CollectFacts,
     CollectVcenterFacts,
@@ -190,7 +190,8 @@ def _of_subject(enforcing: Enforcing, name: str, settings: Baseline, before: _Be
             run = EnforceSettings(
                 host=name, settings=one.settings, switch_s=switch_s, resources=beside.resources
             )
-            change = _change(one, run, ENFORCING_S + 2 * switch_s, _Before(needs=(expect.id,)))
+            ready = _Before(needs=(*before.needs, expect.id))  # both are looked at again by a resumed run
+            change = _change(one, run, ENFORCING_S + 2 * switch_s, ready)
             return (expect, change, _again(_collect(name, settings.walk_s), change.id))
         case "aws":
             call = EnforceAccount(account=name, calls=one.calls, servers_there=beside.servers)
@@ -266,7 +267,7 @@ def _start(watch: Watch) -> Step:
 def _well(name: str, watch: Watch, before: _Before) -> Step:
     return Step(
         id=name,
-        run=AwaitGood(host=watch.host, probes=tuple(one.id for one in watch.probes), count=watch.sustained),
+        run=AwaitWell(host=watch.host, probes=tuple(one.id for one in watch.probes), count=watch.sustained),
         why="no host is changed while a service is not well",
         needs=before.needs,
         after=before.after,

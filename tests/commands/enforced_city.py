@@ -14,7 +14,7 @@ from automation.commands._session import Session
 from automation.engine.context import RunContext
 from automation.model.actions import (
     Action,
-    AwaitGood,
+    AwaitWell,
     CollectFacts,
     EnforceSettings,
     ExpectFacts,
@@ -67,7 +67,7 @@ class City:
                 self.now[host] = self.before.pop((host, change))
                 told = SettingsUndone(host=host, change=change, restored=("/etc/login.defs",))
                 return Outcome(changed=True, summary="put back", evidence=told)
-            case AwaitGood() if self.unwell:
+            case AwaitWell() if self.unwell:
                 raise NotMet("payments/list is not well")
         return Outcome(changed=False, summary="done")
 

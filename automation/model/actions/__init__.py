@@ -141,6 +141,7 @@ from automation.model.actions.runs import (
     AcceptLag,
     AwaitFailed,
     AwaitGood,
+    AwaitWell,
     CiteDeclaration,
     ClearSuspicion,
     CollectWitness,
@@ -212,6 +213,7 @@ __all__ = [
     "AwaitReplayed",
     "AwaitReplicas",
     "AwaitStreaming",
+    "AwaitWell",
     "BaseAction",
     "BlockDatabase",
     "BlockInstance",
@@ -399,6 +401,7 @@ Action = Annotated[
     | ReconcileServer
     | StartWitness
     | AwaitGood
+    | AwaitWell
     | AwaitFailed
     | ProveRefused
     | CollectWitness
