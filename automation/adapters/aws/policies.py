@@ -12,7 +12,7 @@ _EVERYBODY: tuple[JsonValue, ...] = ("*", {"AWS": "*"}, {"AWS": ["*"]})
 def allows_everything(document: JsonValue) -> bool | None:
     """Whether a policy allows every action on everything, be it on a condition; None: it cannot be read.
 
-    All actions but some are every action: whoever may do those can take the rest.
+    All actions but some count as every action: what AWS brings next is among them.
     """
     held = document.get("Statement") if isinstance(document, dict) else None
     if not isinstance(held, dict | list) or len(list(_statements(document))) != len(_as_list(held)):
