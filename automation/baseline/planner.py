@@ -21,6 +21,7 @@ from automation.model.actions import (
     UndoSettings,
     UndoVcenter,
 )
+from automation.model.host_settings import may_lock_out
 from automation.model.plan import Limits, Plan, Step
 from automation.model.provider_settings import SavedCall
 
@@ -186,7 +187,7 @@ def _of_subject(enforcing: Enforcing, name: str, settings: Baseline, before: _Be
     match one.platform:
         case "linux":
             expect = _expect(one, settings.walk_s, before)
-            switch_s = settings.switch_s if "R2" in one.risks else 0.0
+            switch_s = settings.switch_s if _may_lock_out(one) else 0.0
             run = EnforceSettings(
                 host=name, settings=one.settings, switch_s=switch_s, resources=beside.resources
             )
@@ -201,6 +202,11 @@ def _of_subject(enforcing: Enforcing, name: str, settings: Baseline, before: _Be
             made = EnforceVcenter(vcenter=name, calls=one.calls, servers_there=beside.servers)
             change = _change(one, made, CALLING_S, before)
             return (change, _again(_read_vcenter(name), change.id))
+
+
+def _may_lock_out(one: Enforced) -> bool:
+    """Whether a host would refuse it without a switch, whatever risk its controls say."""
+    return "R2" in one.risks or any(may_lock_out(wanted.setting) for wanted in one.settings)
 
 
 def _expect(one: Enforced, walk_s: float, before: _Before) -> Step:

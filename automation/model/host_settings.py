@@ -84,6 +84,24 @@ HostSetting = Annotated[
 ]
 
 
+# How paths begin and units are called by which people come in. The module on the host has more of them, and
+# sees what sshd includes; what is missing here it refuses for want of a switch.
+_PATHS_IN = ("/etc/ssh/", "/etc/sudoers", "/etc/pam.", "/etc/security/", "/etc/nftables", "/etc/iptables")
+_UNITS_IN = ("ssh.", "sshd.", "nftables.", "iptables.", "netfilter-persistent.")
+
+
+def may_lock_out(setting: HostSetting) -> bool:
+    """Whether a setting touches what lets people in, so that a host makes it only with a switch."""
+    match setting:
+        case SshdSetting():
+            return True
+        case KeyValueSetting() | FileMode() | FileContent():
+            return f"{setting.path}/".startswith(_PATHS_IN)
+        case UnitState():
+            return f"{setting.unit}.".startswith(_UNITS_IN)
+    return False
+
+
 class WantedSetting(Model):
     """One setting of a plan, its values filled in, and the control that asks for it."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.baseline import revert as program
-from ansible.module_utils.baseline import sshd
+from ansible.module_utils.baseline import sshd, ways_in
 from ansible.module_utils.baseline.drafts import Drafts, Refused
 from ansible.module_utils.baseline.keeping import keep, missing_folders, reloads, set_aside
 from ansible.module_utils.baseline.kernel import write_all
@@ -57,9 +57,10 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
         Failed: what was changed is put back.
     """
     check(wanted, asked)
-    risky = any(item.changed and item.risk == "R2" for item in wanted.items)
+    locking_out = [*_of_risk(wanted, "R2"), *ways_in.touched(wanted)]
+    risky = bool(locking_out)
     if risky and not asked.switch_s:
-        raise Refused("a setting of risk R2 may lock people out, and switch_s is 0")
+        raise Refused(f"{locking_out[0]} may lock people out, and switch_s is 0")
     with _alone(host) as changes:
         _prune(changes)
         _refuse_armed(changes)
@@ -91,6 +92,10 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
         except Exception as error:  # the outer edge: a host is not left half changed for a bug
             raise Failed(_put_back(host, folder, str(error))) from error
         return risky
+
+
+def _of_risk(wanted: Wanted, risk: str) -> list[str]:
+    return [item.what for item in wanted.items if item.changed and item.risk == risk]
 
 
 def _was_due(folder: Path) -> bool:
