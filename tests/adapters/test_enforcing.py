@@ -317,8 +317,9 @@ def test_a_change_without_a_switch_that_nobody_saw_end_is_not_known(
         return FakeLog(None, LOST)
 
     playing(act)
-    with pytest.raises(OutcomeUnknown, match="was begun and nobody saw it end"):
+    with pytest.raises(OutcomeUnknown, match="was begun and nobody saw it end") as told:
         enforce(ctx, risk="R1", switch_s=0.0)
+    assert f"./inv baseline.undo --env city --change {RUN}" in str(told.value.hint)
 
 
 def test_an_answer_that_was_lost_on_the_way_does_not_undo_what_was_kept(

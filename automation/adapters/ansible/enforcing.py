@@ -155,9 +155,11 @@ def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) ->
     if marker.state == "absent":
         raise failure
     if marker.state == "none":
+        env, change = ctx.environment.name, ctx.run_id
         raise OutcomeUnknown(
-            f"change {ctx.run_id} of {action.host} was begun and nobody saw it end: {failure}",
-            hint=f"./inv run.resume --env {ctx.environment.name} --run {ctx.run_id}: it goes on from there",
+            f"change {change} of {action.host} was begun and nobody saw it end: {failure}",
+            hint=f"./inv run.resume --env {env} --run {change} goes on where nothing was changed yet; "
+            f"./inv baseline.undo --env {env} --change {change} takes it back",
         ) from failure
     raise _not_kept(action, ctx, marker) from failure
 
