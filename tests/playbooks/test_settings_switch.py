@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.baseline import change, kinds, revert
+from ansible.module_utils.baseline.drafts import Refused
 
 from tests.playbooks.folder import Folder
 
@@ -55,6 +56,8 @@ def test_what_cannot_be_put_back_leaves_the_switch_armed_until_it_can(
     code, said = asked(folder, host, "confirm", capsys)
     assert (code, said["state"]) == (1, "armed"), "a change that is half put back was kept"
     assert asked(folder, host, "revert", capsys)[0] == 1
+    with pytest.raises(Refused, match="reverts itself then; not so far /etc/b: FileNotFoundError"):
+        apply(host, risky("/etc/c"))
     (folder / "hidden").rename(folder / "files/1")
     code, said = asked(folder, host, "revert", capsys)
     assert (code, said["state"], said["failed"], said["why"]) == (0, "reverted", {}, revert.LATE)
@@ -137,6 +140,7 @@ def test_only_a_revert_goes_on_while_somebody_else_holds_the_change(
         fcntl.flock(held, fcntl.LOCK_EX)
         code, said = asked(folder, host, what, capsys)
         assert (code, said["state"], list(said["failed"])) == (1, "armed", [what])
+        assert "somebody else holds" in said["failed"][what]
         assert host.at("/etc/x").exists()
         assert is_armed(host)
         assert asked(folder, host, "revert", capsys)[1]["state"] == "reverted"

@@ -180,8 +180,9 @@ def _refuse_armed(changes: Path) -> None:
     for folder in _folders(changes):
         marked = marker(folder)
         if marked["state"] == "armed":
+            failed = "".join(f"; not so far {what}: {why}" for what, why in marked["failed"].items())
             raise Refused(
-                f"change {folder.name} is armed until {marked['until']} and reverts itself then; "
+                f"change {folder.name} is armed until {marked['until']} and reverts itself then{failed}; "
                 f"if it did not, run python3 -I {folder}/revert.py revert"
             )
 

@@ -214,7 +214,7 @@ def _hold(file) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise
+                raise TimeoutError(f"somebody else holds {file.name} for more than {LOCK_S:g} s") from None
             time.sleep(0.1)
         else:
             return
@@ -459,7 +459,7 @@ def _settle(restoring: Restoring, became: str, why: str) -> dict:
         became = "armed" if restoring.failed else became
     try:
         mark(folder, became, why, **did)
-    except OSError as error:  # armed still: at the next boot it is tried again
+    except OSError as error:  # armed still: it is tried again
         did["failed"] = {**restoring.failed, "marker.json": str(error)}
         return {**state(folder), **did}
     if became != "armed":
