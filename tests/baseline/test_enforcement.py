@@ -166,6 +166,14 @@ def test_what_a_shared_kernel_hides_is_never_enforced() -> None:
     assert found.left_out[0].why.startswith("not known: shared-kernel")
 
 
+def test_what_is_so_until_the_next_boot_alone_is_written_down() -> None:
+    martians = {"net.ipv4.tcp_syncookies": "1", "net.ipv4.conf.all.log_martians": "1"}
+    found = decided({"sysctl": {"running": martians, "persistent": {}}}, "lin.kernel.syncookies")
+    assert [one.shown for one in found.enforced.settings] == [
+        "sysctl net.ipv4.conf.all.log_martians: 1, in no file -> 1"
+    ]
+
+
 @pytest.mark.parametrize(
     ("risk", "why"),
     [("R3", "needs a window and a boot, which people plan"), ("R4", "cannot be taken back: people do it")],
