@@ -42,7 +42,7 @@ ROOT = {
     "last_login": None,
 }
 PERSON = {"name": "ana", "uid": 1000, "system": False, "can_log_in": True, **HASHED}
-FILE = {"owner": "root", "group": "root", "mode": "0600", "group_may_write": False}
+FILE = {"owner": "root", "group": "root", "mode": "0600", "group_may_write": False, "private": True}
 
 
 def merge(one: Any, other: Any) -> Any:

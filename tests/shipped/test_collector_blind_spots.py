@@ -74,3 +74,13 @@ def test_the_root_of_a_disk_is_looked_at_too(tmp_path: Path) -> None:
     walk = files.Walk(until=float("inf"))
     walk.below(str(tmp_path))
     assert walk.folders == [str(tmp_path)]
+
+
+def test_keys_of_the_host_are_told_from_files_that_others_may_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    key, config = "/etc/ssh/ssh_host_rsa_key", "/etc/ssh/sshd_config"
+    monkeypatch.setattr(files, "KEPT", (config, key))
+    monkeypatch.setattr(files, "PATTERNS", ())
+    monkeypatch.setattr(os.path, "exists", lambda _: True)
+    monkeypatch.setattr(os, "stat", lambda _: os.lstat("/"))
+    told = files.collect_files()
+    assert {path: one["private"] for path, one in told.items()} == {config: False, key: True}

@@ -70,6 +70,7 @@ def collect_files() -> dict[str, Any]:
                 "others_may_read": bool(about.st_mode & 0o004),
                 "others_may_write": bool(about.st_mode & 0o002),
                 "group_may_write": bool(about.st_mode & 0o020),
+                "private": path.startswith("/etc/ssh/ssh_host_") and path.endswith("_key"),
             }
     return found
 
