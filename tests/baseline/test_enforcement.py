@@ -90,6 +90,23 @@ def test_what_is_stricter_already_is_not_made_laxer() -> None:
     assert [one.shown for one in found.enforced.settings] == ["sshd ClientAliveCountMax: 0 -> 3"]
 
 
+def test_a_weak_key_exchange_is_replaced_by_strong_ones() -> None:
+    weak = {
+        **SSHD,
+        "sshd": {
+            "effective": {
+                "ciphers": ["aes256-ctr"],
+                "macs": ["hmac-sha2-256"],
+                "kexalgorithms": ["diffie-hellman-group1-sha1"],
+            }
+        },
+    }
+    (one,) = decided(weak, "lin.ssh.algorithms").enforced.settings
+    assert isinstance(one.setting, SshdSetting)
+    strong = {"ciphers": ["aes256-ctr"], "macs": ["hmac-sha2-256"], "kexalgorithms": one.setting.value}
+    assert decided({**SSHD, "sshd": {"effective": strong}}, "lin.ssh.algorithms").enforced.controls == ()
+
+
 def test_what_only_a_match_block_says_is_left_to_people() -> None:
     login = {
         **SSHD,
