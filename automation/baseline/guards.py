@@ -36,7 +36,7 @@ GROUPS = "accounts.groups"
 EVERYTHING = "sudo.everything"
 WITHOUT_PASSWORD = "sudo.without_password"
 # One that could not be read lets nobody in, and one that is restricted may only lead to one command.
-KEYS = "keys[?!restricted && fingerprint].user"
+KEYS = "authorized_keys[?!restricted && fingerprint].user"
 MODULES = "sort(pam.modules.*[])"  # whatever order files were read in
 AUTH_MODULES = 'pam.modules."common-auth"'
 

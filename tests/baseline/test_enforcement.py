@@ -69,9 +69,11 @@ TWO_ADMINS = {
         "groups": {},
     },
     "sudo": {"everything": ["ana", "ops"], "without_password": ["ana", "ops"]},
-    "keys": [{"user": name, "restricted": False, "fingerprint": "SHA256:a"} for name in ("ops", "ana")],
+    "authorized_keys": [
+        {"user": name, "restricted": False, "fingerprint": "SHA256:a"} for name in ("ops", "ana")
+    ],
 }
-ASKED_OF_KEYS = "keys[?!restricted && fingerprint].user"
+ASKED_OF_KEYS = "authorized_keys[?!restricted && fingerprint].user"
 
 
 def test_what_a_guard_stood_on_must_still_be_so_when_it_is_changed() -> None:

@@ -17,6 +17,7 @@ from automation.baseline.guards import (
 )
 from automation.commands._controls import load_controls
 from automation.model.facts import Facts
+from automation.shipped.collector.__main__ import MODULES
 from tests.baseline.examples import NOW
 
 OPS = {"name": "ops", "uid": 1000, "gid": 1000, "can_log_in": True, "system": False, "entry": "none"}
@@ -49,16 +50,16 @@ BUCKET = {"name": "plans", "tls_only": True, "public": False, "website": False}
         ("automation_user_is_not_root", facts(accounts=accounts({**OPS, "uid": 0})), False),
         ("automation_user_is_not_root", facts(), False),
         ("console_or_second_admin", facts(), False),
-        ("everybody_has_a_key", facts(accounts=accounts(OPS, ANA), keys=[KEY], pam=LOCAL), False),
-        ("everybody_has_a_key", facts(accounts=accounts(OPS, ANA), keys=[ANAS], pam=LOCAL), True),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS, ANA), authorized_keys=[KEY], pam=LOCAL), False),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS, ANA), authorized_keys=[ANAS], pam=LOCAL), True),
         (
             "everybody_has_a_key",
-            facts(accounts=accounts(OPS, ANA), keys=[{**ANAS, "fingerprint": ""}], pam=LOCAL),
+            facts(accounts=accounts(OPS, ANA), authorized_keys=[{**ANAS, "fingerprint": ""}], pam=LOCAL),
             False,
         ),
-        ("everybody_has_a_key", facts(accounts=accounts(OPS), keys=[KEY], pam=LOCAL), True),
-        ("everybody_has_a_key", facts(accounts=accounts(OPS), keys=[KEY], pam=SSSD), False),
-        ("everybody_has_a_key", facts(accounts=accounts(OPS), keys=[KEY]), False),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS), authorized_keys=[KEY], pam=LOCAL), True),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS), authorized_keys=[KEY], pam=SSSD), False),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS), authorized_keys=[KEY]), False),
         ("everybody_has_a_key", facts(accounts=accounts(OPS), pam=LOCAL), False),
         ("logins_ask_faillock", facts(pam={"modules": {"common-auth": ["pam_faillock.so"]}}), True),
         ("logins_ask_faillock", facts(pam={"modules": {"common-auth": ["pam_unix.so"]}}), False),
@@ -112,7 +113,7 @@ def test_another_administrator_has_a_key_and_becomes_root(
     user: Any, free: list[str], keys: list[Any], holds: bool
 ) -> None:
     sudo = {"everything": ["ops", "%admins"], "without_password": ["ops", *free]}
-    known = facts(accounts=accounts(OPS, user, groups=ADMINS), sudo=sudo, keys=keys)
+    known = facts(accounts=accounts(OPS, user, groups=ADMINS), sudo=sudo, authorized_keys=keys)
     assert (COMPUTED["console_or_second_admin"](known, UNMANAGED) == "") is holds
 
 
@@ -181,3 +182,11 @@ def test_a_guard_that_nobody_knows_never_holds() -> None:
     assert unknown_guards(control) == ("nothing_routs_here",)
     refused = [one.guard for one in refusals(control, facts(), Scene("ops", "nspawn"), ())]
     assert refused == ["nothing_routs_here"]
+
+
+def test_guards_ask_sections_that_the_collector_has() -> None:
+    sections = {name for module in MODULES for name in module.SECTIONS}
+    asked = {one for name in COMPUTED for one in facts_of(name, UNMANAGED)}
+    named = {one.removeprefix("sort(").partition(".")[0].partition("[")[0] for one in asked}
+    assert named
+    assert named <= sections
