@@ -34,7 +34,7 @@ SITES = dict(zip(HOSTS, ("city-hall", "eoc"), strict=True))
 BASELINE = "profile: cis-l1\nwalk: 1 s\nenforce:\n  - {controls: ['*'], groups: [all]}\n"
 START: dict[str, Any] = {
     "packages": {"openssh-server": "1"},
-    "sshd": {"effective": {"maxauthtries": "10", "logingracetime": "60"}},
+    "sshd": {"effective": {"maxauthtries": "10", "logingracetime": "60"}, "contexts": []},
     "login_defs": {"UMASK": "022"},
 }
 

@@ -66,8 +66,8 @@ def host() -> Facts:
     tree["listeners"] = [{"program": "sshd", "local": False, "port": 22, "address": "0.0.0.0"}]
     tree["updates"]["lists_age_days"] = 1
     tree["pam"]["faillock"]["unlock_time"] = "900"
-    tree["sshd"]["effective"] |= {"ciphers": [CHACHA, "aes256-ctr"], "clientaliveinterval": "900"}
     tree["sshd"]["contexts"] = [{**tree["sshd"]["effective"], "user": "root"}]
+    tree["sshd"]["effective"] |= {"ciphers": [CHACHA, "aes256-ctr"], "clientaliveinterval": "900"}
     tree["journald"]["rsyslog"]["old_stamps"] = True
     return Facts(subject="web", platform="linux", collected_at=NOW, sections=tree)
 
