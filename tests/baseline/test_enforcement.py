@@ -109,6 +109,19 @@ def test_a_weak_key_exchange_is_replaced_by_strong_ones() -> None:
     assert decided({**SSHD, "sshd": {"effective": strong}}, "lin.ssh.algorithms").enforced.controls == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("Debian GNU/Linux 12\n\n", ["/etc/issue.net", "Banner"]),
+        ("Authorised use only, says the city.\n", ["Banner"]),
+    ],
+)
+def test_a_banner_that_people_wrote_is_kept_and_that_of_the_system_is_not(text: str, what: list[str]) -> None:
+    shown = {"effective": {"banner": "none"}, "contexts": [{"banner": "none"}]}
+    found = decided({**SSHD, "sshd": shown, "banners": {"/etc/issue.net": text}}, "lin.ssh.banner").enforced
+    assert [getattr(one.setting, "path", "Banner") for one in found.settings] == what
+
+
 def test_what_only_a_match_block_says_is_left_to_people() -> None:
     login = {
         **SSHD,
