@@ -1,6 +1,7 @@
 """What the firewall does with the rest: one chain of several, or of one family alone, is not all."""
 
 import json
+import os
 import subprocess
 from typing import Any
 
@@ -43,6 +44,6 @@ def test_the_rest_is_refused_where_every_family_refuses_it(
     monkeypatch.setattr(network, "is_here", lambda _: True)
     monkeypatch.setattr(network, "has_unit", lambda _: False)
     monkeypatch.setattr(network, "attempt", lambda argv: subprocess.CompletedProcess(argv, 0, said, ""))
-    monkeypatch.setattr(network.os.path, "exists", lambda path: path == "/proc/net/if_inet6")
+    monkeypatch.setattr(os.path, "exists", lambda path: path == "/proc/net/if_inet6")
     told = network.collect_firewall()
     assert (told["input_policy"], told["input_refuses_rest"]) == (policy, refuses)

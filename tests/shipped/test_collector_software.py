@@ -1,5 +1,6 @@
 """How fresh the lists of packages are, and which sources are not signed."""
 
+import glob
 import os
 import time
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_where_apt_takes_unsigned_packages_everywhere_that_is_told(monkeypatch: 
     monkeypatch.setattr(
         software, "read_if_there", lambda path: "deb http://a b main" if path[-1] == "t" else ""
     )
-    monkeypatch.setattr(software.glob, "glob", lambda _: [])
+    monkeypatch.setattr(glob, "glob", lambda _: [])
     told = [(one["file"], one["unsigned_accepted"]) for one in software.collect_sources()]
     assert told == [
         ("/etc/apt/sources.list", False),
@@ -73,6 +74,6 @@ def test_where_apt_takes_unsigned_packages_everywhere_that_is_told(monkeypatch: 
 
 def test_a_host_without_sources_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(software, "read_if_there", lambda _: None)
-    monkeypatch.setattr(software.glob, "glob", lambda _: [])
+    monkeypatch.setattr(glob, "glob", lambda _: [])
     with pytest.raises(NotKnown, match="no source"):
         software.collect_sources()

@@ -1,5 +1,6 @@
 """Whom a Match block means: sshd is asked for them, and of whom it cannot be asked nothing is said."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def told_of(folder: Path, monkeypatch: pytest.MonkeyPatch, config: str) -> Any:
     main = folder / "sshd_config"
     main.write_text(config)
     monkeypatch.setattr(sshd, "is_here", lambda _: True)
-    monkeypatch.setattr(sshd.os, "makedirs", lambda *_, **__: None)
+    monkeypatch.setattr(os, "makedirs", lambda *_, **__: None)
     monkeypatch.setattr(sshd, "attempt", lambda argv: subprocess.CompletedProcess(argv, 0, "", ""))
     monkeypatch.setattr(sshd, "config_files", lambda: iter([str(main)]))
     monkeypatch.setattr(sshd, "effective", lambda words: {})

@@ -64,7 +64,7 @@ def periodic() -> dict[str, str]:
 
 def collect_sources() -> list[dict[str, Any]]:
     """Give where packages come from; a login in an address is left out."""
-    found = []
+    found: list[dict[str, Any]] = []
     for path in ("/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))):
         found += one_line_sources(path, read_if_there(path) or "")
     for path in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
