@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, JsonValue
 
 from automation.baseline.asking import Asker, NoAnswer
-from automation.baseline.checks import All, Ask, Check, Either, Not, resolve
+from automation.baseline.checks import Check, asks_of, resolve
 from automation.baseline.controls import Control
 from automation.baseline.fights import Fight
 from automation.baseline.guards import NOT_FOUGHT_OVER, Scene, facts_of, guards_of, refusals
@@ -285,15 +285,10 @@ def _stands_on(
 
 def _asked_of(check: Check) -> Iterator[str]:
     """Give the questions of a check; of a long list, only whether what counts is in it."""
-    match check:
-        case All(all=parts) | Either(any=parts):
-            for part in parts:
-                yield from _asked_of(part)
-        case Not(not_=part):
-            yield from _asked_of(part)
-        case Ask(word="contains", value=str() | list() as value):
-            for one in value if isinstance(value, list) else [value]:
-                if isinstance(one, str) and "'" not in one:
-                    yield f"contains({check.fact}, '{one}')"
-        case Ask():
-            yield check.fact
+    for ask in asks_of(check):
+        if ask.word != "contains" or not isinstance(ask.value, str | list):
+            yield ask.fact
+            continue
+        for one in ask.value if isinstance(ask.value, list) else [ask.value]:
+            if isinstance(one, str) and "'" not in one:
+                yield f"contains({ask.fact}, '{one}')"
