@@ -33,12 +33,11 @@ from automation.commands._enforcing import (
     Planned,
     Prepared,
     Wave,
-    affected,
-    city_of,
     enforce,
     judge_result,
     prepare,
 )
+from automation.commands._enforcing_waves import affected, city_of
 from automation.commands._render_enforcing import print_planned, print_result, print_undoable, print_undone
 from automation.commands._session import Session
 from automation.commands._undoing import UndoFlags, judge_undone, prepare_undo, undo
