@@ -13,12 +13,12 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 
-from . import accounts, files, kernel, logs, network, privileges, software, sshd
+from . import accounts, files, kernel, logs, network, privileges, software, sshd, watching
 from .system import NotKnown
 
 Section = Callable[[], object]
 
-MODULES = (kernel, sshd, accounts, privileges, software, network, logs, files)
+MODULES = (kernel, sshd, accounts, privileges, software, network, logs, watching, files)
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ import glob
 import os
 from typing import Any
 
-from .system import NotKnown, attempt, drop_ins, has_unit, is_here, lines, pairs, read, read_if_there
+from .forwarding import destinations
+from .system import NotKnown, attempt, drop_ins, has_unit, is_here, lines, read, read_if_there
 
 
 def collect_journald() -> dict[str, Any]:
@@ -36,37 +37,16 @@ def section(text: str, name: str) -> dict[str, str]:
 
 
 def rsyslog() -> dict[str, Any]:
-    """Tell whether rsyslog passes messages on, by TLS, and with which stamps."""
+    """Tell where rsyslog sends messages, and with which stamps."""
     text = "\n".join(
         read(path)
         for path in ("/etc/rsyslog.conf", *sorted(glob.glob("/etc/rsyslog.d/*.conf")))
         if os.path.exists(path)
     )
-    said = "\n".join(lines(text))
     return {
         "installed": is_here("rsyslogd"),
-        "forwards": "@" in said or "omfwd" in said,
-        "by_tls": "gtls" in said or "ossl" in said,
-        "old_stamps": "RSYSLOG_TraditionalFileFormat" in said,
-    }
-
-
-def collect_audit() -> dict[str, Any]:
-    """Give the rules in force, those written down, and what happens when the disk is full."""
-    if not is_here("auditctl"):
-        raise NotKnown("auditd is not here")
-    done = attempt(["auditctl", "-l"])
-    if done.returncode:
-        raise NotKnown(f"auditctl: {(done.stderr.strip().splitlines() or ['it refused'])[0][:200]}")
-    state = attempt(["auditctl", "-s"]).stdout
-    written: list[str] = []
-    for path in sorted(glob.glob("/etc/audit/rules.d/*.rules")):
-        written += list(lines(read(path)))
-    return {
-        "rules": [line for line in done.stdout.splitlines() if line.startswith("-")],
-        "written": written,
-        "status": dict(line.split(None, 1) for line in state.splitlines() if " " in line),
-        "settings": pairs(read_if_there("/etc/audit/auditd.conf") or "", "="),
+        "to": destinations(text),
+        "old_stamps": "RSYSLOG_TraditionalFileFormat" in "\n".join(lines(text)),
     }
 
 
@@ -89,29 +69,8 @@ def collect_banners() -> dict[str, str]:
     return {path: read_if_there(path) or "" for path in ("/etc/issue", "/etc/issue.net", "/etc/motd")}
 
 
-def collect_integrity() -> dict[str, Any]:
-    """Tell what watches files for changes, and how often."""
-    tools = [name for name in ("aide", "samhain", "tripwire", "debsums") if is_here(name)]
-    timers = [
-        name
-        for name in ("dailyaidecheck.timer", "aidecheck.timer")
-        if has_unit(name) and attempt(["systemctl", "is-enabled", "--quiet", name]).returncode == 0
-    ]
-    jobs = [
-        path
-        for path in glob.glob("/etc/cron.*/*")
-        if os.path.basename(path) in ("aide", "debsums", "samhain")
-    ]
-    database = next(
-        (path for path in ("/var/lib/aide/aide.db", "/var/lib/aide/aide.db.gz") if os.path.exists(path)), ""
-    )
-    return {"tools": tools, "planned": sorted(timers + jobs), "database": database}
-
-
 SECTIONS = {
     "journald": collect_journald,
-    "audit": collect_audit,
     "time": collect_time,
     "banners": collect_banners,
-    "integrity": collect_integrity,
 }
