@@ -115,6 +115,17 @@ def test_without_a_witness_the_outage_is_by_the_provider_and_the_row_says_so(ser
     assert report.source == "simulated"
 
 
+@pytest.mark.parametrize(
+    ("service", "site", "age"), [("gis", "city-hall", "4 min"), ("portal", "aws-east", "1 min 20 s")]
+)
+def test_what_was_lost_is_told_by_age_where_no_write_was_counted(service: str, site: str, age: str) -> None:
+    report = failed_over(service, site)
+    (title,) = (row.title for row in report.services)
+    assert f"no write to {title} was counted: what came back is of up to {age} before" in report.headline
+    lost = next(one.text for one in report.answers if one.question == "What was lost?")
+    assert lost == f"{title}: what was written in the last {age} before the loss; no write was counted."
+
+
 def test_a_takeover_by_vms_is_safe_when_all_was_fenced_and_proved_before() -> None:
     safety = failed_over("gis", "city-hall").safety
     assert safety.verdict == "safe"
