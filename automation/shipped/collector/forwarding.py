@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from .system import lines
+from .system import TYPE_CHECKING, lines
+
+if TYPE_CHECKING:
+    from typing import Any
 
 TLS_DRIVERS = ("gtls", "ossl", "mbedtls")
 # `*.* @@host:514`, `& @host`: a filter, one at sign for UDP or two for TCP, and where to.

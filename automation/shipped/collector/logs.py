@@ -1,12 +1,26 @@
 """What is written down of what happens, where it goes, and whether the clock it bears is right."""
 
-import configparser
+from __future__ import annotations
+
 import glob
 import os
-from typing import Any
 
 from .forwarding import destinations
-from .system import NotKnown, attempt, drop_ins, has_unit, is_here, lines, read, read_if_there
+from .system import (
+    TYPE_CHECKING,
+    NotKnown,
+    attempt,
+    drop_ins,
+    has_unit,
+    is_here,
+    lines,
+    read,
+    read_if_there,
+    systemd_runs,
+)
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def collect_journald() -> dict[str, Any]:
@@ -27,6 +41,10 @@ def collect_journald() -> dict[str, Any]:
 
 def section(text: str, name: str) -> dict[str, str]:
     """Read one section of an INI file; of a key that stands twice, the last one counts."""
+    if all(line[0] in "[;" for line in lines(text)):
+        return {}
+    import configparser  # most of these files say nothing
+
     parser = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=("#", ";"))
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     try:
@@ -52,14 +70,15 @@ def rsyslog() -> dict[str, Any]:
 
 def collect_time() -> dict[str, Any]:
     """Tell whether the clock is held right, and by what."""
-    done = attempt(["timedatectl", "show", "--property=NTPSynchronized", "--value"])
+    synchronised = ["timedatectl", "show", "--property=NTPSynchronized", "--value"]
+    told = attempt(synchronised).stdout.strip() if systemd_runs() else ""
     known = ("chrony", "systemd-timesyncd", "ntpsec", "openntpd")
     services = [one for one in known if has_unit(f"{one}.service")]
     asked = ["systemctl", "is-active", *(f"{one}.service" for one in services)]
-    states = attempt(asked).stdout.split() if services else []
+    states = attempt(asked).stdout.split() if services and systemd_runs() else []
     active = [name for name, state in zip(services, states) if state == "active"]  # noqa: B905  # Python 3.9
     return {
-        "synchronised": done.stdout.strip() == "yes" if done.returncode == 0 else None,
+        "synchronised": told == "yes" if told else None,
         "services": active,
     }
 

@@ -6,9 +6,11 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from .system import NotKnown, attempt, has_unit, is_here, lines, pairs, read, read_if_there
+from .system import TYPE_CHECKING, NotKnown, attempt, has_unit, is_here, lines, pairs, read, read_if_there
+
+if TYPE_CHECKING:
+    from typing import Any
 
 # Fields that leave out none of the people and none of the files that a rule is about.
 HARMLESS = {"arch", "key", "perm", "path", "dir", "auid", "a0"}
