@@ -12,8 +12,8 @@ from .system import TYPE_CHECKING, NotKnown, attempt, has_unit, is_here, lines, 
 if TYPE_CHECKING:
     from typing import Any
 
-# Fields that leave out none of the people, files and calls that a rule is about: auid by these signs leaves out
-# daemons alone, and the clock 0 of clock_settime is the one that people live by.
+# Fields that leave out none of the people, files and calls that a rule is about: auid by these signs leaves
+# out daemons alone, and the clock 0 of clock_settime is the one that people live by.
 HARMLESS = re.compile(r"(key|perm|path|dir)=.*|arch=b64|auid(>=|!=).*|a0=0(x0)?")
 FOLDERS = ("/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly")
 CRONS = ("cron.service", "crond.service", "cron.target")
