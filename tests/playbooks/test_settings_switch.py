@@ -220,3 +220,11 @@ def test_a_change_of_which_sshd_takes_no_note_is_put_back(
     with pytest.raises(change.Failed, match=r"ssh.service has not read its files again .* all was put back"):
         apply(host, RELOADING)
     assert not host.at("/etc/x").exists()
+
+
+def test_a_journald_that_is_started_anew_is_told_to_write_to_the_disk(host: Folder) -> None:
+    units = ("systemd-journald.service", "systemd-journal-flush.service")
+    host.units |= {unit: ["static", "active"] for unit in units}
+    apply(host, risky(kind="key-value", name="Storage", value="persistent", reload=units[0]))
+    told = [words[2] for words in host.asked if words[1] == "try-reload-or-restart"]
+    assert tuple(told) == units

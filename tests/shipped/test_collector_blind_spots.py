@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from automation.shipped.collector import accounts, files
+from automation.shipped.collector import accounts, files, logs
 
 ROOT = ["root", "", "0", "0", "root", "/root", "/bin/bash"]
 SHADOW = {"root": ["root", "!", "1", "0", "", "", "", "", ""]}
@@ -84,6 +84,30 @@ def test_keys_of_the_host_are_told_from_files_that_others_may_read(monkeypatch: 
     monkeypatch.setattr(os, "stat", lambda _: os.lstat("/"))
     told = files.collect_files()
     assert {path: one["private"] for path, one in told.items()} == {config: False, key: True}
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ({}, False),
+        ({"/var/log/journal/m1/system.journal": 7.0}, True),
+        ({"/var/log/journal/m1/system.journal": 7.0, "/run/log/journal/m1/system.journal": 8.0}, False),
+        ({"/var/log/journal/m1/system.journal": 7.0, "/run/log/journal/m1/system.journal": 6.0}, True),
+        ({"/var/log/journal/m2/system.journal": 7.0}, False),
+    ],
+    ids=["nothing", "on the disk", "since then in memory", "since then on the disk", "of another machine"],
+)
+def test_a_journal_is_kept_where_journald_writes_to_the_disk(
+    written: dict[str, float], kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def getmtime(path: str) -> float:
+        if path not in written:
+            raise FileNotFoundError(path)
+        return written[path]
+
+    monkeypatch.setattr(os.path, "getmtime", getmtime)
+    monkeypatch.setattr(logs, "read_if_there", lambda _: "m1\n")
+    assert logs.journal_is_on_disk() is kept
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 
@@ -33,10 +34,23 @@ def collect_journald() -> dict[str, Any]:
         upload.update(section(read(path), "Upload"))
     return {
         "settings": settings,
-        "persistent": os.path.isdir("/var/log/journal"),
+        "persistent": journal_is_on_disk(),
         "upload": {key: value for key, value in upload.items() if key in ("URL", "TrustedCertificateFile")},
         "rsyslog": rsyslog(),
     }
+
+
+def journal_is_on_disk() -> bool:
+    """Whether journald writes to the disk: what it has in /run is gone with a boot.
+
+    It leaves a file in the place that it wrote to before; the later one is the one that it writes to.
+    """
+    machine = (read_if_there("/etc/machine-id") or "").strip()
+    written = dict.fromkeys(("/var", "/run"), 0.0)
+    for at in written:
+        with contextlib.suppress(FileNotFoundError):
+            written[at] = os.path.getmtime(f"{at}/log/journal/{machine}/system.journal")
+    return written["/var"] > written["/run"]
 
 
 def section(text: str, name: str) -> dict[str, str]:

@@ -123,6 +123,8 @@ def reloads(host: Host, wanted: Wanted) -> list[str]:
     units = list(wanted.reloads)
     if sshd.reads_otherwise(wanted.drafts):
         units += SSH_UNITS
+    if "systemd-journald.service" in units:
+        units += ["systemd-journal-flush.service"]  # started anew, journald writes to the disk only when told
     seen: dict[str, str] = {}  # ssh.service and sshd.service are one unit under two names
     for unit in units:
         _, out, _ = host.run("systemctl", "show", "--property=Id,ActiveState", unit)
