@@ -81,7 +81,7 @@ class Trial(NamedTuple):
 
 
 def each_fault(kinds: list[str], *, anew: bool) -> None:
-    """Try what is not tried yet at each provider, keeping what came of every few cities."""
+    """Try what is not tried yet at each provider, keeping what came of every city."""
     for kind in kinds:
         known = {} if anew else load_kept().get("each", {}).get(kind, {})
         for found in campaign(kind, known):
@@ -91,7 +91,7 @@ def each_fault(kinds: list[str], *, anew: bool) -> None:
 
 
 def campaign(kind: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Take the next trial of each act into a city, until none is left; tell what came of every few.
+    """Take the next trial of each act into a city, until none is left; tell what came of each.
 
     Some calls are made by a provider's first city alone: each of their trials has a simulator of its own.
     """
@@ -102,14 +102,14 @@ def campaign(kind: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     left = {act: [one for one in trials if one.act == act and not told.knows(one)] for act in ACTS}
     while any(left.values()):
         with tempfile.TemporaryDirectory() as scratch, at_simulator(kind, Path(scratch)) as cloud:
-            for _ in range(EVERY):  # what cities leave behind would fill a simulator up
+            for _ in range(EVERY):  # what more cities leave behind would fill a simulator up
                 taken = {act: queue.pop(0) for act, queue in left.items() if queue}
                 _try_at(cloud, Path(scratch), taken, told)
-        yield {"trials": len(trials), **told.shown()}
+                yield {"trials": len(trials), **told.shown()}
     for trial in told.take_not_met():
         with tempfile.TemporaryDirectory() as scratch, at_simulator(kind, Path(scratch)) as cloud:
             _try_at(cloud, Path(scratch), {trial.act: trial}, told)
-    yield {"trials": len(trials), **told.shown()}
+        yield {"trials": len(trials), **told.shown()}
 
 
 def _try_at(cloud: Cloud, scratch: Path, taken: Mapping[Act, Trial], told: "Told") -> None:
