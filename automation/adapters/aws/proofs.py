@@ -42,14 +42,14 @@ def prove_image(action: ProveImage, ctx: Context) -> Outcome:
         AdapterError: a server failed the check of its system; its evidence is the failed proof. Or one is not
             there or came to no verdict in time: that proves nothing, and comes without evidence.
     """
-    region = region_of(ctx, action.site)
+    region, deadline = region_of(ctx, action.site), _deadline(ctx)
     what = f"image {action.image} could not be looked for"
     shown = region.read("ec2.describe_images", what, ImageIds=[action.image]).get("Images", ())
     image: Shown = next(iter(shown), {})
     point = _point_of(region, action.resource, tags_of(image))
     if not point:
         return _nothing(action.image, action.resource)
-    looked = [_await_server(region, action, host, ctx) for host in action.servers]
+    looked = [_await_server(region, action, host, (ctx.run_id, deadline)) for host in action.servers]
     disks = (one.get("Ebs", {}) for one in image.get("BlockDeviceMappings", ()))
     size_bytes = sum(one.get("VolumeSize", 0) for one in disks) * GIB
     return _judge(region, action, (point, size_bytes), looked)
@@ -88,14 +88,14 @@ def _nothing(part: str, resource: str) -> Outcome:
 # --- what AWS says ---------------------------------------------------------------------------------
 
 
-def _await_server(region: Region, action: ProveImage, host: str, ctx: Context) -> Looked:
-    instance = find(region, host)
-    if instance is None or made_by(instance) != ctx.run_id or instance.get("ImageId") != action.image:
+def _await_server(region: Region, action: ProveImage, host: str, by: tuple[str, float]) -> Looked:
+    """Wait for one server of this run; all of them together until the same deadline."""
+    (run_id, deadline), instance = by, find(region, host)
+    if instance is None or made_by(instance) != run_id or instance.get("ImageId") != action.image:
         raise AdapterError(
             f"server {host} is not there as this run launched it from {action.image}: nothing is proven, "
             "and nothing was changed"
         )
-    deadline = _deadline(ctx)
     while True:
         looked = _look_at_server(region, host, instance["InstanceId"])
         if looked.good or time.monotonic() > deadline:
