@@ -235,6 +235,23 @@ def test_the_program_that_holds_a_port_is_named() -> None:
     }
 
 
+def test_a_file_that_a_program_closes_meanwhile_hides_no_socket_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda where: ["999999", *there(where)])
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        assert f"socket:[{os.fstat(ours.fileno()).st_ino}]" in set(network.open_files(os.getpid()))
+
+
+def test_a_program_that_ends_meanwhile_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(where: int) -> list[str]:
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "listdir", ended)
+    assert list(network.open_files(os.getpid())) == []
+
+
 def test_what_would_be_upgraded_is_read_of_the_versions_above_the_installed_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

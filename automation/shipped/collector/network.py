@@ -71,14 +71,17 @@ def programs(inodes: set[str]) -> dict[str, str]:
 
 
 def open_files(pid: int) -> Iterator[str]:
-    """Give what a process holds open; one that ended meanwhile holds nothing more."""
+    """Give what a process holds open; one that ended meanwhile holds nothing."""
     try:
         folder = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return
     try:
         for entry in os.listdir(folder):
-            yield os.readlink(entry, dir_fd=folder)
+            try:
+                yield os.readlink(entry, dir_fd=folder)
+            except OSError:  # one that is closed meanwhile hides no other
+                continue
     except OSError:
         return
     finally:
