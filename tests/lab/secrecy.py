@@ -100,8 +100,12 @@ def read_journals(state: Path) -> dict[str, bytes]:
 
 
 def _journal(pid: str) -> bytes:
-    argv = ["journalctl", "--no-pager", "-a", "-o", "cat", "-D", f"/proc/{pid}/root/run/log/journal"]
-    return subprocess.run(argv, capture_output=True, check=False).stdout
+    said = b""
+    for folder in (f"/proc/{pid}/root/{where}/log/journal" for where in ("run", "var")):
+        if any(Path(folder).glob("*/*.journal")):  # it is in one of them, and moved by a baseline
+            argv = ["journalctl", "--no-pager", "-a", "-o", "cat", "-D", folder]
+            said += subprocess.run(argv, capture_output=True, check=False).stdout
+    return said
 
 
 class ProcessWatch:

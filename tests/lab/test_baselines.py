@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.lab.answers import answers, judged
 from tests.lab.checkout import Checkout, until
 
 HOST = "client-1"
 ROOT_LOGIN = "lin.ssh.root-login"
+SAMPLE = 35  # verdicts that are held against what a host's own commands say
+TURNED = 10  # of them, that enforcing turns from no to yes
 DROP_IN = "/etc/ssh/sshd_config.d/00-tried.conf"
 
 
@@ -81,14 +84,18 @@ def test_a_profile_is_enforced_on_every_host_and_all_of_it_is_taken_back(city: C
         return {host: city.sh(host, PICTURE) for host in city.inventory.standing}
 
     before = pictures()
+    said_before = asked(city, HOST, audit(city, "--profile", "cis-l1", "--limit", HOST))
     done = city.agree("baseline.enforce", "--profile", "cis-l1", "--json")
     assert done.returncode == 3, done.stderr  # what is left to people is told
     change = city.last_run("baseline-enforce")
     after = pictures()
     assert [host for host in before if after[host] == before[host]] == []
+    audited = audit(city, "--profile", "cis-l1")
+    said_after = asked(city, HOST, audited)
+    assert sum(said_after[name] and not said for name, said in said_before.items()) >= TURNED
     failed = {
         (one["subject"], verdict["control"])
-        for one in audit(city, "--profile", "cis-l1")["assessments"]
+        for one in audited["assessments"]
         for verdict in one["verdicts"]
         if verdict["state"] == "fail"
     }
@@ -104,6 +111,14 @@ def test_a_profile_is_enforced_on_every_host_and_all_of_it_is_taken_back(city: C
     undone = city.agree("baseline.undo", "--change", change)
     assert undone.returncode == 0, undone.stderr
     assert pictures() == before
+
+
+def asked(city: Checkout, host: str, audited: Any) -> dict[str, bool]:
+    """Hold verdicts on a host against what its own commands say; give that, control by control."""
+    verdicts, said = judged(states(audited, host)), answers(city, host)
+    assert verdicts == {name: said[name] for name in verdicts}
+    assert len(verdicts) >= SAMPLE
+    return said
 
 
 # --- what sshd is judged to do is what it does ------------------------------------------------------
@@ -164,6 +179,7 @@ def lets_root_in(address: str, key: Path) -> bool:
 
 PLANT = """
 useradd -o -u 0 -g 0 -M -s /bin/bash toor
+useradd -M -s /usr/sbin/nologin bob
 echo 'bob ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/bob; chmod 440 /etc/sudoers.d/bob
 touch /etc/planted.conf; chmod 666 /etc/planted.conf
 cp /bin/sh /usr/local/bin/.sh; chmod 4755 /usr/local/bin/.sh
@@ -173,7 +189,7 @@ systemd-run --unit=planted --quiet /usr/local/bin/planted -c \
 mkdir -p -m 700 /root/.ssh; echo 'ssh-dss AAAAB3NzaC1kc3MAAAA planted' >>/root/.ssh/authorized_keys
 """
 UNPLANT = """
-userdel -f toor; rm -f /etc/sudoers.d/bob /etc/planted.conf /usr/local/bin/.sh /root/.ssh/authorized_keys
+userdel -f toor; userdel bob; rm -f /etc/sudoers.d/bob /etc/planted.conf /usr/local/bin/.sh /root/.ssh/authorized_keys
 systemctl stop planted; rm /usr/local/bin/planted
 """
 PLANTED = {
@@ -191,8 +207,10 @@ def test_what_was_planted_is_found(city: Checkout) -> None:
     try:
         until(lambda: city.sh("app-a", "ss -ltn | grep 31337") != "", "it listens")
         found = states(audit(city, "--limit", "app-a"), "app-a")
+        said = answers(city, "app-a")
     finally:
         city.sh("app-a", UNPLANT)
+    assert {name: said[name] for name in PLANTED} == dict.fromkeys(PLANTED, False)
     assert {name: found[name]["state"] for name in PLANTED} == dict.fromkeys(PLANTED, "fail")
     for name, what in PLANTED.items():
         assert what in found[name]["reason"], found[name]["reason"]
