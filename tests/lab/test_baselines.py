@@ -189,7 +189,8 @@ systemd-run --unit=planted --quiet /usr/local/bin/planted -c \
 mkdir -p -m 700 /root/.ssh; echo 'ssh-dss AAAAB3NzaC1kc3MAAAA planted' >>/root/.ssh/authorized_keys
 """
 UNPLANT = """
-userdel -f toor; userdel bob; rm -f /etc/sudoers.d/bob /etc/planted.conf /usr/local/bin/.sh /root/.ssh/authorized_keys
+userdel -f toor; userdel bob
+rm -f /etc/sudoers.d/bob /etc/planted.conf /usr/local/bin/.sh /root/.ssh/authorized_keys
 systemctl stop planted; rm /usr/local/bin/planted
 """
 PLANTED = {
