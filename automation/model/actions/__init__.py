@@ -87,16 +87,23 @@ from automation.model.actions.lab import (
 )
 from automation.model.actions.people import AskPlayers, Confirm, Inject
 from automation.model.actions.pilot import (
+    AwaitReplica,
     BlockDatabase,
     BlockInstance,
+    CreateReplica,
+    DeleteDatabase,
     FenceInstance,
     ListRegion,
+    PilotAction,
     PromoteReplica,
     ProveSubnet,
+    ReleaseDatabase,
     ReleaseInstance,
     RemoveDatabase,
     RemoveInstance,
+    RenameDatabase,
     RestoreDatabase,
+    SaveDatabase,
     SwapRecord,
 )
 from automation.model.actions.points import (
@@ -210,6 +217,7 @@ __all__ = [
     "AwaitGood",
     "AwaitReady",
     "AwaitReplayed",
+    "AwaitReplica",
     "AwaitReplicas",
     "AwaitStreaming",
     "BaseAction",
@@ -242,12 +250,14 @@ __all__ = [
     "CreateInstance",
     "CreateIsolated",
     "CreatePortGroup",
+    "CreateReplica",
     "CreateServer",
     "CreateSubnet",
     "CreateVm",
     "CutLink",
     "DarkenSite",
     "Declare",
+    "DeleteDatabase",
     "DeletePortGroup",
     "DeleteSubnet",
     "DeleteVaultPoints",
@@ -317,6 +327,7 @@ __all__ = [
     "RecoverCopy",
     "RegisterReplica",
     "RejoinSite",
+    "ReleaseDatabase",
     "ReleaseInstance",
     "ReleaseServer",
     "ReleaseVm",
@@ -326,6 +337,7 @@ __all__ = [
     "RemoveInstance",
     "RemoveRollbacks",
     "RemoveServer",
+    "RenameDatabase",
     "RestoreCluster",
     "RestoreDatabase",
     "RestoreDisks",
@@ -335,6 +347,7 @@ __all__ = [
     "Rewind",
     "RunChecks",
     "RunPlaybook",
+    "SaveDatabase",
     "SaveDisks",
     "ShutDownVm",
     "StartFenced",
@@ -446,17 +459,7 @@ Action = Annotated[
     | ProveIsolated
     | ProveService
     | RemoveServer
-    | BlockDatabase
-    | BlockInstance
-    | FenceInstance
-    | ListRegion
-    | PromoteReplica
-    | ProveSubnet
-    | ReleaseInstance
-    | RemoveDatabase
-    | RemoveInstance
-    | RestoreDatabase
-    | SwapRecord
+    | PilotAction
     | AwaitReplicas
     | BlockVm
     | CopyReplica
