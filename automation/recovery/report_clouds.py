@@ -8,7 +8,7 @@ ran. Which of both counts stands in the row's reason, and so does `simulated`.
 from collections.abc import Iterator
 from datetime import datetime
 
-from automation.model.actions import CopyReplica, CreateInstance, PowerOnVm, RestoreDatabase
+from automation.model.actions import CopyReplica, CreateInstance, PowerOnVm, RestoreDatabase, StartInstance
 from automation.model.catalog import AwsPilotLight, VmReplica
 from automation.model.evidence import Fault
 from automation.model.replicas import DatabaseChange, NetworkProven, ReplicasSeen
@@ -19,7 +19,7 @@ from automation.recovery.report_measure import Seen, all_of
 from automation.recovery.verdicts import WORST_FIRST
 
 CLOUD = VmReplica | AwsPilotLight
-RUNS = PowerOnVm | CreateInstance
+RUNS = PowerOnVm | CreateInstance | StartInstance
 
 
 def with_points(seen: Seen, row: ServiceResult) -> ServiceResult:
