@@ -76,7 +76,7 @@ def _handed_over(plan: Plan) -> Iterator[LintFinding]:
             if not any(_holds_all(one, name) for one in above.values()):
                 message = f"takes over, and nothing sees that it holds all of {source}"
                 yield wrong(
-                    "replicated-first", step, message, "it must need a wait for it, behind by nothing"
+                    "replicated-first", step, message, "it must need a wait that is behind by nothing"
                 )
         elif isinstance(step.run, DeleteDatabase) and not any(
             isinstance(one, AwaitGood) for name, one in above.items() if name == "clients-good"
