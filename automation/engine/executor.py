@@ -150,9 +150,20 @@ class _Execution:
         last = [s for s in waiting if may_be_settled_done(s)]
         needed = {n for s in last for n in self.plan.stands_on(s.id) if not self.plan.step(n).run.guards}
         needed |= {name for s in waiting for name in s.needs if _fences(self.plan.step(name))}
-        again = needed & self.once_good
+        again = (needed & self.once_good) - self._served_its_purpose()
         if again or put_back:  # what was put back waits for what it stands on, of which some may be in doubt
             self.schedule.repeat(again)
+
+    def _served_its_purpose(self) -> set[str]:
+        """What a done step that cannot be taken back stood on, in a planned move.
+
+        Its hosts have other roles by then: a fence that is made again would hit what serves now. The fences
+        of a failover last, and are looked at before every promotion.
+        """
+        if self.plan.mode not in ("planned-migration", "failback"):
+            return set()
+        done = [n for n in self.folded.succeeded if n in self.plan.by_id]
+        return {name for n in done if self.plan.step(n).run.irreversible for name in self.plan.stands_on(n)}
 
     def _stands_on_looks(self, step: Step) -> bool:
         return may_be_settled_done(step) or bool(self._guards(step))

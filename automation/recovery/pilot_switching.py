@@ -114,16 +114,19 @@ def make_way(scope: Scope, strategy: AwsPilotLight, before: tuple[str, ...], rol
     Args:
         role: who is asked before an old database gives its name away.
     """
-    held = tuple(_hold_off(scope, strategy, before)) if scope.mode == "failback" else ()
     if not strategy.database:
-        return held
+        return ()
+    held = tuple(_hold_off(scope, strategy, before)) if scope.mode == "failback" else ()
     needs = (*before, *(one.id for one in held))
     made = (*_keep_old(scope, needs, role), *_replicate(scope, strategy, needs))
     return (*held, *made, _caught_up(scope, strategy, made[-1].id if made else "", needs))
 
 
 def _hold_off(scope: Scope, strategy: AwsPilotLight, before: tuple[str, ...]) -> Iterator[Step]:
-    """Fence what a failover left at home once more, by its own region, which may have been silent then."""
+    """Fence what a failover left at home once more, by its own region, which may have been silent then.
+
+    The old database is cut off when it is renamed: a fence that is named by its name would hit the replica.
+    """
     site = scope.service.recovery
     for host in strategy.hosts[site]:
         if host in scope.cloud.instances:
@@ -131,9 +134,6 @@ def _hold_off(scope: Scope, strategy: AwsPilotLight, before: tuple[str, ...]) ->
             why = f"{host} was lost with {site}: it must not serve beside those that serve now"
             yield step(scope, f"way-off-{host}", off, why, before)
             yield step(scope, f"way-block-{host}", block, why, before)
-    if old := pilot(scope).standing:
-        why = f"what {old} holds is as old as the loss: nobody may read or write it"
-        yield step(scope, "way-block-database", BlockDatabase(site=site, database=old), why, before)
 
 
 def _keep_old(scope: Scope, needs: tuple[str, ...], role: str) -> Iterator[Step]:
@@ -144,7 +144,7 @@ def _keep_old(scope: Scope, needs: tuple[str, ...], role: str) -> Iterator[Step]
     kept = kept_name(scope, old)
     save = SaveDatabase(site=site, database=old, snapshot=kept)
     rename = RenameDatabase(site=site, database=old, to=kept, snapshot=kept)
-    back = RenameDatabase(site=site, database=kept, to=old, snapshot=kept, ours=False)
+    back = RenameDatabase(site=site, database=kept, to=old, snapshot=kept, aside=False)
     ask = (
         f"The old database {old} at {site} may hold what no other does. It is kept as {kept}, cut off, "
         f"and as a snapshot of that name; a replica of the one that serves takes its name. Go on?"
@@ -240,9 +240,10 @@ def _stop(scope: Scope, strategy: AwsPilotLight, before: tuple[str, ...]) -> Ite
         why = f"{host} writes its last: from here on clients are without {scope.name}"
         yield step(scope, f"stop-{host}", stop, why, before, undo=start)
         stops.append(scope.step_id(f"stop-{host}"))
-        block, release = BlockInstance(host=host, site=site), ReleaseInstance(host=host, site=site)
-        why = f"{host} must not be reached at {site} while another serves"
-        yield step(scope, f"fence-network-{host}", block, why, (stops[-1],), undo=release)
+        if strategy.database:  # what has no data of its own can serve twice, and harms nobody
+            block, release = BlockInstance(host=host, site=site), ReleaseInstance(host=host, site=site)
+            why = f"{host} must not be reached at {site} while another serves"
+            yield step(scope, f"fence-network-{host}", block, why, (stops[-1],), undo=release)
     if strategy.database:
         name = strategy.database_at(site)
         yield step(

@@ -167,8 +167,7 @@ def test_instances_that_are_not_there_are_launched_and_those_that_are_released_a
 def test_what_was_lost_is_fenced_again_by_its_own_region_before_anything_is_made() -> None:
     plan = coming()
     fences = {f"portal/way-{how}-{host}" for host in EAST for how in ("off", "block")}
-    assert fences | {"portal/way-block-database"} <= plan.stands_on("portal/way-save")
-    assert plan.step("portal/way-block-database").run == BlockDatabase(site="aws-east", database="portal-db")
+    assert fences <= plan.stands_on("portal/way-save")
 
 
 def test_the_old_database_at_home_is_kept_twice_and_a_person_is_asked_before_its_name_goes() -> None:

@@ -177,23 +177,8 @@ def _restored(region: Region, action: RestoreDatabase, seen: Shown, *, changed: 
 
 def block_database(action: BlockDatabase, ctx: Context) -> Outcome:
     """Give a database the group that lets nothing in, alone; what it had is written on it before."""
-    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
-    seen = await_available(region, action.database, deadline)
-    group = fenced_group(region, seen["DBSubnetGroup"]["VpcId"], ctx)
-    changed = groups_of(seen) != [group]
-    what = f"database {action.database} could not be blocked"
-    if changed:
-        if GROUPS not in rds_tags(seen):
-            tags = as_tags({GROUPS: "/".join(groups_of(seen))})
-            region.change("rds.add_tags_to_resource", what, ResourceName=seen["DBInstanceArn"], Tags=tags)
-        region.change(
-            "rds.modify_db_instance",
-            what,
-            DBInstanceIdentifier=action.database,
-            VpcSecurityGroupIds=[group],
-            ApplyImmediately=True,
-        )
-        seen = await_groups(region, action.database, [group], deadline)
+    region = region_of(ctx, action.site)
+    group, changed = shut_database(region, action.database, ctx, deadline_of(ctx))
     return Outcome(
         changed=changed,
         summary=f"database {action.database} lets nobody in: it is in {group} alone, which has no rule",
@@ -201,6 +186,27 @@ def block_database(action: BlockDatabase, ctx: Context) -> Outcome:
             server=action.database, power="on", autostart=True, network="blocked", source=region.source
         ),
     )
+
+
+def shut_database(region: Region, name: str, ctx: Context, deadline: float) -> tuple[str, bool]:
+    """Leave a database in the group without rules alone; give that group, and whether it was not so."""
+    seen = await_available(region, name, deadline)
+    group = fenced_group(region, seen["DBSubnetGroup"]["VpcId"], ctx)
+    if groups_of(seen) == [group]:
+        return group, False
+    what = f"database {name} could not be blocked"
+    if GROUPS not in rds_tags(seen):
+        tags = as_tags({GROUPS: "/".join(groups_of(seen))})
+        region.change("rds.add_tags_to_resource", what, ResourceName=seen["DBInstanceArn"], Tags=tags)
+    region.change(
+        "rds.modify_db_instance",
+        what,
+        DBInstanceIdentifier=name,
+        VpcSecurityGroupIds=[group],
+        ApplyImmediately=True,
+    )
+    await_groups(region, name, [group], deadline)
+    return group, True
 
 
 def verify_block_database(action: BlockDatabase, ctx: Context) -> Progress:

@@ -10,6 +10,7 @@ from automation.adapters.aws.database_parts import (
     require_snapshot,
     told_of,
 )
+from automation.adapters.aws.databases import shut_database
 from automation.adapters.aws.guarding import GROUPS
 from automation.adapters.aws.instances import deadline_of, done_once, made_once
 from automation.adapters.aws.rds import (
@@ -100,7 +101,9 @@ def _saved(region: Region, action: SaveDatabase, found: Shown, *, changed: bool)
 
 
 def rename_database(action: RenameDatabase, ctx: Context) -> Outcome:
-    """Give an instance another name, and our mark with it; its data, groups and block stay as they are.
+    """Give an instance another name and our mark, and have it let nobody in; its data stays as it is.
+
+    One that gets its name back stays cut off: what fenced it before is not released by that.
 
     Raises:
         AdapterError: its snapshot is not whole, or the other name is another instance's; nothing was changed.
@@ -110,7 +113,7 @@ def rename_database(action: RenameDatabase, ctx: Context) -> Outcome:
     if there is not None:
         require_snapshot(region, there, action.snapshot, "renamed")
         await_available(region, action.to, deadline)
-        return _renamed(region, action, changed=False)
+        return _renamed(region, action, _cut_off(region, action, ctx, deadline))
     seen = await_available(region, action.database, deadline)
     require_snapshot(region, seen, action.snapshot, "renamed")
     _mark(region, seen, action, ctx)
@@ -127,6 +130,7 @@ def rename_database(action: RenameDatabase, ctx: Context) -> Outcome:
         lambda: _has_moved(region, action),
     )
     _await_named(region, action, deadline)
+    _cut_off(region, action, ctx, deadline)
     return _renamed(region, action, changed=True)
 
 
@@ -135,10 +139,14 @@ def verify_rename_database(action: RenameDatabase, ctx: Context) -> Progress:
     return Progress(state="not_done", why="to rename what still has its name is safe")
 
 
+def _cut_off(region: Region, action: RenameDatabase, ctx: Context, deadline: float) -> bool:
+    return action.aside and shut_database(region, action.to, ctx, deadline)[1]
+
+
 def _mark(region: Region, seen: Shown, action: RenameDatabase, ctx: Context) -> None:
     """Mark what is kept, so that it alone can be deleted later; a way back takes the mark away."""
     what, arn = f"database {action.database} could not be marked", seen["DBInstanceArn"]
-    if action.ours:
+    if action.aside:
         tags = marks_for(region, action.to, ctx)
         region.change("rds.add_tags_to_resource", what, ResourceName=arn, Tags=tags)
     else:
@@ -161,10 +169,10 @@ def _await_named(region: Region, action: RenameDatabase, deadline: float) -> Non
     await_available(region, action.to, deadline)
 
 
-def _renamed(region: Region, action: RenameDatabase, *, changed: bool) -> Outcome:
+def _renamed(region: Region, action: RenameDatabase, changed: bool) -> Outcome:
     return Outcome(
         changed=changed,
-        summary=f"database {action.database} is kept as {action.to}, and as snapshot {action.snapshot}",
+        summary=f"database {action.database} is {action.to} now; snapshot {action.snapshot} of it is whole",
         evidence=told_of(region, action.to, "renamed" if changed else "found", of=action.database),
     )
 

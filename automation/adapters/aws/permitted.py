@@ -297,6 +297,10 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "sts.get_caller_identity",
     ),
     "rename_database": (
+        "ec2.create_security_group",
+        "ec2.describe_security_groups",
+        "ec2.revoke_security_group_egress",
+        "ec2.revoke_security_group_ingress",
         "rds.add_tags_to_resource",
         "rds.describe_db_instances",
         "rds.describe_db_snapshots",

@@ -108,12 +108,14 @@ class SaveDatabase(_OnDatabase):
 
 
 class RenameDatabase(_OnDatabase):
-    """Keep an RDS instance under another name, so that its own is free; its snapshot must be whole."""
+    """Keep an RDS instance under another name, cut off, so that its own is free; its snapshot is whole."""
 
     do: Literal["aws.rename_database"] = "aws.rename_database"
     to: Database = Field(min_length=1)
     snapshot: str = Field(min_length=1, description="of this very instance; without it nothing is renamed")
-    ours: bool = Field(default=True, description="whether it bears our mark from then on, or none any more")
+    aside: bool = Field(
+        default=True, description="it is cut off and bears our mark; else it is back"
+    )
 
 
 class CreateReplica(_OnDatabase):
