@@ -113,9 +113,7 @@ class RenameDatabase(_OnDatabase):
     do: Literal["aws.rename_database"] = "aws.rename_database"
     to: Database = Field(min_length=1)
     snapshot: str = Field(min_length=1, description="of this very instance; without it nothing is renamed")
-    aside: bool = Field(
-        default=True, description="it is cut off and bears our mark; else it is back"
-    )
+    aside: bool = Field(default=True, description="it is cut off and bears our mark; else it is back")
 
 
 class CreateReplica(_OnDatabase):
