@@ -145,6 +145,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "rds.describe_db_instances",
         "rds.describe_db_snapshots",
         "rds.describe_db_subnet_groups",
+        "rds.modify_db_instance",
         "sts.get_caller_identity",
     ),
     "delete_database": (

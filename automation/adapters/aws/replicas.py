@@ -49,7 +49,8 @@ def create_replica(action: CreateReplica, ctx: Context) -> Outcome:
             f"{action.source} that this run made; nothing was changed",
             hint="somebody made it meanwhile: plan anew",
         )
-    return _replicated(region, action, await_available(region, action.database, deadline), changed=changed)
+    seen = _give_parameters(region, action, await_available(region, action.database, deadline), deadline)
+    return _replicated(region, action, seen, changed=changed)
 
 
 def verify_create_replica(action: CreateReplica, ctx: Context) -> Progress:
@@ -103,18 +104,32 @@ def _place_like(region: Region, action: CreateReplica, source: Shown) -> dict[st
         "DBInstanceClass": like["DBInstanceClass"],
         "DBSubnetGroupName": like["DBSubnetGroup"]["DBSubnetGroupName"],
         "VpcSecurityGroupIds": own,
-        **_settings(like, source),
         **({"MultiAZ": True} if like.get("MultiAZ") else {}),
         **({"KmsKeyId": key} if source.get("StorageEncrypted") else {}),
     }
 
 
-def _settings(like: Shown, source: Shown) -> dict[str, str]:
-    """Name the city's own parameter group, where the source runs the same release of its engine."""
-    groups = [str(one["DBParameterGroupName"]) for one in like.get("DBParameterGroups", ())]
-    own = [name for name in groups if not name.startswith("default.")]
-    same = _release(like) == _release(source)
-    return {"DBParameterGroupName": own[0]} if own and same else {}
+def _give_parameters(region: Region, action: CreateReplica, seen: Shown, deadline: float) -> Shown:
+    """Give it the city's own parameter group, if it runs the same release of its engine.
+
+    RDS takes it when a replica is made of few engines alone; a promotion starts the database anew with it.
+    """
+    like = require_database(region, action.like) if action.like else seen
+    own = [name for name in _parameters(like) if not name.startswith("default.")]
+    if not own or own[0] in _parameters(seen) or _release(like) != _release(seen):
+        return seen
+    region.change(
+        "rds.modify_db_instance",
+        f"replica {action.database} could not be given the parameters {own[0]}",
+        DBInstanceIdentifier=action.database,
+        DBParameterGroupName=own[0],
+        ApplyImmediately=True,
+    )
+    return await_available(region, action.database, deadline)
+
+
+def _parameters(database: Shown) -> list[str]:
+    return [str(one["DBParameterGroupName"]) for one in database.get("DBParameterGroups", ())]
 
 
 def _release(database: Shown) -> tuple[str, str]:
