@@ -147,7 +147,8 @@ def _mark(region: Region, seen: Shown, action: RenameDatabase, ctx: Context) -> 
     """Mark what is kept, so that it alone can be deleted later; a way back takes the mark away."""
     what, arn = f"database {action.database} could not be marked", seen["DBInstanceArn"]
     if action.aside:
-        tags = marks_for(region, action.to, ctx)
+        # Its `Name` is the city's own.
+        tags = [one for one in marks_for(region, action.to, ctx) if one["Key"] in (OWNER, ROLE, RUN)]
         region.change("rds.add_tags_to_resource", what, ResourceName=arn, Tags=tags)
     else:
         keys = [OWNER, ROLE, RUN]

@@ -98,15 +98,19 @@ def _place(region: Region, action: CreateReplica, ctx: Context, source: Shown) -
 def _place_like(region: Region, action: CreateReplica, source: Shown) -> dict[str, Any]:
     """Put it where another instance stands, with the groups that this one had before it was blocked."""
     like = require_database(region, action.like)
-    own = sorted(filter(None, rds_tags(like).get(GROUPS, "").split("/"))) or groups_of(like)
     key = (like.get("KmsKeyId") if like.get("StorageEncrypted") else "") or "alias/aws/rds"
     return {
         "DBInstanceClass": like["DBInstanceClass"],
         "DBSubnetGroupName": like["DBSubnetGroup"]["DBSubnetGroupName"],
-        "VpcSecurityGroupIds": own,
+        "VpcSecurityGroupIds": own_groups(like),
         **({"MultiAZ": True} if like.get("MultiAZ") else {}),
         **({"KmsKeyId": key} if source.get("StorageEncrypted") else {}),
     }
+
+
+def own_groups(like: Shown) -> list[str]:
+    """Give the groups that an instance had before it was blocked, or has. Pure."""
+    return sorted(filter(None, rds_tags(like).get(GROUPS, "").split("/"))) or groups_of(like)
 
 
 def _give_parameters(region: Region, action: CreateReplica, seen: Shown, deadline: float) -> Shown:
@@ -114,18 +118,25 @@ def _give_parameters(region: Region, action: CreateReplica, seen: Shown, deadlin
 
     RDS takes it when a replica is made of few engines alone; a promotion starts the database anew with it.
     """
-    like = require_database(region, action.like) if action.like else seen
-    own = [name for name in _parameters(like) if not name.startswith("default.")]
-    if not own or own[0] in _parameters(seen) or _release(like) != _release(seen):
+    wanted = lacking_parameters(seen, require_database(region, action.like)) if action.like else ""
+    if not wanted:
         return seen
     region.change(
         "rds.modify_db_instance",
-        f"replica {action.database} could not be given the parameters {own[0]}",
+        f"replica {action.database} could not be given the parameters {wanted}",
         DBInstanceIdentifier=action.database,
-        DBParameterGroupName=own[0],
+        DBParameterGroupName=wanted,
         ApplyImmediately=True,
     )
     return await_available(region, action.database, deadline)
+
+
+def lacking_parameters(replica: Shown, like: Shown) -> str:
+    """Name the parameter group that a replica lacks of what it is like; empty: none that fits it. Pure."""
+    own = [name for name in _parameters(like) if not name.startswith("default.")]
+    if not own or own[0] in _parameters(replica) or _release(like) != _release(replica):
+        return ""
+    return own[0]
 
 
 def _parameters(database: Shown) -> list[str]:
