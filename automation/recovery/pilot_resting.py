@@ -26,11 +26,16 @@ SERVED = "clients-good"
 
 
 def rest(scope: Scope, strategy: AwsPilotLight, role: str) -> tuple[Step, ...]:
-    """Give the steps that make a pilot light of what served.
+    """Give the steps that make a pilot light of what served; one that fails holds back what needs it alone.
 
     Args:
         role: who agrees to what is deleted.
     """
+    steps = _steps(scope, strategy, role)
+    return tuple(one.model_copy(update={"on_failure": "pause"}) for one in steps)
+
+
+def _steps(scope: Scope, strategy: AwsPilotLight, role: str) -> tuple[Step, ...]:
     served = (*cutover_ids(scope.name, scope.service), SERVED)
     replaced = tuple(_replace(scope, strategy, served))
     needs = (*served, *(one.id for one in replaced))
