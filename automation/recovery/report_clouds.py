@@ -29,7 +29,7 @@ def with_points(seen: Seen, row: ServiceResult) -> ServiceResult:
         return row
     outage, loss = row.outage, row.loss
     lost_at = max((fault.at for fault in all_of(seen.log, Fault)), default=None)
-    lost_at = lost_at or outage.first_failed_at or seen.marks.declared_at
+    lost_at = lost_at or outage.first_failed_at or seen.marks.declared_at or seen.marks.fault_at
     if outage.status == "not-measured":
         outage = _by_provider(seen, row.service, lost_at)
     if loss.status == "not-measured":
