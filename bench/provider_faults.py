@@ -7,7 +7,7 @@ a restart, one is retired and deleted. Before each of these, one to three faults
 from the calls that a run makes and the faults that the simulator knows; what stops is resumed, and planned
 anew, as a person would. Afterwards what bears the city's mark is counted by other means than the adapter's,
 and held against what the journals say: servers by id, disks, networks, snapshots. The first difference ends
-it, with its seed. Writes bench/results/provider-faults.json.
+it, with its seed. Every few runs go to bench/results/provider-faults.json, and it goes on from there.
 """
 
 import argparse
@@ -38,6 +38,7 @@ MODES = {
 # Of the control of the simulators and of sessions themselves; a fault there is a fault of every call.
 NOT_DRAWN = ("sts.", "servicequotas.", "Login", "Logout", "RetrieveServiceContent")
 TRIES = 8
+EVERY = 10
 
 
 def main() -> None:
@@ -45,35 +46,38 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--provider", choices=sorted(MODES), action="append")
+    parser.add_argument("--anew", action="store_true", help="do not go on from what is kept")
     args = parser.parse_args()
-    kept = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for kind in args.provider or sorted(MODES):
-        kept[kind] = campaign(kind, args.runs, args.seed)
-        kept["machine"] = describe_machine()
-        RESULT.write_text(json.dumps(kept, indent=1) + "\n")
-        print(json.dumps({kind: kept[kind]}, indent=1))
+        kept = {} if args.anew else _kept().get(kind, {})
+        if kept.get("seed") != args.seed:
+            kept = {"seed": args.seed, "runs": 0}
+        for found in campaign(kind, args.runs, args.seed, Counter(kept)):
+            RESULT.write_text(
+                json.dumps(_kept() | {kind: found, "machine": describe_machine()}, indent=1) + "\n"
+            )
+            print(json.dumps({kind: found}), flush=True)
 
 
-def campaign(kind: str, runs: int, seed: int) -> dict[str, object]:
-    """Run so many cities one after another at one simulator."""
-    started, totals = time.monotonic(), Counter[str]()
+def _kept() -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    return found
+
+
+def campaign(kind: str, runs: int, seed: int, told: Counter[str]) -> Iterator[dict[str, int]]:
+    """Go on to so many cities, one after another at one simulator; tell what came of every few."""
     with tempfile.TemporaryDirectory() as scratch, _running(kind, Path(scratch)) as cloud:
         calls = _calls_of(cloud, Path(scratch))
-        for number in range(runs):
+        while told["runs"] < runs:
+            started, number = time.monotonic(), seed + told["runs"]
             root = Path(scratch) / str(number)
             root.mkdir()
-            draw = random.Random(seed + number)
             with _quietly():
-                totals += one_city(City(cloud, folder(root)), draw, calls, seed + number)
-            if number % 20 == 19:
-                print(f"{kind}: {number + 1} of {runs}: {dict(totals)}", flush=True)
-    return {
-        "runs": runs,
-        "seed": seed,
-        **totals,
-        "calls": len(calls),
-        "seconds": round(time.monotonic() - started),
-    }
+                told += one_city(City(cloud, folder(root)), random.Random(number), calls, number)
+            told["runs"] += 1
+            told["milliseconds"] += round((time.monotonic() - started) * 1000)
+            if told["runs"] % EVERY == 0 or told["runs"] == runs:
+                yield {**told, "seed": seed, "calls": len(calls)}
 
 
 @contextlib.contextmanager
@@ -139,7 +143,7 @@ def one_city(city: City, draw: random.Random, calls: list[str], seed: int) -> Co
     under_faults("delete")
     assert len(city.census().servers) == 1, f"seed {seed}"
     left = city.census()
-    told.update(cities=1, servers=len(left.servers), disks=left.disks, snapshots=left.snapshots)
+    told.update(servers=len(left.servers), disks=left.disks, snapshots=left.snapshots)
     return told
 
 

@@ -24,6 +24,7 @@ from pydantic import JsonValue
 from automation.model.actions import CollectFacts, ExpectFacts
 from automation.model.errors import AdapterError
 from automation.model.facts import Facts
+from automation.model.host_settings import CHANGES
 from automation.model.kept_facts import keep_facts
 from automation.model.records import Context, Outcome, Remote
 
@@ -67,12 +68,21 @@ def expect(action: ExpectFacts, ctx: Context) -> Outcome:
     moved = list(_moved(action.expected, facts))
     if moved:
         more = f"; and {len(moved) - _MOST_TOLD} more" if len(moved) > _MOST_TOLD else ""
-        raise AdapterError(
-            f"{action.host} is not what its plan was made from: {'; '.join(moved[:_MOST_TOLD])}{more}; "
-            "nothing was changed",
-            hint=f"plan it again: ./inv baseline.plan --env {ctx.environment.name} --limit {action.host}",
-        )
+        words = f"{action.host} is not what its plan was made from: {'; '.join(moved[:_MOST_TOLD])}{more}"
+        again = f"./inv baseline.plan --env {ctx.environment.name} --limit {action.host}"
+        if _has_begun(action.host, ctx):
+            raise AdapterError(
+                f"{words}; change {ctx.run_id} was begun there before, and this may be what it did",
+                hint=f"./inv baseline.undo --env {ctx.environment.name} --change {ctx.run_id}; then {again}",
+            )
+        raise AdapterError(f"{words}; nothing was changed", hint=f"plan it again: {again}")
     return Outcome(changed=False, summary=f"{action.host}: {len(action.expected)} facts are still so")
+
+
+def _has_begun(host: str, ctx: Context) -> bool:
+    """Whether this run came to change a host before: it was cut short, and goes on."""
+    argv = ["sudo", "-n", "test", "-e", f"{CHANGES}/{ctx.run_id}"]
+    return not ctx.remote(host).run(argv).exit_code
 
 
 def _collected(host: str, walk_s: float, ctx: Context) -> Facts:

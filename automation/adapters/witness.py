@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from automation.model.actions import AwaitFailed, AwaitGood, CollectWitness, Probe, ProveRefused, StartWitness
+from automation.model.actions import (
+    AwaitFailed,
+    AwaitGood,
+    AwaitWell,
+    CollectWitness,
+    Probe,
+    ProveRefused,
+    StartWitness,
+)
 from automation.model.errors import AdapterError
 from automation.model.evidence import FenceProof, ProbesSeen, WitnessRecord
 from automation.model.records import Completed, Context, Outcome, Remote
@@ -44,6 +52,11 @@ def start(action: StartWitness, ctx: Context) -> Outcome:
 
 
 def await_good(action: AwaitGood, ctx: Context) -> Outcome:
+    """Wait until each of the probes was good so many times in a row."""
+    return _await("good", action, ctx)
+
+
+def await_well(action: AwaitWell, ctx: Context) -> Outcome:
     """Wait until each of the probes was good so many times in a row."""
     return _await("good", action, ctx)
 
@@ -260,7 +273,9 @@ def _must(remote: Remote, argv: Sequence[str], attempt: str, host: str) -> Compl
     return done
 
 
-def _await(verdict: Literal["good", "failed"], action: AwaitGood | AwaitFailed, ctx: Context) -> Outcome:
+def _await(
+    verdict: Literal["good", "failed"], action: AwaitGood | AwaitWell | AwaitFailed, ctx: Context
+) -> Outcome:
     argv = [f"await-{verdict}", "--out", _folder(ctx), "--probes", *action.probes]
     argv += ["--count", str(action.count), "--timeout", str(ctx.timeout_s)]
     code, answer = _ask(ctx, action.host, argv)

@@ -13,7 +13,7 @@ that was collected; what is not known never becomes a yes by being joined.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -104,6 +104,18 @@ class Not(Model):
     """Yes when it is no."""
 
     not_: "Check" = Field(alias="not", description="check that does not hold")
+
+
+def asks_of(check: "Check") -> Iterator[Ask]:
+    """Give every question of a check, whatever joins them."""
+    match check:
+        case All(all=parts) | Either(any=parts):
+            for part in parts:
+                yield from asks_of(part)
+        case Not(not_=part):
+            yield from asks_of(part)
+        case Ask():
+            yield check
 
 
 def _kind(value: object) -> str:

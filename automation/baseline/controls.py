@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from automation.baseline.checks import All, Ask, Check, Either, Not
+from automation.baseline.checks import Ask, Check, asks_of
 from automation.baseline.comparing import fault_of
 from automation.baseline.remedies import Remedy
 from automation.model.base import Model
@@ -153,17 +153,6 @@ def _asks(control: Control) -> Iterator[Ask]:
     checks = control.check
     for check in (checks.effective, checks.persistent) if checks else ():
         if check is not None:
-            yield from _asked(check)
+            yield from asks_of(check)
     if control.applies is not None:
-        yield from _asked(control.applies.when)
-
-
-def _asked(check: Check) -> Iterator[Ask]:
-    match check:
-        case All(all=parts) | Either(any=parts):
-            for part in parts:
-                yield from _asked(part)
-        case Not(not_=part):
-            yield from _asked(part)
-        case Ask():
-            yield check
+        yield from asks_of(control.applies.when)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pydantic import Field
 
 from automation.baseline.controls import PROFILES, Control, Profile, Severity
-from automation.baseline.judge import judge
+from automation.baseline.judge import SHARED_KERNEL, judge
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import Found, Verdict
 from automation.baseline.waivers import Exceptions
@@ -20,6 +20,8 @@ from automation.model.copies import CopyCompared, Weaker
 from automation.model.facts import Facts
 
 GOOD = ("pass", "attested")
+# Of what applies to an original, so much must be known of it, or what is compared is what is left by chance.
+LEAST_KNOWN = 0.5
 LONGEST = 300
 _ORDER: tuple[Severity, ...] = ("critical", "high", "medium", "low")
 
@@ -53,8 +55,9 @@ def compare(
         originals: at least one; with several, what one of them fails is not asked of the copy.
         kept_by: earlier run that the originals' facts are from.
     """
-    profile = max((standard.settings.profile_of(one.roles) for one in originals), key=PROFILES.index)
-    passed = set.intersection(*(_passing(one, standard, profile) for one in originals))
+    profile = _profile(originals, standard)
+    before = [_verdicts(one, standard, profile) for one in originals]
+    passed = set.intersection(*({one.control for one in every if one.state in GOOD} for every in before))
     titles = {one.id: one.title for one in standard.controls}
     verdicts = _verdicts(copy, standard, profile)
     there = [one for one in verdicts if one.control in passed]
@@ -75,6 +78,7 @@ def compare(
         controls=len(passed),
         alike=sum(one.state in GOOD for one in there),
         not_applicable=tuple(one.control for one in there if one.state == "not_applicable"),
+        not_walked=tuple(sorted({one.control for every in before for one in every if _is_of_cut_walk(one)})),
         weaker=tuple(one for one in told if one.state != "waived"),
         waived=tuple(one for one in told if one.state == "waived"),
         simulated=_simulated(hosts, (*originals, copy), standard),
@@ -87,8 +91,29 @@ def newest(known: Iterable[Earlier], since: datetime) -> Earlier | None:
     return max(young, key=lambda one: one.facts.collected_at, default=None)
 
 
-def _passing(facts: Facts, standard: Standard, profile: Profile) -> set[str]:
-    return {one.control for one in _verdicts(facts, standard, profile) if one.state in GOOD}
+def known_shares(originals: Sequence[Facts], standard: Standard) -> dict[str, float]:
+    """Give by host how much is known of what applies to it; what a shared kernel hides does not count."""
+    profile = _profile(originals, standard)
+    return {one.subject: _known_share(one, standard, profile) for one in originals}
+
+
+def _profile(originals: Sequence[Facts], standard: Standard) -> Profile:
+    return max((standard.settings.profile_of(one.roles) for one in originals), key=PROFILES.index)
+
+
+def _known_share(facts: Facts, standard: Standard, profile: Profile) -> float:
+    applies = [
+        one
+        for one in _verdicts(facts, standard, profile)
+        if one.state != "not_applicable" and one.reason != SHARED_KERNEL
+    ]
+    known = [one for one in applies if one.state not in ("unknown", "error")]
+    return len(known) / len(applies) if applies else 0.0
+
+
+def _is_of_cut_walk(verdict: Verdict) -> bool:
+    cut = any(one.fact == "tree.whole" and one.met == "unknown" for one in verdict.found)
+    return verdict.state == "unknown" and cut
 
 
 def _verdicts(facts: Facts, standard: Standard, profile: Profile) -> tuple[Verdict, ...]:

@@ -39,7 +39,7 @@ VOLATILE: Mapping[str, tuple[str, ...]] = {
     "units": ("active", "enabled", "failed"),
     "updates": ("pending", "security", "lists_age_days"),
 }
-# Of logins, connections and runs of ours; systemd names them by numbers.
+# Of logins, connections and runs of ours, by their names; one that starts at boot is none of them.
 _PASSING_UNIT = re.compile(
     r"(run-[a-z0-9-]+|user(-runtime-dir)?@\d+|sshd?@\S+|mainstay-\S+)\.(service|timer)"
 )
@@ -233,7 +233,7 @@ def _units(value: Any) -> Iterator[_Thing]:
     """Give every unit as it is after a boot; of those that are enabled, also whether they run."""
     for name, unit in value["all"].items():
         enabled, active = unit["enabled"], unit.get("active", "")
-        if _PASSING_UNIT.fullmatch(name):
+        if _PASSING_UNIT.fullmatch(name) and not enabled.startswith("enabled"):
             continue
         state = active if enabled.startswith("enabled") or active == "failed" else ""
         beginning = {"activating": "active", "reloading": "active", "deactivating": "inactive"}

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from pydantic import Field, JsonValue
 
 from automation.baseline.asking import Asker, NoAnswer
-from automation.baseline.checks import All, Ask, Check, Either, Not, resolve
+from automation.baseline.checks import Check, asks_of, resolve
 from automation.baseline.controls import Control
 from automation.baseline.fights import Fight
-from automation.baseline.guards import NOT_FOUGHT_OVER, Scene, guards_of, refusals
+from automation.baseline.guards import NOT_FOUGHT_OVER, Scene, facts_of, guards_of, refusals
 from automation.baseline.remedies import ProviderCall
 from automation.baseline.settings import Baseline
 from automation.baseline.settings_shown import is_so, key, shown, wanted, what
@@ -141,7 +141,10 @@ def _weigh(verdict: Verdict, control: Control, case: Case, wish: Wish) -> _Taken
         return _left(verdict, "people change it: nothing that a program may change is at fault")
     fought = (NOT_FOUGHT_OVER,) if _fight(control, case) else ()
     accepted = {*guards_of(control), *fought} & wish.accepted
-    return _Taken(own, made, _stands_on(verdict, control, case.facts), frozenset(accepted))
+    guarded = [
+        fact for one in guards_of(control) if one not in accepted for fact in facts_of(one, case.scene)
+    ]
+    return _Taken(own, made, _stands_on(verdict, control, case.facts, guarded), frozenset(accepted))
 
 
 def _each_once(taken: Sequence[_Taken]) -> Iterator[WantedSetting]:
@@ -264,9 +267,11 @@ def _names(call: ProviderCall, facts: Facts) -> tuple[str, ...]:
 # --- what must still be so -------------------------------------------------------------------------
 
 
-def _stands_on(verdict: Verdict, control: Control, facts: Facts) -> dict[str, JsonValue]:
-    """Give the facts that a verdict stands on, and those for which it applies, as they were."""
-    asked = [one.fact for one in verdict.found if one.met != "unknown"]
+def _stands_on(
+    verdict: Verdict, control: Control, facts: Facts, guarded: Sequence[str]
+) -> dict[str, JsonValue]:
+    """Give the facts that a verdict stands on, those for which it applies, and its guards', as they were."""
+    asked = [*(one.fact for one in verdict.found if one.met != "unknown"), *guarded]
     if control.applies is not None:
         asked += _asked_of(control.applies.when)
     found: dict[str, JsonValue] = {}
@@ -280,15 +285,10 @@ def _stands_on(verdict: Verdict, control: Control, facts: Facts) -> dict[str, Js
 
 def _asked_of(check: Check) -> Iterator[str]:
     """Give the questions of a check; of a long list, only whether what counts is in it."""
-    match check:
-        case All(all=parts) | Either(any=parts):
-            for part in parts:
-                yield from _asked_of(part)
-        case Not(not_=part):
-            yield from _asked_of(part)
-        case Ask(word="contains", value=str() | list() as value):
-            for one in value if isinstance(value, list) else [value]:
-                if isinstance(one, str) and "'" not in one:
-                    yield f"contains({check.fact}, '{one}')"
-        case Ask():
-            yield check.fact
+    for ask in asks_of(check):
+        if ask.word != "contains" or not isinstance(ask.value, str | list):
+            yield ask.fact
+            continue
+        for one in ask.value if isinstance(ask.value, list) else [ask.value]:
+            if isinstance(one, str) and "'" not in one:
+                yield f"contains({ask.fact}, '{one}')"

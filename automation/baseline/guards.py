@@ -26,6 +26,20 @@ ROUTING_PACKAGES = (
     "wireguard-tools",
 )
 
+# By these people log in who stand in no /etc/passwd, and nobody can ask for their keys.
+DIRECTORIES = ("pam_krb5", "pam_ldap", "pam_sss", "pam_winbind")
+
+ROOTS = "accounts.users[?uid == `0`].name"
+PEOPLE = "accounts.users[?can_log_in && !system && entry == 'set'].name"
+LOGINS = "accounts.users[?can_log_in].[name, gid, entry]"
+GROUPS = "accounts.groups"
+EVERYTHING = "sudo.everything"
+WITHOUT_PASSWORD = "sudo.without_password"
+# One that could not be read lets nobody in, and one that is restricted may only lead to one command.
+KEYS = "authorized_keys[?!restricted && fingerprint].user"
+MODULES = "sort(pam.modules.*[])"  # whatever order files were read in
+AUTH_MODULES = 'pam.modules."common-auth"'
+
 
 class Scene(NamedTuple):
     """What guards know beside the facts."""
@@ -68,6 +82,13 @@ def guards_of(control: Control) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(("console_or_second_admin",) if two_ways else ()), *control.remedy.guards)))
 
 
+def facts_of(guard: str, scene: Scene) -> tuple[str, ...]:
+    """Give what a guard of a host asks: while that is so, the guard holds as it did."""
+    if guard == "console_or_second_admin" and scene.provider in CONSOLES:
+        return ()
+    return _FACTS.get(guard, ())
+
+
 def unknown_guards(control: Control) -> tuple[str, ...]:
     """Name the guards of a control that nothing here knows: a mistake in its file."""
     return tuple(name for name in guards_of(control) if name not in COMPUTED and name not in ASKED)
@@ -77,7 +98,7 @@ def unknown_guards(control: Control) -> tuple[str, ...]:
 
 
 def _automation_user_is_not_root(facts: Facts, scene: Scene) -> str:
-    roots = _asked("accounts.users[?uid == `0`].name", facts)
+    roots = _asked(ROOTS, facts)
     if roots is None:
         return "its accounts are not known"
     return f"{scene.automation_user} is root itself" if scene.automation_user in roots else ""
@@ -95,16 +116,19 @@ def _console_or_second_admin(facts: Facts, scene: Scene) -> str:
 
 
 def _everybody_has_a_key(facts: Facts, scene: Scene) -> str:
-    people = _asked("accounts.users[?can_log_in && !system && entry == 'set'].name", facts)
-    keys = _asked("keys[?!restricted].user", facts)
-    if people is None or keys is None:
+    people, keys, modules = _asked(PEOPLE, facts), _asked(KEYS, facts), _asked(MODULES, facts)
+    if people is None or keys is None or modules is None:
         return "who logs in by a password alone is not known"
+    if found := sorted({one for one in modules if one.startswith(DIRECTORIES)}):
+        return (
+            f"who logs in by a password alone is not known: {', '.join(found)} lets in whom a directory knows"
+        )
     without = sorted(set(people) - set(keys))
     return f"{', '.join(without[:4])} would be locked out: a password and no key" if without else ""
 
 
 def _logins_ask_faillock(facts: Facts, scene: Scene) -> str:
-    modules = _asked('pam.modules."common-auth"', facts)
+    modules = _asked(AUTH_MODULES, facts)
     if modules is None:
         return "how logins are checked is not known"
     return (
@@ -160,6 +184,14 @@ COMPUTED: Mapping[str, Guard] = {
     "nothing_routes_here": _nothing_routes_here,
     "vcenter_answers": _vcenter_answers,
 }
+# What those that hold on hosts ask; what changes by itself is not among it.
+_FACTS: Mapping[str, tuple[str, ...]] = {
+    "automation_user_is_not_root": (ROOTS,),
+    "console_or_second_admin": (LOGINS, GROUPS, EVERYTHING, WITHOUT_PASSWORD, KEYS),
+    "everybody_has_a_key": (PEOPLE, KEYS, MODULES),
+    "logins_ask_faillock": (AUTH_MODULES,),
+    "nothing_routes_here": tuple(f'packages."{one}"' for one in ROUTING_PACKAGES),
+}
 # Every control has it, once it was changed and changed back too often.
 NOT_FOUGHT_OVER = "not_fought_over"
 ASKED: Mapping[str, str] = {
@@ -182,19 +214,16 @@ ASKED: Mapping[str, str] = {
 
 
 def _administrators(facts: Facts) -> set[str] | None:
-    """Name who can log in and may do everything by sudo."""
-    users = _asked("accounts.users[?can_log_in]", facts)
-    groups = _asked("accounts.groups", facts)
-    rules = _asked("sudo.everything", facts)
-    keys = _asked("keys[].user", facts)
-    if users is None or groups is None or rules is None or keys is None:
+    """Name who can log in by a key and do everything by sudo, without a password or with one they have."""
+    users, groups = _asked(LOGINS, facts), _asked(GROUPS, facts)
+    rules, free, keys = _asked(EVERYTHING, facts), _asked(WITHOUT_PASSWORD, facts), _asked(KEYS, facts)
+    if users is None or groups is None or rules is None or free is None or keys is None:
         return None
     found = set()
-    for user in users:
-        name, gid = user.get("name"), user.get("gid")
+    for name, gid, entry in users:
         member_of = {one for one, told in groups.items() if name in told["members"] or told["gid"] == gid}
-        may = name in rules or any(f"%{one}" in rules for one in member_of)
-        if may and (user.get("entry") == "set" or name in keys):
+        names = {name, *(f"%{one}" for one in member_of)}
+        if name in keys and names & set(rules) and (entry == "set" or names & set(free)):
             found.add(str(name))
     return found
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from automation.baseline.enforcement import Enforced
 from automation.baseline.settings import Baseline
 from automation.model.actions import (
-    AwaitGood,
+    AwaitWell,
     CollectAccountFacts,
     CollectFacts,
     CollectVcenterFacts,
@@ -21,6 +21,7 @@ from automation.model.actions import (
     UndoSettings,
     UndoVcenter,
 )
+from automation.model.host_settings import may_lock_out
 from automation.model.plan import Limits, Plan, Step
 from automation.model.provider_settings import SavedCall
 
@@ -186,11 +187,12 @@ def _of_subject(enforcing: Enforcing, name: str, settings: Baseline, before: _Be
     match one.platform:
         case "linux":
             expect = _expect(one, settings.walk_s, before)
-            switch_s = settings.switch_s if "R2" in one.risks else 0.0
+            switch_s = settings.switch_s if _may_lock_out(one) else 0.0
             run = EnforceSettings(
                 host=name, settings=one.settings, switch_s=switch_s, resources=beside.resources
             )
-            change = _change(one, run, ENFORCING_S + 2 * switch_s, _Before(needs=(expect.id,)))
+            ready = _Before(needs=(*before.needs, expect.id))  # both are looked at again by a resumed run
+            change = _change(one, run, ENFORCING_S + 2 * switch_s, ready)
             return (expect, change, _again(_collect(name, settings.walk_s), change.id))
         case "aws":
             call = EnforceAccount(account=name, calls=one.calls, servers_there=beside.servers)
@@ -200,6 +202,11 @@ def _of_subject(enforcing: Enforcing, name: str, settings: Baseline, before: _Be
             made = EnforceVcenter(vcenter=name, calls=one.calls, servers_there=beside.servers)
             change = _change(one, made, CALLING_S, before)
             return (change, _again(_read_vcenter(name), change.id))
+
+
+def _may_lock_out(one: Enforced) -> bool:
+    """Whether a host would refuse it without a switch, whatever risk its controls say."""
+    return "R2" in one.risks or any(may_lock_out(wanted.setting) for wanted in one.settings)
 
 
 def _expect(one: Enforced, walk_s: float, before: _Before) -> Step:
@@ -231,7 +238,10 @@ def _change(
 
 
 def _again(step: Step, change: str) -> Step:
-    return step.model_copy(update={"needs": (change,), "why": "what came of it is judged"})
+    """Look at what came of a change; one who answers no more since has others spared."""
+    return step.model_copy(
+        update={"needs": (change,), "why": "what came of it is judged", "on_failure": "halt"}
+    )
 
 
 def _undos(change: str, undoing: Undoing, edited: tuple[str, ...]) -> Iterator[Step]:
@@ -263,7 +273,7 @@ def _start(watch: Watch) -> Step:
 def _well(name: str, watch: Watch, before: _Before) -> Step:
     return Step(
         id=name,
-        run=AwaitGood(host=watch.host, probes=tuple(one.id for one in watch.probes), count=watch.sustained),
+        run=AwaitWell(host=watch.host, probes=tuple(one.id for one in watch.probes), count=watch.sustained),
         why="no host is changed while a service is not well",
         needs=before.needs,
         after=before.after,

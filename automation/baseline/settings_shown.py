@@ -94,7 +94,8 @@ def now(setting: HostSetting, facts: Facts) -> JsonValue:
         case SysctlSetting():
             running = _or(_asked(f'sysctl.running."{setting.name}"', facts), "not set")
             written = _asked(f'sysctl.persistent."{setting.name}"', facts)
-            return running if written in (None, running) else f"{running}, after a boot {show(written)}"
+            after = "in no file" if written is None else f"after a boot {show(written)}"
+            return running if written == running else f"{running}, {after}"
         case KeyValueSetting(path=path) if path in _SECTIONS:
             return _or(_asked(f'{_SECTIONS[path]}."{setting.name}"', facts), "not set")
         case FileMode():

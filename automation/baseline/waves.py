@@ -2,23 +2,25 @@
 
 First one host of every role, then few, then more, then the rest; a wave begins when that before it is well.
 The invariant: every host is in exactly one wave, no two hosts of a redundancy group are in one wave, nor are
-hosts of two sites that recover each other.
+hosts of two sites that recover each other; of a large group at most a quarter is.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
 Wave = tuple[str, ...]
 SHARES = (0.05, 0.25)  # of all hosts, after those that try first; then as many as may be
+MOST_APART = 20  # one by one; of a group of hundreds nobody could wait for that
 
 
 class City(NamedTuple):
     """What waves must respect.
 
-    `apart`: groups of hosts of which one must serve while another is changed. `rivals`: pairs of sites that
-    recover each other. `roles`: host to what it is; `spare`: hosts at a site that others are recovered to,
-    which try first.
+    `apart`: groups of hosts of which one must serve while another is changed; `large`: of which most must.
+    `rivals`: pairs of sites that recover each other. `roles`: host to what it is; `spare`: hosts at a site
+    that others are recovered to, which try first.
     """
 
     sites: Mapping[str, str]
@@ -26,12 +28,13 @@ class City(NamedTuple):
     rivals: Collection[frozenset[str]] = ()
     roles: Mapping[str, str] = {}
     spare: Collection[str] = ()
+    large: Sequence[frozenset[str]] = ()
 
 
 def plan_waves(hosts: Collection[str], city: City) -> tuple[Wave, ...]:
     """Put hosts into waves; the same hosts always give the same waves."""
     left = sorted(set(hosts), key=lambda host: (host not in city.spare, host))
-    groups = _groups_of(city.apart)
+    groups = _groups_of((*city.apart, *city.large))
     first = _first_of_roles(left, city)
     waves: list[Wave] = []
     while first:
@@ -49,7 +52,9 @@ def plan_waves(hosts: Collection[str], city: City) -> tuple[Wave, ...]:
 def telling_groups(
     members: Mapping[str, Collection[str]], sites: Mapping[str, str]
 ) -> dict[str, Collection[str]]:
-    """Give the groups that say what a host is, and not merely where: not all of one site, nor all there are.
+    """Give the groups that say what hosts are, and not merely where: not all of one site, nor all there are.
+
+    A group of one says nothing: it tells a primary from its standby, which are the same thing.
 
     Args:
         members: of every group.
@@ -62,7 +67,7 @@ def telling_groups(
     for name, every in members.items():
         there = {sites[host] for host in every if host in sites}
         whole_site = len(there) == 1 and set(every) >= at[next(iter(there))]
-        if not whole_site and not set(every) >= sites.keys():
+        if len(set(every)) > 1 and not whole_site and not set(every) >= sites.keys():
             found[name] = every
     return found
 
@@ -96,25 +101,28 @@ def _fill(hosts: Sequence[str], city: City, most: int, groups: Mapping[str, Sequ
     """Take hosts, in their order, that may be changed together; the first one always may.
 
     Args:
-        groups: host to the groups of `city.apart` that it is in, by their numbers.
+        groups: host to the groups of `city.apart` and `city.large` that it is in, by their numbers.
     """
     taken: list[str] = []
-    used: set[int] = set()
+    used: Counter[int] = Counter()
+    room = [*(1 for _ in city.apart), *(max(1, len(group) // 4) for group in city.large)]
     sites: set[str] = set()
     for host in hosts:
         if len(taken) == most:
             break
         site, own = city.sites.get(host, ""), groups.get(host, ())
-        if used.isdisjoint(own) and not any(frozenset((site, one)) in city.rivals for one in sites):
+        if all(used[one] < room[one] for one in own) and not any(
+            frozenset((site, one)) in city.rivals for one in sites
+        ):
             taken.append(host)
             used.update(own)
             sites.add(site)
     return tuple(taken)
 
 
-def _groups_of(apart: Sequence[frozenset[str]]) -> dict[str, list[int]]:
+def _groups_of(groups: Sequence[frozenset[str]]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for number, group in enumerate(apart):
+    for number, group in enumerate(groups):
         for host in group:
             found.setdefault(host, []).append(number)
     return found

@@ -51,13 +51,16 @@ class Declared(NamedTuple):
     at: datetime
 
 
-def add_backups(session: Session, collected: Sequence[Facts]) -> tuple[Facts, ...]:
-    """Give facts of one run with what was known of backups when it ended; of what is no host, as they are."""
-    hosts = [facts.collected_at for facts in collected if facts.platform == "linux"]
-    if not hosts:
+def add_backups(session: Session, collected: Sequence[Facts], at: datetime) -> tuple[Facts, ...]:
+    """Give facts of one run with what was known of backups when it ended; of what is no host, as they are.
+
+    Args:
+        at: when the control node had them, for the ledger is kept by its clock; a host's own may be wrong.
+    """
+    if not any(facts.platform == "linux" for facts in collected):
         return tuple(collected)
     try:
-        found: Declared | str = _declared(session, max(hosts))
+        found: Declared | str = _declared(session, at)
     except AutomationError as exc:
         found = " ".join(str(exc).split())
     return tuple(_with(facts, found) for facts in collected)

@@ -174,6 +174,7 @@ def _judged(session: Session, folder: Path, standard: _Standard) -> Audited:
     if not kept and not failed:
         raise ConfigError(f"run {folder.name} collected no facts; nothing was touched")
     now, controls = datetime.now(UTC), tuple(standard.controls.values())
+    had_at = max((one.collected_at for one in kept), default=now)
     weighed = weigh(session, standard.exceptions, standard.controls, now)
     assessments = tuple(
         set_beside(
@@ -182,7 +183,7 @@ def _judged(session: Session, folder: Path, standard: _Standard) -> Audited:
             standard.controls,
             now,
         )
-        for facts in add_backups(session, tuple(_facts(folder, kept)))
+        for facts in add_backups(session, tuple(_facts(folder, kept)), had_at)
     )
     verdicts = [verdict for one in assessments for verdict in one.verdicts]
     spare = needless(weighed.counted, verdicts, now)
@@ -196,6 +197,7 @@ def _judged(session: Session, folder: Path, standard: _Standard) -> Audited:
 
 
 def _collected(folder: Path) -> tuple[list[FactsCollected], dict[str, str]]:
+    """Give what a run collected, as of when the control node had it, and why of some hosts nothing."""
     kept: dict[str, FactsCollected] = {}
     failed: dict[str, str] = {}
     for event in read_journal(folder / "journal.jsonl"):
@@ -203,7 +205,8 @@ def _collected(folder: Path) -> tuple[list[FactsCollected], dict[str, str]]:
             continue
         host = event.body.step.removesuffix("/facts")
         if event.body.outcome and isinstance(event.body.outcome.evidence, FactsCollected):
-            kept[host] = event.body.outcome.evidence
+            evidence = event.body.outcome.evidence
+            kept[host] = evidence.model_copy(update={"collected_at": event.at})
             failed.pop(host, None)
         elif event.body.failure:
             failed[host] = event.body.failure.message

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from automation.baseline.copies import Earlier, Standard, compare, newest
+from automation.baseline.copies import LEAST_KNOWN, Earlier, Standard, compare, known_shares, newest
 from automation.baseline.waivers import Attestation, Exceptions, Waiver
 from automation.engine.journal import read_journal
 from automation.model.actions import CollectFacts
@@ -208,7 +208,18 @@ def _compare(pair: Pair, known: Mapping[str, Facts | str], standard: Standard) -
     found = compare(pair.service, originals, copy, standard, kept_by)
     if not found.controls:  # what compares nothing proves nothing
         return give_up(f"no control is known to pass on {', '.join(found.originals)}")
-    return found
+    too_little = _too_little(originals, standard, found)
+    return give_up(too_little) if too_little else found
+
+
+def _too_little(originals: Sequence[Facts], standard: Standard, found: CopyCompared) -> str:
+    """Say of which originals less is known than a comparison needs; empty: of none."""
+    shares = known_shares(originals, standard).items()
+    short = [f"{share:.0%} of what applies to {host}" for host, share in shares if share < LEAST_KNOWN]
+    if not short:
+        return ""
+    cut = f"; a walk over disks was cut short: {', '.join(found.not_walked)}" if found.not_walked else ""
+    return f"only {' and '.join(short)} is known, less than {LEAST_KNOWN:.0%}{cut}"
 
 
 def _collected(events: Sequence[Event]) -> Iterator[tuple[datetime, FactsCollected]]:

@@ -13,7 +13,7 @@ from automation.baseline.guards import ASKED, COMPUTED, NOT_FOUGHT_OVER, Scene
 from automation.baseline.planner import Beside, Enforcing, Watch, plan_enforcement
 from automation.baseline.settings import Baseline
 from automation.baseline.verdicts import Verdict
-from automation.baseline.waves import City, plan_waves, role_of, telling_groups
+from automation.baseline.waves import MOST_APART, City, plan_waves, role_of, telling_groups
 from automation.commands._baseline_subjects import accounts_of, beside
 from automation.commands._baselines import Audited, audit, facts_of, load_baseline, reassess
 from automation.commands._controls import load_controls
@@ -162,7 +162,10 @@ def enforce(
     refuse_yes(prepared, flags)
     if not (flags.yes or prepared.plan.approvals or agreed(ask)):
         raise PreflightError("nobody said yes; nothing was changed")
-    finished = session.run(prepared.plan)
+    finished = session.run(
+        prepared.plan,
+        look=lambda: _refuse_waived(reassess(session, prepared.audited.run, flags.profile), prepared),
+    )
     done = read_done(finished.folder)
     result = Result(run=finished.folder.name, settings=done.settings, calls=tuple(done.calls.values()))
     if finished.closed.status != "succeeded":
@@ -172,6 +175,26 @@ def enforce(
     found = compare(prepared.audited.assessments, after.assessments, controls)
     judged = result.model_copy(update={**found._asdict(), "not_collected": after.not_collected})
     return Ended(judged, finished)
+
+
+def _refuse_waived(now: Audited, prepared: Prepared) -> None:
+    """See that nobody has accepted since the plan was made what it would change.
+
+    Raises:
+        PreflightError: somebody has.
+    """
+    asked = {(one.subject, control) for one in prepared.shown.enforced for control in one.controls}
+    verdicts = (verdict for one in now.assessments for verdict in one.verdicts)
+    waived = [
+        f"{one.control} on {one.subject} by {one.waiver}"
+        for one in verdicts
+        if one.state == "waived" and (one.subject, one.control) in asked
+    ]
+    if waived:
+        raise PreflightError(
+            f"waived since this was planned: {'; '.join(waived[:4])}; nothing was changed",
+            hint="plan it again: what is waived is left out",
+        )
 
 
 def judge_result(session: Session, prepared: Prepared, result: Result | None) -> int:
@@ -279,20 +302,21 @@ def city_of(session: Session, settings: Baseline) -> City:
     catalog = _catalog(session)
     declared = tuple(_stand_ins(catalog))
     known = frozenset().union(*declared)
-    by_role = (
-        frozenset(name for name in groups[role] if name not in known)
-        for role in dict.fromkeys(roles.values())
-        if role and role not in settings.together
-    )
+    shared = [
+        frozenset(name for name in members if name not in known)
+        for group, members in sorted(telling.items())
+        if group not in settings.together
+    ]
     services = catalog.services.values()
     return City(
         sites=sites,
-        apart=(*declared, *(group for group in by_role if len(group) > 1)),
+        apart=(*declared, *(group for group in shared if 1 < len(group) <= MOST_APART)),
         rivals=frozenset(
             frozenset((one.primary, one.recovery)) for one in services if one.primary != one.recovery
         ),
         roles=roles,
         spare=frozenset(host for one in services for host in one.hosts_at(one.recovery)),
+        large=tuple(group for group in shared if len(group) > MOST_APART),
     )
 
 

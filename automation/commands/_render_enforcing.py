@@ -165,10 +165,13 @@ def _result(result: Result, env: str) -> Iterator[tuple[str, str]]:
     yield from _told(result.unmet, "DOES NOT HOLD", "bold red")
     yield from _told(result.worse, "HELD BEFORE", "bold red")
     yield from _told(result.lost, "is not known any more", "yellow")
+    undo = f"./inv baseline.undo --env {env} --change {result.run}"
+    failed = any(one.failed for one in result.settings)
+    if failed:
+        yield f"what was not put back: see what stands in its way, then {undo}", ""
     if result.changed:
-        undo = f"./inv baseline.undo --env {env} --change {result.run}"
         yield f"{result.changed} settings are another way than before; {undo} takes them back", ""
-    else:
+    elif not failed:
         yield "nothing is another way than before", ""
 
 
@@ -185,6 +188,8 @@ def _changes(result: Result) -> Iterator[tuple[str, str]]:
     for host in result.settings:
         if host.switch == "reverted":
             yield f"{host.host}: TAKEN BACK by the host itself: {host.why}", "bold yellow"
+            for what, why in host.failed.items():
+                yield f"{host.host}: NOT PUT BACK: {what}: {why}", "bold red"
         elif rows := tuple(_of_host(host)):
             alike.setdefault(rows, []).append(host.host)
     for rows, hosts in alike.items():

@@ -180,8 +180,8 @@ class Teller:
                 return self._fence(
                     self._old(step, host), "cut off the network, and stays so when the site is back"
                 )
-            case ProveRefused(host=host):
-                old = "the old database" if self._of_database(step) else f"the old {host}"
+            case ProveRefused(server=server):
+                old = "the old database" if self._of_database(step) else f"the old {server}"
                 return f"The client tries to reach {old}, and is refused. Now it is proved shut out."
             case Promote(host=host):
                 return f"Only now the copy on {host} becomes the database that takes payments."

@@ -16,7 +16,8 @@ from automation.model.base import Model
 from automation.model.errors import NotMet
 from automation.model.notices import Delivery
 
-ABOUT, JOB = "security baseline", "baseline.audit"
+# Neither is the name of a job: its unit says of that that it is well again, for exit 6 is a success there.
+ABOUT, FACTS = "security baseline", "facts of the security baseline"
 SHOWN = 12
 Failure = tuple[str, str]  # control and subject
 
@@ -25,14 +26,15 @@ class Known(Model):
     """`baseline/told.json` of an environment's state: what people know."""
 
     failed: tuple[Failure, ...] = ()
-    dark: tuple[str, ...] = ()  # gave no facts, or too little is known of them
+    dark: tuple[str, ...] = ()  # too little is known of them: of some there always is
+    silent: tuple[str, ...] = ()  # gave no facts
 
 
 class News(Model):
     """What an audit found beyond what people know, and what they know when they were told."""
 
     failed: tuple[Failure, ...]
-    dark: tuple[str, ...]
+    dark: tuple[str, ...]  # or silent
     known: Known
 
 
@@ -47,8 +49,9 @@ def audit_and_tell(session: Session, limit: str, profile: str) -> Audited:
     try:
         audited = audit(session, limit, profile)
     except NotMet as exc:
-        alarm(session.environment, session.state, JOB, f"the audit cannot be believed: {exc}")
+        alarm(session.environment, session.state, FACTS, f"the audit cannot be believed: {exc}")
         raise
+    well(session.environment, session.state, FACTS, "they are those that were collected")
     tell_audit(session, audited)
     return audited
 
@@ -60,9 +63,9 @@ def tell_audit(session: Session, audited: Audited) -> Delivery:
     delivery = Delivery()
     if news.failed or news.dark:
         delivery = _alarm(session, audited, news)
-    elif not news.known.failed and not news.known.dark:
+    elif not (news.known.failed or news.known.dark or news.known.silent):
         delivery = well(session.environment, session.state, ABOUT, "nothing fails any more")
-    if not delivery.failed or delivery.took:
+    if delivery.took or not (news.failed or news.dark):
         _write(path, news.known)
     return delivery
 
@@ -80,12 +83,16 @@ def find_news(audited: Audited, before: Known) -> News:
         for key in before.failed
         if key[1] not in judged or (key in verdicts and verdicts[key].state == "unknown")
     }
-    dark = {one.subject for one in audited.scores if not one.trusted} | audited.not_collected.keys()
-    elsewhere = set(before.dark) - judged
+    dark = {one.subject for one in audited.scores if not one.trusted}
+    silent = set(audited.not_collected)
     return News(
         failed=tuple(sorted(failed - set(before.failed))),
-        dark=tuple(sorted(dark - set(before.dark))),
-        known=Known(failed=tuple(sorted(failed | stays)), dark=tuple(sorted(dark | elsewhere))),
+        dark=tuple(sorted((dark - set(before.dark)) | (silent - set(before.silent)))),
+        known=Known(
+            failed=tuple(sorted(failed | stays)),
+            dark=tuple(sorted(dark | (set(before.dark) - judged))),
+            silent=tuple(sorted(silent | (set(before.silent) - judged))),
+        ),
     )
 
 

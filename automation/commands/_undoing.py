@@ -1,6 +1,6 @@
 """Taking back what a run of baseline.enforce changed: shown, asked, in reverse order."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from automation.engine.journal import read_journal
 from automation.engine.run import read_plan
 from automation.model.actions import EnforceAccount, EnforceSettings, EnforceVcenter
 from automation.model.base import Model
-from automation.model.baseline_evidence import CallsMade, SettingsUndone
+from automation.model.baseline_evidence import CallsMade, SettingsEnforced, SettingsUndone
 from automation.model.errors import EXIT_PARTIAL, ConfigError, PreflightError
 from automation.model.plan import Plan
 
@@ -109,9 +109,9 @@ def _changed(plan: Plan, done: Done, doubtful: set[str]) -> dict[str, tuple[str,
     """Give every subject that a run changed, in the order of its plan, with what was changed there."""
     found: dict[str, tuple[str, ...]] = {}
     for host in done.settings:
-        if host.switch != "reverted":
-            what = tuple(f"{one.what}: {one.after} -> {one.before}" for one in host.settings if one.changed)
-            found |= {host.host: what} if what else {}
+        found.pop(host.host, None)  # of a run that was resumed the last word counts
+        if what := tuple(_of_host(host)):
+            found[host.host] = what
     for subject, calls in done.calls.items():
         saved = tuple(f"{one.call.replace('_', ' ')} {one.on}".strip() for one in calls.saved)
         found |= {subject: saved} if saved else {}
@@ -120,6 +120,14 @@ def _changed(plan: Plan, done: Done, doubtful: set[str]) -> dict[str, tuple[str,
             found.setdefault(step.run.host, ("how far it was changed is not known; the host knows",))
     order = [step.id for step in plan.steps]
     return dict(sorted(found.items(), key=lambda one: order.index(f"{one[0]}/enforce")))
+
+
+def _of_host(host: SettingsEnforced) -> Iterator[str]:
+    """Tell what is another way on a host than before; of what it took back, what it could not put back."""
+    if host.switch == "reverted":
+        yield from (f"{what}: not put back: {why}" for what, why in host.failed.items())
+    else:
+        yield from (f"{one.what}: {one.after} -> {one.before}" for one in host.settings if one.changed)
 
 
 def _doubtful(folder: Path) -> set[str]:

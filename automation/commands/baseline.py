@@ -13,6 +13,14 @@ CONTROL_HELP = "Only these controls or patterns, with commas between: lin.ssh.*"
 GUARD_HELP = "Guards to which you answer yes, with commas between; the plan names them."
 PROFILE_HELP = "standard, cis-l1 or cjis, for all hosts; without it, what baseline.yml asks of each."
 
+_TAKEN_HELP = {
+    "env": ENV_HELP,
+    "limit": LIMIT_HELP,
+    "profile": PROFILE_HELP,
+    "control": CONTROL_HELP,
+    "accept_guard": GUARD_HELP,
+}
+
 
 @command(
     help={
@@ -113,11 +121,7 @@ def report(
 @command(
     name="plan",
     help={
-        "env": ENV_HELP,
-        "limit": LIMIT_HELP,
-        "profile": PROFILE_HELP,
-        "control": CONTROL_HELP,
-        "accept_guard": GUARD_HELP,
+        **_TAKEN_HELP,
         "json": JSON_HELP,
     },
 )
@@ -153,11 +157,7 @@ def plan_(
 
 @command(
     help={
-        "env": ENV_HELP,
-        "limit": LIMIT_HELP,
-        "profile": PROFILE_HELP,
-        "control": CONTROL_HELP,
-        "accept_guard": GUARD_HELP,
+        **_TAKEN_HELP,
         "yes": "Answer the question with yes; refused where a change may lock people out.",
         "json": JSON_HELP,
     },

@@ -43,6 +43,9 @@ class SettingsEnforced(Model):
     settings: tuple[SettingSeen, ...] = ()
     switch: Switch = Field(description="none: nothing could lock people out, or nothing changed")
     why: str = Field(default="", description="why it was taken back")
+    failed: Mapping[str, str] = Field(
+        default_factory=dict, description="what the host could not put back when it took it back, to why"
+    )
 
 
 class SettingsUndone(Model):

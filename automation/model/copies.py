@@ -36,6 +36,9 @@ class CopyCompared(Model):
     controls: int = Field(description="of these, those that pass on every original: all that is compared")
     alike: int = Field(description="of these, those that pass on the copy")
     not_applicable: tuple[str, ...] = Field(default=(), description="of these, ids that mean nothing there")
+    not_walked: tuple[str, ...] = Field(
+        default=(), description="ids that are not compared: the walk over an original's disks was cut short"
+    )
     weaker: tuple[Weaker, ...] = ()
     waived: tuple[Weaker, ...] = ()
     simulated: tuple[str, ...] = Field(default=(), description="of these hosts, those that are not real")

@@ -9,6 +9,7 @@ from automation.model.base import Model
 # R0 changes nothing that runs, R1 reloads something, R2 can lock people out, R3 needs a boot,
 # R4 cannot be taken back and is never done by a program.
 Risk = Literal["R0", "R1", "R2", "R3", "R4"]
+CHANGES = "/var/lib/mainstay-changes"  # on a host: a folder for every change, by its run's id
 Path = Annotated[str, Field(pattern=r"^/[^\x00-\x1f]{1,400}$")]
 Mode = Annotated[str, Field(pattern=r"^0[0-7]{3}$")]
 
@@ -81,6 +82,24 @@ HostSetting = Annotated[
     SshdSetting | SysctlSetting | KeyValueSetting | FileMode | FileContent | UnitState | PackageState,
     Field(discriminator="kind"),
 ]
+
+
+# How paths begin and units are called by which people come in. The module on the host has more of them, and
+# sees what sshd includes; what is missing here it refuses for want of a switch.
+_PATHS_IN = ("/etc/ssh/", "/etc/sudoers", "/etc/pam.", "/etc/security/", "/etc/nftables", "/etc/iptables")
+_UNITS_IN = ("ssh.", "sshd.", "nftables.", "iptables.", "netfilter-persistent.")
+
+
+def may_lock_out(setting: HostSetting) -> bool:
+    """Whether a setting touches what lets people in, so that a host makes it only with a switch."""
+    match setting:
+        case SshdSetting():
+            return True
+        case KeyValueSetting() | FileMode() | FileContent():
+            return f"{setting.path}/".startswith(_PATHS_IN)
+        case UnitState():
+            return f"{setting.unit}.".startswith(_UNITS_IN)
+    return False
 
 
 class WantedSetting(Model):

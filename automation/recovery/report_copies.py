@@ -61,6 +61,7 @@ def answer_copies(copies: CopiesCompared | None) -> Iterator[Answer]:
         more=(
             *((f"{alike}.",) if alike else ()),
             *dict.fromkeys(waived),
+            *_not_walked(copies),
             *_refused(copies),
             *_not_asked(copies),
         ),
@@ -117,7 +118,7 @@ def lines_of(copies: CopiesCompared | None) -> Iterator[str]:
             yield f"  {weak.severity} {weak.control}: {_STATES[weak.state]}{by}: {weak.observed}{wanted}"
     for other in copies.not_compared if copies else ():
         yield f"{other.service}: {other.host} was not compared: {other.why}"
-    yield from (*_refused(copies), *_not_asked(copies)) if copies else ()
+    yield from (*_not_walked(copies), *_refused(copies), *_not_asked(copies)) if copies else ()
 
 
 def state_words(weak: Weaker) -> str:
@@ -146,6 +147,16 @@ def _refused(copies: CopiesCompared) -> tuple[str, ...]:
     """Say of waivers that do not count why, where one might have been meant for what is weaker."""
     told = copies.refused.items() if copies.weaker else ()
     return tuple(f"Waiver {name} does not count: {why}." for name, why in told)
+
+
+def _not_walked(copies: CopiesCompared) -> tuple[str, ...]:
+    """Name what was not compared because a walk over disks ended before it had seen all."""
+    return tuple(
+        f"Not compared on {one.host}, because a walk over the disks of {', '.join(one.originals)} was cut "
+        f"short: {', '.join(one.not_walked)}."
+        for one in copies.compared
+        if one.not_walked
+    )
 
 
 def _not_asked(copies: CopiesCompared) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ description:
     run revert.py undo there; files that somebody edited since are left unless --edited names them.
   - Before anything is changed, sshd is asked about its whole configuration as it would be, and whether it
     would still let I(login) in. Whatever is not valid afterwards is put back at once.
-  - Where a setting of risk R2 differs, a timer and a unit at boot are there first that put everything back
+  - Where a setting of risk R2 differs, or whatever its risk what decides about logins (sshd, sudo, PAM,
+    nftables and iptables), a timer and a unit at boot are there first that put everything back
     unless somebody runs revert.py confirm over a fresh login within I(switch_s).
   - A setting that cannot be applied is left out; its C(problem) says why. Packages are never installed or
     removed, because what their own scripts do cannot be put back.

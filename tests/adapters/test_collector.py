@@ -19,16 +19,20 @@ SECTIONS = {
     "sysctl": {"running": {"net.ipv4.ip_forward": "1"}},
     "users": [{"name": "root", "uid": 0}],
 }
+RUN = "20260301-025900-0001"
 ROOT_LOGIN = "sshd.effective.permitrootlogin"
 
 
 class Collecting:
     """A host whose collector says what it is given."""
 
-    def __init__(self, sections: Mapping[str, Any], unknown: Mapping[str, str]) -> None:
+    def __init__(self, sections: Mapping[str, Any], unknown: Mapping[str, str], changed_by: str) -> None:
+        self._folder = f"/var/lib/mainstay-changes/{changed_by}"
         self._told = {"at": 1.8e9, "shared_kernel": True, "sections": sections, "unknown": unknown}
 
     def run(self, argv: Sequence[str], stdin: str | None = None, timeout_s: float = 30.0) -> Completed:
+        if "test" in argv:
+            return Completed(exit_code=0 if argv[-1] == self._folder else 1, stdout="", stderr="")
         return Completed(exit_code=0, stdout=json.dumps(self._told), stderr="")
 
 
@@ -36,9 +40,11 @@ def expect(
     expected: Mapping[str, JsonValue],
     sections: Mapping[str, Any] = SECTIONS,
     unknown: Mapping[str, str] | None = None,
+    changed_by: str = "",
 ) -> Outcome:
     ctx: Any = SimpleNamespace(
-        remote=lambda host: Collecting(sections, unknown or {}),
+        remote=lambda host: Collecting(sections, unknown or {}, changed_by),
+        run_id=RUN,
         inventory=Inventory(servers={"web": Server(name="web", address="10.0.0.1")}),
         environment=SimpleNamespace(name="city"),
         timeout_s=30.0,
@@ -76,6 +82,18 @@ def test_a_fact_that_moved_is_told(expected: dict[str, JsonValue], words: str) -
     assert words in str(told.value)
     assert "nothing was changed" in str(told.value)
     assert told.value.hint == "plan it again: ./inv baseline.plan --env city --limit web"
+
+
+def test_what_this_run_may_have_changed_itself_is_not_said_to_be_unchanged() -> None:
+    with pytest.raises(AdapterError, match=f"change {RUN} was begun there before") as told:
+        expect({ROOT_LOGIN: "no"}, changed_by=RUN)
+    assert "nothing was changed" not in str(told.value)
+    assert f"./inv baseline.undo --env city --change {RUN}" in str(told.value.hint)
+
+
+def test_what_another_run_changed_is_nothing_of_ours() -> None:
+    with pytest.raises(AdapterError, match="nothing was changed"):
+        expect({ROOT_LOGIN: "no"}, changed_by="20260301-025900-0002")
 
 
 def test_what_is_not_known_any_more_is_no_nothing() -> None:

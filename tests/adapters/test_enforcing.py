@@ -186,6 +186,34 @@ def test_a_host_that_never_comes_back_is_an_unknown_end_after_a_bounded_time(
     assert f"/var/lib/mainstay-changes/{RUN}/revert.py" in told.value.hint
 
 
+def test_a_host_that_answers_and_keeps_what_it_should_take_back_is_not_said_to_be_away(
+    ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    host.markers[RUN] = {"state": "armed"}  # its timer is gone
+    with pytest.raises(OutcomeUnknown, match=r"web answers, and has not taken change .* back") as told:
+        enforce(ctx)
+    assert "cannot be asked" not in str(told.value)
+    assert str(told.value.hint).endswith("revert.py revert")
+
+
+def test_without_a_switch_nobody_is_told_that_the_host_takes_it_back(
+    ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    said: list[str] = []
+    ctx.say = said.append
+
+    def act() -> FakeLog:
+        host.away_until_s = host.now_s + 10**6
+        return FakeLog({"changed": True}, LOST)
+
+    playing(act)
+    with pytest.raises(OutcomeUnknown, match=r"cannot be asked how far change .* came") as told:
+        enforce(ctx, risk="R1", switch_s=0.0)
+    assert "should have taken" not in str(told.value)
+    assert "take its change back" not in " ".join(said)
+    assert str(told.value.hint).endswith("revert.py undo")
+
+
 # --- a playbook that failed -------------------------------------------------------------------------
 
 REFUSED = AdapterError("playbooks/baseline.yml failed; nothing was changed\n  web: sshd -T says no")
@@ -227,6 +255,47 @@ def test_what_a_revert_could_not_put_back_is_told(ctx: Any, host: ChangedHost, p
     assert "as it was before" not in str(told.value)
 
 
+def test_a_host_that_cannot_take_all_of_it_back_is_not_waited_for_for_ever(
+    ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    stuck = {"state": "armed", "why": "nobody confirmed it in time", "failed": {"/etc/motd": "no space"}}
+
+    def act() -> FakeLog:
+        host.markers[RUN] = stuck
+        return FakeLog(None, REFUSED)
+
+    playing(act)
+    began_s = host.now_s
+    with pytest.raises(AdapterError, match=r"could not take all of .* not put back: /etc/motd: no space"):
+        enforce(ctx)
+    assert host.now_s - began_s < SWITCH_S + enforcing.GRACE_S + 10
+    with pytest.raises(AdapterError, match="could not take all of"):
+        enforce(ctx)  # and so it is for whoever comes later
+    assert "not put back: /etc/motd" in verify(ctx).why
+
+
+@pytest.mark.parametrize("state", ["armed", "reverted"])
+def test_what_is_half_back_is_kept_as_evidence_and_not_enforced_again(
+    state: str, ctx: Any, host: ChangedHost, playing: Any
+) -> None:
+    playing(lambda: pytest.fail("nothing may be changed again"))
+    host.markers[RUN] = {"state": state, "why": "late", "failed": {"/etc/motd": "no space"}}
+    with pytest.raises(AdapterError, match=r"not put back: /etc/motd: no space") as told:
+        enforce(ctx)
+    assert (evidence(told.value).switch, evidence(told.value).failed) == (
+        "reverted",
+        {"/etc/motd": "no space"},
+    )
+    assert f"./inv baseline.undo --env city --change {RUN}" in str(told.value.hint)
+
+
+def test_what_was_half_put_back_is_undone_when_somebody_asks_for_it(ctx: Any, host: ChangedHost) -> None:
+    told = json.dumps({"state": "undone", "restored": ["/etc/motd"]})
+    ctx.run_unit = lambda name, argv: Completed(exit_code=0, stdout=told, stderr="")
+    host.markers[RUN] = {"state": "armed", "failed": {"/etc/motd": "no space"}}
+    assert undo(ctx).changed
+
+
 def test_a_connection_that_is_lost_in_the_middle_is_waited_out(
     ctx: Any, host: ChangedHost, playing: Any
 ) -> None:
@@ -248,8 +317,9 @@ def test_a_change_without_a_switch_that_nobody_saw_end_is_not_known(
         return FakeLog(None, LOST)
 
     playing(act)
-    with pytest.raises(OutcomeUnknown, match="was begun and nobody saw it end"):
+    with pytest.raises(OutcomeUnknown, match="was begun and nobody saw it end") as told:
         enforce(ctx, risk="R1", switch_s=0.0)
+    assert f"./inv baseline.undo --env city --change {RUN}" in str(told.value.hint)
 
 
 def test_an_answer_that_was_lost_on_the_way_does_not_undo_what_was_kept(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from automation.baseline.copies import Earlier, Standard, compare, newest
+from automation.baseline.copies import Earlier, Standard, compare, known_shares, newest
 from automation.baseline.settings import Baseline
 from automation.baseline.waivers import Attestation, Exceptions
 from automation.model.copies import CopyCompared
@@ -84,6 +84,32 @@ def test_the_worst_comes_first() -> None:
     here = sshd("yes") | {"packages": ["inetd", "telnetd"]}
     found = compared(host("pg-a", there), host("pg-b", here))
     assert [one.severity for one in found.weaker] == ["high", "medium"]
+
+
+def walked(*found: str, whole: bool = True) -> dict[str, Any]:
+    return {**sshd("no"), "tree": {"unowned": list(found), **({"whole": True} if whole else {})}}
+
+
+def test_what_a_walk_that_was_cut_did_not_see_is_named() -> None:
+    checks = [{"fact": "tree.unowned", "empty": True}, {"fact": "tree.whole", "eq": True}]
+    unowned = control(id="lin.files.unowned", parameters={}, check={"effective": {"all": checks}})
+    held = Standard(settings=BASELINE, controls=(control(), unowned))
+    pair = host("pg-a", walked(whole=False)), host("pg-b", walked())
+    found = compare("payments", pair[:1], pair[1], held)
+    assert (found.controls, found.not_walked) == (1, ("lin.files.unowned",))
+    assert compare("payments", pair[1:], pair[1], held).not_walked == ()
+    bad = host("pg-c", walked("/srv/x", whole=False))
+    assert compare("payments", (bad,), pair[1], held).not_walked == (), "a failure is known"
+
+
+def test_how_much_is_known_leaves_aside_what_does_not_apply_or_a_shared_kernel_hides() -> None:
+    hidden = control(id="lin.kernel.hidden", shared_kernel=False)
+    held = Standard(settings=BASELINE, controls=(control(), LEGACY, hidden))
+    real = host("pg-a", sshd("no") | {"packages": []})
+    assert known_shares([real], held) == {"pg-a": 1.0}
+    shared = host("pg-b", {"packages": ["inetd"]}, shared_kernel=True)
+    assert known_shares([real, shared], held) == {"pg-a": 1.0, "pg-b": 0.5}
+    assert known_shares([host("pg-c", shared_kernel=True)], held) == {"pg-c": 0.0}
 
 
 # --- waivers --------------------------------------------------------------------------------------

@@ -167,6 +167,15 @@ def test_a_unit_that_is_planted_under_no_passing_name_is_told_though_it_is_not_e
     assert [one.name for one in changes(lambda s: s["units"]["all"].update(planted))] == ["door.service"]
 
 
+@pytest.mark.parametrize("name", ["run-x.service", "mainstay-sync.timer", "ssh@evil.service"])
+def test_a_unit_that_starts_at_boot_is_told_though_its_name_is_a_passing_one(name: str) -> None:
+    def plant(enabled: str) -> Any:
+        return lambda s: s["units"]["all"].update({name: {"enabled": enabled, "active": "active"}})
+
+    assert [one.name for one in changes(plant("enabled"))] == [name]
+    assert changes(plant("transient")) == []
+
+
 def test_a_section_that_cannot_be_read_any_more_is_drift_and_one_never_read_is_told() -> None:
     before = facts({"packages": {}}, unknown={"audit": "auditd is not here"})
     after = facts({}, unknown={"packages": "dpkg-query is not here", "audit": "auditd is not here"})

@@ -33,6 +33,7 @@ def decided(
     fights: tuple[Fight, ...] = (),
     waivers: tuple[Waiver, ...] = (),
     shared_kernel: bool = False,
+    scene: Scene = LAB,
 ) -> Decided:
     told = dict(sections)
     roles = tuple(told.pop("host", {}).get("roles", ()))
@@ -47,7 +48,7 @@ def decided(
         shared_kernel=shared_kernel,
     )
     assessment = judge(facts, chosen, wish.settings.profile, NOW, waivers)
-    return decide(Case(facts, assessment, LAB, fights), CONTROLS, wish)
+    return decide(Case(facts, assessment, scene, fights), CONTROLS, wish)
 
 
 def test_a_failed_setting_is_changed_to_what_the_profile_wants() -> None:
@@ -62,10 +63,63 @@ def test_a_failed_setting_is_changed_to_what_the_profile_wants() -> None:
     }
 
 
+TWO_ADMINS = {
+    "accounts": {
+        "users": [{"name": name, "gid": 9, "entry": "none", "can_log_in": True} for name in ("ops", "ana")],
+        "groups": {},
+    },
+    "sudo": {"everything": ["ana", "ops"], "without_password": ["ana", "ops"]},
+    "authorized_keys": [
+        {"user": name, "restricted": False, "fingerprint": "SHA256:a"} for name in ("ops", "ana")
+    ],
+}
+ASKED_OF_KEYS = "authorized_keys[?!restricted && fingerprint].user"
+
+
+def test_what_a_guard_stood_on_must_still_be_so_when_it_is_changed() -> None:
+    bare = Scene("ops", "unmanaged")
+    found = decided({**MAX_TRIES, **TWO_ADMINS}, "lin.ssh.auth-tries", scene=bare).enforced.expected
+    assert found[ASKED_OF_KEYS] == ["ops", "ana"]
+    assert found["sudo.without_password"] == ["ana", "ops"]
+    wish = Wish(settings(), accepted=frozenset({"console_or_second_admin"}))
+    said = decided({**MAX_TRIES, **TWO_ADMINS}, "lin.ssh.auth-tries", wish=wish, scene=bare)
+    assert ASKED_OF_KEYS not in said.enforced.expected, "a person answered for it, whatever the facts"
+
+
 def test_what_is_stricter_already_is_not_made_laxer() -> None:
     idle = {**SSHD, "sshd": {"effective": {"clientaliveinterval": "120", "clientalivecountmax": "0"}}}
     found = decided(idle, "lin.ssh.idle")
     assert [one.shown for one in found.enforced.settings] == ["sshd ClientAliveCountMax: 0 -> 3"]
+
+
+def test_a_weak_key_exchange_is_replaced_by_strong_ones() -> None:
+    weak = {
+        **SSHD,
+        "sshd": {
+            "effective": {
+                "ciphers": ["aes256-ctr"],
+                "macs": ["hmac-sha2-256"],
+                "kexalgorithms": ["diffie-hellman-group1-sha1"],
+            }
+        },
+    }
+    (one,) = decided(weak, "lin.ssh.algorithms").enforced.settings
+    assert isinstance(one.setting, SshdSetting)
+    strong = {"ciphers": ["aes256-ctr"], "macs": ["hmac-sha2-256"], "kexalgorithms": one.setting.value}
+    assert decided({**SSHD, "sshd": {"effective": strong}}, "lin.ssh.algorithms").enforced.controls == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("Debian GNU/Linux 12\n\n", ["/etc/issue.net", "Banner"]),
+        ("Authorised use only, says the city.\n", ["Banner"]),
+    ],
+)
+def test_a_banner_that_people_wrote_is_kept_and_that_of_the_system_is_not(text: str, what: list[str]) -> None:
+    shown = {"effective": {"banner": "none"}, "contexts": [{"banner": "none"}]}
+    found = decided({**SSHD, "sshd": shown, "banners": {"/etc/issue.net": text}}, "lin.ssh.banner").enforced
+    assert [getattr(one.setting, "path", "Banner") for one in found.settings] == what
 
 
 def test_what_only_a_match_block_says_is_left_to_people() -> None:
@@ -144,6 +198,14 @@ def test_what_a_shared_kernel_hides_is_never_enforced() -> None:
     assert found.left_out[0].why.startswith("not known: shared-kernel")
 
 
+def test_what_is_so_until_the_next_boot_alone_is_written_down() -> None:
+    martians = {"net.ipv4.tcp_syncookies": "1", "net.ipv4.conf.all.log_martians": "1"}
+    found = decided({"sysctl": {"running": martians, "persistent": {}}}, "lin.kernel.syncookies")
+    assert [one.shown for one in found.enforced.settings] == [
+        "sysctl net.ipv4.conf.all.log_martians: 1, in no file -> 1"
+    ]
+
+
 @pytest.mark.parametrize(
     ("risk", "why"),
     [("R3", "needs a window and a boot, which people plan"), ("R4", "cannot be taken back: people do it")],
@@ -188,6 +250,16 @@ def test_a_call_is_made_for_each_that_the_facts_name() -> None:
         ("encrypt_new_disks", "r0"),
         ("encrypt_new_disks", "r2"),
     ]
+
+
+def test_only_rules_by_which_administrators_come_are_revoked() -> None:
+    anybody = {"direction": "in", "open": True, "from_port": None, "to_port": None}
+    ssh = {**anybody, "name": "ssh", "protocol": "tcp", "from_port": 22, "to_port": 22}
+    others = [{**anybody, "name": name, "protocol": name} for name in ("50", "47", "-1", "icmp")]
+    group = {"name": "sg-1", "default": False, "rules": [ssh, *others]}
+    wish = Wish(settings(), accepted=frozenset(ASKED))
+    found = decided({"security_groups": [group], "all_regions": True}, "aws.network.admin-ports", wish=wish)
+    assert [one.on for one in found.enforced.calls] == ["ssh", "-1"]
 
 
 def test_only_what_was_asked_for_is_taken() -> None:

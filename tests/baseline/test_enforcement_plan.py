@@ -20,7 +20,7 @@ from automation.model.actions import (
     UndoSettings,
 )
 from automation.model.errors import AdapterError, NotMet
-from automation.model.host_settings import Risk, SshdSetting, WantedSetting
+from automation.model.host_settings import FileMode, Risk, SshdSetting, WantedSetting
 from automation.model.plan import Plan, Step
 from automation.model.provider_settings import SavedCall, WantedCall
 from automation.model.records import Outcome, RunClosed
@@ -114,17 +114,25 @@ def test_no_host_is_changed_while_a_service_is_not_well(context: RunContext, whe
     assert "pg-a/enforce" not in done
 
 
-def test_facts_that_cannot_be_read_afterwards_stop_nothing(context: RunContext) -> None:
-    plan = plan_enforcement(("pg-b",), ("pg-a",), watch=None)
+@pytest.mark.parametrize("watch", [WATCH, None], ids=["watched", "unwatched"])
+def test_a_host_that_answers_no_more_after_its_change_stops_all_that_comes(
+    context: RunContext, watch: Watch | None
+) -> None:
+    plan = plan_enforcement(("pg-b",), ("pg-a",), watch=watch)
     status, done = carried_out(context, plan, pg_b__facts=AdapterError("no answer"))
-    assert (status, "pg-a/enforce" in done) == ("succeeded", True)
+    assert (status, "pg-a/enforce" in done) == ("halted", False)
 
 
 def test_a_switch_is_armed_where_people_could_be_locked_out_and_nowhere_else() -> None:
-    every = {"pg-a": on("pg-a"), "pg-b": on("pg-b", risk="R1")}
-    plan = make_plan("lab", Enforcing(every, (("pg-a",), ("pg-b",)), None), SETTINGS)
+    every = {"pg-a": on("pg-a"), "pg-b": on("pg-b", risk="R1"), "app-a": on("app-a", risk="R1")}
+    harmless = WantedSetting(
+        control="lin.files.etc", risk="R1", setting=FileMode(kind="file-mode", path="/etc/fstab", mode="0600")
+    )
+    every["pg-b"] = every["pg-b"].model_copy(update={"settings": (harmless,)})
+    plan = make_plan("lab", Enforcing(every, (("pg-a",), ("pg-b",), ("app-a",)), None), SETTINGS)
     runs = {step.run.host: step.run for step in plan.steps if isinstance(step.run, EnforceSettings)}
-    assert {host: run.switch_s for host, run in runs.items()} == {"pg-a": 45.0, "pg-b": 0.0}
+    # The setting of sshd on app-a, too, whose risk is said to be small: the host would refuse it without one.
+    assert {host: run.switch_s for host, run in runs.items()} == {"pg-a": 45.0, "pg-b": 0.0, "app-a": 45.0}
     limits = {step.id: step.timeout_s for step in plan.steps}
     assert limits["pg-a/enforce"] >= limits["pg-b/enforce"] + 2 * 45
 

@@ -4,9 +4,20 @@ from typing import Any
 
 import pytest
 
-from automation.baseline.guards import ASKED, COMPUTED, Scene, guards_of, refusals, unknown_guards
+from automation.baseline import guards
+from automation.baseline.asking import Asker
+from automation.baseline.guards import (
+    ASKED,
+    COMPUTED,
+    Scene,
+    facts_of,
+    guards_of,
+    refusals,
+    unknown_guards,
+)
 from automation.commands._controls import load_controls
 from automation.model.facts import Facts
+from automation.shipped.collector.__main__ import MODULES
 from tests.baseline.examples import NOW
 
 OPS = {"name": "ops", "uid": 1000, "gid": 1000, "can_log_in": True, "system": False, "entry": "none"}
@@ -25,7 +36,10 @@ def accounts(*users: Any, groups: Any = GROUPS) -> dict[str, Any]:
     return {"users": list(users), "groups": groups}
 
 
-KEY = {"user": "ops", "restricted": False}
+KEY = {"user": "ops", "restricted": False, "fingerprint": "SHA256:a"}
+ANAS = {**KEY, "user": "ana"}
+LOCAL = {"modules": {"common-auth": ["pam_unix.so"]}}
+SSSD = {"modules": {"common-auth": ["pam_unix.so", "pam_sss.so"]}}
 BUCKET = {"name": "plans", "tls_only": True, "public": False, "website": False}
 
 
@@ -36,26 +50,17 @@ BUCKET = {"name": "plans", "tls_only": True, "public": False, "website": False}
         ("automation_user_is_not_root", facts(accounts=accounts({**OPS, "uid": 0})), False),
         ("automation_user_is_not_root", facts(), False),
         ("console_or_second_admin", facts(), False),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS, ANA), authorized_keys=[KEY], pam=LOCAL), False),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS, ANA), authorized_keys=[ANAS], pam=LOCAL), True),
         (
-            "console_or_second_admin",
-            facts(accounts=accounts(OPS), sudo={"everything": ["ops"]}, keys=[KEY]),
+            "everybody_has_a_key",
+            facts(accounts=accounts(OPS, ANA), authorized_keys=[{**ANAS, "fingerprint": ""}], pam=LOCAL),
             False,
         ),
-        (
-            "console_or_second_admin",
-            facts(accounts=accounts(OPS, ANA, groups=ADMINS), sudo={"everything": ["%admins"]}, keys=[KEY]),
-            True,
-        ),
-        (
-            "console_or_second_admin",
-            facts(
-                accounts=accounts(OPS, {**ANA, "entry": "locked"}), sudo={"everything": ["ana"]}, keys=[KEY]
-            ),
-            False,
-        ),
-        ("everybody_has_a_key", facts(accounts=accounts(OPS, ANA), keys=[KEY]), False),
-        ("everybody_has_a_key", facts(accounts=accounts(OPS), keys=[KEY]), True),
-        ("everybody_has_a_key", facts(accounts=accounts(OPS)), False),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS), authorized_keys=[KEY], pam=LOCAL), True),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS), authorized_keys=[KEY], pam=SSSD), False),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS), authorized_keys=[KEY]), False),
+        ("everybody_has_a_key", facts(accounts=accounts(OPS), pam=LOCAL), False),
         ("logins_ask_faillock", facts(pam={"modules": {"common-auth": ["pam_faillock.so"]}}), True),
         ("logins_ask_faillock", facts(pam={"modules": {"common-auth": ["pam_unix.so"]}}), False),
         ("logins_ask_faillock", facts(), False),
@@ -85,6 +90,64 @@ BUCKET = {"name": "plans", "tls_only": True, "public": False, "website": False}
 )
 def test_a_computed_guard_holds_by_what_is_known_alone(guard: str, known: Facts, holds: bool) -> None:
     assert (COMPUTED[guard](known, UNMANAGED) == "") is holds
+
+
+LOCKED = {**ANA, "entry": "locked"}
+
+
+@pytest.mark.parametrize(
+    ("user", "free", "keys", "holds"),
+    [
+        (ANA, [], [KEY, ANAS], True),
+        (LOCKED, ["%admins"], [KEY, ANAS], True),
+        (LOCKED, ["ana"], [KEY, ANAS], True),
+        (LOCKED, [], [KEY, ANAS], False),
+        (ANA, ["ana"], [KEY], False),
+        (ANA, ["ana"], [KEY, {**ANAS, "restricted": True}], False),
+        (ANA, ["ana"], [KEY, {**ANAS, "fingerprint": ""}], False),
+        ({**ANA, "can_log_in": False}, ["ana"], [KEY, ANAS], False),
+    ],
+    ids=["password", "group-free", "free", "no-password", "no-key", "restricted", "unreadable", "no-shell"],
+)
+def test_another_administrator_has_a_key_and_becomes_root(
+    user: Any, free: list[str], keys: list[Any], holds: bool
+) -> None:
+    sudo = {"everything": ["ops", "%admins"], "without_password": ["ops", *free]}
+    known = facts(accounts=accounts(OPS, user, groups=ADMINS), sudo=sudo, authorized_keys=keys)
+    assert (COMPUTED["console_or_second_admin"](known, UNMANAGED) == "") is holds
+
+
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "automation_user_is_not_root",
+        "console_or_second_admin",
+        "everybody_has_a_key",
+        "logins_ask_faillock",
+        "nothing_routes_here",
+    ],
+)
+def test_what_a_guard_asks_is_told(guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(guards, "_asked", lambda expression, facts: asked.append(expression))
+    COMPUTED[guard](facts(), UNMANAGED)
+    told = facts_of(guard, UNMANAGED)
+    assert set(asked) == (set(told) if guard != "nothing_routes_here" else {"keys(packages)"})
+    assert told
+
+
+def test_what_a_guard_asks_of_pam_does_not_depend_on_the_order_of_files() -> None:
+    files = {"common-auth": ["pam_unix.so"], "common-account": ["pam_deny.so"]}
+    ways = (files, dict(reversed(files.items())))
+    one, other = (Asker(facts(pam={"modules": way})).search(guards.MODULES) for way in ways)
+    assert one == other == ["pam_deny.so", "pam_unix.so"]
+
+
+def test_what_a_guard_asks_does_not_change_by_a_login() -> None:
+    at = {**ANA, "last_login": 1}, {**ANA, "last_login": 2}
+    before, after = (Asker(facts(accounts=accounts(one))) for one in at)
+    for fact in (guards.LOGINS, guards.PEOPLE, guards.ROOTS):
+        assert before.search(fact) == after.search(fact) is not None
 
 
 def test_a_console_of_the_provider_is_a_second_way_in() -> None:
@@ -119,3 +182,11 @@ def test_a_guard_that_nobody_knows_never_holds() -> None:
     assert unknown_guards(control) == ("nothing_routs_here",)
     refused = [one.guard for one in refusals(control, facts(), Scene("ops", "nspawn"), ())]
     assert refused == ["nothing_routs_here"]
+
+
+def test_guards_ask_sections_that_the_collector_has() -> None:
+    sections = {name for module in MODULES for name in module.SECTIONS}
+    asked = {one for name in COMPUTED for one in facts_of(name, UNMANAGED)}
+    named = {one.removeprefix("sort(").partition(".")[0].partition("[")[0] for one in asked}
+    assert named
+    assert named <= sections

@@ -52,6 +52,19 @@ def test_a_pair_that_is_all_of_two_sites_still_stands_in_for_each_other() -> Non
     assert set(telling_groups({"db": ("db-a", "db-b"), "hall": ("db-a",)}, sites)) == {"db"}
 
 
+def test_a_group_of_one_tells_nothing() -> None:
+    groups = {**GROUPS, "primary": ("pg-a",), "standby": ("pg-b",)}
+    telling = telling_groups(groups, SITES)
+    assert role_of(("primary", "postgresql"), telling) == role_of(("standby", "postgresql"), telling)
+
+
+def test_of_a_large_group_a_quarter_is_changed_at_once() -> None:
+    hosts = [f"web-{number:03}" for number in range(100)]
+    sites, roles = dict.fromkeys(hosts, "hall"), dict.fromkeys(hosts, "web")
+    waves = plan_waves(hosts, City(sites, roles=roles, large=(frozenset(hosts),)))
+    assert [len(wave) for wave in waves] == [1, 5, 25, 25, 25, 19]
+
+
 @st.composite
 def cities(draw: st.DrawFn) -> tuple[tuple[str, ...], City]:
     hosts = tuple(f"h{number}" for number in range(draw(st.integers(0, 30))))

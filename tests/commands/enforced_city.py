@@ -14,7 +14,7 @@ from automation.commands._session import Session
 from automation.engine.context import RunContext
 from automation.model.actions import (
     Action,
-    AwaitGood,
+    AwaitWell,
     CollectFacts,
     EnforceSettings,
     ExpectFacts,
@@ -34,7 +34,7 @@ SITES = dict(zip(HOSTS, ("city-hall", "eoc"), strict=True))
 BASELINE = "profile: cis-l1\nwalk: 1 s\nenforce:\n  - {controls: ['*'], groups: [all]}\n"
 START: dict[str, Any] = {
     "packages": {"openssh-server": "1"},
-    "sshd": {"effective": {"maxauthtries": "10", "logingracetime": "60"}},
+    "sshd": {"effective": {"maxauthtries": "10", "logingracetime": "60"}, "contexts": []},
     "login_defs": {"UMASK": "022"},
 }
 
@@ -48,6 +48,7 @@ class City:
     did: list[str] = field(default_factory=list)
     deaf: set[str] = field(default_factory=set)  # whose settings do not take effect
     reverts: set[str] = field(default_factory=set)  # who take everything back
+    stuck: set[str] = field(default_factory=set)  # who could not take all of it back
     moves: set[str] = field(default_factory=set)  # changed by somebody right before the expectation
     spoils: bool = False  # every change breaks another setting
     unwell: bool = False
@@ -66,7 +67,7 @@ class City:
                 self.now[host] = self.before.pop((host, change))
                 told = SettingsUndone(host=host, change=change, restored=("/etc/login.defs",))
                 return Outcome(changed=True, summary="put back", evidence=told)
-            case AwaitGood() if self.unwell:
+            case AwaitWell() if self.unwell:
                 raise NotMet("payments/list is not well")
         return Outcome(changed=False, summary="done")
 
@@ -86,7 +87,13 @@ class City:
     def _enforce(self, action: EnforceSettings, ctx: RunContext) -> Outcome:
         host = action.host
         if host in self.reverts:
-            told = SettingsEnforced(host=host, change=ctx.run_id, switch="reverted", why="no fresh login")
+            failed = {"/etc/login.defs": "no space"} if host in self.stuck else {}
+            if failed:
+                self.before[host, ctx.run_id] = copy.deepcopy(self.now[host])
+                self.now[host]["login_defs"]["UMASK"] = "027"
+            told = SettingsEnforced(
+                host=host, change=ctx.run_id, switch="reverted", why="no fresh login", failed=failed
+            )
             raise AdapterError(f"{host} took change {ctx.run_id} back by itself", evidence=told)
         self.before[host, ctx.run_id] = copy.deepcopy(self.now[host])
         seen = tuple(self._set(host, one.setting, one.control) for one in action.settings)

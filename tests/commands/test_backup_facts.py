@@ -119,7 +119,7 @@ def verdict(facts: Facts) -> tuple[str, str]:
 
 
 def judged(session: Session, facts: Facts) -> tuple[str, str]:
-    (full,) = add_backups(session, [facts])
+    (full,) = add_backups(session, [facts], facts.collected_at)
     return verdict(full)
 
 
@@ -139,7 +139,7 @@ def test_the_control_passes_fails_and_does_not_apply_by_what_the_ledger_knew(mak
 def test_old_facts_are_judged_by_what_was_known_then(make: Make) -> None:
     session = make(LAB, taken("old", NOW - 9 * DAY, STORE, **SHARE), FRESH, RESTORED)
     then = collected(collected_at=NOW - 8 * DAY)
-    (full,) = add_backups(session, [then])
+    (full,) = add_backups(session, [then], then.collected_at)
     assert full.sections["backups"] == {
         "expected": True,
         "resources": [{"name": "city-share", "age_h": 24.0, "restored_days": None}],
@@ -162,4 +162,4 @@ def test_without_a_declaration_or_with_a_faulty_one_it_is_not_known(make: Make, 
 def test_what_is_no_host_has_no_backups_and_what_a_drill_added_stays(make: Make) -> None:
     account = collected("123456789012", platform="aws")
     told = collected(sections={"backups": {"expected": False, "resources": []}})
-    assert add_backups(make(), [account, told]) == (account, told)
+    assert add_backups(make(), [account, told], NOW) == (account, told)

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -72,6 +73,21 @@ def _ended(folder: Path, host: str, told: Any) -> StepEnded:
     return StepEnded(
         step=step, status="succeeded", outcome=Outcome(changed=False, summary="", evidence=evidence)
     )
+
+
+def test_backups_are_as_old_as_the_clock_of_the_control_node_says(
+    audited: Callable[..., Audited], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[datetime] = []
+
+    def add(_session: Session, collected: tuple[Facts, ...], at: datetime) -> tuple[Facts, ...]:
+        asked.append(at)
+        return collected
+
+    monkeypatch.setattr(_baselines, "add_backups", add)
+    began = datetime.now(UTC)
+    audited(web={})  # its own clock says NOW of the examples, which is another time
+    assert began <= asked[0] <= datetime.now(UTC)
 
 
 ROOTS: dict[str, JsonValue] = {

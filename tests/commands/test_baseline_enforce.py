@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,8 @@ from automation.baseline.guards import Scene
 from automation.baseline.judge import judge
 from automation.baseline.planner import ENFORCE, UNDO
 from automation.baseline.settings import Baseline
-from automation.commands import _baselines, _enforcing, _session, baseline
+from automation.baseline.waves import plan_waves
+from automation.commands import _baselines, _enforcing, _session, _waivers, baseline
 from automation.commands._controls import load_controls
 from automation.commands._enforced import list_fights
 from automation.commands._enforcing import (
@@ -32,6 +34,7 @@ from automation.commands._enforcing import (
     Prepared,
     Wave,
     affected,
+    city_of,
     enforce,
     judge_result,
     prepare,
@@ -43,6 +46,7 @@ from automation.engine import admission, dispatch
 from automation.engine.journal import Journal, read_journal
 from automation.model.approvals import ApprovalRule
 from automation.model.baseline_evidence import SettingSeen, SettingsEnforced, SettingsUndone
+from automation.model.environment import Inventory, Server
 from automation.model.errors import AdapterError, ConfigError, NotMet, PreflightError, StepFailed
 from automation.model.evidence import Evidence
 from automation.model.plan import Plan
@@ -196,6 +200,36 @@ def test_where_people_must_sign_nothing_is_changed_before_they_have(city: City, 
     assert city.now == dict.fromkeys(HOSTS, START)
 
 
+WAIVER = """\
+waivers:
+  - id: umask-of-app-a
+    control: lin.accounts.umask
+    subjects: [app-a]
+    reason: the vendor's installer needs it
+    compensated_by: nobody else logs in there
+    observed: {login_defs.UMASK: "022"}
+    requested_by: database-owner
+    approved_by: security-officer
+    starts: %s
+    expires: %s
+"""
+
+
+def test_what_is_waived_while_people_think_about_it_is_not_changed(
+    city: City, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, today = prepare(session, FLAGS), datetime.now(UTC)
+    days = (f"{today + timedelta(days=days):%Y-%m-%dT%H:%M:%SZ}" for days in (-1, 20))
+    (session.environment.folder / "waivers.yml").write_text(WAIVER % tuple(days))
+    monkeypatch.setattr(_waivers, "refusals", lambda *_: {})
+    with pytest.raises(
+        PreflightError, match=r"waived since .* lin\.accounts\.umask on app-a by umask-of-app-a"
+    ):
+        enforce(session, prepared, FLAGS, ask=yes)
+    assert city.now == dict.fromkeys(HOSTS, START)
+    assert enforced(session)[1].result.changed == 3
+
+
 def test_a_host_that_somebody_changed_meanwhile_is_left_alone(city: City, session: Session) -> None:
     city.moves = {"app-b"}
     _, ended = enforced(session)
@@ -238,6 +272,24 @@ def test_no_host_is_changed_while_a_service_is_not_well(city: City, session: Ses
 )
 def test_what_stands_on_a_changed_host_is_watched(servers: tuple[str, ...], services: set[str]) -> None:
     assert set(affected(load_on_premises(), servers)) & {"payments-db", "payments"} == services
+
+
+@pytest.mark.parametrize("more", [("primary", "standby"), ("east", "west")], ids=["of one", "of two"])
+def test_a_pair_stands_in_for_each_other_whatever_smaller_groups_it_is_in(
+    session: Session, more: tuple[str, str]
+) -> None:
+    others = ("map-a", "map-b", "map-c") if more[0] == "east" else ()
+    groups = {"db-a": ("db", more[0]), "db-b": ("db", more[1]), "db-c": ("db",)}
+    groups |= dict(zip(others, ((more[0],), (more[1],), ()), strict=False))
+    servers = {
+        host: Server(
+            name=host, address="192.0.2.1", provider="nspawn", site="eoc", groups=groups.get(host, ())
+        )
+        for host in (*groups, "left")
+    }
+    city = city_of(replace(session, inventory=Inventory(servers=servers)), Baseline(profile="standard"))
+    waves = plan_waves(servers, city)
+    assert not any(len({"db-a", "db-b", "db-c"} & set(wave)) > 1 for wave in waves)
 
 
 def test_what_does_not_take_effect_is_not_met(city: City, session: Session) -> None:
@@ -297,6 +349,23 @@ def test_a_run_that_changed_nothing_has_nothing_to_undo(city: City, session: Ses
     audit = prepare(session, FLAGS).shown.audit
     with pytest.raises(ConfigError, match=r"is no baseline\.enforce but baseline-audit"):
         prepare_undo(session, UndoFlags(change=audit))
+
+
+def test_what_a_host_could_not_put_back_itself_can_be_undone(
+    city: City, session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    city.reverts = city.stuck = {"app-b"}
+    _, ended = enforced(session)
+    print_result(ended.result, "lab")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "app-b: NOT PUT BACK: /etc/login.defs: no space" in shown
+    assert f"baseline.undo --env lab --change {ended.result.run}" in shown
+    assert "nothing is another way" not in shown
+    flags = UndoFlags(change=ended.result.run, yes=True)
+    prepared = prepare_undo(session, flags)
+    assert prepared.shown.subjects == {"app-b": ("/etc/login.defs: not put back: no space",)}
+    undo(session, prepared, flags, ask=None)
+    assert city.now == dict.fromkeys(HOSTS, START)
 
 
 UMASK = "lin.accounts.umask"

@@ -42,7 +42,7 @@ ROOT = {
     "last_login": None,
 }
 PERSON = {"name": "ana", "uid": 1000, "system": False, "can_log_in": True, **HASHED}
-FILE = {"owner": "root", "others_may_read": False, "group_may_write": False}
+FILE = {"owner": "root", "group": "root", "mode": "0600", "group_may_write": False, "private": True}
 
 
 def merge(one: Any, other: Any) -> Any:
@@ -66,8 +66,8 @@ def host() -> Facts:
     tree["listeners"] = [{"program": "sshd", "local": False, "port": 22, "address": "0.0.0.0"}]
     tree["updates"]["lists_age_days"] = 1
     tree["pam"]["faillock"]["unlock_time"] = "900"
-    tree["sshd"]["effective"] |= {"ciphers": [CHACHA, "aes256-ctr"], "clientaliveinterval": "900"}
     tree["sshd"]["contexts"] = [{**tree["sshd"]["effective"], "user": "root"}]
+    tree["sshd"]["effective"] |= {"ciphers": [CHACHA, "aes256-ctr"], "clientaliveinterval": "900"}
     tree["journald"]["rsyslog"]["old_stamps"] = True
     return Facts(subject="web", platform="linux", collected_at=NOW, sections=tree)
 

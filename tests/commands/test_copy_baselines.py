@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from automation.commands import _controls
+from automation.commands._controls import load_controls
 from automation.commands._copy_baselines import (
     KEPT,
     OLDEST,
@@ -43,6 +45,14 @@ def root_login(word: str) -> dict[str, Any]:
         "packages": {"openssh-server": "1"},
         "sshd": {"effective": login, "contexts": [{"user": "root", **login}]},
     }
+
+
+@pytest.fixture(autouse=True)
+def few_controls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask of hosts what the facts of these tests tell, and no more: else too little would be known of all."""
+    every = _controls.load_controls()
+    names = ("lin.ssh.root-login", "lin.files.unowned")
+    monkeypatch.setattr(_controls, "load_controls", lambda: {name: every[name] for name in names})
 
 
 @pytest.fixture
@@ -173,6 +183,25 @@ def test_originals_of_which_nothing_is_known_to_be_well_prove_nothing_of_a_copy(
     found = compare_kept(run, plan, subject, events(audited(run, pg_b={}, app_b=root_login("no"))))
     assert found
     assert [one.why for one in found.not_compared] == ["no control is known to pass on pg-a"]
+
+
+def test_originals_of_which_less_than_half_is_known_prove_nothing_of_a_copy(
+    monkeypatch: pytest.MonkeyPatch, session: Session, plan: Plan, subject: Subject, run: Path
+) -> None:
+    every = load_controls()
+    names = ("lin.ssh.root-login", "lin.files.suid", "lin.files.unowned")
+    monkeypatch.setattr(_controls, "load_controls", lambda: {name: every[name] for name in names})
+    leave_standard(session, plan, subject, run)
+    tree: dict[str, Any] = {"unowned": [], "suid": []}
+    cut = {**root_login("no"), "tree": tree}
+    audited(run, "baseline/before-", pg_a=cut, app_a={**cut, "tree": {**tree, "whole": True}})
+    found = compare_kept(run, plan, subject, events(audited(run, pg_b=root_login("yes"), app_b=cut)))
+    assert found
+    assert [one.why for one in found.not_compared] == [
+        "only 33% of what applies to pg-a is known, less than 50%; a walk over disks was cut short: "
+        "lin.files.suid, lin.files.unowned"
+    ]
+    assert [one.service for one in found.compared] == ["payments"]
 
 
 def test_a_drill_that_never_came_to_its_copies_compares_nothing(

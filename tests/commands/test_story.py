@@ -10,7 +10,9 @@ import pytest
 from automation.commands._onlooker import Story as Telling
 from automation.commands._onlooker import looking_on
 from automation.commands._story import Said, Scene, Teller, meaning, next_acts, opening, set_lines
+from automation.model.actions import ProveRefused
 from automation.model.errors import AdapterError
+from automation.model.plan import Plan
 from automation.model.records import Remote
 from automation.recovery.report_fold import Facts, fold_report
 from automation.recovery.spec import load_drill
@@ -130,3 +132,15 @@ def test_without_a_terminal_the_story_and_what_failed_are_told_and_no_other_step
 
 def refuse(host: str) -> Remote:
     raise AdapterError(f"{host} is not there")
+
+
+def test_what_is_proved_shut_out_is_the_server_and_not_who_tries(scene: Scene) -> None:
+    plan = told().plan
+    (proof,) = [step for step in plan.steps if isinstance(step.run, ProveRefused)]
+    assert isinstance(proof.run, ProveRefused)
+    elsewhere = proof.model_copy(update={"service": "payments"})
+    steps = tuple(elsewhere if one == proof else one for one in plan.steps)
+    teller = Teller(Plan(name=plan.name, environment=plan.environment, mode=plan.mode, steps=steps), scene)
+    (said,) = [one.text for event in told().events if (one := teller(event)) and "tries to reach" in one.text]
+    assert f"the old {proof.run.server}," in said
+    assert proof.run.host not in said

@@ -8,6 +8,7 @@ import pytest
 
 from automation.commands import _told_audits
 from automation.commands._baselines import Audited
+from automation.commands._schedule import AUDIT
 from automation.commands._session import Session
 from automation.commands._told_audits import Known, audit_and_tell, find_news, tell_audit
 from automation.model.errors import NotMet
@@ -37,7 +38,8 @@ CASES: dict[str, tuple[Audited, Known, tuple[Any, ...]]] = {
     "it is not known any more": (found(web="unknown"), Known(failed=(WEB,)), ((), (), (WEB,))),
     "its host was not asked": (found(db="pass"), Known(failed=(WEB,)), ((), (), (WEB,))),
     "its host is silent": (found(("web",), db="pass"), Known(failed=(WEB,)), ((), ("web",), (WEB,))),
-    "silent as before": (found(("web",), db="pass"), Known(dark=("web",)), ((), (), ())),
+    "silent as before": (found(("web",), db="pass"), Known(silent=("web",)), ((), (), ())),
+    "it gives no facts any more": (found(("web",), db="pass"), Known(dark=("web",)), ((), ("web",), ())),
 }
 
 
@@ -52,18 +54,31 @@ def test_too_little_known_is_news_and_stays_known_where_a_host_was_not_asked() -
     assert (news.dark, news.known.dark) == (("web",), ("db", "web"))
 
 
+def test_what_is_silent_and_was_never_known_well_is_told_once_and_not_when_it_answers_again() -> None:
+    half_known = audited(host("vcenter", verdict("vcenter", ROOT, "unknown", "x")))
+    told = []
+    known = Known()
+    for audit in (half_known, found(("vcenter",)), found(("vcenter",)), half_known):
+        news = find_news(audit, known)
+        told.append(news.dark)
+        known = news.known
+    assert told == [("vcenter",), ("vcenter",), (), ()]
+
+
 # --- telling ---------------------------------------------------------------------------------------
 
 
 class Told:
-    """What people are told; nobody can be reached while `dead`."""
+    """What people are told; nobody can be reached while `dead`, and none is named while `nobody`."""
 
     def __init__(self) -> None:
         self.notices: list[tuple[str, str, tuple[str, ...]]] = []
-        self.dead = False
+        self.dead = self.nobody = False
 
     def alarm(self, _env: object, _state: Path, about: str, what: str, **more: Any) -> Delivery:
         self.notices.append((about, what, more.get("said", ())))
+        if self.nobody:
+            return Delivery()
         return Delivery(failed={"ops": "no answer"}) if self.dead else Delivery(took=("ops",))
 
     def well(self, _env: object, _state: Path, about: str, what: str) -> Delivery:
@@ -113,6 +128,15 @@ def test_what_reached_nobody_is_told_at_the_next_audit(session: Session, told: T
     assert len(told.notices) == 2
 
 
+def test_what_nobody_was_there_to_hear_is_told_to_whom_is_named_later(session: Session, told: Told) -> None:
+    told.nobody = True
+    tell_audit(session, found(web="fail"))
+    told.nobody = False
+    tell_audit(session, found(web="fail"))
+    tell_audit(session, found(web="fail"))
+    assert len(told.notices) == 2
+
+
 def test_long_news_is_cut_and_says_how_much_there_is(session: Session, told: Told) -> None:
     hosts = {f"host-{one:02}": "fail" for one in range(40)}
     tell_audit(session, found(tuple(f"gone-{one:02}" for one in range(40)), **hosts))
@@ -132,6 +156,16 @@ def test_facts_that_were_altered_are_told_though_the_job_has_not_failed(
     with pytest.raises(NotMet):
         audit_and_tell(session, "", "")
     assert told.notices[0][:2] == (
-        "baseline.audit",
+        "facts of the security baseline",
         "the audit cannot be believed: run r: facts/web.json.gz is not what was collected on web",
     )
+
+
+def test_that_facts_were_altered_stands_until_an_audit_can_be_believed(
+    session: Session, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_told_audits, "audit", lambda *_: found(web="fail"))
+    audit_and_tell(session, "", "")
+    assert told.notices[0][:2] == ("facts of the security baseline", "they are those that were collected")
+    abouts = {about for about, *_ in told.notices}
+    assert AUDIT.command not in abouts, "a job that ends by exit 6 is told to be well again by its unit"

@@ -14,7 +14,7 @@ from automation.baseline.planner import Enforcing, Watch, plan_enforcement
 from automation.baseline.settings import Baseline
 from automation.engine.attempt import Work
 from automation.engine.context import RunContext
-from automation.model.actions import EnforceSettings, ExpectFacts, Probe
+from automation.model.actions import AwaitWell, EnforceSettings, ExpectFacts, Probe
 from automation.model.errors import AdapterError
 from automation.model.host_settings import SshdSetting, WantedSetting
 from automation.model.plan import Step
@@ -52,14 +52,18 @@ class Hosts:
         self.broken: list[str] = []
         self.changes = 0
         self._expected: set[str] = set()
+        self._well = False
 
     def work(self, cut: Callable[[], Fate | None]) -> Work:
         self._expected = set()  # what an earlier controller saw is of no use to this one
+        self._well = False
 
         def perform(step: Step, ctx: RunContext) -> Outcome:
             fate = cut()
             if fate is not Fate.LOST:
                 match step.run:
+                    case AwaitWell():
+                        self._well = True
                     case ExpectFacts(host=host):
                         self._expect(host)
                     case EnforceSettings(host=host):
@@ -89,6 +93,8 @@ class Hosts:
             raise AdapterError(f"{host} took its change back by itself")
         if host not in self._expected:
             self.broken.append(f"{host} was changed, and nobody had looked whether it is as planned")
+        if not self._well:
+            self.broken.append(f"{host} was changed, and nobody had looked whether services are well")
         earlier = [one for wave in WAVES[: self._wave(host)] for one in wave]
         if any(self.marker[one] != "confirmed" for one in earlier):
             self.broken.append(f"{host} was changed before the wave before it was done")

@@ -66,7 +66,7 @@ class ChangedHost:
     def _answer(self, change: str, what: str) -> Completed:
         self.asked.append(what)
         marker = self.markers.get(change, {"state": "absent"})
-        if what == "confirm" and marker["state"] == "armed":
+        if what == "confirm" and marker["state"] == "armed" and not marker.get("failed"):
             marker["state"] = "confirmed"
             self.reverts_at_s = None
         kept = marker["state"] in ("confirmed", "kept")

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ class Checkout:
         self.must("lab.up")
         self.must("provision.converge")
         self.ask("save_disks", name=DISKS, within_s=240)
-        self.await_streaming()
+        self.await_booted()
 
     def down(self) -> None:
         self.connections.close()
@@ -132,7 +133,7 @@ class Checkout:
         self.ask("restore_disks", name=DISKS, within_s=120)
         for name in ("declarations", "suspicions", "observations", "runs", "backups", "told"):
             shutil.rmtree(self.state / name, ignore_errors=True)
-        self.await_streaming()
+        self.await_booted()
         seen = postgresql.observe_primary("pg-a", "15/main", self.connections.remote("pg-a"))
         keep_position(self.state, seen)
 
@@ -164,6 +165,12 @@ class Checkout:
         done = self.connections.remote(vantage).run(["timeout", "3", "bash", "-c", f"exec 3<>{target}"])
         return done.exit_code != 0
 
+    def await_booted(self) -> None:
+        """Wait until every host lets us in and the databases stream: booted is not yet ready."""
+        for host in self.inventory.standing:
+            until(partial(self.sh, host, "echo in"), f"{host} lets us in", patience_s=90)
+        self.await_streaming()
+
     def await_streaming(self) -> None:
         question = "select count(*) from pg_stat_replication where state = 'streaming'"
         until(lambda: self.sql("pg-a", question) == "1", "pg-b streams")
@@ -174,7 +181,7 @@ class Checkout:
         return max(path.parent.name for path in paths if json.loads(path.read_text())["name"] == plan)
 
 
-def until(seen: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+def until(seen: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait for something; an error meanwhile counts as not yet."""
     deadline = time.monotonic() + patience_s
     while True:

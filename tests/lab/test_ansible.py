@@ -167,7 +167,7 @@ def runs(bench: Bench) -> Iterator[dict[str, Future[Outcome]]]:
     }
     with ThreadPoolExecutor() as threads:
         yield {
-            name: threads.submit(run_playbook, action, bench.context(name, 4.0 if name == "long" else 60.0))
+            name: threads.submit(run_playbook, action, bench.context(name, 12.0 if name == "long" else 60.0))
             for name, action in actions.items()
         }
 

@@ -177,8 +177,12 @@ def keep_and_undo(lab: Changing, host: str) -> Kept:
 
 
 def seen_from(lab: Changing, host: str) -> tuple[str, str]:
-    """Give the address and the port that our kept connection comes from."""
-    done = lab.connections.remote(host).run(["sh", "-c", "echo $SSH_CONNECTION"])
+    """Give the address and the port that our kept connection comes from; a boot may have broken it."""
+    remote, argv = lab.connections.remote(host), ["sh", "-c", "echo $SSH_CONNECTION"]
+    try:
+        done = remote.run(argv)
+    except AdapterError:
+        done = remote.run(argv)
     address, port, *_ = done.stdout.split()
     return address, port
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.baseline import change, kinds, revert
+from ansible.module_utils.baseline import change, kernel, kinds, revert
 from ansible.module_utils.baseline.drafts import Refused
 
 from tests.playbooks.folder import Folder
@@ -150,6 +150,13 @@ def test_after_a_boot_an_armed_change_says_so_and_waits_for_no_unit(host: Folder
     assert ("systemctl", "--no-block", "try-reload-or-restart", "slow.service") in host.asked
 
 
+def test_the_unit_at_boot_comes_before_sshd_and_closes_no_cycle_with_its_socket(host: Folder) -> None:
+    apply(host, setting("R2", kind="file-content", path="/etc/x", content="x"), switch_s=60)
+    unit, _ = revert.boot_paths(host, CHANGE)
+    (before,) = (line for line in unit.read_text().splitlines() if line.startswith("Before="))
+    assert before.removeprefix("Before=").split() == ["ssh.service", "sshd.service"]
+
+
 def test_a_change_that_fails_half_way_is_put_back_whole(host: Folder, many: list[dict[str, Any]]) -> None:
     before = host.everything()
     host.failing = {"mask"}
@@ -267,6 +274,86 @@ def test_nothing_is_changed_while_another_change_is_armed_or_the_switch_cannot_b
     assert not host.at("/etc/y").exists()
 
 
+NEW = {"kind": "file-content", "content": "new"}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_was_edited_before_a_change_was_alone_is_refused(host: Folder, there: bool) -> None:
+    if there:
+        host.write("/etc/x", "old")
+    wanted = kinds.plan(host, [setting(**NEW, path="/etc/w"), setting(**NEW, path="/etc/x")])
+    host.write("/etc/x", "mine")
+    with pytest.raises(Refused, match="/etc/x was edited meanwhile"):
+        change.make(host, wanted, change.Asked(CHANGE, 0, None))
+    assert (host.at("/etc/x").read_text(), host.at("/etc/w").exists()) == ("mine", False)
+
+
+@pytest.mark.parametrize("how", ["content", "mode"])
+def test_what_was_edited_before_a_change_came_to_it_is_left_and_all_else_put_back(
+    host: Folder, own: dict[str, str], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    for name in ("a", "b"):
+        host.write(f"/etc/{name}", "old", 0o644)
+    real = change.replace
+
+    def meanwhile(*words: Any) -> None:
+        real(*words)
+        if how == "content":
+            host.at("/etc/b").write_text("mine")
+        else:
+            host.at("/etc/b").chmod(0o640)
+
+    monkeypatch.setattr(change, "replace", meanwhile)
+    last = NEW if how == "content" else {"kind": "file-mode", "mode": "0600", **own}
+    with pytest.raises(change.Failed, match="/etc/b was edited meanwhile; all was put back"):
+        apply(host, setting(**NEW, path="/etc/a"), setting(**last, path="/etc/b"))
+    assert host.at("/etc/a").read_text() == "old"
+    assert host.at("/etc/b").read_text() == ("mine" if how == "content" else "old")
+    assert host.at("/etc/b").stat().st_mode & 0o777 == (0o644 if how == "content" else 0o640)
+    assert list(state(host)["left"]) == ["/etc/b"]
+
+
+def test_what_an_ended_change_kept_outlives_a_failure_to_use_its_name_again(
+    host: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.write("/etc/x", "old")
+    apply(host, setting(kind="file-content", path="/etc/x", content="new"))
+    folder = host.at(change.CHANGES) / CHANGE
+
+    def refuse(*_: Any) -> None:
+        raise OSError("no space")
+
+    for of, name in ((type(folder), "rename"), (change, "keep")):
+        with monkeypatch.context() as patch:
+            patch.setattr(of, name, refuse)
+            with pytest.raises(Refused, match="no space"):
+                apply(host, setting(kind="file-content", path="/etc/x", content="newer"))
+    assert not folder.exists(), "set aside, and nothing was kept in its stead"
+    assert (folder.with_name(f"{CHANGE}-1") / "files/0").read_text() == "old"
+
+
+def test_no_two_files_of_a_change_that_is_made_in_two_goes_are_kept_in_one(
+    host: Folder, own: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        host.write(f"/etc/{name}", f"old {name}", 0o644)
+
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(change, "_validate", cut)
+        with pytest.raises(KeyboardInterrupt):
+            apply(host, setting(kind="file-mode", path="/etc/a", mode="0600", **own))
+    apply(
+        host,
+        *(setting(kind="file-content", path=f"/etc/{name}", content="new", mode="0600") for name in "ab"),
+    )
+    said = revert.undo(host.at(change.CHANGES) / CHANGE, host, [])
+    assert (said["failed"], said["left"]) == ({}, {})
+    assert [host.at(f"/etc/{name}").read_text() for name in "ab"] == ["old a", "old b"]
+
+
 def test_changes_older_than_two_years_are_forgotten_but_never_an_armed_one(host: Folder) -> None:
     changes = host.at(change.CHANGES)
     for name, became in (("old", "kept"), ("new", "kept"), ("armed", "armed")):
@@ -278,6 +365,30 @@ def test_changes_older_than_two_years_are_forgotten_but_never_an_armed_one(host:
         os.utime(changes / name / "bundle.json", (ago, ago))
     change._prune(changes)
     assert sorted(path.name for path in changes.iterdir()) == ["armed", "new"]
+
+
+@pytest.mark.parametrize(("redirects", "asks"), [("0", False), ("0", True), ("1", True)])
+def test_what_the_kernel_sets_with_forwarding_is_as_before_or_as_wanted(
+    host: Folder, monkeypatch: pytest.MonkeyPatch, redirects: str, asks: bool
+) -> None:
+    forward, interface, redirect = (
+        f"/proc/sys/net/ipv4/{name}"
+        for name in ("ip_forward", "conf/eth0/forwarding", "conf/all/accept_redirects")
+    )
+    for path, value in ((forward, "1"), (interface, "1"), (redirect, redirects)):
+        host.write(path, value)
+    real = kernel.write_value
+
+    def write(of: Any, name: str, value: str) -> None:
+        real(of, name, value)
+        if name == "net.ipv4.ip_forward":  # as inet_forward_change() of the kernel does
+            host.at(interface).write_text(value)
+            host.at(redirect).write_text(str(1 - int(value)))
+
+    monkeypatch.setattr(kernel, "write_value", write)
+    asked = [setting(kind="sysctl", name="net.ipv4.conf.all.accept_redirects", value=0)] if asks else []
+    apply(host, *asked, setting(kind="sysctl", name="net.ipv4.ip_forward", value=0))
+    assert [host.at(path).read_text() for path in (forward, interface, redirect)] == ["0", "0", "0"]
 
 
 def test_forwarding_takes_back_what_the_kernel_set_with_it(host: Folder) -> None:

@@ -7,7 +7,7 @@ import pytest
 from automation.model.copies import CopiesCompared, CopyCompared, NotCompared, Weaker
 from automation.recovery.planner import City
 from automation.recovery.report import Report
-from automation.recovery.report_copies import judge_copies, lines_of
+from automation.recovery.report_copies import answer_copies, judge_copies, lines_of
 from automation.recovery.report_fold import fold_report
 from tests.recovery.drill_story import Story, tell
 
@@ -21,6 +21,7 @@ ROOT = Weaker(
     wanted='in ["no"]',
 )
 WAIVED = ROOT.model_copy(update={"state": "waived", "waiver": "root-on-pg-b"})
+CUT = "Not compared on pg-b, because a walk over the disks of pg-a was cut short: lin.files.suid."
 QUESTION = "Is the copy as well secured as the original?"
 
 
@@ -121,3 +122,10 @@ def test_a_waiver_that_does_not_count_is_told_where_something_is_weaker() -> Non
 def test_facts_of_an_earlier_run_are_told_with_their_age() -> None:
     (line,) = lines_of(CopiesCompared(compared=(copy(kept_by="20261120-020000-0b1e"),)))
     assert "as of 2026-11-21 03:00:00 UTC" in line
+
+
+def test_what_a_walk_did_not_see_is_named() -> None:
+    cut = copy().model_copy(update={"not_walked": ("lin.files.suid",)})
+    assert list(lines_of(CopiesCompared(compared=(cut, copy()))))[-1] == CUT
+    (told,) = answer_copies(CopiesCompared(compared=(cut,)))
+    assert CUT in told.more

@@ -146,7 +146,7 @@ def test_one_walk_finds_what_is_loose_and_does_not_follow_links(tmp_path: Path) 
     assert walk.suid == [str(tmp_path / "suid")]
     assert walk.writable == [str(tmp_path / "open")]
     assert walk.folders == [str(tmp_path / "folder")]
-    assert (walk.files, walk.cut) == (6, False)
+    assert (walk.files, walk.cut) == (7, False)
 
 
 def test_a_walk_that_was_cut_short_says_so(tmp_path: Path) -> None:
@@ -196,26 +196,26 @@ apt:
   Candidate: 2.6.2
   Version table:
      2.6.2 500
-        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+        500 http://packages.example/debian-security bookworm-security/main amd64 Packages
  *** 2.6.1 500
-        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        500 http://packages.example/debian bookworm/main amd64 Packages
         100 /var/lib/dpkg/status
 bash:
   Installed: 5.2.15
   Candidate: 5.2.15
   Version table:
  *** 5.2.15 500
-        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+        500 http://packages.example/debian-security bookworm-security/main amd64 Packages
         100 /var/lib/dpkg/status
 curl:i386:
   Installed: 7.88.1
   Candidate: 7.88.2+b1
   Version table:
      7.99.0 100
-        100 http://deb.debian.org/debian bookworm-backports/main i386 Packages
+        100 http://packages.example/debian bookworm-backports/main i386 Packages
      7.88.2+b1 500
-        500 http://deb.debian.org/debian bookworm/main i386 Packages
-        500 http://deb.debian.org/debian bookworm-updates/main i386 Packages
+        500 http://packages.example/debian bookworm/main i386 Packages
+        500 http://packages.example/debian bookworm-updates/main i386 Packages
  *** 7.88.1 100
         100 /var/lib/dpkg/status
 held:
@@ -225,7 +225,7 @@ held:
  *** 2.0 100
         100 /var/lib/dpkg/status
      1.0 1001
-        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+        500 http://packages.example/debian-security bookworm-security/main amd64 Packages
 gone:
   Installed: 1.0
   Candidate: (none)

@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from automation.adapters.ansible.markers import CHANGES, Marker, ask, prove_sudo
+from automation.adapters.ansible.markers import Marker, ask, prove_sudo
 from automation.adapters.ansible.playbooks import Log, Module, play
 from automation.model.actions import EnforceSettings, RunPlaybook, UndoSettings
 from automation.model.baseline_evidence import SettingSeen, SettingsEnforced, SettingsUndone, Switch
 from automation.model.errors import AdapterError, OutcomeUnknown
+from automation.model.host_settings import CHANGES
 from automation.model.records import Context, Outcome, Progress
 
 PLAYBOOK = "playbooks/baseline.yml"
@@ -51,6 +52,8 @@ def enforce_settings(action: EnforceSettings, ctx: Context) -> Outcome:
             raise _not_kept(action, ctx, before)
     if before.is_final:
         return _enforced(action, ctx, before)
+    if before.failed:  # what is half back would be taken for what was there before
+        raise _not_kept(action, ctx, before)
     playbook = RunPlaybook(playbook=PLAYBOOK, limit=host)
     log = play(playbook, ctx, ctx.timeout_s - _after_s(action), _module(action, ctx))
     try:
@@ -70,8 +73,9 @@ def verify_enforce_settings(action: EnforceSettings, ctx: Context) -> Progress:
     if marker.is_final:
         return Progress(state="done", outcome=_enforced(action, ctx, marker))
     if marker.state == "armed":
+        how = f"; {_how_well(marker)}" if marker.failed else ""
         return Progress(
-            state="in_progress", why=f"nobody confirmed it; {action.host} takes it back by itself"
+            state="in_progress", why=f"nobody confirmed it; {action.host} takes it back by itself{how}"
         )
     if marker.state == "undone":
         return Progress(state="unknown", why=f"change {ctx.run_id} was made and undone since")
@@ -151,9 +155,11 @@ def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) ->
     if marker.state == "absent":
         raise failure
     if marker.state == "none":
+        env, change = ctx.environment.name, ctx.run_id
         raise OutcomeUnknown(
-            f"change {ctx.run_id} of {action.host} was begun and nobody saw it end: {failure}",
-            hint=f"./inv run.resume --env {ctx.environment.name} --run {ctx.run_id}: it goes on from there",
+            f"change {change} of {action.host} was begun and nobody saw it end: {failure}",
+            hint=f"./inv run.resume --env {env} --run {change} goes on where nothing was changed yet; "
+            f"./inv baseline.undo --env {env} --change {change} takes it back",
         ) from failure
     raise _not_kept(action, ctx, marker) from failure
 
@@ -161,13 +167,15 @@ def _after_failure(action: EnforceSettings, ctx: Context, failure: Exception) ->
 def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool = False) -> Marker:
     """Give what became of a change: fresh logins, until one finds that it is not armed any more.
 
-    `confirm`: the first one that may use sudo confirms it. The marker's reason is the first that was met.
+    `confirm`: the first one that may use sudo confirms it. The marker's reason is the first that was met. It
+    is armed still where the host could not put all of it back in that time, and goes on trying.
 
     Raises:
         OutcomeUnknown: none could, in the time in which the host takes everything back.
     """
     deadline = time.monotonic() + action.switch_s + GRACE_S
     tried = 0
+    marker: Marker | None = None
     while True:
         try:
             with ctx.fresh(action.host) as remote:
@@ -176,16 +184,32 @@ def _settled(action: EnforceSettings, ctx: Context, why: str, *, confirm: bool =
             if marker.state != "armed":
                 return marker.because(why)
         except AdapterError as exc:
+            marker = None
             if not why:
-                ctx.say(f"{action.host}: {exc}; waiting for it to take its change back")
+                awaited = "take its change back" if action.switch_s else "answer"
+                ctx.say(f"{action.host}: {exc}; waiting for it to {awaited}")
             why = why or str(exc).removesuffix("; nothing changed")
         if time.monotonic() > deadline:
-            raise OutcomeUnknown(
-                f"{action.host} cannot be asked, and should have taken change {ctx.run_id} back: {why}",
-                hint=f"at its console: python3 -I {CHANGES}/{ctx.run_id}/revert.py revert",
-            )
+            if marker and marker.failed:
+                return marker.because(why)
+            raise _unsettled(action, ctx, why, answers=marker is not None)
         time.sleep(_PAUSES_S[min(tried, len(_PAUSES_S) - 1)])
         tried += 1
+
+
+def _unsettled(action: EnforceSettings, ctx: Context, why: str, *, answers: bool) -> OutcomeUnknown:
+    """Say what is not known of a host, and what a person does at its console."""
+    host, change = action.host, ctx.run_id
+    if answers:
+        words, do = f"answers, and has not taken change {change} back in its time", "revert"
+    elif action.switch_s:
+        words, do = f"cannot be asked, and should have taken change {change} back", "revert"
+    else:
+        words, do = f"cannot be asked how far change {change} came, and takes nothing back by itself", "undo"
+    return OutcomeUnknown(
+        f"{host} {words}{f': {why}' if why else ''}",
+        hint=f"at its console: python3 -I {CHANGES}/{change}/revert.py {do}",
+    )
 
 
 def _not_kept(
@@ -197,11 +221,16 @@ def _not_kept(
         settings=seen or marker.settings,
         switch="reverted",
         why=marker.why,
+        failed=marker.failed,
     )
+    env, change = ctx.environment.name, ctx.run_id
+    look = f"./inv run.show --env {env} --run {change}"
+    undo = f"see what stands in its way, then ./inv baseline.undo --env {env} --change {change}"
+    how = "could not take all of change" if marker.failed else "took change"
     return AdapterError(
-        f"{action.host} took change {ctx.run_id} back by itself: {marker.why}; {_how_well(marker)}",
+        f"{action.host} {how} {ctx.run_id} back by itself: {marker.why}; {_how_well(marker)}",
         evidence=evidence,
-        hint=f"./inv run.show --env {ctx.environment.name} --run {ctx.run_id}",
+        hint=undo if marker.failed else look,
     )
 
 
@@ -247,7 +276,7 @@ def undo_settings(action: UndoSettings, ctx: Context) -> Outcome:
     """
     host, change = action.host, action.change
     before = done = ask(ctx.remote(host), host, change, "state")
-    if before.state in ("armed", "absent"):
+    if before.state == "absent" or (before.state == "armed" and not before.failed):
         what = "is not confirmed yet" if before.state == "armed" else "is not known"
         raise AdapterError(f"change {change} of {host} {what}; nothing was changed")
     if not _is_back(before, action):

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from automation.model.baseline_evidence import SettingSeen
 from automation.model.errors import AdapterError
+from automation.model.host_settings import CHANGES
 from automation.model.records import Completed, Remote
 
-CHANGES = "/var/lib/mainstay-changes"
 STATES = ("absent", "none", "armed", "confirmed", "reverted", "undone", "kept")
 _ANSWER_S = 15.0
 _WORDS = 300

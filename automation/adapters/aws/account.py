@@ -38,6 +38,11 @@ class Account:
         name = self.home.provider.region
         return next((one for start, one in starts.items() if name.startswith(start)), "aws")
 
+    @property
+    def logins(self) -> tuple[Region, ...]:
+        """Every region that environment.yml names of it, each by its own login."""
+        return tuple(region_named(self._ctx, one, one.region) for one in self._providers)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Every region that is on, by name, as EC2 lists them."""

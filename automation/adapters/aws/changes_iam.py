@@ -52,11 +52,12 @@ def _delete_login(account: Account, name: str, _now: State, _wanted: State) -> N
 
 
 def _check_login(account: Account, wanted: WantedCall) -> None:
-    """Refuse the login that we are, and one that was used since the plan was made."""
+    """Refuse a login that we are in any region, and one that was used since the plan was made."""
     what = "who we are could not be asked"
-    ours = str(account.home.read("sts.get_caller_identity", what).get("Arn", ""))
-    if ":user/" in ours and ours.rpartition("/")[2] == wanted.on:
-        raise AdapterError(f"user {wanted.on} is who we log in as; its login was not switched off")
+    for one in account.logins:
+        ours = str(one.read("sts.get_caller_identity", what).get("Arn", ""))
+        if ":user/" in ours and ours.rpartition("/")[2] == wanted.on:
+            raise AdapterError(f"user {wanted.on} is who we log in as; its login was not switched off")
     shown = account.home.read("iam.get_user", f"user {wanted.on} could not be looked at", UserName=wanted.on)[
         "User"
     ]
@@ -91,8 +92,8 @@ def _set_key(account: Account, key: str, _now: State, wanted: State) -> None:
 
 
 def _check_key(account: Account, wanted: WantedCall) -> None:
-    """Refuse the key that we log in by, and one that was used since the plan was made."""
-    if wanted.on == account.home.own_key():
+    """Refuse a key that we log in by in any region, and one that was used since the plan was made."""
+    if wanted.on in [one.own_key() for one in account.logins]:
         raise AdapterError(f"access key {wanted.on} is what we log in by; it was not switched off")
     used = key_used(account.home, wanted.on)
     since = used["AccessKeyLastUsed"].get("LastUsedDate")

@@ -6,7 +6,13 @@ from pydantic import JsonValue
 
 from automation.adapters.aws.account import Account
 from automation.adapters.aws.calls import Kind, State, held
-from automation.adapters.aws.facts_network import is_open, list_rules, list_servers, metadata_of
+from automation.adapters.aws.facts_network import (
+    is_for_administrators,
+    is_open,
+    list_rules,
+    list_servers,
+    metadata_of,
+)
 from automation.adapters.aws.marks import as_tags, named, specified, tags_of
 from automation.adapters.aws.session import Region, Shown
 from automation.model.errors import AdapterError
@@ -51,9 +57,10 @@ def _state_of(region: Region, shown: Shown) -> dict[str, JsonValue]:
 
 
 def _revoked(state: State, _wanted: WantedCall) -> State:
-    """Leave what somebody closed meanwhile."""
+    """Leave what somebody closed, or gave other ports, meanwhile."""
     is_ours = held(state, "open") is True and held(state, "egress") is False
-    return None if is_ours else state
+    ports = (held(state, name) for name in ("IpProtocol", "FromPort", "ToPort"))
+    return None if is_ours and is_for_administrators(*ports) else state
 
 
 def _set_rule(account: Account, id_: str, now: State, wanted: State) -> None:

@@ -192,7 +192,20 @@ class _Kept:
             file.write(f"{saved.model_dump_json()}\n")
             file.flush()
             os.fsync(file.fileno())
+        for folder in (
+            self._path.parent,
+            self._path.parent.parent,
+        ):  # else a new name may be lost with the power
+            _sync(folder)
         self._known[saved.call, saved.on] = saved
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read_lines(path: Path) -> Iterable[SavedCall]:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from automation.adapters.aws.account import Account, by_marker
 from automation.adapters.aws.policies import allows_everything
 from automation.adapters.aws.session import Region, Shown
+from automation.model.errors import AdapterError
 
 NO_SUCH = frozenset({"NoSuchEntity", "NoSuchEntityException"})
 _DAY_S = 24 * 3600
@@ -63,7 +64,11 @@ def users(account: Account, now: datetime) -> JsonValue:
 
 
 def policies(account: Account) -> JsonValue:
-    """List the account's own policies, in line or not, and whether they allow everything."""
+    """List the account's own policies, in line or not, and whether they allow everything.
+
+    Raises:
+        AdapterError: they cannot be listed, or one of them cannot be read.
+    """
     return [one for page in _details(account) for one in (*_managed(page), *_in_line(page))]
 
 
@@ -140,7 +145,7 @@ def _managed(page: Shown) -> Iterator[JsonValue]:
         yield {
             "name": str(one["Arn"]),
             "attached": bool(one.get("AttachmentCount")),
-            "allows_everything": allows_everything(next(documents, None)),
+            "allows_everything": _allows_everything(str(one["Arn"]), next(documents, None)),
         }
 
 
@@ -148,11 +153,16 @@ def _in_line(page: Shown) -> Iterator[JsonValue]:
     for details, documents, owner in _HOLDERS:
         for one in page.get(details) or ():
             for policy in one.get(documents) or ():
-                yield {
-                    "name": f"{one[owner]}/{policy['PolicyName']}",
-                    "attached": True,
-                    "allows_everything": allows_everything(policy["PolicyDocument"]),
-                }
+                name = f"{one[owner]}/{policy['PolicyName']}"
+                found = _allows_everything(name, policy["PolicyDocument"])
+                yield {"name": name, "attached": True, "allows_everything": found}
+
+
+def _allows_everything(name: str, document: JsonValue) -> bool:
+    found = allows_everything(document)
+    if found is None:
+        raise AdapterError(f"policy {name} is of a form that is not known; nothing was changed")
+    return found
 
 
 _HOLDERS = (

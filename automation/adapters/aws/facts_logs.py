@@ -29,8 +29,7 @@ def trail_facts(account: Account, seen: Iterable[Shown]) -> list[JsonValue]:
 
 def is_logging(region: Region, arn: str) -> bool:
     """Whether a trail writes down what is done."""
-    what = f"whether trail {arn} runs could not be asked"
-    return bool(region.read("cloudtrail.get_trail_status", what, Name=arn)["IsLogging"])
+    return bool(_status(region, arn)["IsLogging"])
 
 
 def networks(region: Region) -> list[JsonValue]:
@@ -96,15 +95,21 @@ def retention_days(region: Region, arn: str) -> int:
 
 def _trail(region: Region, arn: str, shown: Shown) -> JsonValue:
     what = f"what trail {arn} writes down could not be asked"
-    asked = region.read("cloudtrail.get_event_selectors", what, TrailName=arn)
+    asked, status = region.read("cloudtrail.get_event_selectors", what, TrailName=arn), _status(region, arn)
     return {
         "name": arn,
         "all_regions": bool(shown.get("IsMultiRegionTrail")),
-        "logging": is_logging(region, arn),
+        "logging": bool(status["IsLogging"]),
+        "delivered": not status.get("LatestDeliveryError"),
         "management_events": writes_all(asked),
         "validated": bool(shown.get("LogFileValidationEnabled")),
         "encrypted": bool(shown.get("KmsKeyId")),
     }
+
+
+def _status(region: Region, arn: str) -> Shown:
+    what = f"whether trail {arn} runs could not be asked"
+    return region.read("cloudtrail.get_trail_status", what, Name=arn)
 
 
 def writes_all(asked: Shown) -> bool:

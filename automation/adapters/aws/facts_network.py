@@ -11,6 +11,7 @@ from automation.adapters.aws.session import Region, Shown
 
 _HALF = 1  # of all addresses: two such rules are everybody
 _ANY_PROTOCOL, _ALL_PORTS = "-1", -1
+_ADMIN_PORTS = ((22, 22), (3389, 3389), (5985, 5986))  # SSH and remote desktops
 _GONE = ("terminated", "shutting-down")
 NUMBERS = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6"}  # EC2 takes both, and tells names of these
 
@@ -62,6 +63,21 @@ def is_open(region: Region, rule: Shown, lists: dict[str, bool]) -> bool:
         )
         lists[name] = any(_is_everybody(str(one["Cidr"])) for one in entries)
     return lists[name]
+
+
+def is_for_administrators(protocol: JsonValue, first: JsonValue, last: JsonValue) -> bool:
+    """Whether EC2's rule lets in what `aws.network.admin-ports` forbids to everybody. Pure."""
+    told = NUMBERS.get(str(protocol), str(protocol))
+    if told not in (_ANY_PROTOCOL, "tcp"):
+        return False
+    if (
+        told == _ANY_PROTOCOL
+        or not isinstance(first, int)
+        or not isinstance(last, int)
+        or first == _ALL_PORTS
+    ):
+        return True
+    return any(first <= high and last >= low for low, high in _ADMIN_PORTS)
 
 
 def servers(region: Region) -> list[JsonValue]:

@@ -9,12 +9,18 @@ TLS_ONLY = "MainstayTlsOnly"
 _EVERYBODY: tuple[JsonValue, ...] = ("*", {"AWS": "*"}, {"AWS": ["*"]})
 
 
-def allows_everything(document: JsonValue) -> bool:
-    """Whether a policy allows every action on everything, be it on a condition."""
+def allows_everything(document: JsonValue) -> bool | None:
+    """Whether a policy allows every action on everything, be it on a condition; None: it cannot be read.
+
+    All actions but some count as every action: what AWS brings next is among them.
+    """
+    held = document.get("Statement") if isinstance(document, dict) else None
+    if not isinstance(held, dict | list) or len(list(_statements(document))) != len(_as_list(held)):
+        return None
     return any(
         one.get("Effect") == "Allow"
-        and any(_is_all(word) for word in _listed(one.get("Action")))
-        and any(_is_all(word) for word in _listed(one.get("Resource")))
+        and ("NotAction" in one or any(_is_all(word) for word in _listed(one.get("Action"))))
+        and ("Resource" not in one or any(_is_all(word) for word in _listed(one["Resource"])))
         for one in _statements(document)
     )
 
@@ -51,7 +57,11 @@ def with_tls_only(document: JsonValue, bucket_arn: str) -> Document:
 
 def _statements(document: JsonValue) -> Iterator[dict[str, JsonValue]]:
     held = document.get("Statement") if isinstance(document, dict) else None
-    yield from (one for one in (held if isinstance(held, list) else [held]) if isinstance(one, dict))
+    yield from (one for one in _as_list(held) if isinstance(one, dict))
+
+
+def _as_list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else [value]
 
 
 def _listed(value: JsonValue) -> Sequence[str]:

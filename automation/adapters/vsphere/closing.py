@@ -41,11 +41,11 @@ class PortGroup:
     def read(self) -> State:
         """Give what is set at each place."""
         self._read = {place.at: place for place in self._places()}
-        return {at: _as_json(place.set) for at, place in self._read.items()}
+        return {at: _as_json(place) for at, place in self._read.items()}
 
     def wanted(self, now: State, arguments: Arguments) -> State:
         """Forbid what is in effect anywhere; what is forbidden from above is left to it."""
-        return {at: _closed(_lets(lets), self._read[at].effective) for at, lets in now.items()}
+        return {at: _closed(lets, self._read[at].effective) for at, lets in now.items()}
 
     def put(self, now: State, wanted: State) -> None:
         """Set what differs, place by place."""
@@ -54,8 +54,10 @@ class PortGroup:
                 continue
             if at not in self._read:
                 raise self._refused(f"{at} has it no more")
-            set_ = _set_standard if at.startswith("host ") else _set_distributed
-            set_(self._vcenter, self._read[at], _lets(lets))
+            if at.startswith("host "):
+                _set_standard(self._vcenter, self._read[at], _lets(lets))
+            else:
+                _set_distributed(self._vcenter, self._read[at], lets)
 
     def _places(self) -> list[Place]:
         paths = ("name", STATE, GROUPS, SWITCHES, NETWORK_SYSTEM)
@@ -85,10 +87,10 @@ def _set_standard(vcenter: Vcenter, place: Place, lets: Lets) -> None:
     vcenter.change(lambda _content: system.UpdatePortGroup(place.name, spec))
 
 
-def _set_distributed(vcenter: Vcenter, place: Place, lets: Lets) -> None:
+def _set_distributed(vcenter: Vcenter, place: Place, wanted: JsonValue) -> None:
     group: Any = place.seen.ref
     spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
-        configVersion=place.seen.get("config.configVersion"), defaultPortConfig=_policy(place.group, lets)
+        configVersion=place.seen.get("config.configVersion"), defaultPortConfig=_policy(place.group, wanted)
     )
     run_task(
         vcenter,
@@ -98,27 +100,40 @@ def _set_distributed(vcenter: Vcenter, place: Place, lets: Lets) -> None:
     )
 
 
-def _policy(now: Any, lets: Lets) -> Any:
+def _policy(now: Any, wanted: JsonValue) -> Any:
     """Give what is to be set of a distributed port group: what is unset here stays as it is there."""
+    lets, inherited = _lets(wanted), _is_inherited(wanted)
     policy = getattr(now, "macManagementPolicy", None)
     if policy is None:  # a switch before 6.6 has the older form
         older = {
             field: vim.BoolPolicy(inherited=lets[word] is None, value=lets[word])
             for word, field in FIELDS.items()
         }
-        return _SWITCH.VmwarePortConfigPolicy(securityPolicy=_SWITCH.SecurityPolicy(inherited=False, **older))
+        return _SWITCH.VmwarePortConfigPolicy(
+            securityPolicy=_SWITCH.SecurityPolicy(inherited=inherited, **older)
+        )
     for word, field in FIELDS.items():
         setattr(policy, field, lets[word])
-    policy.inherited = False
+    policy.inherited = inherited
     return _SWITCH.VmwarePortConfigPolicy(macManagementPolicy=policy)
 
 
-def _closed(own: Lets, effective: Lets) -> JsonValue:
-    return {word: own[word] if effective.get(word) is False else False for word in FIELDS}
+def _closed(now: JsonValue, effective: Lets) -> JsonValue:
+    """Forbid what is in effect; what is forbidden of its own follows its switch no more."""
+    own = _lets(now)
+    lets = {word: own[word] if effective.get(word) is False else False for word in FIELDS}
+    if not isinstance(now, dict) or "inherited" not in now:
+        return dict(lets)
+    return {**lets, "inherited": _is_inherited(now) and lets == own}
 
 
-def _as_json(lets: Lets) -> JsonValue:
-    return {word: lets[word] for word in FIELDS}
+def _as_json(place: Place) -> JsonValue:
+    lets = {word: place.set[word] for word in FIELDS}
+    return dict(lets) if place.inherited is None else {**lets, "inherited": place.inherited}
+
+
+def _is_inherited(state: JsonValue) -> bool:
+    return isinstance(state, dict) and state.get("inherited") is True
 
 
 def _lets(state: JsonValue) -> Lets:

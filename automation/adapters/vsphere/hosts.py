@@ -91,17 +91,17 @@ def plain(value: Any) -> JsonValue:
 
 
 def service(host: Seen, key: str) -> dict[str, JsonValue]:
-    """Give whether a service runs and when it is started; one that a host has not does neither.
+    """Give whether a service runs and when it is started; one that is not named may still run.
 
     Raises:
-        NotTold: the services of the host were not given.
+        NotTold: the services of the host were not given, or this one is not among them.
     """
     services = host.get(SERVICES)
     if services is None:
         raise NotTold(f"{name_of(host)}: its services were not given")
     found = next((one for one in services if one.key == key), None)
     if found is None:
-        return {"running": False, "policy": "off"}
+        raise NotTold(f"{name_of(host)}: service {key} is not among those that it names")
     return {"running": bool(found.running), "policy": str(found.policy)}
 
 

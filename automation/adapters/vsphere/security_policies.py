@@ -22,7 +22,8 @@ Lets = Mapping[str, bool | None]
 class Place(NamedTuple):
     """A port group where it is set: at one host, or at a distributed switch.
 
-    `set` has none where the switch decides; `effective` has none where nobody says.
+    `set` has none where the switch decides; `effective` has none where nobody says; `inherited`, whether it
+    follows its switch, has none where it is not distributed.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Place(NamedTuple):
     effective: Lets
     seen: Seen
     group: Any
+    inherited: bool | None = None
 
 
 def standard_places(host: Seen) -> Iterator[Place]:
@@ -53,9 +55,10 @@ def distributed_place(group: Seen) -> Place | None:
     if policy is not None:
         own: Lets = {word: getattr(policy, field) for word, field in FIELDS.items()}
     else:  # a switch before 6.6 has the older form
-        older = getattr(setting, "securityPolicy", None)
-        own = {word: _value(getattr(older, field, None)) for word, field in FIELDS.items()}
-    return Place(str(group.get("name")), f"distributed {group.moid}", own, own, group, setting)
+        policy = getattr(setting, "securityPolicy", None)
+        own = {word: _value(getattr(policy, field, None)) for word, field in FIELDS.items()}
+    inherited = bool(getattr(policy, "inherited", False))
+    return Place(str(group.get("name")), f"distributed {group.moid}", own, own, group, setting, inherited)
 
 
 def lets_by_name(places: Iterable[Place]) -> dict[str, dict[str, bool | None]]:

@@ -148,6 +148,7 @@ from automation.model.actions.runs import (
     AcceptLag,
     AwaitFailed,
     AwaitGood,
+    AwaitWell,
     CiteDeclaration,
     ClearSuspicion,
     CollectWitness,
@@ -220,6 +221,7 @@ __all__ = [
     "AwaitReplica",
     "AwaitReplicas",
     "AwaitStreaming",
+    "AwaitWell",
     "BaseAction",
     "BlockDatabase",
     "BlockInstance",
@@ -412,6 +414,7 @@ Action = Annotated[
     | ReconcileServer
     | StartWitness
     | AwaitGood
+    | AwaitWell
     | AwaitFailed
     | ProveRefused
     | CollectWitness

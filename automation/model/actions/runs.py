@@ -41,6 +41,17 @@ class AwaitGood(BaseAction):
     count: int
 
 
+class AwaitWell(BaseAction):
+    """Wait until each of the probes was good so many times in a row, right before what needs it is begun."""
+
+    do: Literal["witness.await_well"] = "witness.await_well"
+    effect: ClassVar[Effect] = "read"
+    guards: ClassVar[bool] = True
+    host: str
+    probes: tuple[str, ...]
+    count: int
+
+
 class AwaitFailed(BaseAction):
     """Wait until one of the probes failed so many times in a row: the outage is detected."""
 

@@ -47,9 +47,11 @@ def collect_accounts() -> dict[str, Any]:
 
 def account(words: list[str], shadow: dict[str, list[str]], lowest: int) -> dict[str, Any]:
     """Give one account; the hash of its password is never among what is given."""
-    name, _, uid, gid, _, home, shell = words[:7]
+    name, field, uid, gid, _, home, shell = words[:7]
     kept = (shadow.get(name, []) + [""] * 9)[:9]
-    kind, algorithm = password(kept[1] if name in shadow else "*")
+    if field == "x":  # any other is the password itself, and the shadow file is not asked
+        field = kept[1] if name in shadow else "*"
+    kind, algorithm = password(field)
     return {
         "name": name,
         "uid": int(uid),

@@ -1,12 +1,15 @@
 """Files: how those that matter are kept, and what one walk over the local disks finds."""
 
+from __future__ import annotations
+
+import functools
 import glob
 import grp
 import os
 import pwd
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .system import lines, read
@@ -67,6 +70,7 @@ def collect_files() -> dict[str, Any]:
                 "others_may_read": bool(about.st_mode & 0o004),
                 "others_may_write": bool(about.st_mode & 0o002),
                 "group_may_write": bool(about.st_mode & 0o020),
+                "private": path.startswith("/etc/ssh/ssh_host_") and path.endswith("_key"),
             }
     return found
 
@@ -129,28 +133,42 @@ class Walk:
 
     def below(self, where: str) -> None:
         """Look at all below a mount point that is on the same disk; a disk is walked once."""
-        try:
-            device = os.lstat(where).st_dev
-        except OSError:
+        about = self._look(lambda: os.lstat(where))
+        if about is None or about.st_dev in self._devices or not stat.S_ISDIR(about.st_mode):
             return
-        if device in self._devices or not os.path.isdir(where):
-            return
-        self._devices.add(device)
+        self._devices.add(about.st_dev)
+        self._note(where, about)
         open_ = [where]
-        while open_ and not self.cut:
-            folder = open_.pop()
-            try:
-                with os.scandir(folder) as entries:
-                    for entry in entries:
-                        about = entry.stat(follow_symlinks=False)
-                        if about.st_dev != device:
-                            continue
-                        self._note(entry.path, about)
-                        if stat.S_ISDIR(about.st_mode):
-                            open_.append(entry.path)
-            except OSError:  # it went away meanwhile
-                continue
-            self.cut = time.monotonic() > self.until
+        while open_:
+            self._folder(open_.pop(), about.st_dev, open_)
+            if time.monotonic() > self.until:
+                self.cut = True
+                return
+
+    def _folder(self, folder: str, device: int, open_: list[str]) -> None:
+        """Look at what is in one folder; what went away meanwhile is none, what cannot be seen is missed."""
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    about = self._look(functools.partial(entry.stat, follow_symlinks=False))
+                    if about is None or about.st_dev != device:
+                        continue
+                    self._note(entry.path, about)
+                    if stat.S_ISDIR(about.st_mode):
+                        open_.append(entry.path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            self.cut = True
+
+    def _look(self, at: Callable[[], os.stat_result]) -> os.stat_result | None:
+        try:
+            return at()
+        except FileNotFoundError:
+            return None
+        except OSError:
+            self.cut = True
+            return None
 
     def _note(self, path: str, about: os.stat_result) -> None:
         mode = about.st_mode

@@ -86,7 +86,7 @@ def collect_time() -> dict[str, Any]:
 
 def collect_banners() -> dict[str, str]:
     """Give what is shown before a login."""
-    return {name: read_if_there(f"/etc/{name}") or "" for name in ("issue", "issue.net", "motd")}
+    return {path: read_if_there(path) or "" for path in ("/etc/issue", "/etc/issue.net", "/etc/motd")}
 
 
 def collect_integrity() -> dict[str, Any]:

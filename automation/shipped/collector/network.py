@@ -75,21 +75,30 @@ def collect_firewall() -> dict[str, Any]:
     told = json.loads(done.stdout).get("nftables", [])
     chains = [one["chain"] for one in told if one.get("chain", {}).get("hook") == "input"]
     rules = [one["rule"] for one in told if "rule" in one]
+    dropping = [chain for chain in chains if chain.get("policy") == "drop"]
+    refusing = [*dropping, *(chain for chain in chains if refuses_rest(chain, rules))]
     return {
-        "input_policy": "drop" if any(one.get("policy") == "drop" for one in chains) else "accept",
-        "input_refuses_rest": any(refuses_rest(chain, rules) for chain in chains),
+        "input_policy": "drop" if is_for_all(dropping) else "accept",
+        "input_refuses_rest": is_for_all(refusing),
         "rules": len(rules),
         "managers": sorted(name for name in MANAGERS if is_enabled(f"{name}.service")),
         "written": (read_if_there("/etc/nftables.conf") or "").count("hook input"),
     }
 
 
+def is_for_all(chains: list[dict[str, Any]]) -> bool:
+    """Whether chains together see all packets; those of inet see both families."""
+    families = {chain["family"] for chain in chains}
+    wanted = {"ip", "ip6"} if os.path.exists("/proc/net/if_inet6") else {"ip"}
+    return "inet" in families or wanted <= families
+
+
 def refuses_rest(chain: dict[str, Any], rules: list[dict[str, Any]]) -> bool:
     """Whether the last rule of a chain refuses all that came so far."""
     place = (chain["family"], chain["table"], chain["name"])
     own = [one for one in rules if (one["family"], one["table"], one["chain"]) == place]
-    verdicts = [next(iter(step)) for step in own[-1].get("expr", ())] if own else []
-    return any(word in ("drop", "reject") for word in verdicts) and "match" not in verdicts
+    steps = {next(iter(step)) for step in own[-1].get("expr", ())} if own else set()
+    return bool(steps & {"drop", "reject"}) and steps <= {"counter", "log", "drop", "reject"}
 
 
 def is_enabled(unit: str) -> bool:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from .system import NotKnown, attempt, is_here, lines, pairs, read, read_if_there
+from .system import NotKnown, attempt, is_here, lines, pairs, read, read_if_there, run
 
 STACKS = ("common-auth", "common-account", "common-password", "common-session", "su", "sshd", "login", "sudo")
 
@@ -20,11 +20,11 @@ def collect_sudo() -> dict[str, Any]:
     if checked.returncode:
         words = (checked.stderr.strip() or checked.stdout.strip()).splitlines() or ["it refused"]
         return {"valid": False, "error": words[0][:200]}
-    told = json.loads(attempt(["cvtsudoers", "-f", "json", "-e", "/etc/sudoers"]).stdout or "{}")
-    options = [option for one in told.get("Defaults", ()) for option in one.get("Options", ())]
+    told = json.loads(run(["cvtsudoers", "-f", "json", "-e", "/etc/sudoers"]))
     merged: dict[str, Any] = {}
-    for option in options:
-        merged.update(option)
+    for one in told.get("Defaults", ()):
+        for option in () if one.get("Binding") else one.get("Options", ()):
+            merged.update(option)
     return {
         "valid": True,
         "defaults": merged,
@@ -42,7 +42,9 @@ def without_password(told: dict[str, Any]) -> Iterator[str]:
                 yield from who(spec)
     for one in told.get("Defaults", ()):
         if any(option.get("authenticate") is False for option in one.get("Options", ())):
-            yield "everyone by Defaults"
+            bound = one.get("Binding", ())
+            of_people = bound and all(part.keys() & {"username", "usergroup"} for part in bound)
+            yield from who({"User_List": bound}) if of_people else ("everyone by Defaults",)
 
 
 def everything(told: dict[str, Any]) -> Iterator[str]:

@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .system import NotKnown, is_here, lines, read, run
+from .system import NotKnown, is_here, lines, read, read_if_there, run
 
+LISTS = "/var/lib/apt/lists/*Release"
+YES = r"(yes|true|with|on|enable|0*[1-9]\d*)\b"
 UNIT_KINDS = ("service", "socket", "timer")
 
 
@@ -25,13 +27,13 @@ def installed() -> list[list[str]]:
 
 
 def collect_updates() -> dict[str, Any]:
-    """Give what an upgrade would bring, which of it is for security, and how old the lists are."""
+    """Give what an upgrade would bring, which of it is for security, and how old the lists of that are."""
     told = dict(candidates([name for _, name, _ in installed()]))
-    lists = [os.path.getmtime(path) for path in glob.glob("/var/lib/apt/lists/*Release")]
+    lists = [os.path.getmtime(path) for path in glob.glob(LISTS) if "security" in os.path.basename(path)]
     return {
         "pending": sorted(told),
         "security": sorted(name for name, suites in told.items() if any("security" in one for one in suites)),
-        "lists_age_days": round((time.time() - max(lists)) / 86400, 1) if lists else None,
+        "lists_age_days": round((time.time() - min(lists)) / 86400, 1) if lists else None,
         "unattended": is_here("unattended-upgrade"),
         "periodic": periodic(),
     }
@@ -62,26 +64,51 @@ def periodic() -> dict[str, str]:
 
 def collect_sources() -> list[dict[str, Any]]:
     """Give where packages come from; a login in an address is left out."""
-    found = []
+    found: list[dict[str, Any]] = []
     for path in ("/etc/apt/sources.list", *sorted(glob.glob("/etc/apt/sources.list.d/*.list"))):
-        for line in lines(read(path)) if os.path.exists(path) else ():
-            if line.startswith("deb "):
-                options = (re.findall(r"\[(.*?)\]", line) or [""])[0]
-                address = re.sub(r"\[.*?\]", "", line).split()[1]
-                found.append(
-                    source(path, address, "signed-by" in options, "trusted=yes" in options.replace(" ", ""))
-                )
+        found += one_line_sources(path, read_if_there(path) or "")
     for path in sorted(glob.glob("/etc/apt/sources.list.d/*.sources")):
-        for block in read(path).split("\n\n"):
-            keys = dict(
-                line.split(":", 1)
-                for line in block.splitlines()
-                if ":" in line and line[0] != "#" and line[0] != " "
-            )
-            for address in keys.get("URIs", "").split():
-                trusted = keys.get("Trusted", "").strip().lower() == "yes"
-                found.append(source(path, address, "Signed-By" in keys, trusted))
-    return found
+        found += block_sources(path, read(path))
+    if not found:
+        raise NotKnown("no source of packages is here")
+    return [*found, *(source(f"apt.conf: {key}", "", False, True) for key in unsigned_everywhere())]
+
+
+def one_line_sources(path: str, text: str) -> Iterator[dict[str, Any]]:
+    """Give the sources of a list with a line for each."""
+    for line in lines(text):
+        if re.match(r"deb[\s\[]", line):
+            options = (re.findall(r"\[(.*?)\]", line) or [""])[0]
+            words = re.sub(r"\[.*?\]", " ", line).split()
+            if len(words) > 1:
+                yield source(path, words[1], "signed-by" in options.lower(), is_open(options))
+
+
+def block_sources(path: str, text: str) -> Iterator[dict[str, Any]]:
+    """Give the sources of a list with a block for each; a line that begins with a blank goes on."""
+    for block in re.split(r"\n\s*\n", text):
+        keys = {}
+        for line in re.sub(r"\n[ \t]+", " ", block).splitlines():
+            key, colon, value = line.partition(":")
+            if colon and line[0] != "#":
+                keys[key.strip().lower()] = value.strip()
+        unsigned = any(is_open(f"{key}={keys.get(key, '')}") for key in ("trusted", "allow-insecure"))
+        for address in keys.get("uris", "").split():
+            yield source(path, address, "signed-by" in keys, unsigned)
+
+
+def is_open(options: str) -> bool:
+    """Whether options of a source take what nobody signed; apt has six words for yes."""
+    return re.search(rf"(?i)\b(trusted|allow-insecure)\s*=\s*{YES}", options) is not None
+
+
+def unsigned_everywhere() -> Iterator[str]:
+    """Name what apt was told that makes it take unsigned packages from every source."""
+    keys = ("APT::Get::AllowUnauthenticated", "Acquire::AllowInsecureRepositories")
+    for line in run(["apt-config", "dump", "--format", "%F=%v%n", *keys]).splitlines():
+        key, _, value = line.partition("=")
+        if re.fullmatch(rf"(?i){YES}", value.strip()):
+            yield key
 
 
 def source(path: str, address: str, signed_by: bool, trusted: bool) -> dict[str, Any]:

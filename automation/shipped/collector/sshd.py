@@ -1,6 +1,9 @@
 """sshd: what it would do on its next reload, for whom, and whether it has read that already."""
 
+from __future__ import annotations
+
 import glob
+import itertools
 import os
 import re
 import shlex
@@ -36,10 +39,12 @@ def collect_sshd() -> dict[str, Any]:
         raise NotKnown(f"sshd -t: {(tested.stderr.strip().splitlines() or ['it refused'])[-1][:200]}")
     files = list(config_files())
     every = [one for path in files for one in conditions(path)]
-    told = {} if any(one.keys() - ASKABLE for one in every) else {"contexts": list(contexts(files))}
+    whom = asked(files)
+    known = all(map(is_askable, every)) and len(whom) <= MOST_CONTEXTS
+    told = {"contexts": list(contexts(whom))} if known else {}
     return {
         "effective": effective([]),
-        **told,  # of a Match block by something else, nobody knows whom it means
+        **told,  # of a Match block by something else, nobody knows whom it means; of too many neither
         "files": files,
         "matches": len(every),
         "stale": is_stale(files),
@@ -47,9 +52,9 @@ def collect_sshd() -> dict[str, Any]:
     }
 
 
-def contexts(files: list[str]) -> Iterator[dict[str, Any]]:
+def contexts(whom: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
     """Give what sshd would do for each of those whom a Match block may mean."""
-    for user, address in asked(files):
+    for user, address in whom:
         told = effective(["-C", f"user={user},host={address},addr={address}"])
         yield {"user": user, "address": address, **told}
 
@@ -97,8 +102,16 @@ def conditions(path: str) -> Iterator[dict[str, str]]:
         word, rest = keyword(line)
         if word == "match":
             words = shlex.split(rest)
-            both = zip(words[::2], words[1::2])  # noqa: B905  # Python 3.9
+            both = itertools.zip_longest(words[::2], words[1::2], fillvalue="")
             yield {key.lower(): value for key, value in both}
+
+
+def is_askable(criteria: dict[str, str]) -> bool:
+    """Whether sshd can be asked for those whom a Match block means."""
+    addresses, groups = criteria.get("address", ""), criteria.get("group", "")
+    if criteria.keys() - ASKABLE or set("*?!") & set(addresses) or set("*?") & set(groups):
+        return False
+    return all(members(group) is not None for group in plain(groups))
 
 
 def asked(files: list[str]) -> list[tuple[str, str]]:
@@ -108,10 +121,11 @@ def asked(files: list[str]) -> list[tuple[str, str]]:
     for path in files:
         for criteria in conditions(path):
             users.update(plain(criteria.get("user", "")))
-            users.update(member for group in plain(criteria.get("group", "")) for member in members(group))
+            users.update(
+                member for group in plain(criteria.get("group", "")) for member in members(group) or ()
+            )
             addresses.update(first_of(one) for one in plain(criteria.get("address", "")))
-    every = [(user, address) for user in sorted(users) for address in sorted(addresses)]
-    return every[:MOST_CONTEXTS]
+    return [(user, address) for user in sorted(users) for address in sorted(addresses)]
 
 
 def plain(patterns: str) -> list[str]:
@@ -121,15 +135,16 @@ def plain(patterns: str) -> list[str]:
 
 def first_of(address: str) -> str:
     """Give one address of a range."""
-    network = address.partition("/")[0]
+    network, _, bits = address.partition("/")
     if ":" in network:
         return network + "1" if network.endswith("::") else network
     parts = network.split(".")
-    return ".".join([*parts[:3], "1"]) if len(parts) == 4 and parts[3] == "0" else network
+    ends_in_zero = len(parts) == 4 and parts[3] == "0"
+    return ".".join([*parts[:3], "1"]) if bits not in ("", "32") and ends_in_zero else network
 
 
-def members(group: str) -> list[str]:
-    """Give who is in a group, those whose first group it is among them."""
+def members(group: str) -> list[str] | None:
+    """Give who is in a group, also those whose first group it is; None: the group is kept elsewhere."""
     found = []
     gid = None
     for line in lines(read("/etc/group")):
@@ -141,7 +156,7 @@ def members(group: str) -> list[str]:
         parts = line.split(":")
         if gid is not None and parts[3] == gid:
             found.append(parts[0])
-    return found
+    return None if gid is None else found
 
 
 def is_stale(files: list[str]) -> bool:

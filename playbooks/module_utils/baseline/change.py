@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.baseline import revert as program
-from ansible.module_utils.baseline import sshd
+from ansible.module_utils.baseline import sshd, ways_in
 from ansible.module_utils.baseline.drafts import Drafts, Refused
-from ansible.module_utils.baseline.keeping import keep, missing_folders, reloads
-from ansible.module_utils.baseline.kernel import FOLLOWING, kernel_path, kernel_value
+from ansible.module_utils.baseline.keeping import keep, missing_folders, reloads, set_aside
+from ansible.module_utils.baseline.kernel import write_all
 from ansible.module_utils.baseline.revert import SSH_UNITS, Host, marker, replace
 from ansible.module_utils.baseline.switch import arm
 from ansible.module_utils.baseline.wanted import Wanted
@@ -30,6 +30,14 @@ SUDOERS = ("/etc/sudoers", "/etc/sudoers.d/")
 
 class Failed(Exception):
     """A change that was begun and is put back; the message says how that went."""
+
+
+class Edited(Exception):
+    """A file that somebody changed while a change was being made, before this did."""
+
+    def __init__(self, path: str):
+        super().__init__(f"{path} was edited meanwhile")
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -49,20 +57,24 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
         Failed: what was changed is put back.
     """
     check(wanted, asked)
-    risky = any(item.changed and item.risk == "R2" for item in wanted.items)
+    locking_out = [*_of_risk(wanted, "R2"), *ways_in.touched(wanted)]
+    risky = bool(locking_out)
     if risky and not asked.switch_s:
-        raise Refused("a setting of risk R2 may lock people out, and switch_s is 0")
+        raise Refused(f"{locking_out[0]} may lock people out, and switch_s is 0")
     with _alone(host) as changes:
         _prune(changes)
         _refuse_armed(changes)
+        _refuse_stale(host, wanted)
         folder = changes / asked.change
-        fresh = marker(folder)["state"] != "none" or not folder.exists()
+        fresh = False
         try:
+            set_aside(folder)
+            fresh = not folder.exists()
             keep(host, wanted, folder)
             if risky:
                 arm(host, folder, asked.switch_s)
         except OSError as error:
-            if fresh:  # no trace is left: nothing was done that could be put back
+            if fresh:  # no trace is left of what this very call kept: nothing was done that it is needed for
                 shutil.rmtree(folder, ignore_errors=True)
             raise Refused(f"what it takes to put it back is not there: {error}") from error
         try:
@@ -71,11 +83,24 @@ def make(host: Host, wanted: Wanted, asked: Asked) -> bool:
             _reload(host, wanted)
             if not risky:
                 program.mark(folder, "kept")
-            elif marker(folder)["state"] != "armed":
+            elif _was_due(folder):
                 raise OSError("the switch's time was up before all was changed")
+        except Edited as error:
+            with contextlib.suppress(OSError):
+                program.spare(folder, error.path)
+            raise Failed(_put_back(host, folder, str(error))) from error
         except Exception as error:  # the outer edge: a host is not left half changed for a bug
             raise Failed(_put_back(host, folder, str(error))) from error
         return risky
+
+
+def _of_risk(wanted: Wanted, risk: str) -> list[str]:
+    return [item.what for item in wanted.items if item.changed and item.risk == risk]
+
+
+def _was_due(folder: Path) -> bool:
+    marked = marker(folder)
+    return marked["state"] != "armed" or bool(marked["failed"])
 
 
 # --- before anything is changed -------------------------------------------------------------------
@@ -155,10 +180,18 @@ def _refuse_armed(changes: Path) -> None:
     for folder in _folders(changes):
         marked = marker(folder)
         if marked["state"] == "armed":
+            failed = "".join(f"; not so far {what}: {why}" for what, why in marked["failed"].items())
             raise Refused(
-                f"change {folder.name} is armed until {marked['until']} and reverts itself then; "
+                f"change {folder.name} is armed until {marked['until']} and reverts itself then{failed}; "
                 f"if it did not, run python3 -I {folder}/revert.py revert"
             )
+
+
+def _refuse_stale(host: Host, wanted: Wanted) -> None:
+    """Refuse what was made of files before this change was alone, if they were edited since."""
+    for draft in wanted.drafts.changed():
+        if draft.is_stale(host.at(draft.path)):
+            raise Refused(f"{draft.path} was edited meanwhile")
 
 
 def _prune(changes: Path) -> None:
@@ -176,6 +209,7 @@ def _apply(host: Host, wanted: Wanted) -> None:
     """Change what differs.
 
     Raises:
+        Edited: somebody else changed a file meanwhile; what was before it is.
         OSError: something could not be changed; what was before it is.
     """
     for folder in missing_folders(host, wanted):
@@ -183,16 +217,13 @@ def _apply(host: Host, wanted: Wanted) -> None:
         host.at(folder).chmod(0o755)
     for draft in wanted.drafts.changed():
         place = host.at(draft.path)
+        if draft.is_stale(place):
+            raise Edited(draft.path)
         if draft.changes_content:
             replace(place, draft.content, draft.rights)
         else:
             program.put_rights(place, draft.rights)
-    for name in sorted(wanted.kernel, key=lambda name: (name not in FOLLOWING, name)):
-        host.at(kernel_path(name)).write_text(wanted.kernel[name][1])
-    for name, (_, value) in wanted.kernel.items():
-        now = kernel_value(host, name)
-        if now != value:
-            raise OSError(f"the kernel made {now} of {name} = {value}")
+    write_all(host, wanted)
     for unit, (before, after) in wanted.units.items():
         program.set_unit(host, unit, before, after)
 

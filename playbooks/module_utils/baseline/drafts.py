@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible.module_utils.baseline.revert import Host, rights
+from ansible.module_utils.baseline.revert import Host, rights, same_rights
 
 
 class Refused(Exception):
@@ -34,6 +35,15 @@ class Draft:
     def changes(self) -> bool:
         return self.changes_content or (
             self.was is not None and any(self.was[key] != self.rights[key] for key in ("mode", "uid", "gid"))
+        )
+
+    def is_stale(self, place: Path) -> bool:
+        """Whether a file is not any more as it was when this was made of it."""
+        now = rights(place) if os.path.lexists(place) else None
+        if self.was is None or now is None:
+            return now is not self.was
+        return not same_rights(now, self.was) or (
+            self.changes_content and (not place.is_file() or place.read_bytes() != self.before)
         )
 
     def wrote(self) -> dict:

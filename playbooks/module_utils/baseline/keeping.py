@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 from ansible.module_utils.baseline import revert as program
@@ -14,21 +15,29 @@ from ansible.module_utils.baseline.revert import SSH_UNITS, Host, marker, sync_f
 from ansible.module_utils.baseline.wanted import Wanted
 
 
-def keep(host: Host, wanted: Wanted, folder: Path) -> None:
-    """Write all that an undo needs, so that it is there whatever happens then.
+def set_aside(folder: Path) -> None:
+    """Keep a change that ended, and whose name is used again, under a name of its own.
 
-    A change that is made again after it was cut short keeps what was before the first time. One that ended
-    and whose name is used again is kept under a name of its own.
+    Raises:
+        OSError: that cannot be; it lies where it was.
     """
     if marker(folder)["state"] != "none":
         number = next(n for n in range(1, 10_000) if not folder.with_name(f"{folder.name}-{n}").exists())
         folder.rename(folder.with_name(f"{folder.name}-{number}"))
+
+
+def keep(host: Host, wanted: Wanted, folder: Path) -> None:
+    """Write all that an undo needs, so that it is there whatever happens then.
+
+    A change that is made again after it was cut short keeps what was before the first time.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "files").mkdir(mode=0o700, exist_ok=True)
+    (folder / "lock").touch(mode=0o600)
     old = program.read_json(folder / "bundle.json") if (folder / "bundle.json").exists() else {}
     files = {file["path"]: file for file in old.get("files", ())}
     for draft in wanted.drafts.changed():
-        files[draft.path] = _kept_file(folder, draft, files.get(draft.path), len(files))
+        files[draft.path] = _kept_file(folder, draft, files.get(draft.path), _free(files))
     kernel = {value["name"]: value for value in old.get("kernel", ())}
     for name, was, then in _kernel(host, wanted):
         kept = kernel.get(name, {"name": name, "path": kernel_path(name), "was": was})
@@ -69,13 +78,19 @@ def _seen(wanted: Wanted, old: Sequence[dict]) -> list[dict]:
     ]
 
 
-def _kept_file(folder: Path, draft: Draft, old: dict | None, number: int) -> dict:
+def _free(files: Mapping[str, dict]) -> str:
+    """Give a name that no file of this change is kept under."""
+    taken = {file["kept"] for file in files.values()}
+    return next(name for number in count() if (name := f"files/{number}") not in taken)
+
+
+def _kept_file(folder: Path, draft: Draft, old: dict | None, free: str) -> dict:
     if old is not None and (old["kept"] is not None or old["was"] is None or not draft.changes_content):
         wrote = draft.wrote()
         return {**old, "wrote": {**wrote, "sha256": wrote["sha256"] or old["wrote"]["sha256"]}}
     kept, sha256 = None, ""
     if draft.was is not None and draft.changes_content:
-        kept = f"files/{number}"
+        kept = free
         (folder / kept).write_bytes(draft.before)
         sha256 = program.digest(folder / kept)
     was = old["was"] if old is not None else draft.was

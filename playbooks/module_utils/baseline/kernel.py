@@ -34,6 +34,36 @@ def kernel_names(host: Host, pattern: str) -> list[str]:
     return [path.removeprefix("/proc/sys/").translate(_SWAPPED) for path in found if host.at(path).is_file()]
 
 
+def write_value(host: Host, name: str, value: str) -> None:
+    host.at(kernel_path(name)).write_text(value)
+
+
+def write_all(host: Host, wanted: Wanted) -> None:
+    """Write what differs; what the kernel sets with that, and nobody wanted otherwise, is as before again.
+
+    Forwarding of each interface is no such thing: it is what the setting is about.
+
+    Raises:
+        OSError: the kernel refuses a value, or makes another of it.
+    """
+    for name in sorted(wanted.kernel, key=lambda name: (name not in FOLLOWING, name)):
+        following = [
+            one
+            for pattern in FOLLOWING.get(name, ())
+            for one in kernel_names(host, pattern)
+            if one not in wanted.kernel and not one.endswith(".forwarding")
+        ]
+        before = {one: kernel_value(host, one) for one in following}
+        write_value(host, name, wanted.kernel[name][1])
+        for one, value in before.items():
+            if kernel_value(host, one) != value:
+                write_value(host, one, value)
+    for name, (_, value) in wanted.kernel.items():
+        now = kernel_value(host, name)
+        if now != value:
+            raise OSError(f"the kernel made {now} of {name} = {value}")
+
+
 def plan_sysctl(wanted: Wanted, item: Item, setting: Setting) -> None:
     host, name, value = wanted.host, str(setting["name"]), " ".join(as_text(setting["value"], " ").split())
     names = kernel_names(host, name)

@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 PROGRAM_S = 60.0
-LOCK_S = 20.0  # whoever holds the lock for longer hangs; a host is not left locked for that
+LOCK_S = 20.0  # whoever holds the lock for longer hangs; a host is not left locked out for that
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SSH_UNITS = ("ssh.service", "sshd.service")
 LATE = "no fresh login confirmed it in time"
@@ -176,10 +176,11 @@ def now_text() -> str:
 
 def marker(folder: Path) -> dict:
     """Give what became of a change so far; state `none` while nothing is known."""
+    none = {"state": "none", "at": "", "until": "", "why": "", "restored": [], "left": {}, "failed": {}}
     try:
-        return read_json(folder / "marker.json")
+        return {**none, **read_json(folder / "marker.json")}
     except FileNotFoundError:
-        return {"state": "none", "at": "", "until": "", "why": "", "restored": [], "left": {}, "failed": {}}
+        return none
 
 
 def mark(folder: Path, state: str, why: str = "", **more) -> dict:
@@ -191,19 +192,32 @@ def mark(folder: Path, state: str, why: str = "", **more) -> dict:
 
 
 @contextlib.contextmanager
-def locked(folder: Path):
-    """Hold a change alone: of a confirmation and a revert at one time only the first counts."""
-    with (folder / "lock").open("w") as file:
-        deadline = time.monotonic() + LOCK_S
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.1)
+def locked(folder: Path, whatever: bool = False):
+    """Hold a change alone: of a confirmation and a revert at one time only the first counts.
+
+    With `whatever` it goes on without the lock where that cannot be had: only a revert may. The file is there
+    since the change was kept, and only read, so that a full disk or one turned read-only is no hindrance.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            _hold(held.enter_context((folder / "lock").open("rb")))
+        except OSError:
+            if not whatever:
+                raise
         yield
+
+
+def _hold(file) -> None:
+    deadline = time.monotonic() + LOCK_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"somebody else holds {file.name} for more than {LOCK_S:g} s") from None
+            time.sleep(0.1)
+        else:
+            return
 
 
 def boot_unit(change: str) -> str:
@@ -238,6 +252,7 @@ class Restoring:
         self.host = host
         self.folder = folder
         self.bundle = read_json(folder / "bundle.json")
+        self.before = marker(folder)
         self.restored: list = []
         self.left: dict = {}
         self.failed: dict = {}
@@ -276,18 +291,15 @@ class Restoring:
     def _file(self, file, edited):
         """Put a file back; None: done, empty: it is so already, else why it was left."""
         path, was, wrote = self.host.at(file["path"]), file["was"], file["wrote"]
+        whatever = not file.get("spared") if edited is None else file["path"] in edited
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             draft_of(path).unlink()  # of a change that a loss of power cut short
         if file["kept"] is None and was is not None:
-            return self._rights(path, was, wrote, edited is None or file["path"] in edited)
+            return self._rights(path, was, wrote, whatever)
         sha256 = digest(path)
         if sha256 == file["sha256"] and (was is None or same_rights(rights(path), was)):
             return ""
-        if (
-            edited is not None
-            and file["path"] not in edited
-            and sha256 not in (wrote["sha256"], file["sha256"])
-        ):
+        if not whatever and sha256 not in (wrote["sha256"], file["sha256"]):
             return "edited since" if sha256 else "removed since"
         if was is None:
             path.unlink()
@@ -342,7 +354,8 @@ class Restoring:
 
     def _reload(self) -> None:
         """Let what was running read its old files again; at boot it reads them when it starts."""
-        if not self.restored:
+        again = any(what.startswith("reload ") for what in self.before["failed"])
+        if not self.restored and not again:
             return
         block = ("--no-block",) if self._booted() else ()
         verb = "try-reload-or-restart" if self._booted() else "reload-or-restart"
@@ -387,10 +400,14 @@ def state(folder: Path) -> dict:
 
 
 def confirm(folder: Path, host: Host) -> dict:
-    """Keep an armed change for good."""
+    """Keep an armed change for good, unless some of it was put back already.
+
+    Raises:
+        OSError: somebody else holds it, or that cannot be written; it is put back in time.
+    """
     with locked(folder):
         marked = marker(folder)
-        if marked["state"] == "armed":
+        if marked["state"] == "armed" and not marked["failed"]:
             marked = mark(folder, "confirmed")
     if marked["state"] in ("confirmed", "kept"):
         disarm(host, folder.name)
@@ -399,18 +416,30 @@ def confirm(folder: Path, host: Host) -> dict:
 
 def revert(folder: Path, host: Host, why: str = "", always: bool = False) -> dict:
     """Put an armed change back; with always also one that is not armed."""
-    with locked(folder):
+    with locked(folder, whatever=True):
         marked = marker(folder)
         if marked["state"] != "armed" and not always:
             return state(folder)
         restoring = Restoring(host, folder)
         restoring.all()
         rebooted = restoring.bundle["boot_id"] != host.boot_id()
-        return _settle(restoring, "reverted", why or (REBOOTED if rebooted else LATE))
+        first = marked["why"] if marked["failed"] else ""  # of the try that this one repeats
+        return _settle(restoring, "reverted", why or first or (REBOOTED if rebooted else LATE))
+
+
+def spare(folder: Path, path: str) -> None:
+    """Have a file left alone that somebody edited before the change came to it."""
+    bundle = read_json(folder / "bundle.json")
+    files = [{**file, "spared": True} if file["path"] == path else file for file in bundle["files"]]
+    write_json(folder / "bundle.json", {**bundle, "files": files})
 
 
 def undo(folder: Path, host: Host, edited) -> dict:
-    """Put back what nobody edited since, and the files that are named."""
+    """Put back what nobody edited since, and the files that are named.
+
+    Raises:
+        OSError: somebody else holds the change; nothing was changed.
+    """
     with locked(folder):
         restoring = Restoring(host, folder)
         restoring.undo(set(edited))
@@ -418,15 +447,23 @@ def undo(folder: Path, host: Host, edited) -> dict:
 
 
 def _settle(restoring: Restoring, became: str, why: str) -> dict:
-    """Say what became of it on the disk, and only then take the switch away."""
-    folder, host = restoring.folder, restoring.host
+    """Say what became of it on the disk, and only then take the switch away.
+
+    An armed change of which something could not be put back stays armed: its timer's service tries again
+    every few seconds, and so does the next boot.
+    """
+    folder, host, before = restoring.folder, restoring.host, restoring.before
     did = {"restored": restoring.restored, "left": restoring.left, "failed": restoring.failed}
+    if before["state"] == "armed":
+        did["restored"] = list(dict.fromkeys([*before["restored"], *restoring.restored]))
+        became = "armed" if restoring.failed else became
     try:
         mark(folder, became, why, **did)
-    except OSError as error:  # armed still: at the next boot it is tried again
+    except OSError as error:  # armed still: it is tried again
         did["failed"] = {**restoring.failed, "marker.json": str(error)}
         return {**state(folder), **did}
-    disarm(host, folder.name)
+    if became != "armed":
+        disarm(host, folder.name)
     return state(folder)
 
 
@@ -436,17 +473,21 @@ def main(words, folder: Path, host: Host) -> int:
     parser.add_argument("do", choices=("revert", "confirm", "undo", "state"))
     parser.add_argument("--edited", action="append", default=[], metavar="PATH")
     asked = parser.parse_args(words)
-    if asked.do == "undo":
-        said = undo(folder, host, asked.edited)
-    else:
-        said = (
-            {"revert": revert, "confirm": confirm}[asked.do](folder, host)
-            if asked.do != "state"
-            else state(folder)
-        )
+    try:
+        said = _do(asked.do, folder, host, asked.edited)
+    except OSError as error:
+        said = {**state(folder), "failed": {asked.do: f"{type(error).__name__}: {error}"}}
     print(json.dumps(said, sort_keys=True))
     kept = asked.do == "confirm" and said["state"] not in ("confirmed", "kept")
     return 1 if said.get("failed") or kept else 0
+
+
+def _do(what, folder: Path, host: Host, edited) -> dict:
+    if what == "undo":
+        return undo(folder, host, edited)
+    if what == "state":
+        return state(folder)
+    return {"revert": revert, "confirm": confirm}[what](folder, host)
 
 
 if __name__ == "__main__":

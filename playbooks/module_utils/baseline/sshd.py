@@ -123,8 +123,28 @@ def read_first(drafts: Drafts) -> bool:
 
 def reads_otherwise(drafts: Drafts) -> bool:
     """Tell whether drafts change what sshd reads, where there is one."""
-    touched = (draft.path for draft in drafts.changed() if draft.changes_content)
-    return drafts.read(MAIN) is not None and any(path.startswith(f"{FOLDER}/") for path in touched)
+    touched = [draft.path for draft in drafts.changed() if draft.changes_content]
+    if not touched or drafts.read(MAIN) is None:
+        return False
+    read = set(files(drafts))
+    return any(path.startswith(f"{FOLDER}/") or path in read for path in touched)
+
+
+def files(drafts: Drafts) -> Iterator[str]:
+    """Name the files of sshd's configuration as it shall be, wherever they lie; each once."""
+    seen: set[str] = set()
+    ahead = [MAIN]
+    while ahead:
+        path = ahead.pop()
+        content = None if path in seen else drafts.read(path)
+        if content is None:
+            continue
+        seen.add(path)
+        yield path
+        for line in content.decode(errors="surrogateescape").split("\n"):
+            if match := _INCLUDE.match(line):
+                with contextlib.suppress(Refused):  # it does not parse: sshd says so when it is asked
+                    ahead += [one for words in _words(match["patterns"]) for one in included(drafts, words)]
 
 
 # --- asking sshd ----------------------------------------------------------------------------------

@@ -1,15 +1,21 @@
 """What documents of policies, logs and points come to: pure readings, against what AWS may tell."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from pydantic import JsonValue
 
+from automation.adapters.aws.account import Account
 from automation.adapters.aws.enforcing import KINDS
 from automation.adapters.aws.facts_backup import Copied, Kept, protected
-from automation.adapters.aws.facts_logs import is_logged, writes_all
+from automation.adapters.aws.facts_iam import policies
+from automation.adapters.aws.facts_logs import is_logged, trail_facts, writes_all
 from automation.adapters.aws.policies import allows_everything, is_tls_only, with_tls_only
 from automation.commands._controls import load_controls
+from automation.model.errors import AdapterError
+from automation.model.provider_settings import WantedCall
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 CLEAR = {"Bool": {"aws:SecureTransport": "false"}}
@@ -32,12 +38,47 @@ def allow(**more: JsonValue) -> JsonValue:
         pytest.param(allow(Effect="Deny"), False, id="denied"),
         pytest.param(allow(Action="s3:*"), False, id="one service"),
         pytest.param(allow(Resource="arn:aws:s3:::plans"), False, id="one thing"),
-        pytest.param(None, False, id="no document"),
-        pytest.param("*", False, id="no mapping"),
+        pytest.param(
+            {"Statement": [{"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}]},
+            True,
+            id="all but some",
+        ),
+        pytest.param(
+            {"Statement": [{"Effect": "Allow", "NotAction": "s3:Get*", "Resource": "arn:aws:s3:::plans"}]},
+            False,
+            id="all but some on one thing",
+        ),
+        pytest.param(
+            {"Statement": [{"Effect": "Deny", "NotAction": "iam:*", "Resource": "*"}]},
+            False,
+            id="all but some denied",
+        ),
+        pytest.param(
+            {"Statement": [{"Effect": "Allow", "Action": "*", "NotResource": "arn:aws:s3:::plans"}]},
+            True,
+            id="on all but one thing",
+        ),
+        pytest.param({"Statement": []}, False, id="nothing"),
+        pytest.param({"Statement": 7}, None, id="no statements"),
+        pytest.param({"Statement": ["*"]}, None, id="a statement that is none"),
+        pytest.param({}, None, id="an empty document"),
+        pytest.param(None, None, id="no document"),
+        pytest.param("*", None, id="no mapping"),
     ],
 )
-def test_a_policy_that_allows_everything_is_seen(document: JsonValue, expected: bool) -> None:
+def test_a_policy_that_allows_everything_is_seen(document: JsonValue, expected: bool | None) -> None:
     assert allows_everything(document) is expected
+
+
+def test_one_policy_that_nobody_can_read_leaves_all_of_them_unknown() -> None:
+    page = {
+        "UserDetailList": [
+            {"UserName": "ana", "UserPolicyList": [{"PolicyName": "p", "PolicyDocument": "?"}]}
+        ]
+    }
+    account = cast(Account, SimpleNamespace(id="1", home=SimpleNamespace(read=lambda *_, **_more: page)))
+    with pytest.raises(AdapterError, match="policy ana/p is of a form that is not known"):
+        policies(account)
 
 
 def deny(**more: JsonValue) -> JsonValue:
@@ -101,6 +142,30 @@ def test_a_network_is_logged_when_all_its_traffic_arrives(logs: list[dict[str, s
     assert is_logged("vpc-1", logs) is expected
 
 
+@pytest.mark.parametrize(
+    ("protocol", "ports", "revoked"),
+    [
+        pytest.param("tcp", (22, 22), True, id="SSH"),
+        pytest.param("6", (3000, 4000), True, id="remote desktops, in a range and by number"),
+        pytest.param("tcp", (5986, 5986), True, id="WinRM"),
+        pytest.param("-1", (-1, -1), True, id="everything"),
+        pytest.param("tcp", (-1, -1), True, id="every port"),
+        pytest.param("tcp", (443, 443), False, id="another port meanwhile"),
+        pytest.param("udp", (22, 22), False, id="another protocol meanwhile"),
+        pytest.param("50", (-1, -1), False, id="ESP"),
+    ],
+)
+def test_a_rule_is_revoked_only_while_it_lets_administrators_in_from_everywhere(
+    protocol: str, ports: tuple[int, int], revoked: bool
+) -> None:
+    state: dict[str, JsonValue] = {"open": True, "egress": False, "IpProtocol": protocol}
+    state |= {"FromPort": ports[0], "ToPort": ports[1]}
+    call = WantedCall(control="aws.network.admin-ports", risk="R2", call="revoke_rule", on="sgr-1")
+    want = KINDS["revoke_rule"].want
+    assert (want(state, call) is None) is revoked
+    assert want({**state, "open": False}, call) is not None
+
+
 MANAGED = {"Field": "eventCategory", "Equals": ["Management"]}
 
 
@@ -131,6 +196,23 @@ def test_a_trail_counts_when_it_writes_down_all_that_is_managed(
     asked: dict[str, object], expected: bool
 ) -> None:
     assert writes_all(asked) is expected
+
+
+@pytest.mark.parametrize(("error", "delivered"), [("", True), ("NoSuchBucket", False)])
+def test_a_trail_that_writes_where_nothing_arrives_is_said_so(error: str, delivered: bool) -> None:
+    """S3's answer stands in the status, and the trail still says that it is logging."""
+    answers = {
+        "cloudtrail.get_trail_status": {
+            "IsLogging": True,
+            **({"LatestDeliveryError": error} if error else {}),
+        },
+        "cloudtrail.get_event_selectors": {"EventSelectors": [{"IncludeManagementEvents": True}]},
+    }
+    region = SimpleNamespace(read=lambda call, *_, **_more: answers[call])
+    account = cast(Account, SimpleNamespace(region=lambda _: region))
+    (trail,) = trail_facts(account, [{"TrailARN": "arn:main", "HomeRegion": "us-east-1"}])
+    assert isinstance(trail, dict)
+    assert (trail["logging"], trail["delivered"]) == (True, delivered)
 
 
 def kept(point: str, days_ago: int, region: str = "us-east-1", *, locked: bool = False) -> Kept:

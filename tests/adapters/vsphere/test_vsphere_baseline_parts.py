@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from datetime import date
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pyVmomi import VmomiSupport, vim
 
-from automation.adapters.vsphere import enforcing, facts, hosts
+from automation.adapters.vsphere import closing, enforcing, facts, hosts
 from automation.adapters.vsphere.calls import CALLS
 from automation.adapters.vsphere.enforcing import Wish
 from automation.adapters.vsphere.host_settings import State, end_within, lock_out
@@ -61,6 +61,13 @@ def test_shells_are_told_by_their_services_and_options() -> None:
 def test_services_that_were_not_given_are_no_services_that_are_off() -> None:
     with pytest.raises(hosts.NotTold):
         hosts.shells(host({}))
+
+
+@pytest.mark.parametrize("key", ["TSM-SSH", "TSM"])
+def test_a_shell_that_a_host_does_not_name_is_not_known_to_be_off(key: str) -> None:
+    named = [one for one in SHELLS[hosts.SERVICES] if one.key != key]
+    with pytest.raises(hosts.NotTold, match=f"service {key} is not among"):
+        hosts.shells(host({**SHELLS, hosts.SERVICES: named}))
 
 
 @pytest.mark.parametrize("section", hosts.NEEDED)
@@ -156,6 +163,8 @@ def standard(switch: Any, *groups: tuple[str, Any]) -> Seen:
 
 OPEN = {"allowPromiscuous": True, "macChanges": True, "forgedTransmits": True}
 SHUT = dict.fromkeys(OPEN, False)
+SHUT_AT_ALL = {"promiscuous": False, "mac_changes": False, "forged": False, "inherited": False}
+OPEN_AT_ALL = {"promiscuous": True, "mac_changes": True, "forged": True}
 
 
 def test_what_a_port_group_leaves_open_its_switch_decides() -> None:
@@ -189,6 +198,35 @@ def test_distributed_port_groups_are_read_in_both_forms_and_ways_out_are_none() 
     ]
     assert [set(one.effective.values()) for one in found if one] == [{True}, {False}, {None}]
     assert distributed_place(distributed(new, uplink=True)) is None
+
+
+def test_a_distributed_port_group_that_followed_its_switch_follows_it_again_when_that_is_undone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kinds = vim.dvs.VmwareDistributedVirtualSwitch
+    shown = distributed(
+        kinds.VmwarePortConfigPolicy(macManagementPolicy=kinds.MacManagementPolicy(inherited=True, **OPEN))
+    )
+
+    def written(_vcenter: Any, _what: str, begin: Any, **_more: Any) -> None:
+        begin(None)
+
+    def reconfigured(spec: Any) -> None:
+        shown.values["config.defaultPortConfig"] = spec.defaultPortConfig  # type: ignore[index]
+
+    monkeypatch.setattr(closing, "run_task", written)
+    monkeypatch.setattr(closing, "read_objects", lambda *_: [])
+    monkeypatch.setattr(closing, "read_places", lambda *_: [distributed_place(shown)])
+    group = vim.dvs.DistributedVirtualPortgroup("dvportgroup-1")
+    monkeypatch.setattr(type(group), "ReconfigureDVPortgroup_Task", lambda _self, spec: reconfigured(spec))
+    ours = closing.PortGroup(cast(Any, None), "d", [])
+    before = ours.read()
+    wanted = ours.wanted(before, {})
+    ours.put(before, wanted)
+    closed = ours.read()
+    assert closed == wanted == {"distributed dvportgroup-1": SHUT_AT_ALL}
+    ours.put(closed, before)
+    assert ours.read() == before == {"distributed dvportgroup-1": {**OPEN_AT_ALL, "inherited": True}}
 
 
 # --- what is wanted -------------------------------------------------------------------------------
