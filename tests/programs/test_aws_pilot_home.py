@@ -69,6 +69,18 @@ def tags(aws: AwsSimulated, name: str) -> dict[str, str]:
     return {one["Key"]: one["Value"] for one in shown(aws, name)["TagList"]}
 
 
+def parameters(aws: AwsSimulated, name: str, group: str) -> None:
+    rds, told = (
+        aws.client("rds", REGION_OF[SITE]),
+        {"DBParameterGroupFamily": "postgres16", "Description": "d"},
+    )
+    rds.create_db_parameter_group(DBParameterGroupName=group, **told)
+    rds.modify_db_instance(DBInstanceIdentifier=name, DBParameterGroupName=group, ApplyImmediately=True)
+    rds.get_waiter("db_instance_available").wait(
+        DBInstanceIdentifier=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
+    )
+
+
 def save(name: str = OLD, snapshot: str = KEPT) -> SaveDatabase:
     return SaveDatabase(site=SITE, database=name, snapshot=snapshot)
 
@@ -163,16 +175,20 @@ def test_a_replica_takes_the_place_of_what_was_kept_and_is_ours(away: AwsSimulat
     own, subnets = groups(away, OLD), shown(away, OLD)["DBSubnetGroup"]
     with pytest.raises(AdapterError, match="is no replica of portal-db-west that this run made"):
         adapter.create_replica(CreateReplica(**LIKE, like=OLD), step_of(away))
+    parameters(away, OLD, "city-portal")
     keep(away)
     made = CreateReplica(**LIKE, like=KEPT)
     first, again = adapter.create_replica(made, step_of(away)), adapter.create_replica(made, step_of(away))
     assert (first.changed, again.changed) == (True, False)
+    assert shown(away, OLD)["DBParameterGroups"][0]["DBParameterGroupName"] == "city-portal"
     assert groups(away, OLD) == own
     assert shown(away, OLD)["DBSubnetGroup"]["DBSubnetGroupName"] == subnets["DBSubnetGroupName"]
     assert shown(away, OLD)["DBSubnetGroup"]["VpcId"] == subnets["VpcId"]
     assert shown(away, OLD)["ReadReplicaSourceDBInstanceIdentifier"].endswith(f":db:{SERVES}")
     assert tags(away, OLD)["mainstay:run"] == "run-1"
     assert adapter.verify_create_replica(made, step_of(away)).state == "done"
+    parameters(away, KEPT, "other")  # as when a run was killed before it gave them
+    assert adapter.verify_create_replica(made, step_of(away)).state == "not_done"
 
 
 @pytest.mark.parametrize("mode", ["applied-then-500", "drop"])

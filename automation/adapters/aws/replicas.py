@@ -54,11 +54,14 @@ def create_replica(action: CreateReplica, ctx: Context) -> Outcome:
 
 
 def verify_create_replica(action: CreateReplica, ctx: Context) -> Progress:
-    """Say whether this run's replica is there; one that is being made is waited for."""
+    """Say whether this run's replica is there, with its parameters; one that is being made is waited for."""
     region = region_of(ctx, action.site)
     seen = find_database(region, action.database)
     if seen is None or rds_tags(seen).get(RUN) != ctx.run_id or status_of(seen) != "available":
         return Progress(state="not_done", why="to make it, or to wait for it, is safe")
+    like = find_database(region, action.like) if action.like else None
+    if like is not None and lacking_parameters(seen, like):
+        return Progress(state="not_done", why="its parameters are not those of what it replaces")
     return Progress(state="done", outcome=_replicated(region, action, seen, changed=True))
 
 
