@@ -1,6 +1,7 @@
 """Random faults while servers are made, changed and deleted: the journals must say all that is there.
 
     .venv/bin/python -m bench.provider_faults --runs 200
+    .venv/bin/python -m bench.provider_faults --each
 
 Each run is a city of its own at a simulated provider: two servers with a disk are made, one is changed with
 a restart, one is retired and deleted. Before each of these, one to three faults are ordered, drawn by a seed
@@ -8,6 +9,8 @@ from the calls that a run makes and the faults that the simulator knows; what st
 anew, as a person would. Afterwards what bears the city's mark is counted by other means than the adapter's,
 and held against what the journals say: servers by id, disks, networks, snapshots. The first difference ends
 it, with its seed. Every few runs go to bench/results/provider-faults.json, and it goes on from there.
+
+With --each nothing is drawn, and every fault meets every call: bench/provider_each.py.
 """
 
 import argparse
@@ -18,8 +21,9 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 from automation.commands._retiring import RetireFlags, retire
 from automation.model.errors import AutomationError
@@ -39,6 +43,8 @@ MODES = {
 NOT_DRAWN = ("sts.", "servicequotas.", "Login", "Logout", "RetrieveServiceContent")
 TRIES = 8
 EVERY = 10
+Act = Literal["make", "change", "stop", "delete"]
+ACTS: tuple[Act, ...] = ("make", "change", "stop", "delete")
 
 
 def main() -> None:
@@ -47,32 +53,39 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--provider", choices=sorted(MODES), action="append")
     parser.add_argument("--anew", action="store_true", help="do not go on from what is kept")
+    parser.add_argument("--each", action="store_true", help="every fault at every call, instead of some")
     args = parser.parse_args()
+    if args.each:
+        from bench.provider_each import each_fault
+
+        each_fault(args.provider or sorted(MODES), anew=args.anew)
+        return
     for kind in args.provider or sorted(MODES):
-        kept = {} if args.anew else _kept().get(kind, {})
-        if kept.get("seed") != args.seed:
-            kept = {"seed": args.seed, "runs": 0}
-        for found in campaign(kind, args.runs, args.seed, Counter(kept)):
+        known = {} if args.anew else load_kept().get(kind, {})
+        if known.get("seed") != args.seed:
+            known = {"seed": args.seed, "runs": 0}
+        for found in campaign(kind, args.runs, args.seed, Counter(known)):
             RESULT.write_text(
-                json.dumps(_kept() | {kind: found, "machine": describe_machine()}, indent=1) + "\n"
+                json.dumps(load_kept() | {kind: found, "machine": describe_machine()}, indent=1) + "\n"
             )
             print(json.dumps({kind: found}), flush=True)
 
 
-def _kept() -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+def load_kept() -> dict[str, dict[str, Any]]:
+    """Give the results so far."""
+    found: dict[str, dict[str, Any]] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     return found
 
 
 def campaign(kind: str, runs: int, seed: int, told: Counter[str]) -> Iterator[dict[str, int]]:
     """Go on to so many cities, one after another at one simulator; tell what came of every few."""
-    with tempfile.TemporaryDirectory() as scratch, _running(kind, Path(scratch)) as cloud:
+    with tempfile.TemporaryDirectory() as scratch, at_simulator(kind, Path(scratch)) as cloud:
         calls = _calls_of(cloud, Path(scratch))
         while told["runs"] < runs:
             started, number = time.monotonic(), seed + told["runs"]
             root = Path(scratch) / str(number)
             root.mkdir()
-            with _quietly():
+            with quietly():
                 told += one_city(City(cloud, folder(root)), random.Random(number), calls, number)
             told["runs"] += 1
             told["milliseconds"] += round((time.monotonic() - started) * 1000)
@@ -81,7 +94,8 @@ def campaign(kind: str, runs: int, seed: int, told: Counter[str]) -> Iterator[di
 
 
 @contextlib.contextmanager
-def _running(kind: str, scratch: Path) -> Iterator[Cloud]:
+def at_simulator(kind: str, scratch: Path) -> Iterator[Cloud]:
+    """Run the simulator of one kind of provider."""
     state = scratch / "simulator"
     state.mkdir()
     if kind == "aws":
@@ -93,7 +107,7 @@ def _running(kind: str, scratch: Path) -> Iterator[Cloud]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Progress of hundreds of runs is read by nobody."""
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
         yield
@@ -104,7 +118,7 @@ def _calls_of(cloud: Cloud, scratch: Path) -> list[str]:
     before = cloud.calls()
     root = scratch / "first"
     root.mkdir()
-    with _quietly():
+    with quietly():
         one_city(City(cloud, folder(root)), random.Random(0), [], 0)
     after = cloud.calls()
     made = [name for name, number in after.items() if number > before.get(name, 0)]
@@ -115,36 +129,43 @@ def one_city(city: City, draw: random.Random, calls: list[str], seed: int) -> Co
     """Make, change and retire under faults; count what was ordered, done and left."""
     told: Counter[str] = Counter()
 
-    def under_faults(act: str) -> None:
+    def under_faults(act: Act) -> None:
         rules = [_rule(city.cloud.kind, draw, calls) for _ in range(draw.randint(1, 3))] if calls else []
         city.cloud.faults(*rules)
         told["faults_ordered"] += len(rules)
         for _ in range(TRIES):
             try:
-                if _act(city, act):
+                if go_on(city, act):
                     break
             except AutomationError:
                 told["commands_that_stopped"] += 1
         else:
             raise AssertionError(f"seed {seed}: {act} did not end in {TRIES} tries: {rules}")
         city.cloud.no_faults()
-        census, recorded = city.census(), city.recorded()
-        assert census == recorded, (
-            f"seed {seed}: after {act} under {rules}: {census} is there, {recorded} told"
-        )
+        hold(city, act, f"seed {seed}: after {act} under {rules}")
 
-    for name in (city.one, city.two):
-        city.declare(name, disks=[{"name": "data", "size": "1 GiB"}])
-    under_faults("make")
-    assert len(city.census().servers) == 2, f"seed {seed}"
-    city.declare(city.one, disks=[{"name": "data", "size": "2 GiB"}], size=city.cloud.larger)
-    under_faults("change")
-    under_faults("stop")
-    under_faults("delete")
-    assert len(city.census().servers) == 1, f"seed {seed}"
+    for act in ACTS:
+        declare(city, act)
+        under_faults(act)
     left = city.census()
     told.update(servers=len(left.servers), disks=left.disks, snapshots=left.snapshots)
     return told
+
+
+def declare(city: City, act: Act) -> None:
+    """Declare what an act is to bring about."""
+    if act == "make":
+        for name in (city.one, city.two):
+            city.declare(name, disks=[{"name": "data", "size": "1 GiB"}])
+    elif act == "change":
+        city.declare(city.one, disks=[{"name": "data", "size": "2 GiB"}], size=city.cloud.larger)
+
+
+def hold(city: City, act: Act, when: str) -> None:
+    """Hold what the journals say against what is there."""
+    census, recorded = city.census(), city.recorded()
+    assert census == recorded, f"{when}: {census} is there, {recorded} told"
+    assert len(census.servers) == (1 if act == "delete" else 2), f"{when}: {census}"
 
 
 def _rule(kind: str, draw: random.Random, calls: list[str]) -> dict[str, object]:
@@ -155,11 +176,20 @@ def _rule(kind: str, draw: random.Random, calls: list[str]) -> dict[str, object]
     return {"method": call, "mode": mode, "times": times}
 
 
-def _act(city: City, act: str) -> bool:
-    """Do the next thing that a person would; whether nothing is left to do."""
+def _nothing() -> None:
+    pass
+
+
+def go_on(city: City, act: Act, looked: Callable[[], None] = _nothing) -> bool:
+    """Do the next thing that a person would; whether nothing is left to do.
+
+    Args:
+        looked: called after the look, before anything is run.
+    """
     if act in ("make", "change"):
         wanted = city.plan(Allowed(restart=frozenset({city.one})))
-        if wanted.plan.steps:
+        looked()
+        if wanted.plan.steps and not wanted.obstacles:
             city.run_patiently(wanted.plan)
         return not (wanted.plan.steps or wanted.unseen)
     gone = city.two in {one.name for one in city.plan().decisions if one.verdict == "create"}
@@ -170,7 +200,9 @@ def _act(city: City, act: str) -> bool:
     _finish_last(city)
     flags = RetireFlags(host=city.two, unsaved=True, grace_days=0)
     with contextlib.suppress(AutomationError):
-        retire(city.session(), city.look(), flags)
+        around = city.look()
+        looked()
+        retire(city.session(), around, flags)
     _finish_last(city)
     return False
 

@@ -35,11 +35,12 @@ _MOST_TOLD = 5
 _NO_FACTS = "what the collector on {} said are no facts; nothing was changed"
 # Python runs a package out of a zip; that one is only in memory.
 _BEGIN = """
-import base64, os, runpy, sys
+import binascii, os, sys
 program = os.memfd_create("collector")
-os.write(program, base64.b64decode(sys.stdin.read()))
+os.write(program, binascii.a2b_base64(sys.stdin.buffer.read()))
 sys.path.insert(0, f"/proc/self/fd/{program}")
-runpy.run_module("collector", run_name="__main__")
+from collector.__main__ import main
+main()
 """
 
 

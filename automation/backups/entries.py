@@ -1,14 +1,17 @@
 """What the ledger of recovery points is folded from: evidence of runs, and what listings showed. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
 from automation.model.actions import (
     Action,
+    CreateInstance,
     DumpDatabase,
     FetchConfig,
+    RestoreDatabase,
     TakeBackup,
     TakeFiles,
 )
@@ -34,6 +37,8 @@ from automation.model.plan import Plan
 from automation.model.records import Event, Failure, RunOpened, RunResumed, StepEnded, StepStarted
 
 TAKE_PLAN = "backup-run"
+# Steps that make a copy of a point for a test; what proves it needs them.
+_COPYING = CreateInstance | RestoreDatabase
 
 
 class PointsSeen(Model):
@@ -131,6 +136,7 @@ def entries_of(events: Iterable[Event], plan: Plan | None) -> Iterator[Entry]:
     run_id, actor = "", ""
     began: dict[str, Event] = {}
     acts: Mapping[str, Action] = {step.id: step.run for step in plan.steps} if plan else {}
+    first: dict[str, datetime] = {}
     for event in events:
         body = event.body
         if isinstance(body, RunOpened):
@@ -139,6 +145,7 @@ def entries_of(events: Iterable[Event], plan: Plan | None) -> Iterator[Entry]:
             actor = body.actor
         elif isinstance(body, StepStarted):
             began.setdefault(body.step, event)
+            first.setdefault(body.step, event.at)
         noted = _noted(body, acts, plan.name if plan else "")
         if noted is not None:
             start = began.get(body.step) if isinstance(body, StepEnded) else None
@@ -148,7 +155,7 @@ def entries_of(events: Iterable[Event], plan: Plan | None) -> Iterator[Entry]:
                 run_id=run_id,
                 sequence=event.sequence,
                 actor=actor,
-                noted=noted,
+                noted=_timed(noted, event, plan, first),
             )
         if isinstance(body, StepEnded):
             began.pop(body.step, None)
@@ -167,6 +174,17 @@ def _noted(body: object, acts: Mapping[str, Action], plan_name: str) -> Noted | 
     if body.failure is not None and plan_name == TAKE_PLAN:
         return _failed_take(body.step, acts.get(body.step), body.failure)
     return None
+
+
+def _timed(noted: Noted, event: Event, plan: Plan | None, first: Mapping[str, datetime]) -> Noted:
+    """Give a proof by a copy of a drill its seconds: since the first step began that made a copy."""
+    if not isinstance(noted, PointProven) or noted.seconds or not isinstance(event.body, StepEnded):
+        return noted
+    step = plan.by_id.get(event.body.step) if plan else None
+    made = [name for name in (step.needs if step else ()) if name in first]
+    began = [first[name] for name in made if plan and isinstance(plan.by_id[name].run, _COPYING)]
+    seconds = (event.at - min(began)).total_seconds() if began else 0.0
+    return noted.model_copy(update={"seconds": max(seconds, 0.0)})
 
 
 def _failed_take(step: str, act: Action | None, failure: Failure) -> TakeFailed | None:

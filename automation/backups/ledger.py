@@ -219,6 +219,7 @@ class Ledger:
                 size_bytes=max(found.size_bytes, 0),
                 by=entry.run_id,
                 evidence="; ".join(found.found),
+                source=found.source,
             )
 
     def _of_repository(self, store: str, wanted: Set[str]) -> Iterable[Proof]:

@@ -154,7 +154,7 @@ def stand(facts: Facts, resource: str, rpo_s: float) -> ResourceStanding:
         age_s=(now - known).total_seconds() if known else None,
         proof=proof,
         rpo_achieved_s=_achieved(facts, resource),
-        rto_sample_s=proof.seconds if proof and proof.level >= Level.L3 else None,
+        rto_sample_s=(proof.seconds or None) if proof and proof.level >= Level.L3 else None,
         copies=copies,
         immutable=sum(_is_immutable(copy, now) for copy in copies),
         due_at=due_at(backups, resource, facts.observed),
@@ -296,9 +296,7 @@ def _best(facts: Facts, resource: str) -> ProofSeen | None:
         for store, one in _proofs(facts, resource)
         if one.is_current(now) and (seen[store] is None or (store, one.point) in there)
     ]
-    best = max(
-        good, key=lambda pair: (pair[0] not in facts.simulated, pair[1].level, pair[1].at), default=None
-    )
+    best = max(good, key=lambda pair: (_is_real(facts, *pair), pair[1].level, pair[1].at), default=None)
     if best is None:
         return None
     store, proof = best
@@ -311,8 +309,12 @@ def _best(facts: Facts, resource: str) -> ProofSeen | None:
         by=proof.by,
         seconds=proof.seconds,
         size_bytes=proof.size_bytes,
-        source="simulated" if store in facts.simulated else "real",
+        source="real" if _is_real(facts, store, proof) else "simulated",
     )
+
+
+def _is_real(facts: Facts, store: str, proof: Proof) -> bool:
+    return store not in facts.simulated and proof.source == "real"
 
 
 def _achieved(facts: Facts, resource: str) -> float | None:
@@ -325,7 +327,8 @@ def _achieved(facts: Facts, resource: str) -> float | None:
         bad = facts.ledger.found_bad(resource, store)
         listed = {one.id: one.claimed_at for one in facts.observed.points(resource, store) or ()}
         for _, found in facts.ledger.proven.get((resource, store), ()):
-            if found.level >= level and found.point in listed.keys() - bad:
+            real = found.source == "real"
+            if real and found.level >= level and found.point in listed.keys() - bad:
                 moments.append(found.until or listed[found.point])
     return (now - max(moments)).total_seconds() if moments else None
 
@@ -344,6 +347,7 @@ def _unproven(facts: Facts, resource: str) -> Iterator[str]:
         yield "it is proven in simulated stores alone"
     for level, rule in {rule.level: rule for rule in _strictest_last(spec.verify)}.items():
         last = {store: _last_proven(facts, store, rule, proofs[store]) for store in believed}
+        last = _by_drill(last) if rule.by == "drill" else last
         if never := [store for store, at in last.items() if at is None]:
             yield f"{level.name} was never proven in {', '.join(never)}"
         for store, at in last.items():
@@ -352,6 +356,13 @@ def _unproven(facts: Facts, resource: str) -> Iterator[str]:
                 yield f"{level.name} in {store} was proven {age} ago, and is due every {rule.every.words}"
             elif at and level is Level.L2:
                 yield from _unread(facts, store, rule)
+
+
+def _by_drill(last: Mapping[str, datetime | None]) -> Mapping[str, datetime | None]:
+    """A drill copies from one store, that of the other region: what it proves there is all that it can."""
+    proven = {store: at for store, at in last.items() if at is not None}
+    newest = max(proven, key=lambda store: proven[store], default=None)
+    return last if newest is None else {newest: proven[newest]}
 
 
 def _unread(facts: Facts, store: str, rule: Verify) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Settings that something else changes back: fixed again and again, which helps nobody. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -14,6 +14,14 @@ class Change(NamedTuple):
     control: str
     host: str
     run: str
+    at: datetime
+
+
+class TakenBack(NamedTuple):
+    """That people undid what some run had changed for a control at a provider; no record says which run."""
+
+    control: str
+    host: str
     at: datetime
 
 
@@ -42,3 +50,14 @@ def find_fights(changes: Iterable[Change], now: datetime) -> Iterator[Fight]:
     for (control, host), found in sorted(runs.items()):
         if len(found) >= TIMES:
             yield Fight(control, host, tuple(sorted(found)))
+
+
+def without_undone(changes: Iterable[Change], undone: Iterable[TakenBack]) -> Sequence[Change]:
+    """Leave out what people undid: each undoing took back the newest change before it that still stood."""
+    left = sorted(changes, key=lambda one: one.at)
+    for back in sorted(undone, key=lambda one: one.at):
+        about = (back.control, back.host)
+        before = [one.run for one in left if (one.control, one.host) == about and one.at <= back.at]
+        if before:
+            left = [one for one in left if (one.control, one.host, one.run) != (*about, before[-1])]
+    return left

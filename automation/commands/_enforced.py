@@ -1,11 +1,12 @@
 """What earlier runs changed for baselines, read from their journals; and what is not well after a new one."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from automation.baseline.fights import WITHIN, Change, Fight, find_fights
+from automation.baseline.fights import WITHIN, Change, Fight, TakenBack, find_fights, without_undone
 from automation.baseline.planner import ENFORCE, UNDO
 from automation.baseline.verdicts import Assessment, Verdict
 from automation.commands._unfinished import is_of
@@ -71,19 +72,35 @@ def list_fights(state: Path, now: datetime) -> tuple[Fight, ...]:
     """
     since = f"{now.astimezone(UTC) - WITHIN:%Y%m%d}"
     folders = [one for one in sorted((state / "runs").glob("*/")) if one.name >= since]
-    undone = {pair for one in folders if is_of(one / "plan.json", UNDO) for pair in _undone(one)}
+    undoings = [_undone(one) for one in folders if is_of(one / "plan.json", UNDO)]
+    on_hosts = {pair for one in undoings for pair in one.on_hosts}
+    at_providers = [back for one in undoings for back in one.at_providers]
     changes = (one for folder in folders if is_of(folder / "plan.json", ENFORCE) for one in _changes(folder))
-    return tuple(find_fights((one for one in changes if (one.run, one.host) not in undone), now))
+    standing = (one for one in changes if (one.run, one.host) not in on_hosts)
+    return tuple(find_fights(without_undone(standing, at_providers), now))
 
 
-def _undone(folder: Path) -> Iterator[tuple[str, str]]:
-    try:
+class _Undone(NamedTuple):
+    """What one run took back: on hosts as pairs of the run that changed it and the host."""
+
+    on_hosts: set[tuple[str, str]]
+    at_providers: tuple[TakenBack, ...]
+
+
+def _undone(folder: Path) -> _Undone:
+    """Read what one run took back; a control of a provider counts once, however often the run tried."""
+    hosts: set[tuple[str, str]] = set()
+    calls: dict[tuple[str, str], TakenBack] = {}
+    with suppress(AutomationError, OSError):
         for event in read_journal(folder / "journal.jsonl"):
             evidence = _evidence(event)
             if isinstance(evidence, SettingsUndone):
-                yield evidence.change, evidence.host
-    except (AutomationError, OSError):
-        return
+                hosts.add((evidence.change, evidence.host))
+            elif isinstance(evidence, CallsMade):
+                for one in evidence.saved:
+                    back = TakenBack(one.control, evidence.subject, event.at)
+                    calls[one.control, evidence.subject] = back
+    return _Undone(hosts, tuple(calls.values()))
 
 
 def _changes(folder: Path) -> Iterator[Change]:

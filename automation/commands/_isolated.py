@@ -7,6 +7,7 @@ from automation.commands._backups import load_area
 from automation.commands._command import ROOT
 from automation.commands._copy_baselines import walk_of
 from automation.commands._drill import Prepared, about, check_hosts, leave_report, plan_for
+from automation.commands._provable import provable_of
 from automation.commands._replicas import look_at_clouds
 from automation.commands._restorable import find_source, role_secrets
 from automation.commands._session import Session
@@ -70,7 +71,8 @@ def _prepare_copied(session: Session, drill: Drill) -> Prepared:
     city = City(session.environment, session.inventory, catalog, {})
     services = copied_services(drill, city)
     city = city._replace(secrets=role_secrets(session), cloud=look_at_clouds(session, services))
-    return Prepared(drill, services, compile_copied(drill, recovery, city))
+    provable = provable_of(session, services)
+    return Prepared(drill, services, compile_copied(drill, recovery, city, provable))
 
 
 def run_isolated(session: Session, name: str, *, json: bool = False) -> Report:

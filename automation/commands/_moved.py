@@ -247,7 +247,7 @@ def _say_pause(pause: Pause | None, report: Report) -> Iterable[str]:
         f"writes: {pause.failed} of {pause.tried} failed, in {format_duration(pause.lasted_s)}; "
         f"{pause.failed_beyond} of them beyond the announced {format_duration(pause.announced_s)}"
     )
-    losses = {row.loss for row in report.services if row.loss.status == "measured"}
+    losses = {row.loss for row in report.services if row.loss.acknowledged}
     missing = sum(len(loss.missing) for loss in losses)
     acknowledged = sum(loss.acknowledged for loss in losses)
     if losses:

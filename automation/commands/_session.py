@@ -137,12 +137,14 @@ class Session:
 
     def resume(self, run_id: str, decisions: Sequence[Decision] = ()) -> Finished:
         """Go on with a run that stopped."""
+        from automation.commands._resumed_enforcing import refuse_accepted
         from automation.commands._resumed_rotation import refuse_stale
 
         ctx = self.existing(run_id)
         refuse_unwatched(ctx)
         plan = read_plan(ctx.artifacts.parent)
         refuse_stale(self, plan, ctx.artifacts.parent)
+        refuse_accepted(self, plan, ctx.artifacts.parent)
         refuse_frozen_beginning(ctx.artifacts.parent, plan, datetime.now(UTC))
         progress(f"run {run_id} goes on")
         with self.hooks(ctx, plan) as hooks:

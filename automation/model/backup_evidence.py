@@ -101,7 +101,7 @@ class PointProven(Model):
     store: str
     point: str
     level: Level
-    seconds: float = Field(description="of the restore alone")
+    seconds: float = Field(description="of the restore alone; 0: as long as the steps took that made it")
     size_bytes: int
     found: tuple[str, ...] = Field(description="in words, what was compared or asserted, and its result")
     until: datetime | None = Field(default=None, description="moment to which a database was recovered")

@@ -60,6 +60,7 @@ class Proof(Model):
     by: str = Field(min_length=1, description="run or person")
     evidence: str = Field(default="", description="where it can be read")
     suspended: str = Field(default="", description="why it is not believed: a later check of its repository")
+    source: Literal["real", "simulated"] = "real"
 
     def is_current(self, now: datetime) -> bool:
         """Whether it is believed and not too old."""

@@ -5,7 +5,7 @@ a database is not promoted; what is made is removed whatever becomes of the rest
 mark, and what was listed before the first step is listed again after the last.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from automation.model.actions import (
@@ -29,6 +29,7 @@ from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan, Step
 from automation.recovery.completing import Draft, complete
 from automation.recovery.planner import City
+from automation.recovery.proving_copies import Provable, prove_points
 from automation.recovery.spec import Drill, RecoveryPlan
 from automation.recovery.strategies import aws_pilot_light
 from automation.recovery.strategies.scope import Scope
@@ -47,8 +48,13 @@ class Scene(NamedTuple):
     listed: tuple[str, ...]
 
 
-def compile_copied(drill: Drill, plan: RecoveryPlan, city: City) -> Plan:
+def compile_copied(
+    drill: Drill, plan: RecoveryPlan, city: City, provable: Mapping[str, Provable] | None = None
+) -> Plan:
     """Make the plan of a test failover of VMs or instances.
+
+    Args:
+        provable: by service, the resources of backups.yml whose points the test proves; none: of none.
 
     Raises:
         ConfigError: its file names what is not there, or what is recovered some other way.
@@ -65,7 +71,8 @@ def compile_copied(drill: Drill, plan: RecoveryPlan, city: City) -> Plan:
             steps = tuple(_copy_vms(scope, service.strategy, scene.listed))
         else:
             assert isinstance(service.strategy, AwsPilotLight)
-            steps = tuple(_copy_instances(scope, service.strategy, scene.listed))
+            copies = tuple(_copy_instances(scope, service.strategy, scene.listed))
+            steps = (*copies, *prove_points(scope, copies, (provable or {}).get(name, Provable())))
         made += steps
         removed += _remove(steps)
     after = tuple(_again(before, _list_all(city, services, "after"), removed))

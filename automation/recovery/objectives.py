@@ -75,6 +75,11 @@ class Loss(Model):
     refused_absent: int = 0
     refused_present: tuple[str, ...] = ()
 
+    @property
+    def is_by_age(self) -> bool:
+        """Whether it is known by the age of what came back alone: no write was counted."""
+        return self.status == "measured" and not self.acknowledged
+
 
 # --- RTA -----------------------------------------------------------------------------------------
 

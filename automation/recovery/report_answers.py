@@ -143,20 +143,30 @@ def _what_was_lost(report: Report) -> Answer:
     if not measured:
         why = reasons([row.loss for row in report.services]) or "no write was numbered"
         return Answer(question=question, text=f"Not measured: {why}.")
-    ledgers = {row.loss for row in measured}  # a database and what writes to it share theirs
+    aged = tuple(_aged(row) for row in measured if row.loss.is_by_age)
+    ledgers = {row.loss for row in measured if row.loss.acknowledged}  # those who write to one share its own
+    if not ledgers:
+        return Answer(question=question, text=aged[0], more=aged[1:])
     acknowledged = sum(loss.acknowledged for loss in ledgers)
     missing = sum(len(loss.missing) for loss in ledgers)
     if not missing:
-        return Answer(
-            question=question,
-            text=f"Nothing: all {acknowledged} acknowledged writes are there.",
-            more=_doubt(measured),
-        )
+        nothing = "No counted write" if aged else "Nothing"
+        text = f"{nothing}: all {acknowledged} acknowledged writes are there."
+        return Answer(question=question, text=text, more=(*_doubt(measured), *aged))
     oldest = format_duration(max(loss.rpa_s or 0.0 for loss in ledgers))
     text = f"{missing} of {acknowledged} acknowledged writes; the oldest was made {oldest} before the loss."
-    return Answer(
-        question=question, text=text, more=(*_where(measured), *_shared(measured), *_doubt(measured))
-    )
+    more = (*_where(measured), *_shared(measured), *_doubt(measured), *aged)
+    return Answer(question=question, text=text, more=more)
+
+
+def _aged(row: ServiceResult) -> str:
+    """Say how much of a service is gone of which no write was counted: what its point did not hold."""
+    if not row.loss.rpa_s:
+        return (
+            f"{row.title}: nothing that is known, it came back as it was at the loss; no write was counted."
+        )
+    age = format_duration(row.loss.rpa_s)
+    return f"{row.title}: what was written in the last {age} before the loss; no write was counted."
 
 
 def _where(rows: Sequence[ServiceResult]) -> tuple[str, ...]:

@@ -137,20 +137,30 @@ def _named(rows: Sequence[ServiceResult], verdict: Verdict) -> str:
 
 
 def _summary(rows: Sequence[ServiceResult]) -> str:
-    """One sentence: the longest outage and the acknowledged writes that are missing."""
+    """One sentence: the longest outage, the acknowledged writes that are missing, how old the rest is."""
     out = max(
         (row for row in rows if row.outage.rta_s is not None), key=lambda r: r.outage.rta_s or 0, default=None
     )
-    lost = {ref for row in rows for ref in row.loss.missing}
-    written = max((row.loss.acknowledged for row in rows), default=0)
     first = "No outage was measured"
     if out is not None and out.outage.rta_s is not None:
         atleast = "at least " if out.outage.status == "not-recovered" else ""
         first = f"Clients were without {out.title} for {atleast}{format_duration(out.outage.rta_s)}"
-    if not any(row.loss.status == "measured" for row in rows):
-        return f"{first}; lost writes were not measured."
-    verb = "is" if len(lost) == 1 else "are"
-    return f"{first}; {len(lost) or 'none'} of {written} acknowledged writes {verb} missing{_allowed(rows)}."
+    return "; ".join((first, *(_lost(rows) or ("lost writes were not measured",)))) + "."
+
+
+def _lost(rows: Sequence[ServiceResult]) -> tuple[str, ...]:
+    """Say what is missing of writes that were counted; where none was, how old is what came back."""
+    said = []
+    if written := max((row.loss.acknowledged for row in rows), default=0):
+        lost = {ref for row in rows for ref in row.loss.missing}
+        verb = "is" if len(lost) == 1 else "are"
+        said.append(f"{len(lost) or 'none'} of {written} acknowledged writes {verb} missing{_allowed(rows)}")
+    if aged := [row for row in rows if row.loss.is_by_age]:
+        oldest_s = max(row.loss.rpa_s or 0.0 for row in aged)
+        what = f"what came back is of up to {format_duration(oldest_s)} before the loss"
+        whose = listing([row.title for row in aged])
+        said.append(f"no write to {whose} was counted: {what if oldest_s else 'it came back as it was'}")
+    return tuple(said)
 
 
 def _allowed(rows: Sequence[ServiceResult]) -> str:

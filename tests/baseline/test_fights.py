@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from automation.baseline.fights import Change, find_fights
+from automation.baseline.fights import Change, TakenBack, find_fights, without_undone
 from tests.baseline.examples import NOW
 
 LOGIN = "lin.ssh.root-login"
@@ -35,3 +35,27 @@ def test_a_fight_names_its_runs() -> None:
     (fight,) = find_fights(changes(3, 1, 2), NOW)
     assert (fight.control, fight.host, fight.runs) == (LOGIN, "web", ("run-1", "run-2", "run-3"))
     assert "3 times within 7 days" in fight.words
+
+
+@pytest.mark.parametrize(
+    ("undone", "left"),
+    [
+        ([(LOGIN, "web", 0)], {"run-3", "run-2"}),
+        ([(LOGIN, "web", 1.5)], {"run-3", "run-1"}),
+        ([(LOGIN, "web", 0.2), (LOGIN, "web", 0.1)], {"run-3"}),
+        ([(LOGIN, "web", 4)], {"run-3", "run-2", "run-1"}),
+        ([(LOGIN, "db", 0)], {"run-3", "run-2", "run-1"}),
+        ([("lin.sudo.log", "web", 0)], {"run-3", "run-2", "run-1"}),
+    ],
+    ids=["the last", "one between", "two", "before all", "of another host", "of another control"],
+)
+def test_an_undoing_takes_back_the_newest_change_before_it(
+    undone: list[tuple[str, str, float]], left: set[str]
+) -> None:
+    backs = [TakenBack(control, host, NOW - timedelta(days=days)) for control, host, days in undone]
+    assert {one.run for one in without_undone(changes(1, 2, 3), backs)} == left
+
+
+def test_what_one_run_changed_twice_for_a_control_is_taken_back_at_once() -> None:
+    back = TakenBack(LOGIN, "web", NOW)
+    assert without_undone([*changes(1), *changes(1)], [back]) == []

@@ -33,12 +33,11 @@ from automation.commands._enforcing import (
     Planned,
     Prepared,
     Wave,
-    affected,
-    city_of,
     enforce,
     judge_result,
     prepare,
 )
+from automation.commands._enforcing_waves import affected, city_of
 from automation.commands._render_enforcing import print_planned, print_result, print_undoable, print_undone
 from automation.commands._session import Session
 from automation.commands._undoing import UndoFlags, judge_undone, prepare_undo, undo
@@ -379,12 +378,12 @@ def leave_runs(session: Session, *days_ago: int, undone: bool = False, reverted:
         seen = SettingSeen(control=UMASK, what="UMASK", before="022", after="027", changed=True)
         switch = "reverted" if reverted else "none"
         told = SettingsEnforced(host="app-a", change=run, settings=(seen,), switch=switch)
-        _leave(session, run, at, ENFORCE, told)
+        leave(session, run, at, ENFORCE, told)
         if undone:
-            _leave(session, f"{run}u", at, UNDO, SettingsUndone(host="app-a", change=run))
+            leave(session, f"{run}u", at, UNDO, SettingsUndone(host="app-a", change=run))
 
 
-def _leave(session: Session, run: str, at: datetime, plan: str, told: Evidence) -> None:
+def leave(session: Session, run: str, at: datetime, plan: str, told: Evidence) -> None:
     folder = session.state / "runs" / run
     folder.mkdir(parents=True)
     empty = Plan(name=plan, environment="lab", mode="apply", steps=())

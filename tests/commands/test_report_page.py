@@ -124,6 +124,7 @@ def test_what_is_weaker_on_a_copy_has_its_section(city: City) -> None:
     assert "Baseline of what was recovered" in words
     assert ROOT.title in words
     assert ROOT.observed in words
+    assert '<span class="whole">pg-b</span>' in render_html(report)  # a name breaks at no hyphen
     assert "copies" not in Page(render_html(fold_report(tell(city, Story())))).ids
     assert f"- high {ROOT.control}: fails: {ROOT.observed}; wanted: {ROOT.wanted}" in render_markdown(report)
 

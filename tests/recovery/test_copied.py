@@ -11,6 +11,8 @@ from automation.model.actions import (
     ListVcenter,
     PowerOnVm,
     PromoteReplica,
+    ProveImage,
+    ProveSnapshot,
     RegisterReplica,
     RemoveCopy,
     RemoveDatabase,
@@ -23,10 +25,14 @@ from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan, Step
 from automation.recovery.copied import compile_copied
 from automation.recovery.lint_steps import lint_steps, refuse_unsafe
+from automation.recovery.proving_copies import Kept, Provable
 from automation.recovery.spec import Drill
 from tests.recovery.cloud_city import GIS, PLAN, make_cloud, make_cloud_city, make_pilot
 
 SITES = {"gis": "city-hall", "portal": "aws-east"}
+
+
+PROVABLE = Provable(images=(Kept("portal-images", "west"),), snapshots=(Kept("portal-db", "west-open"),))
 
 
 def drill(service: str, **more: object) -> Drill:
@@ -127,3 +133,23 @@ def test_a_plan_that_is_not_safe_is_refused(change: Callable[[Step], Step], word
     unsafe = Plan(name="x", environment="lab", mode="test-failover", steps=tuple(steps))
     with pytest.raises(PreflightError, match=words):
         refuse_unsafe(unsafe, lab=True)
+
+
+def test_what_copies_were_made_of_is_proven_by_them_and_before_they_are_gone() -> None:
+    plan = compile_copied(drill("portal"), PLAN, make_cloud_city("portal"), {"portal": PROVABLE})
+    image, snapshot = plan.step("portal/proven-portal-images"), plan.step("portal/proven-portal-db")
+    assert isinstance(image.run, ProveImage)
+    assert isinstance(snapshot.run, ProveSnapshot)
+    assert (image.run.image, image.run.store) == ("ami-0123456789abcdef0", "west")
+    assert image.run.servers == ("web-w1-test", "web-w2-test")
+    assert image.needs == ("portal/launch-web-w1", "portal/launch-web-w2")
+    assert (snapshot.run.snapshot, snapshot.run.store) == ("portal-db-copy-7", "west-open")
+    assert snapshot.needs == ("portal/restore",)
+    for step in plan.steps:
+        if isinstance(step.run, RemoveInstance | RemoveDatabase):
+            assert {image.id, snapshot.id} <= set(step.after)
+    refuse_unsafe(plan, lab=True)
+
+
+def test_nothing_is_proven_of_what_backups_yml_does_not_keep() -> None:
+    assert not [s for s in copied("portal").steps if isinstance(s.run, ProveImage | ProveSnapshot)]

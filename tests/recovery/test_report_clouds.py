@@ -154,12 +154,25 @@ def test_a_planned_move_lost_what_its_replica_lacked_when_the_first_instance_was
     (row,) = report.services
     assert row.loss.rpa_s == rpa_s
     assert row.rpo_verdict == ("met" if rpa_s == 0 else "missed")
+    age = f"what came back is of up to {rpa_s:.1f} s before the loss" if rpa_s else "it came back as it was"
+    assert f"no write to Portal was counted: {age}" in report.headline
     assert report.safety.verdict == "safe"
     assert row.outage.rta_s is not None
 
 
 def test_a_planned_move_without_its_fences_is_told_as_unsafe() -> None:
     assert moved_home(reaches_s=5.0, without="portal/fence-proof").safety.verdict == "unsafe"
+
+
+@pytest.mark.parametrize(
+    ("service", "site", "age"), [("gis", "city-hall", "4 min"), ("portal", "aws-east", "1 min 20 s")]
+)
+def test_what_was_lost_is_told_by_age_where_no_write_was_counted(service: str, site: str, age: str) -> None:
+    report = failed_over(service, site)
+    (title,) = (row.title for row in report.services)
+    assert f"no write to {title} was counted: what came back is of up to {age} before" in report.headline
+    lost = next(one.text for one in report.answers if one.question == "What was lost?")
+    assert lost == f"{title}: what was written in the last {age} before the loss; no write was counted."
 
 
 def test_a_takeover_by_vms_is_safe_when_all_was_fenced_and_proved_before() -> None:

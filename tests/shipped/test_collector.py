@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 from importlib.util import MAGIC_NUMBER
@@ -13,8 +14,8 @@ import pytest
 
 from automation.adapters import collector as adapter
 from automation.shipped.collector import accounts, files, kernel, network, privileges, software, sshd
-from automation.shipped.collector.__main__ import collect
-from automation.shipped.collector.system import NotKnown
+from automation.shipped.collector.__main__ import collect, options
+from automation.shipped.collector.system import NotKnown, attempt
 
 SHIPPED = Path(accounts.__file__).parents[1]
 
@@ -178,6 +179,60 @@ def test_it_runs_from_memory_whatever_version_it_was_compiled_by(
     argv = [sys.executable, "-I", "-S", "-c", adapter._BEGIN, "--only", "os", "accounts"]
     done = subprocess.run(argv, input=sent, check=True, capture_output=True)
     assert json.loads(done.stdout)["sections"].keys() == {"os", "accounts"}
+
+
+def test_every_host_is_spared_what_a_collector_need_not_import() -> None:
+    """Each of these costs a host more than most sections do."""
+    spared = {"argparse", "configparser", "inspect", "runpy", "shutil", "traceback", "typing"}
+    said = f"import sys; sys.path.insert(0, {str(SHIPPED)!r}); import collector.__main__; print(*sys.modules)"
+    argv = [sys.executable, "-I", "-S", "-c", said]
+    loaded = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.split()
+    assert "collector.files" in loaded
+    assert spared.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ([], (20.0, [])),
+        (["--walk-s", "1.5"], (1.5, [])),
+        (["--only", "os", "sshd"], (20.0, ["os", "sshd"])),
+        (["--walk-s", "0", "--only", "tree"], (0.0, ["tree"])),
+    ],
+)
+def test_what_is_asked_of_it_is_read(words: list[str], meant: tuple[float, list[str]]) -> None:
+    assert options(words) == meant
+
+
+def test_what_it_does_not_know_of_it_does_not_do() -> None:
+    with pytest.raises(SystemExit, match="--walk is no option"):
+        options(["--walk", "1"])
+
+
+def test_a_program_may_say_more_than_a_pipe_holds_on_both_streams() -> None:
+    many = "head -c 300000 /dev/zero | tr '\\0'"
+    said = f"{many} x; {many} y >&2; printf '\\377'; exit 3"
+    done = attempt(["sh", "-c", said])
+    assert (done.returncode, done.stdout, done.stderr) == (3, "x" * 300_000 + "\ufffd", "y" * 300_000)
+
+
+def test_a_program_that_does_not_end_is_not_known() -> None:
+    with pytest.raises(NotKnown, match="sleep did not end in 0 s"):
+        attempt(["sleep", "60"], patience_s=0.05)
+
+
+def test_the_program_that_holds_a_port_is_named() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as ours,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        other.bind(("127.0.0.1", 0))
+        ports = {ours.getsockname()[1]: "tcp", other.getsockname()[1]: "udp"}
+        told = {one["port"]: one for one in network.collect_listeners() if one["port"] in ports}
+    name = Path("/proc/self/comm").read_text().strip()
+    assert {port: (one["protocol"], one["program"], one["local"]) for port, one in told.items()} == {
+        port: (protocol, name, True) for port, protocol in ports.items()
+    }
 
 
 def test_what_would_be_upgraded_is_read_of_the_versions_above_the_installed_one(

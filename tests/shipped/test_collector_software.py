@@ -3,12 +3,20 @@
 import glob
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from automation.shipped.collector import software
 from automation.shipped.collector.system import NotKnown
+
+
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    """Forget what apt said: a collector asks it once."""
+    yield
+    software.settings.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -77,3 +85,31 @@ def test_a_host_without_sources_is_not_known(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(glob, "glob", lambda _: [])
     with pytest.raises(NotKnown, match="no source"):
         software.collect_sources()
+
+
+def test_apt_is_asked_once_for_its_settings_in_whatever_case_they_are_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def answered(argv: list[str]) -> str:
+        asked.append(argv)
+        return (
+            "APT::Periodic=\napt::periodic::Unattended-Upgrade=1\nAPT::Periodical=no\n"
+            "APT::Get::AllowUnauthenticated=0\nacquire::AllowInsecureRepositories= True\n"
+        )
+
+    monkeypatch.setattr(software, "run", answered)
+    assert software.periodic() == {"apt::periodic::Unattended-Upgrade": "1"}
+    assert list(software.unsigned_everywhere()) == ["acquire::AllowInsecureRepositories"]
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("said", ["", "apt:\n  Installiert: 2.6.1\n"], ids=["nothing", "in another language"])
+def test_where_apt_tells_no_versions_it_is_not_said_that_nothing_is_pending(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(software, "run", lambda *_, **__: said)
+    with pytest.raises(NotKnown, match="no version"):
+        list(software.candidates(["apt"]))
+    assert list(software.candidates([])) == []

@@ -1,7 +1,6 @@
 """Whom a Match block means: sshd is asked for them, and of whom it cannot be asked nothing is said."""
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ def told_of(folder: Path, monkeypatch: pytest.MonkeyPatch, config: str) -> Any:
     main.write_text(config)
     monkeypatch.setattr(sshd, "is_here", lambda _: True)
     monkeypatch.setattr(os, "makedirs", lambda *_, **__: None)
-    monkeypatch.setattr(sshd, "attempt", lambda argv: subprocess.CompletedProcess(argv, 0, "", ""))
     monkeypatch.setattr(sshd, "config_files", lambda: iter([str(main)]))
     monkeypatch.setattr(sshd, "effective", lambda words: {})
     monkeypatch.setattr(sshd, "is_stale", lambda _: False)
@@ -72,3 +70,42 @@ def test_nothing_is_said_of_those_for_whom_sshd_cannot_be_asked(
 )
 def test_the_address_that_is_asked_for_is_one_of_the_range(network: str, address: str) -> None:
     assert sshd.first_of(network) == address
+
+
+PLAIN = "# Match User root\nInclude /etc/ssh/sshd_config.d/*.conf\n  PermitRootLogin no\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "for_all"),
+    [
+        (PLAIN, True),
+        (f"{PLAIN}Match User bob\n  Banner none\n", False),
+        (f'{PLAIN}"MATCH" user root\n  PermitRootLogin yes\n', False),
+        ('Include "/etc/ssh/some where/*"\n', False),
+        ("include=/etc/ssh/other\n", False),
+        ("Include /etc/ssh/a#b.conf\n", False),
+    ],
+    ids=[
+        "none",
+        "a block",
+        "one that we would not see",
+        "a quoted file",
+        "by a sign",
+        "a name that we would cut",
+    ],
+)
+def test_sshd_is_asked_for_root_alone_unless_nothing_can_be_for_some_people_alone(
+    config: str, for_all: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main, asked = tmp_path / "sshd_config", []
+    main.write_text(config)
+
+    def answered(words: list[str]) -> dict[str, Any]:
+        asked.append(words)
+        return {"permitrootlogin": "yes" if words else "no"}
+
+    monkeypatch.setattr(sshd, "effective", answered)
+    general = answered([]) if sshd.is_for_all([str(main)]) else None
+    (root,) = sshd.contexts([("root", "192.0.2.1")], general)
+    assert asked == ([[]] if for_all else [["-C", "user=root,host=192.0.2.1,addr=192.0.2.1"]])
+    assert (root["user"], root["permitrootlogin"]) == ("root", "no" if for_all else "yes")

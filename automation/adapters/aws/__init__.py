@@ -61,6 +61,8 @@ from automation.adapters.aws.power import stop_instance as stop_instance
 from automation.adapters.aws.power import verify_adopt_instance as verify_adopt_instance
 from automation.adapters.aws.power import verify_start_instance as verify_start_instance
 from automation.adapters.aws.power import verify_stop_instance as verify_stop_instance
+from automation.adapters.aws.proofs import prove_image as prove_image
+from automation.adapters.aws.proofs import prove_snapshot as prove_snapshot
 from automation.adapters.aws.proving import list_all as list_all
 from automation.adapters.aws.proving import prove_network as prove_network
 from automation.adapters.aws.replicas import await_replica as await_replica

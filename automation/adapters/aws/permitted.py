@@ -257,6 +257,18 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "rds.promote_read_replica",
         "sts.get_caller_identity",
     ),
+    "prove_image": (
+        "ec2.describe_images",
+        "ec2.describe_instance_status",
+        "ec2.describe_instances",
+        "sts.get_caller_identity",
+    ),
+    "prove_snapshot": (
+        "rds.describe_db_instances",
+        "rds.describe_db_snapshots",
+        "rds.describe_db_subnet_groups",
+        "sts.get_caller_identity",
+    ),
     "prove_network": (
         "ec2.describe_internet_gateways",
         "ec2.describe_route_tables",

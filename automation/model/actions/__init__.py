@@ -48,8 +48,10 @@ from automation.model.actions.drills import (
     ListFolders,
     ListServers,
     LookAtRestored,
+    ProveImage,
     ProveIsolated,
     ProveService,
+    ProveSnapshot,
     RemoveServer,
     Target,
 )
@@ -318,10 +320,12 @@ __all__ = [
     "PromoteReplica",
     "ProveConfig",
     "ProveFiles",
+    "ProveImage",
     "ProveIsolated",
     "ProvePortGroup",
     "ProveRefused",
     "ProveService",
+    "ProveSnapshot",
     "ProveStandby",
     "ProveSubnet",
     "ReclaimSpace",
@@ -459,7 +463,9 @@ Action = Annotated[
     | ListFolders
     | ListServers
     | LookAtRestored
+    | ProveImage
     | ProveIsolated
+    | ProveSnapshot
     | ProveService
     | RemoveServer
     | PilotAction

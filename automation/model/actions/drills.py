@@ -127,3 +127,26 @@ class ProveService(BaseAction):
     cluster: str = Field(pattern=CLUSTER)
     services: tuple[str, ...] = Field(min_length=1, description="that run on it, and were checked")
     until: datetime | None = None
+
+
+class _ProvePoint(BaseAction):
+    effect: ClassVar[Effect] = "read"
+    site: str
+    resource: str = Field(description="of backups.yml; what bears the mark of another proves nothing of it")
+    store: str
+
+
+class ProveImage(_ProvePoint):
+    """L4: see that servers launched from an image in this run are well, and note it as the image's proof."""
+
+    do: Literal["aws.prove_image"] = "aws.prove_image"
+    image: str = Field(min_length=1, description="id of the image")
+    servers: tuple[str, ...] = Field(min_length=1, description="that this run launched from it")
+
+
+class ProveSnapshot(_ProvePoint):
+    """L4: see that a database restored from a snapshot in this run is open, and note it as its proof."""
+
+    do: Literal["aws.prove_snapshot"] = "aws.prove_snapshot"
+    snapshot: str = Field(min_length=1, description="identifier, of this region")
+    database: str = Field(min_length=1, description="that this run restored from it")

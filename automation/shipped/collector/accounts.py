@@ -9,9 +9,11 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
-from typing import Any
 
-from .system import lines, pairs, read, read_if_there
+from .system import TYPE_CHECKING, lines, pairs, read, read_if_there
+
+if TYPE_CHECKING:
+    from typing import Any
 
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false", "/bin/sync")
 ALGORITHMS = {

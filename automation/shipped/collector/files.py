@@ -10,9 +10,11 @@ import pwd
 import stat
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from .system import lines, read
+from .system import TYPE_CHECKING, lines, read
+
+if TYPE_CHECKING:
+    from typing import Any
 
 KEPT = (
     "/etc/passwd",

@@ -1,13 +1,17 @@
 """The kernel: which one runs, its settings now and after a boot, modules, mounts, and how it is booted."""
 
+from __future__ import annotations
+
 import glob
 import json
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
 
-from .system import NotKnown, attempt, lines, read, read_if_there
+from .system import TYPE_CHECKING, NotKnown, attempt, lines, read, read_if_there
+
+if TYPE_CHECKING:
+    from typing import Any
 
 ASKED = re.compile(
     r"^(kernel\.(randomize_va_space|yama\.ptrace_scope|kptr_restrict|dmesg_restrict|unprivileged_bpf_disabled|"
@@ -71,12 +75,13 @@ def collect_sysctl() -> dict[str, Any]:
 def in_effect() -> Iterator[tuple[str, str]]:
     """Read the settings themselves: `sysctl -a` reads some thousand others, too."""
     for folder in FOLDERS:
-        for path in sorted(glob.glob(f"/proc/sys/{folder}/*")):
-            key = path[len("/proc/sys/") :].replace("/", ".")
+        where = f"/proc/sys/{folder}"
+        for name in sorted(os.listdir(where)) if os.path.isdir(where) else ():
+            key = f"{folder}/{name}".replace("/", ".")
             if ASKED.match(key):
                 try:
-                    with open(path, encoding="utf-8", errors="replace") as file:
-                        yield key, file.read().strip()
+                    with open(f"{where}/{name}", "rb") as file:
+                        yield key, file.read().decode("utf-8", "replace").strip()
                 except OSError:  # one that is only written, or is not for this machine
                     continue
 

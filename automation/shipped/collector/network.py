@@ -1,13 +1,17 @@
 """What listens, and what the firewall lets in: now, and after a boot."""
 
-import glob
+from __future__ import annotations
+
 import json
 import os
 import socket
 import struct
-from typing import Any
+from collections.abc import Iterator
 
-from .system import NotKnown, attempt, has_unit, is_here, read, read_if_there
+from .system import TYPE_CHECKING, NotKnown, attempt, has_unit, is_here, read, read_if_there
+
+if TYPE_CHECKING:
+    from typing import Any
 
 LISTENING = "0A"
 TABLES = (("tcp", "tcp"), ("tcp6", "tcp"), ("udp", "udp"), ("udp6", "udp"))
@@ -16,23 +20,23 @@ MANAGERS = ("ufw", "firewalld", "nftables", "netfilter-persistent")
 
 def collect_listeners() -> list[dict[str, Any]]:
     """Give every port that is open: protocol, address, port, and the program that holds it."""
-    holders = programs()
-    found = {}
+    inodes = {}
     for table, protocol in TABLES:
         for line in (read_if_there(f"/proc/net/{table}") or "").splitlines()[1:]:
             words = line.split()
-            address, port = endpoint(words[1])
             if words[3] == LISTENING or (protocol == "udp" and words[2].endswith(":0000")):
-                found[(protocol, port, address)] = holders.get(words[9], "")
+                address, port = endpoint(words[1])
+                inodes[(protocol, port, address)] = words[9]
+    holders = programs(set(inodes.values()))
     return [
         {
             "protocol": protocol,
             "address": address,
             "port": port,
-            "program": program,
+            "program": holders.get(inode, ""),
             "local": is_local(address),
         }
-        for (protocol, port, address), program in sorted(found.items())
+        for (protocol, port, address), inode in sorted(inodes.items())
     ]
 
 
@@ -50,19 +54,35 @@ def endpoint(text: str) -> tuple[str, int]:
     return socket.inet_ntop(family, packed), int(port, 16)
 
 
-def programs() -> dict[str, str]:
-    """Give the program of every open socket, by the socket's inode."""
-    found = {}
-    for folder in glob.glob("/proc/[0-9]*"):
+def programs(inodes: set[str]) -> dict[str, str]:
+    """Give the programs that hold sockets, by their inodes; of several, the one that came last."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    found: dict[str, str] = {}
+    for pid in sorted(map(int, filter(str.isdigit, os.listdir("/proc"))), reverse=True):
+        held = wanted.keys() & set(open_files(pid))
         try:
-            name = read(f"{folder}/comm").strip()
-            for entry in os.listdir(f"{folder}/fd"):
-                where = os.readlink(f"{folder}/fd/{entry}")
-                if where.startswith("socket:["):
-                    found[where[8:-1]] = name
-        except (OSError, NotKnown):  # it ended meanwhile
+            name = read(f"/proc/{pid}/comm").strip() if held else ""
+        except NotKnown:  # it ended meanwhile
             continue
+        found.update({wanted.pop(where): name for where in held})
+        if not wanted:
+            break
     return found
+
+
+def open_files(pid: int) -> Iterator[str]:
+    """Give what a process holds open; one that ended meanwhile holds nothing more."""
+    try:
+        folder = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return
+    try:
+        for entry in os.listdir(folder):
+            yield os.readlink(entry, dir_fd=folder)
+    except OSError:
+        return
+    finally:
+        os.close(folder)
 
 
 def collect_firewall() -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """Who may become root, and how logins are checked: sudo, su, PAM, and what cron and at may do."""
 
+from __future__ import annotations
+
 import glob
 import hashlib
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
 
-from .system import NotKnown, attempt, is_here, lines, pairs, read, read_if_there, run
+from .system import TYPE_CHECKING, NotKnown, attempt, is_here, lines, pairs, read, read_if_there, run
+
+if TYPE_CHECKING:
+    from typing import Any
 
 STACKS = ("common-auth", "common-account", "common-password", "common-session", "su", "sshd", "login", "sudo")
 

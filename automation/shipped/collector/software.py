@@ -1,16 +1,23 @@
 """Packages, what waits to be updated, where packages come from, and the units of systemd."""
 
+from __future__ import annotations
+
+import functools
 import glob
 import os
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from .system import NotKnown, is_here, lines, read, read_if_there, run
+from .system import TYPE_CHECKING, NotKnown, is_here, lines, read, read_if_there, run, systemd_runs
+
+if TYPE_CHECKING:
+    from typing import Any
 
 LISTS = "/var/lib/apt/lists/*Release"
 YES = r"(yes|true|with|on|enable|0*[1-9]\d*)\b"
+PERIODIC = "APT::Periodic"
+UNSIGNED = ("APT::Get::AllowUnauthenticated", "Acquire::AllowInsecureRepositories")
 UNIT_KINDS = ("service", "socket", "timer")
 
 
@@ -19,6 +26,7 @@ def collect_packages() -> dict[str, str]:
     return {name: version for name, _, version in installed()}
 
 
+@functools.cache
 def installed() -> list[list[str]]:
     """Give name, name with architecture and version of every package that is installed."""
     text = run(["dpkg-query", "-W", "-f", "${db:Status-Abbrev}\t${Package}\t${binary:Package}\t${Version}\n"])
@@ -45,10 +53,14 @@ def candidates(names: list[str]) -> Iterator[tuple[str, list[str]]]:
     `apt list --upgradable` says the same and looks at all packages that there are, for 20 times the time.
     """
     said = run(["apt-cache", "policy", *names], patience_s=30.0) if names else ""
+    if names and "\n  Candidate: " not in said:
+        raise NotKnown("apt-cache policy: no version of any package is told")
     for block in re.split(r"\n(?=\S)", said):
-        newer = re.search(r"\n  Candidate: (\S+)\n", block)
+        versions = re.search(r"\n  Installed: (\S+)\n  Candidate: (\S+)\n", block)
+        if versions is None or versions[1] == versions[2]:
+            continue
         table, _, _ = block.partition("\n *** ")  # what is newer than the installed version stands above it
-        row = re.search(rf"\n     {re.escape(newer[1])} .*((?:\n        .*)*)", table) if newer else None
+        row = re.search(rf"\n     {re.escape(versions[2])} .*((?:\n        .*)*)", table)
         if row is not None:
             suites = [line.split()[2] for line in row[1].splitlines() if len(line.split()) > 2]
             yield block.split(":", 1)[0], suites
@@ -56,10 +68,20 @@ def candidates(names: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 def periodic() -> dict[str, str]:
     """Give what apt does by itself."""
-    said = run(["apt-config", "dump", "--format", "%F=%v%n", "APT::Periodic"])
-    return {
-        key: value for key, _, value in (line.partition("=") for line in said.splitlines()) if key and value
-    }
+    return {key: value for key, value in settings().items() if value and is_below(key, PERIODIC)}
+
+
+@functools.cache
+def settings() -> dict[str, str]:
+    """Ask apt once for those of its settings that matter; it has read all of its files then."""
+    said = run(["apt-config", "dump", "--format", "%F=%v%n", PERIODIC, *UNSIGNED])
+    rows = (line.partition("=") for line in said.splitlines())
+    return {key: value.strip() for key, _, value in rows if key}
+
+
+def is_below(key: str, root: str) -> bool:
+    """Whether a setting is one of apt's or below it; files may write it in any case."""
+    return f"{key}::".lower().startswith(f"{root}::".lower())
 
 
 def collect_sources() -> list[dict[str, Any]]:
@@ -104,10 +126,8 @@ def is_open(options: str) -> bool:
 
 def unsigned_everywhere() -> Iterator[str]:
     """Name what apt was told that makes it take unsigned packages from every source."""
-    keys = ("APT::Get::AllowUnauthenticated", "Acquire::AllowInsecureRepositories")
-    for line in run(["apt-config", "dump", "--format", "%F=%v%n", *keys]).splitlines():
-        key, _, value = line.partition("=")
-        if re.fullmatch(rf"(?i){YES}", value.strip()):
+    for key, value in settings().items():
+        if any(is_below(key, root) for root in UNSIGNED) and re.fullmatch(rf"(?i){YES}", value):
             yield key
 
 
@@ -119,7 +139,7 @@ def source(path: str, address: str, signed_by: bool, trusted: bool) -> dict[str,
 
 def collect_units() -> dict[str, Any]:
     """Give the state of every service, socket and timer: now, and after a boot."""
-    if not os.path.isdir("/run/systemd/system"):
+    if not systemd_runs():
         raise NotKnown("systemd does not run here")
     kinds = [f"--type={','.join(UNIT_KINDS)}", "--no-pager", "--no-legend", "--plain", "--full"]
     found: dict[str, dict[str, str]] = {}

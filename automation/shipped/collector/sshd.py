@@ -9,12 +9,15 @@ import re
 import shlex
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from .system import NotKnown, attempt, is_here, lines, read, run
+from .system import TYPE_CHECKING, NotKnown, attempt, is_here, lines, read, run, systemd_runs
+
+if TYPE_CHECKING:
+    from typing import Any
 
 CONFIG = "/etc/ssh/sshd_config"
 MOST_CONTEXTS = 24
+PLAIN_INCLUDE = re.compile(r"include[ \t]+[\w./*-]+")
 ASKABLE = {"user", "group", "address", "all"}
 LISTS = ("ciphers", "macs", "kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms")
 MANY = (
@@ -33,17 +36,15 @@ def collect_sshd() -> dict[str, Any]:
     """Ask sshd itself: in general, and for everyone whom a Match block names."""
     if not is_here("sshd"):
         raise NotKnown("sshd is not here")
-    os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # sshd -t asks for it where socket activation is used
-    tested = attempt(["sshd", "-t"])
-    if tested.returncode:
-        raise NotKnown(f"sshd -t: {(tested.stderr.strip().splitlines() or ['it refused'])[-1][:200]}")
+    os.makedirs("/run/sshd", mode=0o755, exist_ok=True)  # sshd -T asks for it where socket activation is used
+    general = effective([])  # what sshd -t refuses, -T refuses, too
     files = list(config_files())
     every = [one for path in files for one in conditions(path)]
     whom = asked(files)
     known = all(map(is_askable, every)) and len(whom) <= MOST_CONTEXTS
-    told = {"contexts": list(contexts(whom))} if known else {}
+    told = {"contexts": list(contexts(whom, general if is_for_all(files) else None))} if known else {}
     return {
-        "effective": effective([]),
+        "effective": general,
         **told,  # of a Match block by something else, nobody knows whom it means; of too many neither
         "files": files,
         "matches": len(every),
@@ -52,11 +53,19 @@ def collect_sshd() -> dict[str, Any]:
     }
 
 
-def contexts(whom: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """Give what sshd would do for each of those whom a Match block may mean."""
+def contexts(whom: list[tuple[str, str]], for_all: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Give what sshd would do for each of those whom a Match block may mean; `for_all` is for everybody."""
     for user, address in whom:
-        told = effective(["-C", f"user={user},host={address},addr={address}"])
+        told = for_all or effective(["-C", f"user={user},host={address},addr={address}"])
         yield {"user": user, "address": address, **told}
+
+
+def is_for_all(files: list[str]) -> bool:
+    """Whether no line can be for some people alone, not even in a file that sshd finds and we do not."""
+    for line in (line.strip().lower() for path in files for line in read(path).splitlines()):
+        if line[:1] != "#" and ("match" in line or ("include" in line and not PLAIN_INCLUDE.fullmatch(line))):
+            return False
+    return True
 
 
 def effective(words: list[str]) -> dict[str, Any]:
@@ -161,7 +170,7 @@ def members(group: str) -> list[str] | None:
 
 def is_stale(files: list[str]) -> bool:
     """Whether a file was changed since sshd was started or told to read it again."""
-    for unit in ("ssh.service", "sshd.service"):
+    for unit in ("ssh.service", "sshd.service") if systemd_runs() else ():
         done = attempt(["systemctl", "show", unit, "--property=StateChangeTimestampMonotonic", "--value"])
         moment = done.stdout.strip()
         if done.returncode == 0 and re.fullmatch(r"[1-9]\d*", moment):

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 
+TYPE_CHECKING = False  # typing's own would cost an import of typing
 LARGEST_BYTES = 4 * 2**20
 PATIENCE_S = 15.0
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
@@ -55,18 +56,26 @@ def run(argv: list[str], *, codes: tuple[int, ...] = (0,), patience_s: float = P
 
 
 def attempt(argv: list[str], *, patience_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
-    """Run a program, whatever its exit code; one that is not here or does not end is not known."""
+    """Run a program, whatever its exit code; one that is not here or does not end is not known.
+
+    It writes to a file in memory: apt flushes every line, and a pipe would wake us for each.
+    """
     try:
-        return subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=patience_s,
-            check=False,
-            env=ENVIRONMENT,
-        )
+        with open(os.memfd_create(argv[0]), encoding="utf-8", errors="replace") as said:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                timeout=patience_s,
+                check=False,
+                env=ENVIRONMENT,
+            )
+            said.seek(0)
+            done.stdout = said.read()
+            return done
     except FileNotFoundError as exc:
         raise NotKnown(f"{argv[0]} is not here") from exc
     except subprocess.TimeoutExpired as exc:
@@ -76,6 +85,11 @@ def attempt(argv: list[str], *, patience_s: float = PATIENCE_S) -> subprocess.Co
 def is_here(program: str) -> bool:
     """Whether a program is installed."""
     return any(os.access(os.path.join(folder, program), os.X_OK) for folder in ENVIRONMENT["PATH"].split(":"))
+
+
+def systemd_runs() -> bool:
+    """Whether systemd runs this machine, as its own programs see it; else none of them can say anything."""
+    return os.path.isdir("/run/systemd/system")
 
 
 def has_unit(name: str) -> bool:

@@ -1,0 +1,177 @@
+"""Rules of audit, programs that compare files, and places that logs are sent to: which of them work."""
+
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+from automation.shipped.collector import watching
+from automation.shipped.collector.forwarding import destinations
+
+
+@pytest.mark.parametrize(
+    ("rule", "files", "calls"),
+    [
+        ("-w /etc/passwd -p wa -k identity", ["/etc/passwd"], []),
+        ("-w /etc/sudoers.d/ -p rwxa", ["/etc/sudoers.d"], []),
+        ("-w /etc/passwd -p r -k passwatch", [], []),
+        ("-a always,exit -F path=/etc/shadow -F perm=wa -F key=id", ["/etc/shadow"], []),
+        ("-a always,exit -S all -F path=/etc/shadow -F perm=wa -F key=id", ["/etc/shadow"], []),
+        ("-a always,exit -S openat -F path=/etc/shadow -F success=0", [], []),
+        ("-a always,exit -F path=/etc/shadow -F perm=wa -F uid=33", [], []),
+        ("-a exit,always -F arch=b64 -S adjtimex,settimeofday -k time", [], ["adjtimex", "settimeofday"]),
+        ("-a always,exit -F arch=b64 -S init_module -F auid>=1000 -F auid!=-1", [], ["init_module"]),
+        ("-a always,exit -F arch=b64 -S settimeofday -F exe=/usr/bin/date", [], []),
+        ("-a always,exit -F arch=b64 -S settimeofday -C uid!=euid", [], []),
+        ("-a never,exit -F arch=b64 -S settimeofday", [], []),
+        ("-a", [], []),
+    ],
+)
+def test_a_rule_records_what_nobody_is_left_out_of(rule: str, files: list[str], calls: list[str]) -> None:
+    assert watching.recorded([rule]) == {"files": files, "calls": calls}
+
+
+def test_where_no_task_is_audited_no_rule_records_anything() -> None:
+    rules = ["-a never,task", "-w /etc/passwd -p wa"]
+    assert watching.recorded(rules) == {"files": [], "calls": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "leaves", "tls", "everything"),
+    [
+        ("*.* @@logs:6514", True, False, True),
+        ("$DefaultNetstreamDriver gtls\n$ActionSendStreamDriverMode 1\n*.* @@(o)logs:6514", True, True, True),
+        ("$DefaultNetstreamDriver gtls\n*.* @@logs", True, False, True),
+        ("$DefaultNetstreamDriver gtls\n$ActionSendStreamDriverMode 1\n*.* @logs", True, False, True),
+        ("*.* @@logs\n$DefaultNetstreamDriver ossl\n$ActionSendStreamDriverMode 1", True, False, True),
+        ("*.* @127.0.0.1:1514", False, False, True),
+        ("mail.info @@logs", True, False, False),
+        ("*.*;auth,authpriv.none @@logs", True, False, False),
+        (
+            '*.* action(type="omfwd" target="l" protocol="tcp" StreamDriver="ossl" StreamDriverMode="1")',
+            True,
+            True,
+            True,
+        ),
+        ('action(type="omfwd" target="l" protocol="tcp" StreamDriver="gtls")', True, False, True),
+        ('action(type="omfwd" target="l" StreamDriver="gtls" StreamDriverMode="1")', True, False, True),
+        (
+            'global(DefaultNetstreamDriver="gtls")\naction(\n  type="omfwd"\n  target="l"\n  protocol="tcp"\n'
+            '  streamDriverMode="1" # on\n)',
+            True,
+            True,
+            True,
+        ),
+        ('action(type="omrelp" target="l" tls="on")', True, True, True),
+        ('if $programname == "x" then action(type="omrelp" target="l" tls="on")', True, True, False),
+    ],
+)
+def test_a_place_is_told_with_how_messages_go_there(
+    text: str, leaves: bool, tls: bool, everything: bool
+) -> None:
+    (one,) = destinations(text)
+    assert (not one["local"], one["tls"], one["everything"]) == (leaves, tls, everything)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#*.* @@logs",
+        "/* until the audit\n*.* @@logs\n*/",
+        "*.* /var/log/all # for ops@city.example",
+        'module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1")',
+        '$template mail,"to ops @@home"',
+        'action(type="omfile" file="/var/log/omfwd")',
+    ],
+    ids=["commented", "commented as in C", "an address", "what comes in", "a template", "a file"],
+)
+def test_what_sends_nothing_is_no_place(text: str) -> None:
+    assert destinations(text) == []
+
+
+def test_all_files_of_a_folder_are_no_comment() -> None:
+    text = "$IncludeConfig /etc/rsyslog.d/*.conf\n*.* @@logs\n*.* /var/log/*/x"
+    assert [one["target"] for one in destinations(text)] == ["logs"]
+
+
+@pytest.fixture
+def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a host with aide and debsums, cron and both jobs; nothing lacks but what a test takes away."""
+    (tmp_path / "cron.daily").mkdir()
+    for name in ("aide", "debsums"):
+        job = tmp_path / "cron.daily" / name
+        job.write_text(f'#!/bin/sh\n[ "$CRON_CHECK" = daily ] && {name}\n')
+        job.chmod(0o755)
+    (tmp_path / "aide.db").touch()
+    defaults = tmp_path / "debsums"
+    defaults.write_text("CRON_CHECK=daily\n")
+    monkeypatch.setattr(watching, "FOLDERS", (str(tmp_path / "cron.daily"),))
+    monkeypatch.setattr(watching, "DATABASES", (str(tmp_path / "aide.db"),))
+    monkeypatch.setattr(watching, "DEBSUMS", str(defaults))
+    monkeypatch.setattr(watching, "is_here", lambda name: name in ("aide", "debsums"))
+    monkeypatch.setattr(watching, "has_unit", lambda name: name == "cron.service")
+    monkeypatch.setattr(watching, "attempt", lambda argv: CompletedProcess(argv, 0))
+    return tmp_path
+
+
+def found() -> dict[str, str]:
+    return {one["tool"]: one["why_not"] for one in watching.collect_integrity()["ways"]}
+
+
+def test_jobs_that_run_compare_files(etc: Path) -> None:
+    assert found() == {"aide": "", "debsums": ""}
+
+
+def test_what_debian_ships_switched_off_compares_nothing(etc: Path) -> None:
+    (etc / "debsums").write_text("CRON_CHECK=never\n")
+    assert found()["debsums"] == "CRON_CHECK of /etc/default/debsums is never"
+
+
+def test_without_a_database_there_is_nothing_to_compare_with(etc: Path) -> None:
+    (etc / "aide.db").unlink()
+    assert "its database is not there" in found()["aide"]
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "why"),
+    [
+        ("#!/bin/sh\n# aide --check\n", 0o755, "no line of it calls aide"),
+        ("aide --check\n", 0o644, "not executable"),
+    ],
+)
+def test_a_job_that_does_nothing_compares_nothing(etc: Path, text: str, mode: int, why: str) -> None:
+    job = etc / "cron.daily/aide"
+    job.write_text(text)
+    job.chmod(mode)
+    assert why in found()["aide"]
+
+
+def test_where_cron_does_not_run_no_job_does(etc: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "attempt", lambda argv: CompletedProcess(argv, 3))
+    assert set(found().values()) == {"cron does not run"}
+
+
+def test_a_program_that_was_removed_leaves_a_job_that_compares_nothing(
+    etc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "is_here", lambda name: name == "debsums")
+    assert found() == {"aide": "aide is not here", "debsums": ""}
+
+
+@pytest.mark.parametrize(
+    ("failing", "why"),
+    [("", ""), ("is-enabled", "it is not enabled"), ("is-active", "it does not run")],
+    ids=["well", "disabled", "stopped"],
+)
+def test_a_timer_starts_something_while_it_is_enabled_and_runs(
+    etc: Path, monkeypatch: pytest.MonkeyPatch, failing: str, why: str
+) -> None:
+    def attempt(argv: list[str]) -> Any:
+        return CompletedProcess(argv, int(argv[1] == failing))
+
+    for job in (etc / "cron.daily").iterdir():
+        job.unlink()
+    monkeypatch.setattr(watching, "has_unit", lambda name: name == "dailyaidecheck.timer")
+    monkeypatch.setattr(watching, "attempt", attempt)
+    assert found() == {"aide": why}
