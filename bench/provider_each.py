@@ -99,12 +99,13 @@ def campaign(kind: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch, at_simulator(kind, Path(scratch)) as cloud:
         # What runs comes first: there a fault can leave something behind.
         trials = sorted(_trials_of(cloud, Path(scratch)), key=lambda one: one.moment, reverse=True)
-        left = {act: [one for one in trials if one.act == act and not told.knows(one)] for act in ACTS}
-        while any(left.values()):
-            taken = {act: queue.pop(0) for act, queue in left.items() if queue}
-            _try_at(cloud, Path(scratch), taken, told)
-            if told.counts["cities"] % EVERY == 0:
-                yield {"trials": len(trials), **told.shown()}
+    left = {act: [one for one in trials if one.act == act and not told.knows(one)] for act in ACTS}
+    while any(left.values()):
+        with tempfile.TemporaryDirectory() as scratch, at_simulator(kind, Path(scratch)) as cloud:
+            for _ in range(EVERY):  # what cities leave behind would fill a simulator up
+                taken = {act: queue.pop(0) for act, queue in left.items() if queue}
+                _try_at(cloud, Path(scratch), taken, told)
+        yield {"trials": len(trials), **told.shown()}
     for trial in told.take_not_met():
         with tempfile.TemporaryDirectory() as scratch, at_simulator(kind, Path(scratch)) as cloud:
             _try_at(cloud, Path(scratch), {trial.act: trial}, told)
@@ -112,6 +113,8 @@ def campaign(kind: str, known: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _try_at(cloud: Cloud, scratch: Path, taken: Mapping[Act, Trial], told: "Told") -> None:
+    if not taken:
+        return
     root = scratch / f"city-{told.counts['cities']}"
     root.mkdir()
     started = time.monotonic()
@@ -221,10 +224,12 @@ def _end(city: City, act: Act, trial: Trial | None, told: Told) -> bool:
 
     if trial and trial.moment == "looking":
         order()
+    last = "it still had something to do"
     for _ in range(TRIES):
         try:
             if go_on(city, act, order):
                 return trial is not None and trial.call in _more(before, city.cloud.calls())
-        except AutomationError:
+        except AutomationError as exc:
             told.counts["commands_that_stopped"] += 1
-    raise AssertionError(f"it did not end in {TRIES} tries")
+            last = str(exc)
+    raise AssertionError(f"it did not end in {TRIES} tries: {last}")

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from automation.commands._retiring import RetireFlags, retire
+from automation.commands._servers import refuse_obstacles
 from automation.model.errors import AutomationError
 from automation.provisioning.compiling import Allowed
 from bench.compile import describe_machine
@@ -189,7 +190,8 @@ def go_on(city: City, act: Act, looked: Callable[[], None] = _nothing) -> bool:
     if act in ("make", "change"):
         wanted = city.plan(Allowed(restart=frozenset({city.one})))
         looked()
-        if wanted.plan.steps and not wanted.obstacles:
+        refuse_obstacles(wanted)
+        if wanted.plan.steps:
             city.run_patiently(wanted.plan)
         return not (wanted.plan.steps or wanted.unseen)
     gone = city.two in {one.name for one in city.plan().decisions if one.verdict == "create"}

@@ -16,6 +16,7 @@ from automation.backups.guard_settings import TimesRpo
 from automation.backups.ledger import SHELF_LIVES, Appeared, Ledger
 from automation.backups.locking import lasts
 from automation.backups.needed import without_bad
+from automation.backups.proof_age import last_proven
 from automation.backups.resources import Verify, VsphereSnapshots
 from automation.backups.retention import decide
 from automation.backups.rotating import stale_base_s
@@ -346,8 +347,8 @@ def _unproven(facts: Facts, resource: str) -> Iterator[str]:
     if not set(spec.to) - facts.simulated:
         yield "it is proven in simulated stores alone"
     for level, rule in {rule.level: rule for rule in _strictest_last(spec.verify)}.items():
-        last = {store: _last_proven(facts, store, rule, proofs[store]) for store in believed}
-        last = _by_drill(last) if rule.by == "drill" else last
+        proven = {store: last_proven(facts.ledger, store, rule, proofs[store]) for store in believed}
+        last = _by_drill(proven) if rule.by == "drill" else proven
         if never := [store for store, at in last.items() if at is None]:
             yield f"{level.name} was never proven in {', '.join(never)}"
         for store, at in last.items():
@@ -383,14 +384,6 @@ def _appeared(ledger: Ledger, store: str) -> Iterator[Appeared]:
 
 def _strictest_last(rules: tuple[Verify, ...]) -> list[Verify]:
     return sorted(rules, key=lambda rule: -rule.every.about_s)
-
-
-def _last_proven(facts: Facts, store: str, rule: Verify, proofs: tuple[Proof, ...]) -> datetime | None:
-    """Give when a level was proven last; of a repository read in parts, when the last part was."""
-    if rule.level <= Level.L2:
-        looks = facts.ledger.checks.get(store, ())
-        return max((one.at for one in looks if one.found.level >= rule.level), default=None)
-    return max((one.at for one in proofs if one.level >= rule.level), default=None)
 
 
 # --- what is wrong ----------------------------------------------------------------------------------

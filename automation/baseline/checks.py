@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
 from automation.baseline.asking import Asker, NoAnswer, valid_expression
-from automation.baseline.comparing import COMPARE, Known, Uncomparable, fault_of
+from automation.baseline.comparing import COMPARE, Known, Uncomparable, fault_of, unnamed
 from automation.model.base import Model
 from automation.model.facts import Facts
 
@@ -37,6 +37,7 @@ _WORDS = (
     "contains",
     "lacks",
     "subset_of",
+    "named_by",
     "empty",
     "present",
 )
@@ -56,6 +57,9 @@ class Ask(Model):
     contains: JsonValue = Field(default=None, description="is a list that has all of these")
     lacks: JsonValue = Field(default=None, description="is a list that has none of these")
     subset_of: JsonValue = Field(default=None, description="is a list that has nothing but these")
+    named_by: JsonValue = Field(
+        default=None, description="is a list like sshd:22 of which each stands here, whole or without its end"
+    )
     empty: JsonValue = Field(default=None, description="is a list, mapping or text without content: true")
     present: JsonValue = Field(default=None, description="is there: true or false")
     missing: Truth = Field(default="unknown", description="the answer when its section lacks it")
@@ -232,6 +236,8 @@ def _difference(check: Ask, observed: Any, wanted: Any, words: str) -> str:
     match check.word:
         case "subset_of":
             return f"{check.fact} has {show(Known(wanted).lacking(observed))}"
+        case "named_by":
+            return f"{check.fact} has {show(unnamed(observed, wanted))}"
         case "lacks":
             return f"{check.fact} has {show(Known(observed).having(wanted))}"
         case "contains":

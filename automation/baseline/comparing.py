@@ -83,6 +83,21 @@ def _covers(pattern: object, text: object) -> bool:
     return re.fullmatch(str(pattern), text) is not None
 
 
+def unnamed(observed: object, wanted: Sequence[object]) -> list[str]:
+    """Give those of a list like `sshd:22` that a list of names has neither whole nor without their ends."""
+    names = _list(observed)
+    if not all(isinstance(one, str) for one in names):
+        raise Uncomparable("that is no list of names")
+    known = Known([one for one in wanted if isinstance(one, str)])
+    return [one for one in names if one not in known and _without_end(one) not in known]
+
+
+def _without_end(name: str) -> str:
+    """Give the program of `sshd:22`; one that calls itself `sshd:22` is none that anybody names."""
+    first, _, _ = name.rpartition(":")
+    return "" if ":" in first else first
+
+
 def _is_empty(value: object) -> bool:
     if not isinstance(value, list | dict | str):
         raise Uncomparable("that has no content")
@@ -100,13 +115,14 @@ COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
     "contains": lambda observed, wanted: not Known(_list(observed)).lacking(_list(wanted)),
     "lacks": lambda observed, wanted: not Known(_list(observed)).having(_list(wanted)),
     "subset_of": lambda observed, wanted: not Known(_list(wanted)).lacking(_list(observed)),
+    "named_by": lambda observed, wanted: not unnamed(observed, _list(wanted)),
     "empty": lambda observed, wanted: _is_empty(observed) == wanted,
 }
 
 
 def fault_of(word: str, value: object) -> str:
     """Say why a word cannot compare with a value; empty: it can."""
-    if word in ("in", "not_in", "contains", "lacks", "subset_of") and not isinstance(value, list):
+    if word in ("in", "not_in", "contains", "lacks", "subset_of", "named_by") and not isinstance(value, list):
         return f"{word} wants a list"
     if word in ("empty", "present") and not isinstance(value, bool):
         return f"{word} wants true or false"

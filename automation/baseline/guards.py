@@ -39,6 +39,9 @@ WITHOUT_PASSWORD = "sudo.without_password"
 KEYS = "authorized_keys[?!restricted && fingerprint].user"
 MODULES = "sort(pam.modules.*[])"  # whatever order files were read in
 AUTH_MODULES = 'pam.modules."common-auth"'
+# What no remedy writes over: a umask that a file of the shell sets by itself, whose lines are people's.
+SHELL_UMASKS = "shells.umasks[?file != '/etc/profile.d/50-mainstay-umask.sh'].[file, value]"
+STRICT_UMASKS = ("027", "077", "0027", "0077")
 
 
 class Scene(NamedTuple):
@@ -136,6 +139,14 @@ def _logins_ask_faillock(facts: Facts, scene: Scene) -> str:
     )
 
 
+def _no_shell_file_says_otherwise(facts: Facts, scene: Scene) -> str:
+    umasks = _asked(SHELL_UMASKS, facts)
+    if umasks is None:
+        return "which umask its shells set is not known"
+    laxer = [f"{file} says umask {value}" for file, value in umasks if value not in STRICT_UMASKS]
+    return f"{', '.join(laxer[:4])}, which people change" if laxer else ""
+
+
 def _nothing_routes_here(facts: Facts, scene: Scene) -> str:
     packages = _asked("keys(packages)", facts)
     if packages is None:
@@ -180,6 +191,7 @@ COMPUTED: Mapping[str, Guard] = {
     "exception_users_are_there": _exception_users_are_there,
     "logins_ask_faillock": _logins_ask_faillock,
     "no_public_bucket": _no_public_bucket,
+    "no_shell_file_says_otherwise": _no_shell_file_says_otherwise,
     "no_website_bucket": _no_website_bucket,
     "nothing_routes_here": _nothing_routes_here,
     "vcenter_answers": _vcenter_answers,
@@ -190,6 +202,7 @@ _FACTS: Mapping[str, tuple[str, ...]] = {
     "console_or_second_admin": (LOGINS, GROUPS, EVERYTHING, WITHOUT_PASSWORD, KEYS),
     "everybody_has_a_key": (PEOPLE, KEYS, MODULES),
     "logins_ask_faillock": (AUTH_MODULES,),
+    "no_shell_file_says_otherwise": (SHELL_UMASKS,),
     "nothing_routes_here": tuple(f'packages."{one}"' for one in ROUTING_PACKAGES),
 }
 # Every control has it, once it was changed and changed back too often.

@@ -39,6 +39,7 @@ _WORDS: Mapping[str, str] = {
     "contains": "has",
     "lacks": "has none of",
     "subset_of": "has nothing but",
+    "named_by": "has nothing but, at any port where none is named,",
 }
 _MISSING = {"yes": "; where it is not there that is well", "no": "; where it is not there that fails"}
 

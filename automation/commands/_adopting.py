@@ -26,6 +26,12 @@ def adopt(session: Session, around: Around, host: str, id_: str) -> tuple[str, .
     """
     name = session.environment.name
     spec = session.inventory.specs.get(session.inventory.server(host).name)
+    if spec is not None and spec.provider == "nspawn":
+        raise PreflightError(
+            f"{host} is a server of a lab (nspawn), which has none that it did not make itself: there is "
+            f"nothing to take over; nothing was changed",
+            hint=f"./inv provision.apply --env {name} makes it",
+        )
     if spec is None or spec.provider not in _WORDS:
         raise ConfigError(
             f"{host} is no server of AWS or vSphere in the inventory; nothing was touched",

@@ -12,14 +12,17 @@ from automation.model.plan import Plan, Step
 from automation.model.records import StepEnded
 from automation.provisioning.retiring import STOPPED, Leave
 
-_MARKS = (b'"aws.', b'"vsphere.')
+# Of a lab's own hosts only what makes one, or takes it out of service.
+_MARKS = (b'"aws.', b'"vsphere.', b'"nspawn.create_server"', b'"retire-')
 # What a server is after it, by the last part of an action's address.
 _HELD = ("fence_instance", "fence_vm")
 _FREED = (
     *("create_instance", "start_instance", "release_instance", "adopt_instance", "terminate_instance"),
     *("create_vm", "power_on_vm", "release_vm", "adopt_vm", "destroy_vm", "unregister_vm"),
+    *("create_server", "release_server", "destroy_server"),
 )
 _STOPS = ("stop_instance", "shut_down_vm")
+_LAB_STOPS = ("power_off_server",)
 
 Place = tuple[str, str]
 
@@ -50,7 +53,7 @@ def read_past(state: Path) -> Past:
         elif verb in _FREED:
             fenced.pop((host, site), None)
             leaves.pop(host, None)
-        elif verb in _STOPS and done.plan.name == STOPPED:
+        elif verb in (*_STOPS, *_LAB_STOPS) and done.plan.name == STOPPED:
             leaves[host] = Leave(name=host, site=site, since=done.at, run_id=done.run_id)
     return Past(fenced, leaves)
 

@@ -42,9 +42,9 @@ def look_around(session: Session, lab: ObservedLab | None) -> Around:
     specs = {name: spec for name, spec in session.inventory.specs.items() if spec.provider != "nspawn"}
     networks = load_networks(environment) if specs or environment.providers else {}
     declared = declare(environment, session.inventory, networks)
-    if not (specs or declared.networks):
+    if not (specs or declared.networks or environment.lab):
         return Around(declared, Seen(), Past({}, {}))
-    require_servers(environment, specs, networks)
+    require_servers(environment, session.inventory.specs, networks)
     past = read_past(session.state)
     declared = replace(
         declared,
@@ -52,11 +52,12 @@ def look_around(session: Session, lab: ObservedLab | None) -> Around:
         fenced=past.fenced,
         trusted=_trusted(session),
     )
-    return Around(declared, _look(session, declared, lab), past)
+    seen = _look(session, declared, lab) if specs or declared.networks else Seen()
+    return Around(declared, seen, past)
 
 
 def _look(session: Session, declared: Declared, lab: ObservedLab | None) -> Seen:
-    lost = _lost(lab)
+    lost = lost_sites(lab)
     unreached = {place: lost[place[1]] for place in places_of(declared) if place[1] in lost}
     places = [place for place in places_of(declared) if place not in unreached]
     asleep = {place for place in places if _sleeps(session, place, lab)}
@@ -81,7 +82,7 @@ def _look(session: Session, declared: Declared, lab: ObservedLab | None) -> Seen
     )
 
 
-def _lost(lab: ObservedLab | None) -> Mapping[str, str]:
+def lost_sites(lab: ObservedLab | None) -> Mapping[str, str]:
     """Give the sites of a lab whose providers answer nobody before they are healed, and why."""
     if lab is None or not lab.running:
         return {}

@@ -1,5 +1,6 @@
 """What is at an environment's providers, and how it differs from what is declared; changes nothing."""
 
+from automation.commands._lab_hosts import with_lab
 from automation.commands._providers import Around, look_around
 from automation.commands._servers import look_at_lab
 from automation.commands._session import Session
@@ -52,8 +53,11 @@ class DriftShown(Model):
 
 
 def look(session: Session) -> Around:
-    """Look at every provider of an environment."""
-    return look_around(session, look_at_lab(session) if session.environment.lab else None)
+    """Look at every provider of an environment, and at its lab's own hosts."""
+    if session.environment.lab is None:
+        return look_around(session, None)
+    lab = look_at_lab(session)
+    return with_lab(session, look_around(session, lab), lab)
 
 
 def list_servers(around: Around, *, every: bool) -> ServersShown:
@@ -65,6 +69,7 @@ def list_servers(around: Around, *, every: bool) -> ServersShown:
         f"{view.provider} at {view.site}: {len(view.servers)} servers in {view.round_trips} round trips"
         f"{', simulated' if view.source == 'simulated' else ''}"
         for view in around.seen.views
+        if view.round_trips
     ]
     unseen = [f"not looked at: {provider}: {why}" for provider, why in around.seen.unseen.items()]
     return ServersShown(

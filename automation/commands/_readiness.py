@@ -1,7 +1,10 @@
 """Looking whether the failover of a site would work now: shared by dr and its checks."""
 
+from datetime import UTC, datetime
+
 from automation.commands._drill import check_hosts, plan_for
 from automation.commands._observations import keep_position
+from automation.commands._proven import proven_of
 from automation.commands._session import Session
 from automation.commands._whereabouts import turn_those_at
 from automation.engine.journal import read_journal
@@ -37,7 +40,8 @@ def look(session: Session, plan: str, site: str) -> Readiness:
         outcome = event.body.outcome if isinstance(event.body, StepEnded) else None
         if outcome and isinstance(outcome.evidence, ReplicationSeen) and outcome.evidence.primary:
             keep_position(session.state, outcome.evidence.primary)
-    readiness = fold_readiness(watched, steps, events)
+    proven = proven_of(session, watched.services, datetime.now(UTC))
+    readiness = fold_readiness(watched, steps, events, proven)
     (finished.folder / "readiness.json").write_text(readiness.model_dump_json(indent=1))
     return readiness
 

@@ -10,6 +10,7 @@ from automation.model.actions import DeletePortGroup, DeleteSubnet
 from automation.model.catalog import load_catalog
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Gate, Plan, Step
+from automation.provisioning.compiling import what_stays
 from automation.provisioning.decisions import Decision, decide
 from automation.provisioning.retiring import (
     DELETED,
@@ -70,7 +71,7 @@ def retire(session: Session, around: Around, flags: RetireFlags) -> None:
         return
     _refuse_early(session, decision, leave, flags)
     session.run(plan_delete(name, decision, leave)).raise_for_status()
-    session.say(f"{flags.host} ({decision.id}) is deleted; snapshots of its disks stay")
+    session.say(f"{flags.host} ({decision.id}) is deleted; {what_stays(decision.provider)}")
     if flags.host in session.inventory.servers:
         session.say(f"{flags.host} stands in the inventory still: provision.apply would make it anew")
 

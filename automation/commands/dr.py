@@ -100,6 +100,7 @@ def plan_(
 def readiness(context: Context, env: str, site: str, plan: str = "city", json: bool = False) -> None:
     """Look whether the failover of a site would work now; changes no server.
 
+    Backups and images that services come back from must be proven as far and as lately as backups.yml says.
     Exit codes: 0 ready, 2 faulty files, 6 something is not ready: each finding says what to do.
     """
     from automation.commands._readiness import look, raise_unless_ready

@@ -88,7 +88,7 @@ def apply(
     help={"env": ENV_HELP, "all": "Also what is not ours.", "json": JSON_HELP},
 )
 def show(context: Context, env: str, all: bool = False, json: bool = False) -> int:
-    """Show the servers that are at AWS and vSphere now; changes nothing.
+    """Show the servers that are at AWS, vSphere and in the lab now; changes nothing.
 
     Exit codes: 0 shown, 2 faulty files, 3 shown, but a provider could not be looked at.
     """
@@ -107,7 +107,7 @@ def show(context: Context, env: str, all: bool = False, json: bool = False) -> i
 
 @command(help={"env": ENV_HELP, "json": JSON_HELP})
 def drift(context: Context, env: str, json: bool = False) -> int:
-    """Show what at AWS and vSphere is not as declared; changes nothing.
+    """Show what at AWS, vSphere and in the lab is not as declared; changes nothing.
 
     Exit codes: 0 all as declared, 2 faulty files, 3 so far as could be seen, 6 something is not as declared.
     """
@@ -135,8 +135,10 @@ def drift(context: Context, env: str, json: bool = False) -> int:
 def adopt(context: Context, env: str, host: str, id: str) -> None:
     """Take over a server that bears nobody's mark: mark it as ours, and change nothing else.
 
-    Exit codes: 0 done, 2 faulty files, 4 refused: it is somebody's, or not there; 5 it could not be marked,
-    7 another run holds the host.
+    Of AWS and vSphere: a lab has no server that it did not make itself.
+
+    Exit codes: 0 done, 2 faulty files, 4 refused: it is somebody's, or not there, or a lab's; 5 it could not
+    be marked, 7 another run holds the host.
     """
     from automation.commands._adopting import adopt as take_over
     from automation.commands._provision_views import look
@@ -170,6 +172,8 @@ def retire(
     back: bool = False,
 ) -> None:
     """Stop a server; called again after the days of grace, delete it and keep snapshots of its disks.
+
+    Of a server of the lab the disk itself is kept, until lab.down.
 
     Refused while a service of services.yml stands on it, or while its last backup is unproven. A person says
     yes to the deletion.

@@ -32,7 +32,7 @@ from automation.model.drill_evidence import IsolatedServer, IsolationProof, List
 from automation.model.machine_evidence import HostKeyLearned, ProviderChange
 from automation.model.moves import Stamp
 from automation.model.observations import PrimaryPosition, StandbyPosition
-from automation.model.replicas import DatabaseChange, NetworkProven, ReplicasSeen
+from automation.model.replicas import DatabaseChange, NetworkProven, PilotSeen, ReplicasSeen
 
 Source = Literal["real", "simulated"]
 
@@ -339,6 +339,7 @@ Evidence = Annotated[
     | CallsMade
     | ProviderChange
     | HostKeyLearned
+    | PilotSeen
     | ReplicasSeen
     | DatabaseChange
     | NetworkProven

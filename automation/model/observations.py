@@ -62,6 +62,9 @@ class ObservedServer(Model):
     power: Literal["on", "off"]
     autostart: bool
     network: Literal["connected", "blocked"]
+    site: str = Field(default="", description="where it was made; empty: not told")
+    address: str = ""
+    image: str = Field(default="", description="name of what it was made of")
 
 
 class ObservedLab(Model):

@@ -49,6 +49,7 @@ class DatabaseSeen(Model):
 class PilotSeen(Model):
     """What of a service stands ready in another region."""
 
+    kind: Literal["pilot-seen"] = "pilot-seen"
     site: str
     image: ImageSeen | None = None
     replica: DatabaseSeen | None = Field(default=None, description="to promote")

@@ -7,7 +7,8 @@ provider's own channel told, never by the one that answered first.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from automation.model.actions import Action, AwaitReady
+from automation.model.actions import Action, AwaitReady, PowerOffServer, ReleaseServer
+from automation.model.actions.lab import DestroyServer
 from automation.model.actions.servers import (
     ChangeInstance,
     ChangePortGroup,
@@ -29,7 +30,7 @@ from automation.model.actions.servers import (
 from automation.model.environment import Environment
 from automation.model.plan import Gate, Limits, Step
 from automation.model.providers import AwsProvider, Provider
-from automation.model.servers import NetworkSpec, ServerSpec
+from automation.model.servers import FoundServer, NetworkSpec, ServerSpec
 from automation.model.simulators import AwsSimulator, VcenterSimulator
 from automation.provisioning.decisions import Decision, Declared, Verdict
 
@@ -227,20 +228,46 @@ def _reached(
         yield _step("ready", spec, AwaitReady(host=spec.name), why, last, READY_TIMEOUT_S, retries=0)
 
 
+def stop_of(decision: Decision) -> Action:
+    """Give the action that stops a server, and keeps it off."""
+    if decision.provider == "nspawn":
+        return PowerOffServer(host=decision.name)
+    return WORDS[decision.provider].stop(host=decision.name, site=decision.site)
+
+
+def start_of(decision: Decision) -> Action:
+    """Give the action that starts a server again that was stopped so."""
+    if decision.provider == "nspawn":
+        return ReleaseServer(host=decision.name)
+    return WORDS[decision.provider].start(host=decision.name, site=decision.site)
+
+
+def _delete_of(decision: Decision, *, keep_snapshot: bool) -> Action:
+    host, site = decision.name, decision.site
+    if decision.provider == "nspawn":
+        addresses = decision.found.addresses if isinstance(decision.found, FoundServer) else ()
+        return DestroyServer(host=host, site=site, address="".join(addresses[:1]))
+    return WORDS[decision.provider].delete(id=decision.id, keep_snapshot=keep_snapshot, host=host, site=site)
+
+
+def what_stays(provider: str) -> str:
+    """Say what of a server is there after it is deleted."""
+    return "its disk stays until lab.down" if provider == "nspawn" else "snapshots of its disks stay"
+
+
 def remove_steps(decision: Decision, *, keep_snapshot: bool, ask: str) -> Iterator[Step]:
     """Stop a server of ours, then delete the very one that was seen; a person says yes to that."""
-    words, host, site = WORDS[decision.provider], decision.name, decision.site
     yield Step(
         id=f"stop/{decision.name}",
-        run=words.stop(host=host, site=site),
+        run=stop_of(decision),
         why="what is deleted is stopped first",
         timeout_s=POWER_TIMEOUT_S,
         retries=RETRIES,
     )
     yield Step(
         id=f"delete/{decision.name}",
-        run=words.delete(id=decision.id, keep_snapshot=keep_snapshot, host=host, site=site),
-        why=f"{decision.id}, with its disks; their snapshots stay",
+        run=_delete_of(decision, keep_snapshot=keep_snapshot),
+        why=f"{decision.id}; {what_stays(decision.provider)}",
         needs=(f"stop/{decision.name}",),
         gate=Gate(role="sysadmin", ask=ask),
         timeout_s=CHANGE_TIMEOUT_S,

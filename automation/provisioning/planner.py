@@ -1,6 +1,7 @@
 """Plan what is missing for every declared server of a lab to run. Pure."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from automation.model.actions import (
@@ -65,10 +66,18 @@ def needed_certificates(environment: Environment) -> dict[str, tuple[str, ...]]:
     return {name: (one.name, *one.places.values()) for name, one in known}
 
 
-def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedLab) -> Provisioning:
+def plan_servers(
+    environment: Environment,
+    inventory: Inventory,
+    seen: ObservedLab,
+    retiring: Mapping[str, datetime] | None = None,
+) -> Provisioning:
     """Compare the inventory with what is there; an empty plan means nothing is to do.
 
     Servers on demand are left to the drills that make them.
+
+    Args:
+        retiring: servers that are being retired, and since when.
 
     Raises:
         ConfigError: a server stands at no site of the lab, or its provider is not one of the lab's.
@@ -80,8 +89,8 @@ def plan_servers(environment: Environment, inventory: Inventory, seen: ObservedL
     steps, left_alone = [*base, *_simulators(environment, seen, needs)], {}
     for server in servers:
         known = seen.servers.get(server.name)
-        if known is not None and _is_fenced(known):
-            left_alone[server.name] = "fenced: released only by failback or a new lab"
+        if known is not None and (why := _why_left(environment, server, known, retiring or {})):
+            left_alone[server.name] = why
         elif server.site in seen.failed_sites:
             left_alone[server.name] = f"site {server.site} has no power: lab.heal returns it"
         elif known is not None and known.power == "on" and seen.running:
@@ -122,7 +131,28 @@ def _check(environment: Environment, servers: tuple[Server, ...]) -> None:
             raise ConfigError(f"{server.name}: server_image is missing: nothing says what it is made of")
 
 
-def _is_fenced(server: ObservedServer) -> bool:
+def _why_left(
+    environment: Environment, server: Server, known: ObservedServer, retiring: Mapping[str, datetime]
+) -> str:
+    """Say why a server that is there is nobody's to start or change here; empty: it is as it may be."""
+    if server.name in retiring and known.power == "off":
+        return f"is being retired since {retiring[server.name]:%Y-%m-%d}"
+    if is_fenced(known):
+        return "fenced: released only by failback or a new lab"
+    pairs = (
+        ("site", known.site, server.site),
+        ("address", known.address, server.address),
+        ("image", known.image, server.image),
+    )
+    told = "; ".join(
+        f"{key}: {found} is to be {wanted}" for key, found, wanted in pairs if found not in ("", wanted)
+    )
+    retire = f"./inv provision.retire --env {environment.name} --host {server.name}"
+    return f"{told}: a server of a lab is not changed; {retire}, then apply makes it anew" if told else ""
+
+
+def is_fenced(server: ObservedServer) -> bool:
+    """Tell whether a recovery holds a server off, or off the network."""
     return server.network == "blocked" or (server.power == "off" and not server.autostart)
 
 

@@ -6,7 +6,14 @@ from datetime import datetime, timedelta
 from automation.model.base import Model
 from automation.model.plan import Plan, Step
 from automation.model.services import Service
-from automation.provisioning.compiling import POWER_TIMEOUT_S, RETRIES, WORDS, remove_steps
+from automation.provisioning.compiling import (
+    POWER_TIMEOUT_S,
+    RETRIES,
+    remove_steps,
+    start_of,
+    stop_of,
+    what_stays,
+)
 from automation.provisioning.decisions import Decision
 
 # Names of plans, by which a later command finds in the journals how far a retirement is.
@@ -40,10 +47,9 @@ def _hosts(service: Service) -> Iterator[str]:
 
 def plan_stop(environment: str, decision: Decision) -> Plan:
     """Stop a server of ours; it stays as it is until it is deleted or taken back."""
-    run = WORDS[decision.provider].stop(host=decision.name, site=decision.site)
     step = Step(
         id=f"stop/{decision.name}",
-        run=run,
+        run=stop_of(decision),
         why="is retired; nothing of it is deleted yet",
         timeout_s=POWER_TIMEOUT_S,
         retries=RETRIES,
@@ -53,10 +59,9 @@ def plan_stop(environment: str, decision: Decision) -> Plan:
 
 def plan_back(environment: str, decision: Decision) -> Plan:
     """Start a server again that was being retired."""
-    run = WORDS[decision.provider].start(host=decision.name, site=decision.site)
     step = Step(
         id=f"start/{decision.name}",
-        run=run,
+        run=start_of(decision),
         why="is not retired after all",
         timeout_s=POWER_TIMEOUT_S,
         retries=RETRIES,
@@ -68,7 +73,7 @@ def plan_delete(environment: str, decision: Decision, leave: Leave) -> Plan:
     """Delete the server that was stopped, and no other; snapshots of its disks stay."""
     ask = (
         f"Delete {decision.name} ({decision.id}) for good? It was stopped on {leave.since:%Y-%m-%d}; "
-        "snapshots of its disks stay"
+        f"{what_stays(decision.provider)}"
     )
     steps = tuple(remove_steps(decision, keep_snapshot=True, ask=ask))
     return Plan(name=DELETED, environment=environment, mode="apply", steps=steps)

@@ -12,7 +12,7 @@ from automation.model.environment import Environment
 from automation.model.errors import ConfigError, Problem
 from automation.model.loading import load_model, read_document
 from automation.model.refusals import Where, near
-from automation.model.servers import Network, NetworkSpec, ServerSpec
+from automation.model.servers import Network, NetworkSpec, ServerSpec, Size
 from automation.model.strategy import Name
 
 FILE = "networks.yml"
@@ -155,10 +155,27 @@ def check_servers(
 ) -> Iterator[tuple[str, str]]:
     """Find hosts, and of each the variable, that no provider could make so. Pure."""
     for name, spec in specs.items():
-        if spec.provider != "nspawn":
-            for message in _check_server(environment, spec, networks):
-                yield name, message
+        found = (
+            _check_lab_server(spec)
+            if spec.provider == "nspawn"
+            else _check_server(environment, spec, networks)
+        )
+        for message in found:
+            yield name, message
     yield from _shared_addresses(specs)
+
+
+def _check_lab_server(spec: ServerSpec) -> Iterator[str]:
+    """What a host of a lab cannot have: it shares this machine and the network of its site."""
+    said = {
+        "size": spec.size != Size(),
+        "disks": spec.disks,
+        "networks": spec.networks,
+        "tags": spec.tags,
+        "cloud_init": spec.cloud_init,
+    }
+    for key in (key for key, given in said.items() if given):
+        yield f"server_{key}: a server of a lab (nspawn) has none of its own; delete it"
 
 
 def _check_server(

@@ -1,8 +1,8 @@
 """Compile and judge readiness: would the failover of a site work now? Reads only. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
-from typing import Literal, NamedTuple
+from datetime import date, datetime
+from typing import NamedTuple
 
 from automation.model.actions import (
     LookAtHost,
@@ -12,7 +12,7 @@ from automation.model.actions import (
     LookAtServer,
 )
 from automation.model.base import Model, format_duration
-from automation.model.catalog import PostgresqlStandby, Service, Vendor, VmReplica
+from automation.model.catalog import AwsPilotLight, PostgresqlStandby, Service, Vendor, VmReplica
 from automation.model.environment import Environment
 from automation.model.evidence import (
     DnsRecord,
@@ -25,12 +25,21 @@ from automation.model.evidence import (
 from automation.model.moves import Move
 from automation.model.plan import Plan, Step
 from automation.model.records import Event, RunOpened, StepEnded
-from automation.model.replicas import ReplicasSeen
+from automation.model.replicas import PilotSeen, ReplicasSeen
 from automation.model.secrets import SecretRef
 from automation.recovery.lag import format_limit, judge_lag
 from automation.recovery.names import find_behind
 from automation.recovery.patience import with_retries
 from automation.recovery.planner import City, affected_services, hosts_of_recovery, recovery_site
+from automation.recovery.readiness_copies import (
+    Proven,
+    judge_pilot,
+    judge_proof,
+    judge_replicas,
+    look_at_pilot,
+)
+from automation.recovery.readiness_findings import Finding as Finding
+from automation.recovery.readiness_findings import amiss, well
 from automation.recovery.spec import Failover, RecoveryPlan
 from automation.recovery.strategies import vm_replica
 from automation.recovery.strategies.fencing import FENCED_BY
@@ -38,18 +47,6 @@ from automation.recovery.strategies.fencing import FENCED_BY
 LEAST_FREE_BYTES = 1 << 30
 MOST_USED_PERCENT = 90
 SSH_KEY = "ssh/id_ed25519"
-
-Status = Literal["ready", "not-ready", "not-known"]
-
-
-class Finding(Model):
-    """One thing that a failover stands on: how it is, and what to do when it is not well."""
-
-    check: str
-    subject: str
-    status: Status
-    seen: str
-    act: str = ""
 
 
 class Readiness(Model):
@@ -92,6 +89,7 @@ def compile_readiness(watched: Watched) -> Plan:
         _records(watched),
         *_hosts(watched),
         *_replicas(watched),
+        *_pilots(watched),
         *_fences(watched),
         Step(
             id="secrets",
@@ -108,8 +106,14 @@ def compile_readiness(watched: Watched) -> Plan:
     )
 
 
-def fold_readiness(watched: Watched, plan: Plan, events: Sequence[Event]) -> Readiness:
-    """Judge what was seen; a step that could not look is a finding too."""
+def fold_readiness(
+    watched: Watched, plan: Plan, events: Sequence[Event], proven: Sequence[Proven] = ()
+) -> Readiness:
+    """Judge what was seen; a step that could not look is a finding too.
+
+    Args:
+        proven: of every backup that a service is brought back from, how far it is proven.
+    """
     ends = {event.body.step: event.body for event in events if isinstance(event.body, StepEnded)}
     opened = next(event.body for event in events if isinstance(event.body, RunOpened))
     findings = [finding for step in plan.steps for finding in _judge(watched, step, ends.get(step.id))]
@@ -120,6 +124,7 @@ def fold_readiness(watched: Watched, plan: Plan, events: Sequence[Event]) -> Rea
         plan=watched.plan,
         findings=(
             *findings,
+            *_proofs(watched, proven, events[0].at),
             *_without_fence(watched),
             *_acceptances(watched, events[0].at.date()),
             _control_node(watched, opened.node),
@@ -200,6 +205,17 @@ def _replicas(watched: Watched) -> Iterator[Step]:
             )
 
 
+def _pilots(watched: Watched) -> Iterator[Step]:
+    """What another region would launch, promote or restore."""
+    for name, service in watched.services.items():
+        if isinstance(service.strategy, AwsPilotLight):
+            yield Step(
+                id=f"pilot/{name}",
+                run=look_at_pilot(service, service.strategy),
+                why="without an image and a copy of its database there is nothing to bring up",
+            )
+
+
 def _fences(watched: Watched) -> Iterator[Step]:
     for _, service in _databases(watched):
         host = service.hosts_at(service.primary)[0]
@@ -218,7 +234,7 @@ def _judge(watched: Watched, step: Step, end: StepEnded | None) -> Iterator[Find
     evidence = end.outcome.evidence if end and end.outcome else None
     if evidence is None:
         said = end.failure.message if end and end.failure else "it was not looked at"
-        yield _not(_check_of(step), _subject_of(step), said, _ACTS[_check_of(step)])
+        yield amiss(_check_of(step), _subject_of(step), said, _ACTS[_check_of(step)])
         return
     yield from _judge_evidence(watched, step, evidence)
 
@@ -234,14 +250,21 @@ def _judge_evidence(watched: Watched, step: Step, evidence: Evidence) -> Iterato
     elif isinstance(evidence, SecretsSeen):
         yield from _judge_secrets(evidence)
     elif isinstance(evidence, ReplicasSeen):
-        yield _judge_replicas(watched, subject, evidence)
+        strategy = watched.services[subject].strategy
+        assert isinstance(strategy, VmReplica)
+        yield judge_replicas(subject, strategy, evidence)
+    elif isinstance(evidence, PilotSeen):
+        strategy = watched.services[subject].strategy
+        assert isinstance(strategy, AwsPilotLight)
+        yield from judge_pilot(subject, strategy, evidence, env=watched.city.environment.name)
     else:
-        yield _is("fence", subject, "its provider answers")
+        yield well("fence", subject, "its provider answers")
 
 
 _ACTS = {
     "replication": "see why the database does not answer: systemctl status postgresql on it",
     "replica": "see that the storage replicates, and that the vCenter of the recovery site answers",
+    "pilot": "see why the region does not answer, or does not let us look",
     "dns": "start the DNS server, then look again",
     "host": "start the host: without it the service cannot be recovered",
     "reach": "mend the recovery site's network",
@@ -259,66 +282,43 @@ def _subject_of(step: Step) -> str:
     return step.id.partition("/")[2] or "all"
 
 
-def _is(check: str, subject: str, seen: str) -> Finding:
-    return Finding(check=check, subject=subject, status="ready", seen=seen)
-
-
-def _not(check: str, subject: str, seen: str, act: str) -> Finding:
-    return Finding(check=check, subject=subject, status="not-ready", seen=seen, act=act)
-
-
 def _judge_replication(watched: Watched, name: str, seen: ReplicationSeen) -> Iterator[Finding]:
     service = watched.services[name]
     strategy = service.strategy
     primary, standby = seen.primary, seen.standby
     for host, reason in seen.silent.items():
-        yield _not("database", host, reason, _ACTS["replication"])
+        yield amiss("database", host, reason, _ACTS["replication"])
     if primary is None or standby is None or not isinstance(strategy, PostgresqlStandby):
         return
     if primary.in_recovery or not standby.in_recovery:
         who = primary.host if primary.in_recovery else standby.host
         role = "a standby" if primary.in_recovery else "a primary"
         status = f"./inv dr.status --env {watched.city.environment.name}"
-        yield _not("roles", name, f"{who} is {role}", f"see {status}: this site may be the other way round")
+        yield amiss("roles", name, f"{who} is {role}", f"see {status}: this site may be the other way round")
         return
     same = primary.system_identifier == standby.system_identifier
     identity = (
         "one system identifier" if same else f"{primary.system_identifier} and {standby.system_identifier}"
     )
     if same:
-        yield _is("identity", name, identity)
+        yield well("identity", name, identity)
     else:
-        yield _not("identity", name, identity, f"make {standby.host} anew as a copy of {primary.host}")
+        yield amiss("identity", name, identity, f"make {standby.host} anew as a copy of {primary.host}")
     if standby.streaming:
-        yield _is("streaming", name, f"{standby.host} streams")
+        yield well("streaming", name, f"{standby.host} streams")
     else:
-        yield _not("streaming", name, f"{standby.host} does not stream", f"see the log of {standby.host}")
+        yield amiss("streaming", name, f"{standby.host} does not stream", f"see the log of {standby.host}")
     lag = judge_lag(primary, standby, rpo_s=service.rpo_s, max_lag_bytes=strategy.max_lag_bytes)
     allowed = f"{lag.words}; allowed: {format_limit(service.rpo_s, strategy.max_lag_bytes)}"
     if lag.verdict == "within":
-        yield _is("lag", name, allowed)
+        yield well("lag", name, allowed)
     else:
-        yield _not("lag", name, allowed, "let it catch up; until then a failover needs a signed override")
-
-
-def _judge_replicas(watched: Watched, name: str, seen: ReplicasSeen) -> Finding:
-    """Judge how old they are; what a simulator shows says so, and proves nothing of a real vCenter."""
-    strategy = watched.services[name].strategy
-    assert isinstance(strategy, VmReplica)
-    if seen.oldest is None:
-        said = f"{seen.datastore} at {seen.site} shows no files of {', '.join(seen.missing)}"
-        return _not("replica", name, said, _ACTS["replica"])
-    behind_s = max(0.0, (seen.seen_at - seen.oldest).total_seconds())
-    told = " (simulated: nothing is proven of a real vCenter)" if seen.source == "simulated" else ""
-    said = f"{format_duration(behind_s)} old; allowed: {format_duration(strategy.max_lag_s)}{told}"
-    if behind_s > strategy.max_lag_s:
-        return _not("replica", name, said, "let the storage catch up; until then a failover needs signatures")
-    return _is("replica", name, said)
+        yield amiss("lag", name, allowed, "let it catch up; until then a failover needs a signed override")
 
 
 def _judge_records(watched: Watched, seen: RecordsSeen) -> Iterator[Finding]:
     for server, reason in seen.silent.items():
-        yield _not("dns", server, reason, _ACTS["dns"])
+        yield amiss("dns", server, reason, _ACTS["dns"])
     wanted_s = watched.city.environment.dns.ttl_s
     for name in sorted({name for records in seen.answers.values() for name in records}):
         told = {server: records[name] for server, records in seen.answers.items() if name in records}
@@ -326,16 +326,16 @@ def _judge_records(watched: Watched, seen: RecordsSeen) -> Iterator[Finding]:
         ttl_s = max(record.ttl_s for record in told.values())
         words = "; ".join(f"{server}: {', '.join(r.addresses) or 'nothing'}" for server, r in told.items())
         if len(addresses) != 1 or () in addresses:
-            yield _not("records", name, *_judge_unequal(watched, name, told, words))
+            yield amiss("records", name, *_judge_unequal(watched, name, told, words))
         elif ttl_s > wanted_s:
-            yield _not(
+            yield amiss(
                 "ttl",
                 name,
                 f"clients keep it for {format_duration(ttl_s)}",
                 f"set {format_duration(wanted_s)}",
             )
         else:
-            yield _is("records", name, f"{words}; clients keep it for {format_duration(ttl_s)}")
+            yield well("records", name, f"{words}; clients keep it for {format_duration(ttl_s)}")
 
 
 def _judge_unequal(watched: Watched, name: str, told: Mapping[str, DnsRecord], words: str) -> tuple[str, str]:
@@ -355,21 +355,27 @@ def _judge_unequal(watched: Watched, name: str, told: Mapping[str, DnsRecord], w
 def _judge_host(watched: Watched, step: Step, seen: HostSeen) -> Iterator[Finding]:
     check, site = _check_of(step), watched.city.inventory.server(seen.host).site
     if seen.not_reached:
-        yield _not(check, seen.host, f"does not reach {', '.join(seen.not_reached)}", _ACTS["reach"])
+        yield amiss(check, seen.host, f"does not reach {', '.join(seen.not_reached)}", _ACTS["reach"])
     elif check == "witness" and site == watched.site:
-        yield _not(check, seen.host, f"stands at {site} itself", "watch from a host outside the site")
+        yield amiss(check, seen.host, f"stands at {site} itself", "watch from a host outside the site")
     elif seen.free_bytes < LEAST_FREE_BYTES or seen.used_percent > MOST_USED_PERCENT:
         free = f"{seen.free_bytes // 2**20} MiB free, {seen.used_percent} % used"
-        yield _not(check, seen.host, free, f"make room: at least 1 GiB and {100 - MOST_USED_PERCENT} %")
+        yield amiss(check, seen.host, free, f"make room: at least 1 GiB and {100 - MOST_USED_PERCENT} %")
     else:
-        yield _is(check, seen.host, f"answers, {seen.free_bytes // 2**20} MiB free")
+        yield well(check, seen.host, f"answers, {seen.free_bytes // 2**20} MiB free")
 
 
 def _judge_secrets(seen: SecretsSeen) -> Iterator[Finding]:
     for name in seen.readable:
-        yield _is("secret", name, "can be read here")
+        yield well("secret", name, "can be read here")
     for name, reason in seen.unreadable.items():
-        yield _not("secret", name, reason, _ACTS["secrets"])
+        yield amiss("secret", name, reason, _ACTS["secrets"])
+
+
+def _proofs(watched: Watched, proven: Sequence[Proven], now: datetime) -> Iterator[Finding]:
+    for one in proven:
+        if one.service in watched.services:
+            yield judge_proof(one, now, env=watched.city.environment.name)
 
 
 def _acceptances(watched: Watched, today: date) -> Iterator[Finding]:
@@ -380,9 +386,9 @@ def _acceptances(watched: Watched, today: date) -> Iterator[Finding]:
             seen = f"{strategy.accepted_by} bears it until {strategy.review_by}: {strategy.accepted_risk}"
             if strategy.review_by < today:
                 act = f"let {strategy.accepted_by} look at the risk, then set a new review_by in the catalog"
-                yield _not("accepted risk", name, seen, act)
+                yield amiss("accepted risk", name, seen, act)
             else:
-                yield _is("accepted risk", name, seen)
+                yield well("accepted risk", name, seen)
 
 
 def _provider(watched: Watched, host: str) -> str:
@@ -395,15 +401,15 @@ def _without_fence(watched: Watched) -> Iterator[Finding]:
         host = service.hosts_at(service.primary)[0]
         if (provider := _provider(watched, host)) not in FENCED_BY:
             seen = f"its provider is {provider}, and this version has no fence for it"
-            yield _not("fence", host, seen, f"recover {name} by playbooks that fence (strategy: playbooks)")
+            yield amiss("fence", host, seen, f"recover {name} by playbooks that fence (strategy: playbooks)")
 
 
 def _control_node(watched: Watched, node: str) -> Finding:
     """A control node that stands in the inventory at the lost site is lost with it."""
     server = watched.city.inventory.servers.get(node)
     if server is not None and server.site == watched.site:
-        return _not(
+        return amiss(
             "control node", node, f"stands at {server.site}", "run from a control node outside the site"
         )
     where = f"stands at {server.site}" if server else "stands at none of the sites"
-    return _is("control node", node, where)
+    return well("control node", node, where)

@@ -9,7 +9,7 @@ import pytest
 from automation.adapters.nspawn import client, hostkeys, image, machine, remains, seeds, status, supervisor
 from automation.adapters.nspawn.hostkeys import HostKey
 from automation.model.environment import Inventory, LabSettings, Server
-from automation.model.errors import AdapterError, PreflightError
+from automation.model.errors import AdapterError, ConfigError, PreflightError
 from automation.shipped.labd.topology import parse as parse_topology
 
 LAB = LabSettings(
@@ -37,9 +37,16 @@ def test_every_part_of_a_recipe_is_in_its_digest() -> None:
 
 
 def test_an_unknown_image_is_refused_with_those_known() -> None:
-    with pytest.raises(AdapterError) as refusal:
+    with pytest.raises(ConfigError) as refusal:
         image.recipe_of("windows-11")
     assert "debian-12" in str(refusal.value.hint)
+
+
+def test_a_file_system_bears_the_name_of_the_recipe_that_made_it_and_an_older_one_none(
+    tmp_path: Path,
+) -> None:
+    assert image.name_of(str(image.root_of(tmp_path, "debian-12"))) == "debian-12"
+    assert image.name_of(str(tmp_path / "0123456789abcdef" / "root")) == ""
 
 
 DEB822 = """\

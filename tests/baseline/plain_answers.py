@@ -73,6 +73,8 @@ def _asked(ask: Ask, facts: Facts, wanted: Mapping[str, Any]) -> str:
 
 
 def _holds(word: str, seen: Any, wanted: Any) -> bool:
+    if word == "named_by":
+        return all(_is_named(one, wanted) for one in _list(seen))
     if word in ("contains", "lacks", "subset_of"):
         return _holds_of_lists(word, seen, wanted)
     if word in ("eq", "ne"):
@@ -90,6 +92,12 @@ def _holds(word: str, seen: Any, wanted: Any) -> bool:
     if not isinstance(seen, list | dict | str):
         raise ValueError
     return (not seen) == wanted
+
+
+def _is_named(one: Any, wanted: Any) -> bool:
+    if not isinstance(one, str):
+        raise ValueError
+    return one in wanted or (one.count(":") == 1 and one.split(":")[0] in wanted)
 
 
 def _holds_of_lists(word: str, seen: Any, wanted: Any) -> bool:

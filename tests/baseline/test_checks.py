@@ -17,6 +17,8 @@ SECTIONS: dict[str, Any] = {
     "users": [{"name": "root", "uid": 0}, {"name": "toor", "uid": 0}],
     "sysctl": {"running": {"net.ipv4.ip_forward": "0"}},
     "time": {"offset_s": 0.2},
+    "open": ["sshd:22", "nginx:80"],
+    "disguised": ["sshd:22:31337"],
     "long": "a" * 5000,
 }
 
@@ -47,6 +49,12 @@ def ask(check: object, **parameters: Any) -> Answer:
         ({"fact": "sshd.ciphers", "lacks": ["a"]}, "no"),
         ({"fact": "sshd.ciphers", "subset_of": ["a", "b", "c"]}, "yes"),
         ({"fact": "sshd.ciphers", "subset_of": ["a"]}, "no"),
+        ({"fact": "open", "named_by": ["sshd:22", "nginx"]}, "yes"),
+        ({"fact": "open", "named_by": ["sshd", "nginx"]}, "yes"),
+        ({"fact": "open", "named_by": ["sshd:2222", "nginx"]}, "no"),
+        ({"fact": "open", "named_by": ["sshd:22", "nginx:443"]}, "no"),
+        ({"fact": "disguised", "named_by": ["sshd:22", "sshd"]}, "no"),
+        ({"fact": "users[].uid", "named_by": ["sshd:22"]}, "unknown"),
         ({"fact": "sshd.usepam", "contains": ["y"]}, "unknown"),
         ({"fact": "sshd.banner", "empty": True}, "yes"),
         ({"fact": "sshd.ciphers", "empty": False}, "yes"),
@@ -170,7 +178,19 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
-WORDS = ["eq", "ne", "in", "not_in", "at_most", "at_least", "contains", "lacks", "subset_of", "empty"]
+WORDS = [
+    "eq",
+    "ne",
+    "in",
+    "not_in",
+    "at_most",
+    "at_least",
+    "contains",
+    "lacks",
+    "subset_of",
+    "named_by",
+    "empty",
+]
 ASKED = [(word, one) for word in WORDS for one in (4, "no", ["no", 1], True) if not fault_of(word, one)]
 
 

@@ -262,11 +262,33 @@ def test_only_rules_by_which_administrators_come_are_revoked() -> None:
     assert [one.on for one in found.enforced.calls] == ["ssh", "-1"]
 
 
+LAX_UMASK = {"login_defs": {"UMASK": "022"}, "shells": {"umasks": [], "sessions": []}}
+
+
 def test_only_what_was_asked_for_is_taken() -> None:
-    both = {**MAX_TRIES, "login_defs": {"UMASK": "022"}}
+    both = {**MAX_TRIES, **LAX_UMASK}
     names = ("lin.ssh.auth-tries", "lin.accounts.umask")
     assert decided(both, *names).enforced.controls == names
     assert decided(both, *names, wish=Wish(settings(), ("lin.acc*",))).enforced.controls == names[1:]
+
+
+@pytest.mark.parametrize(
+    ("umask", "umasks", "written"),
+    [
+        ("022", [], ["/etc/login.defs", "/etc/profile.d/50-mainstay-umask.sh"]),
+        ("027", [], ["/etc/profile.d/50-mainstay-umask.sh"]),
+        ("027", [{"file": "/etc/profile", "value": "022"}], []),
+    ],
+    ids=["of neither", "that no session asks for", "that a file of people's relaxes"],
+)
+def test_a_umask_is_set_where_sessions_take_it_from(
+    umask: str, umasks: list[Any], written: list[str]
+) -> None:
+    sessions = [{"by": one["file"], "value": one["value"]} for one in umasks]
+    told = {"login_defs": {"UMASK": umask}, "shells": {"umasks": umasks, "sessions": sessions}}
+    found = decided(told, "lin.accounts.umask")
+    assert [str(getattr(one.setting, "path", "")) for one in found.enforced.settings] == written
+    assert ("/etc/profile says umask 022" in "".join(one.why for one in found.left_out)) is not bool(written)
 
 
 def test_two_controls_that_want_one_thing_otherwise_are_not_both_enforced(
@@ -274,13 +296,13 @@ def test_two_controls_that_want_one_thing_otherwise_are_not_both_enforced(
 ) -> None:
     umask = CONTROLS["lin.accounts.umask"]
     assert umask.remedy is not None
-    (setting,) = umask.remedy.settings
+    setting = umask.remedy.settings[0]
     assert isinstance(setting, KeyValueSetting)
     other = setting.model_copy(update={"value": "077"})
     remedy = umask.remedy.model_copy(update={"settings": (other,)})
     laxer = umask.model_copy(update={"id": "lin.accounts.umask-too", "remedy": remedy})
     monkeypatch.setitem(CONTROLS, laxer.id, laxer)
-    found = decided({"login_defs": {"UMASK": "022"}}, umask.id, laxer.id)
+    found = decided(LAX_UMASK, umask.id, laxer.id)
     assert found.enforced.controls == (umask.id,)
     assert found.left_out[0].why.startswith("lin.accounts.umask wants /etc/login.defs UMASK otherwise")
 
@@ -293,8 +315,8 @@ def test_a_setting_that_two_controls_want_is_made_once_by_the_greater_risk(
     remedy = umask.remedy.model_copy(update={"risk": "R2"})
     risky = umask.model_copy(update={"id": "lin.accounts.umask-too", "remedy": remedy})
     monkeypatch.setitem(CONTROLS, risky.id, risky)
-    found = decided({"login_defs": {"UMASK": "022"}}, umask.id, risky.id)
-    assert [(one.control, one.risk) for one in found.enforced.settings] == [(risky.id, "R2")]
+    found = decided(LAX_UMASK, umask.id, risky.id)
+    assert [(one.control, one.risk) for one in found.enforced.settings] == [(risky.id, "R2")] * 2
 
 
 @pytest.mark.parametrize("name", CONTROLS)

@@ -28,6 +28,10 @@ ADMINS = {**GROUPS, "admins": {"gid": 500, "members": ["ana"]}}
 UNMANAGED = Scene("ops", "unmanaged")
 
 
+STRICT, LAX = ({"file": "/etc/profile", "value": value} for value in ("077", "022"))
+OUR_OWN = {"file": "/etc/profile.d/50-mainstay-umask.sh", "value": "027"}
+
+
 def facts(**sections: Any) -> Facts:
     return Facts(subject="web", platform="linux", collected_at=NOW, sections=sections)
 
@@ -64,6 +68,10 @@ BUCKET = {"name": "plans", "tls_only": True, "public": False, "website": False}
         ("logins_ask_faillock", facts(pam={"modules": {"common-auth": ["pam_faillock.so"]}}), True),
         ("logins_ask_faillock", facts(pam={"modules": {"common-auth": ["pam_unix.so"]}}), False),
         ("logins_ask_faillock", facts(), False),
+        ("no_shell_file_says_otherwise", facts(shells={"umasks": []}), True),
+        ("no_shell_file_says_otherwise", facts(shells={"umasks": [STRICT, OUR_OWN]}), True),
+        ("no_shell_file_says_otherwise", facts(shells={"umasks": [STRICT, LAX]}), False),
+        ("no_shell_file_says_otherwise", facts(), False),
         ("nothing_routes_here", facts(packages={"openssh-server": "1"}), True),
         ("nothing_routes_here", facts(packages={"wireguard-tools": "1"}), False),
         ("nothing_routes_here", facts(), False),
@@ -124,6 +132,7 @@ def test_another_administrator_has_a_key_and_becomes_root(
         "console_or_second_admin",
         "everybody_has_a_key",
         "logins_ask_faillock",
+        "no_shell_file_says_otherwise",
         "nothing_routes_here",
     ],
 )

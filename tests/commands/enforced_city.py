@@ -24,7 +24,7 @@ from automation.model.baseline_evidence import SettingSeen, SettingsEnforced, Se
 from automation.model.environment import Inventory, Server, load_environment
 from automation.model.errors import AdapterError, NotMet
 from automation.model.facts import Facts
-from automation.model.host_settings import KeyValueSetting, SshdSetting
+from automation.model.host_settings import FileContent, KeyValueSetting, SshdSetting
 from automation.model.kept_facts import keep_facts
 from automation.model.records import Outcome, Remote
 from tests.conftest import ROOT
@@ -36,6 +36,7 @@ START: dict[str, Any] = {
     "packages": {"openssh-server": "1"},
     "sshd": {"effective": {"maxauthtries": "10", "logingracetime": "60"}, "contexts": []},
     "login_defs": {"UMASK": "022"},
+    "shells": {"umasks": [], "sessions": [{"by": "/etc/profile.d/city.sh", "value": "027"}]},
 }
 
 
@@ -104,14 +105,25 @@ class City:
         return Outcome(changed=True, summary="changed", evidence=told)
 
     def _set(self, host: str, setting: Any, control: str) -> SettingSeen:
-        assert isinstance(setting, SshdSetting | KeyValueSetting)
+        assert isinstance(setting, SshdSetting | KeyValueSetting | FileContent)
         place, name = self.now[host]["login_defs"], "UMASK"
+        if isinstance(setting, FileContent):
+            return self._write(host, setting, control)
         if isinstance(setting, SshdSetting):
             place, name = self.now[host]["sshd"]["effective"], setting.keyword.lower()
         before, after = place[name], str(setting.value)
         if host not in self.deaf:
             place[name] = after
         return SettingSeen(control=control, what=name, before=before, after=after, changed=before != after)
+
+    def _write(self, host: str, setting: FileContent, control: str) -> SettingSeen:
+        sessions = self.now[host]["shells"]["sessions"]
+        own = {"by": str(setting.path), "value": str(setting.content).split()[-1]}
+        new = own not in sessions
+        if new and host not in self.deaf:
+            sessions.append(own)
+        seen = {"what": f"file {setting.path}", "before": "absent" if new else "there", "after": "there"}
+        return SettingSeen(control=control, changed=new, **seen)
 
 
 def open_city(folder: Path, baseline: str = BASELINE) -> Session:

@@ -1,19 +1,22 @@
 """Which points a test on copies proves, by the lab's own files, and what its proofs become in the ledger."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from automation.backups.entries import Entry
+from automation.backups.entries import Entry, PointsSeen
 from automation.backups.folding import fold
+from automation.backups.proof_age import proof_age
 from automation.backups.sighting import StoreSeen, observe
 from automation.backups.spec import Backups, load_backups
 from automation.backups.standing import Facts, ResourceStanding, stand
 from automation.commands._ledger import read_ledger
 from automation.commands._provable import provable_in
+from automation.commands._proven import places_of
 from automation.model.actions import CreateInstance, ProveImage
-from automation.model.backup_evidence import PointProven, ProofFailed
-from automation.model.catalog import AwsPilotLight, load_catalog
+from automation.model.backup_evidence import PointProven, ProofFailed, RepositoryChecked
+from automation.model.catalog import AwsPilotLight, RestoreFromBackup, load_catalog
 from automation.model.plan import Plan, Step
 from automation.model.records import Body, Failure, Outcome, RunClosed, StepEnded, StepStarted
 from automation.model.recovery_points import Level
@@ -24,6 +27,7 @@ from tests.backups.points import make_point
 from tests.conftest import ROOT
 from tests.fakes.runs import write_run
 
+DAY = timedelta(days=1)
 LAB = ROOT / "inventories/lab"
 PROVEN = PointProven(
     resource="portal-images",
@@ -35,6 +39,9 @@ PROVEN = PointProven(
     found=("web-w1-test (i-1): EC2's checks say system ok, instance ok",),
     host="web-w1-test",
     source="simulated",
+)
+CHECKED = RepositoryChecked(
+    store="west", level=Level.L1, part=0, parts=1, seconds=1.0, size_bytes=0, points=("pt-1",)
 )
 BAD = ProofFailed(resource="portal-images", store="west", point="pt-1", level=Level.L4, found=("BAD: x",))
 
@@ -115,3 +122,40 @@ def test_what_a_simulator_proved_stays_simulated_when_its_store_is_real(backups:
     assert real.proof is not None
     assert (simulated.proof.source, simulated.rpo_achieved_s) == ("simulated", None)
     assert (real.proof.source, real.rpo_achieved_s) == ("real", 0.0)
+
+
+def test_the_age_of_a_proof_is_held_against_the_highest_rule(backups: Backups) -> None:
+    spec, place = backups.resources["portal-images"], ("portal-images", "west")
+    never = proof_age(spec, fold(()), place, NOW)
+    assert (never.rule.level, never.at, never.best) == (Level.L4, None, None)
+    listed = PointsSeen(resource="portal-images", store="west", points=("pt-1",))
+    story = (
+        entry(listed, NOW - 201 * DAY),
+        entry(PROVEN, NOW - 200 * DAY, run="drill-1"),
+        entry(CHECKED, NOW - DAY),
+    )
+    age = proof_age(spec, fold(story), place, NOW)
+    assert (age.at, age.by, age.limit_s) == (NOW - 200 * DAY, "drill-1", 180 * DAY.total_seconds())
+    assert age.best is Level.L1  # the drill's no longer counts
+    assert age.simulated
+
+
+def test_readiness_asks_for_the_proof_of_what_would_be_launched_or_restored(backups: Backups) -> None:
+    services = load_catalog(LAB / "services.yml").services
+    assert list(places_of(backups, services["portal"])) == [
+        ("portal-images", "west"),
+        ("portal-db", "west-open"),
+    ]
+    restored = RestoreFromBackup.model_validate(
+        {
+            "kind": "restore-from-backup",
+            "hosts": {"city-hall": "pg-a", "eoc": "pg-b"},
+            "cluster": "15/main",
+            "resource": "payments-db",
+            "store": "eoc-pg",
+            "configure": "playbooks/pg.yml",
+        }
+    )
+    service = services["payments-db"].model_copy(update={"strategy": restored})
+    assert list(places_of(backups, service)) == [("payments-db", "eoc-pg")]
+    assert list(places_of(backups, services["payments-db"])) == []  # it has a standby

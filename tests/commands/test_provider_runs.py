@@ -7,10 +7,20 @@ import pytest
 
 from automation.commands._provider_runs import Past, read_past
 from automation.engine.journal import Journal
-from automation.model.actions import Action, FenceInstance, ShutDownVm, StartInstance, StopInstance
+from automation.model.actions import (
+    Action,
+    CreateServer,
+    FenceInstance,
+    PowerOffServer,
+    ReleaseServer,
+    ShutDownVm,
+    StartInstance,
+    StopInstance,
+)
+from automation.model.actions.lab import DestroyServer
 from automation.model.plan import Mode, Plan, Step
 from automation.model.records import Outcome, StepEnded, StepStarted
-from automation.provisioning.retiring import STOPPED
+from automation.provisioning.retiring import DELETED, STOPPED, TAKEN_BACK
 
 EAST = {"host": "web-1", "site": "east"}
 DONE = Outcome(changed=True, summary="done")
@@ -51,6 +61,28 @@ def test_a_stop_is_a_retirement_only_where_it_was_asked_for(
     run(tmp_path, 1, name, "apply", [StopInstance(**EAST)])
     past = read_past(tmp_path)
     assert (set(past.leaves), past.fenced) == (left, {})
+
+
+def test_a_host_of_a_lab_is_on_leave_until_it_is_released_removed_or_made_anew(tmp_path: Path) -> None:
+    run(tmp_path, 1, STOPPED, "apply", [PowerOffServer(host="pg-a"), PowerOffServer(host="pg-b")])
+    assert set(read_past(tmp_path).leaves) == {"pg-a", "pg-b"}
+    run(tmp_path, 2, TAKEN_BACK, "apply", [ReleaseServer(host="pg-b")])
+    assert set(read_past(tmp_path).leaves) == {"pg-a"}
+    made = CreateServer(host="pg-a", site="hall", address="10.1.1.1", image="debian-12")
+    run(tmp_path, 3, "provision", "apply", [made])
+    assert read_past(tmp_path) == Past({}, {})
+
+
+def test_a_host_of_a_lab_that_was_deleted_is_on_leave_no_more(tmp_path: Path) -> None:
+    gone = DestroyServer(host="pg-a", site="hall", address="10.1.1.1")
+    run(tmp_path, 1, STOPPED, "apply", [PowerOffServer(host="pg-a")])
+    run(tmp_path, 2, DELETED, "apply", [PowerOffServer(host="pg-a"), gone])
+    assert read_past(tmp_path) == Past({}, {})
+
+
+def test_a_host_that_a_failover_powers_off_is_no_retirement(tmp_path: Path) -> None:
+    run(tmp_path, 1, "city", "failover", [PowerOffServer(host="pg-a")])
+    assert read_past(tmp_path) == Past({}, {})
 
 
 def test_what_did_not_end_tells_nothing(tmp_path: Path) -> None:

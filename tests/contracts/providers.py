@@ -72,7 +72,7 @@ class City:
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.name = f"city{next(_NUMBERS)}"
+        self.name = self.named()
         self.site = "here"
         self.state = self.root / "state" / self.name
         self.folder = self.root / "inventories" / self.name
@@ -82,8 +82,17 @@ class City:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
         self.one, self.two, self.network = (f"{self.name}-{what}" for what in ("one", "two", "app"))
-        self.networks[self.network] = {"provider": self.cloud.kind, "site": self.site, **self.cloud.network}
+        if self.cloud.network:
+            self.networks[self.network] = {
+                "provider": self.cloud.kind,
+                "site": self.site,
+                **self.cloud.network,
+            }
         self._write("environment.yml", self._environment())
+
+    def named(self) -> str:
+        """Give its environment a name that no other city of this process has."""
+        return f"city{next(_NUMBERS)}"
 
     def _write(self, name: str, content: object) -> None:
         (self.folder / name).write_text(yaml.safe_dump(content))

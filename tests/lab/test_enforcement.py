@@ -4,6 +4,7 @@ Four hosts of a small lab, each with a controller of its own, so that what has t
 at once. Not shown here: packages, for which a lab has no repository, and values of a kernel, which all share.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,12 +22,13 @@ from automation.model.actions import EnforceSettings
 from automation.model.baseline_evidence import SettingsUndone
 from automation.model.errors import AdapterError
 from automation.model.records import Progress
-from tests.lab.changing import Changing, Ending, Look, open_changing, wanted
+from tests.lab.changing import CHANGES, Changing, Ending, Look, open_changing, wanted
 from tests.lab.small import Small
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB_ID, NET = "elab", "10.91"
 SWITCH_S = 20.0
+SHORT_SWITCH_S = 5.0  # where a revert is awaited that fails first
 LONG_SWITCH_S = 90.0  # never waited for
 LATE_S = 20.0  # between the switch's end and a host that is back, on a machine that does other things too
 CHANGED = "changed; it takes that back"  # said between the change and the login that confirms it
@@ -106,6 +108,14 @@ class Kept(NamedTuple):
     after: Look
 
 
+class Hindered(NamedTuple):
+    """A host that could not put all of a change back at first, and what was told of it meanwhile."""
+
+    marker: Mapping[str, Any]
+    meanwhile: Progress
+    ending: Ending
+
+
 class Killed(NamedTuple):
     """A host whose controller was killed between the change and its confirmation."""
 
@@ -133,9 +143,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changing]:
 def done(lab: Changing) -> Iterator[Mapping[str, Future[object]]]:
     """Everything at once: on each host one after the other."""
     acts: Mapping[str, Mapping[str, Callable[[], object]]] = {
-        "pg-a": {"kept": lambda: keep_and_undo(lab, "pg-a"), **locking_out(lab, "pg-a")},
-        "app-a": {**refusing(lab, "app-a"), **locking_out(lab, "app-a")},
-        "pg-b": {"rebooted": lambda: reboot(lab, "pg-b"), **locking_out(lab, "pg-b")},
+        "pg-a": {
+            "kept": lambda: keep_and_undo(lab, "pg-a"),
+            **locking_out(lab, "pg-a"),
+            "hindered": lambda: hinder(lab, "pg-a"),
+        },
+        "app-a": {**refusing(lab, "app-a"), **locking_out(lab, "app-a"), **rebooting(lab, "app-a")},
+        "pg-b": locking_out(lab, "pg-b"),
         "client-1": {"killed": lambda: kill(lab, "client-1"), **locking_out(lab, "client-1")},
     }
     pools = {host: ThreadPoolExecutor(1) for host in acts}
@@ -292,8 +306,29 @@ def seconds_late(found: Ending) -> float:
 
 # --- power and controllers that go ------------------------------------------------------------------
 
+SSHD_STARTS = {
+    "by itself": "true",
+    "when its socket is asked": """
+        systemctl disable --now ssh.service; systemctl enable --now ssh.socket
+        mkdir -p /etc/systemd/system/multi-user.target.wants  # our unit at boot leaves that folder behind
+        """,
+    # What waits for basic.target and comes before this sshd closes a cycle, and systemd drops one of them.
+    "before most": """
+        systemctl disable ssh.socket; systemctl enable ssh.service; mkdir /etc/systemd/system/ssh.service.d
+        printf '[Unit]\\nDefaultDependencies=no\\nBefore=basic.target\\n' \\
+          >/etc/systemd/system/ssh.service.d/early.conf
+        """,
+}
 
-def reboot(lab: Changing, host: str) -> Ending:
+
+def rebooting(lab: Changing, host: str) -> dict[str, Callable[[], object]]:
+    def act(number: int, start: str) -> Callable[[], object]:
+        return lambda: reboot(lab, host, f"20260301-010{number}-reboot", SSHD_STARTS[start])
+
+    return {start: act(number, start) for number, start in enumerate(SSHD_STARTS)}
+
+
+def reboot(lab: Changing, host: str, run_id: str, start: str) -> Ending:
     """Cut the power between the change and the login, and let the host boot."""
 
     def cut(text: str) -> None:
@@ -301,16 +336,64 @@ def reboot(lab: Changing, host: str) -> Ending:
             lab.city.ask("power_off_server", server=host)
             lab.city.ask("start_server", server=host, autostart=True)
 
-    return lab.enforce(host, "20260301-0100-reboot", KEPT, LONG_SWITCH_S, cut)
+    lab.sh(host, start)
+    return lab.enforce(host, run_id, KEPT, LONG_SWITCH_S, cut)
 
 
-def test_a_host_that_boots_before_it_was_confirmed_is_as_it_was(done: Mapping[str, Future[object]]) -> None:
-    found = ending(done, "rebooted")
+@pytest.mark.parametrize("start", SSHD_STARTS)
+def test_a_host_that_boots_before_it_was_confirmed_is_as_it_was(
+    start: str, done: Mapping[str, Future[object]]
+) -> None:
+    found = ending(done, start)
     assert isinstance(found.failure, AdapterError), found.outcome
     assert "the host was booted before a fresh login confirmed it" in str(found.failure)
     assert found.evidence.switch == "reverted"
     assert found.before ^ found.after == set()
     assert seconds_late(found) < 0, "it waited for the switch"
+
+
+def hinder(lab: Changing, host: str) -> Hindered:
+    """Forbid the host to put a file back, until it was told of by marker and run."""
+    run_id, settings = (
+        "20260301-0300-hindered",
+        (KEPT[0], *SEEN_BY_NOBODY["keys that are looked for elsewhere"]),
+    )
+    action = EnforceSettings(host=host, settings=settings, switch_s=SHORT_SWITCH_S)
+    remote = lab.connections.remote(host)  # a login that was before the change
+
+    def meanwhile() -> tuple[Mapping[str, Any], Progress]:
+        argv = ["sudo", "-n", "sh", "-c", AWAIT_FAILED, "await", f"{CHANGES}/{run_id}/marker.json"]
+        done = remote.run(argv, timeout_s=SWITCH_S + LATE_S)
+        progress = ansible.verify_enforce_settings(action, lab.context(run_id))
+        remote.run(["sudo", "-n", "chattr", "-i", "/etc/login.defs"])
+        return json.loads(done.stdout), progress
+
+    looking: list[Future[tuple[Mapping[str, Any], Progress]]] = []
+
+    def forbid(text: str) -> None:
+        if CHANGED in text:
+            remote.run(["sudo", "-n", "chattr", "+i", "/etc/login.defs"])
+            looking.append(pool.submit(meanwhile))
+
+    with ThreadPoolExecutor(1) as pool:
+        found = lab.enforce(host, run_id, settings, SHORT_SWITCH_S, forbid)
+        return Hindered(*looking[0].result(), found)
+
+
+AWAIT_FAILED = """until grep -A1 '"failed": {' "$1" | grep -q login.defs; do sleep 0.2; done; cat "$1" """
+
+
+def test_a_host_that_cannot_put_a_file_back_says_so_and_does_when_it_can(
+    done: Mapping[str, Future[object]],
+) -> None:
+    found = done["hindered"].result()
+    assert isinstance(found, Hindered)
+    assert (found.marker["state"], list(found.marker["failed"])) == ("armed", ["/etc/login.defs"])
+    assert found.meanwhile.state == "in_progress"
+    assert "not put back: /etc/login.defs: PermissionError" in found.meanwhile.why
+    assert "it is as it was before" in str(found.ending.failure)
+    assert found.ending.marker["state"] == "reverted"
+    assert found.ending.before ^ found.ending.after == set()
 
 
 def kill(lab: Changing, host: str) -> Killed:

@@ -150,13 +150,6 @@ def test_after_a_boot_an_armed_change_says_so_and_waits_for_no_unit(host: Folder
     assert ("systemctl", "--no-block", "try-reload-or-restart", "slow.service") in host.asked
 
 
-def test_the_unit_at_boot_comes_before_sshd_and_closes_no_cycle_with_its_socket(host: Folder) -> None:
-    apply(host, setting("R2", kind="file-content", path="/etc/x", content="x"), switch_s=60)
-    unit, _ = revert.boot_paths(host, CHANGE)
-    (before,) = (line for line in unit.read_text().splitlines() if line.startswith("Before="))
-    assert before.removeprefix("Before=").split() == ["ssh.service", "sshd.service"]
-
-
 def test_a_change_that_fails_half_way_is_put_back_whole(host: Folder, many: list[dict[str, Any]]) -> None:
     before = host.everything()
     host.failing = {"mask"}

@@ -164,3 +164,59 @@ def test_a_revert_needs_no_lock_file(
         lock.unlink()
     assert revert.revert(folder, host)["state"] == "reverted"
     assert not host.at("/etc/x").exists()
+
+
+# --- a boot before anybody confirmed ----------------------------------------------------------------
+
+
+def test_the_unit_at_boot_holds_nothing_up_closes_no_cycle_and_tries_again(host: Folder) -> None:
+    apply(host, risky())
+    unit, _ = revert.boot_paths(host, CHANGE)
+    lines = unit.read_text().splitlines()
+    assert [line for line in lines if line.startswith(("Before=", "Type="))] == ["Type=simple"]
+    assert {"Restart=on-failure", "RestartSec=15s", "StartLimitIntervalSec=0"} < set(lines)
+
+
+def test_after_a_boot_nobody_confirms_what_is_about_to_be_put_back(host: Folder) -> None:
+    folder, host.boot = apply(host, risky()), "second"
+    assert revert.confirm(folder, host)["state"] == "armed"
+    assert revert.revert(folder, host)["why"] == revert.REBOOTED
+
+
+def test_at_boot_a_unit_that_failed_already_is_started(host: Folder) -> None:
+    host.units["slow.service"] = ["enabled", "active"]
+    folder = apply(host, risky(kind="key-value", name="A", value="1", reload="slow.service"))
+    host.boot, host.units["slow.service"] = "second", ["enabled", "failed"]
+    assert revert.revert(folder, host)["state"] == "reverted"
+    assert ("systemctl", "--no-block", "restart", "slow.service") in host.asked
+
+
+def test_a_unit_that_the_boot_may_be_about_to_start_is_stopped(host: Folder) -> None:
+    host.units["nftables.service"] = ["disabled", "inactive"]
+    setting = {"kind": "unit", "unit": "nftables.service", "state": "enabled"}
+    folder = apply(host, {"control": "c", "risk": "R2", "setting": setting})
+    host.boot, host.units["nftables.service"] = "second", ["enabled", "inactive"]
+    assert revert.revert(folder, host)["state"] == "reverted"
+    assert ("systemctl", "--no-block", "stop", "nftables.service") in host.asked
+
+
+# --- an sshd that is to read its files again --------------------------------------------------------
+
+RELOADING = risky(kind="key-value", name="A", value="1", reload="ssh.service")
+
+
+def test_an_sshd_that_has_its_socket_from_systemd_is_started_anew(host: Folder) -> None:
+    host.units |= {"ssh.service": ["disabled", "active"], "ssh.socket": ["enabled", "active"]}
+    apply(host, RELOADING)
+    assert ("systemctl", "try-restart", "ssh.service") in host.asked
+
+
+def test_a_change_of_which_sshd_takes_no_note_is_put_back(
+    host: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.units["ssh.service"] = ["enabled", "active"]
+    monkeypatch.setattr(change, "_note", lambda host, unit: "its note of before")
+    monkeypatch.setattr(change, "REREAD_S", 0.0)
+    with pytest.raises(change.Failed, match=r"ssh.service has not read its files again .* all was put back"):
+        apply(host, RELOADING)
+    assert not host.at("/etc/x").exists()

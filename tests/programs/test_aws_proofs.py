@@ -17,6 +17,7 @@ from automation.model.actions import (
     Action,
     CreateInstance,
     CreateSubnet,
+    LookAtPilot,
     ProveImage,
     ProveSnapshot,
     ProveSubnet,
@@ -26,6 +27,7 @@ from automation.model.actions import (
 )
 from automation.model.plan import Plan, Step
 from automation.model.recovery_points import Level, Proof
+from automation.model.replicas import PilotSeen
 from tests.programs.aws_city import OTHER_SITE, make_login, network, server, step_of
 from tests.programs.points_city import make_server, session_of
 from tests.programs.simulators import REGIONS, AwsSimulated
@@ -97,6 +99,11 @@ def test_a_server_that_is_well_proves_its_image_and_status_asks_for_no_more(
     before = look_at_standing(city, "images").resources[0]
     assert "L4 was never proven in east, west" in before.wrong
     image = image_in_west(aws)
+    look = LookAtPilot(site=OTHER_SITE, images="images")
+    seen = adapter.look_at_ready(look, step_of(aws)).evidence
+    assert isinstance(seen, PilotSeen)
+    assert seen.image is not None
+    assert (seen.image.id, seen.source) == (image, "simulated")
     finished = drill(city, launch(image), REMOVE, proof_of(image), proof_of(image, "disks"))
     finished.raise_for_status()
     (proof,) = proofs(city, "images")

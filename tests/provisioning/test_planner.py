@@ -1,5 +1,7 @@
 """What provisioning would do, from what is there."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from automation.model.environment import Environment, Inventory, Server, load_environment
@@ -83,6 +85,32 @@ def test_a_fenced_host_is_left_alone_and_said_so(lab: Environment, fence: dict[s
     wanted = plan_servers(lab, inventory(), seen(**fence))
     assert wanted.plan.steps == ()
     assert "fenced" in wanted.left_alone["pg-a"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"address": "10.77.1.9"}, "address: 10.77.1.9 is to be 10.77.1.20"),
+        ({"site": "eoc"}, "site: eoc is to be city-hall"),
+        ({"image": "debian-11"}, "image: debian-11 is to be debian-12"),
+    ],
+    ids=["address", "site", "image"],
+)
+def test_a_host_that_is_to_be_another_is_left_to_a_person(
+    lab: Environment, change: dict[str, object], words: str
+) -> None:
+    wanted = plan_servers(lab, inventory(), seen(**change))
+    assert wanted.plan.steps == ()
+    assert wanted.left_alone["pg-a"].startswith(
+        f"{words}: a server of a lab is not changed; ./inv provision.retire"
+    )
+
+
+def test_a_host_that_is_being_retired_is_not_started(lab: Environment) -> None:
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    wanted = plan_servers(lab, inventory(), seen(power="off", autostart=False), {"pg-a": since})
+    assert wanted.plan.steps == ()
+    assert wanted.left_alone == {"pg-a": "is being retired since 2026-11-01"}
 
 
 def test_a_host_of_a_site_without_power_is_left_alone(lab: Environment) -> None:

@@ -170,6 +170,19 @@ def test_a_vm_has_processors_and_memory(environment: Environment) -> None:
     assert fault == "gis: server_size: write for example {cpus: 2, memory: 4 GiB}"
 
 
+def test_a_host_of_a_lab_has_no_size_disk_network_or_tag_of_its_own(environment: Environment) -> None:
+    host = {"server_provider": "nspawn", "server_site": "hall", "server_image": "debian-12"}
+    told = faults(
+        environment,
+        pg={**host, "server_size": {"cpus": 2, "memory": "1 GiB"}, "server_tags": {"team": "sea"}},
+        app={**host, "server_address": "10.9.9.9"},
+    )
+    assert told == [
+        "pg: server_size: a server of a lab (nspawn) has none of its own; delete it",
+        "pg: server_tags: a server of a lab (nspawn) has none of its own; delete it",
+    ]
+
+
 def test_an_address_is_one_servers(environment: Environment) -> None:
     both = {**SERVER, "server_address": "10.1.0.9"}
     (fault,) = faults(environment, **{"web-1": both, "web-2": both})

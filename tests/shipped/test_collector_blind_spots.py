@@ -84,3 +84,35 @@ def test_keys_of_the_host_are_told_from_files_that_others_may_read(monkeypatch: 
     monkeypatch.setattr(os, "stat", lambda _: os.lstat("/"))
     told = files.collect_files()
     assert {path: one["private"] for path, one in told.items()} == {config: False, key: True}
+
+
+@pytest.mark.parametrize(
+    ("files", "sessions"),
+    [
+        ({}, []),
+        ({"/etc/pam.d/common-session": "session optional pam_umask.so\n"}, [("pam_umask", "022")]),
+        ({"/etc/pam.d/common-session": "session optional pam_umask.so umask=027\n"}, [("pam_umask", "027")]),
+        ({"/etc/pam.d/common-session": "# session optional pam_umask.so\n"}, []),
+        ({"/etc/profile": "  [ -n x ] && umask 002; true\n"}, [("/etc/profile", "002")]),
+        ({"/etc/bash.bashrc": "umask\t-S u=rwx,g=,o=\n"}, [("/etc/bash.bashrc", "u=rwx,g=,o=")]),
+        ({"/etc/profile": "umask -S\n# umask 077\n"}, []),
+    ],
+    ids=[
+        "nobody asks",
+        "PAM asks",
+        "by its argument",
+        "commented",
+        "on a condition",
+        "in words",
+        "only shown",
+    ],
+)
+def test_a_umask_is_told_where_sessions_take_it_from(
+    files: dict[str, str], sessions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"/etc/login.defs": "UMASK\t\t022\n", **files}
+    monkeypatch.setattr(accounts, "read_if_there", known.get)
+    monkeypatch.setattr(accounts, "read", known.__getitem__)
+    monkeypatch.setattr(accounts.glob, "glob", lambda pattern: [])
+    told = accounts.collect_shells()["sessions"]
+    assert [(one["by"], one["value"]) for one in told] == sessions

@@ -47,6 +47,7 @@ from automation.adapters.aws.networks import verify_create_network as verify_cre
 from automation.adapters.aws.networks import verify_delete_network as verify_delete_network
 from automation.adapters.aws.pilot import look_at_instances as look_at_instances
 from automation.adapters.aws.pilot import look_at_pilot as look_at_pilot
+from automation.adapters.aws.pilot_ready import look_at_ready as look_at_ready
 from automation.adapters.aws.points import list_points as list_points
 from automation.adapters.aws.points_checking import check_points as check_points
 from automation.adapters.aws.points_copying import copy_points as copy_points

@@ -19,6 +19,9 @@ from automation.adapters.nspawn.isolated import list_servers as list_servers
 from automation.adapters.nspawn.isolated import remove_server as remove_server
 from automation.adapters.nspawn.isolated import verify_create_isolated as verify_create_isolated
 from automation.adapters.nspawn.isolated import verify_remove_server as verify_remove_server
+from automation.adapters.nspawn.looking import look as look
+from automation.adapters.nspawn.retiring import destroy_server as destroy_server
+from automation.adapters.nspawn.retiring import verify_destroy_server as verify_destroy_server
 from automation.adapters.nspawn.simulators import start_simulator as start_simulator
 from automation.model.actions import (
     BlockServer,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from automation.model.base import Model
-from automation.model.errors import AdapterError
+from automation.model.errors import AdapterError, ConfigError
 
 # Packages may be in the image, configuration may not: the roles put that there.
 FINISH = """\
@@ -77,11 +77,12 @@ def recipe_of(image: str) -> Recipe:
     """Give the recipe of a named image.
 
     Raises:
-        AdapterError: there is none.
+        ConfigError: there is none.
     """
     if image not in RECIPES:
-        raise AdapterError(
-            f"no recipe for image {image!r}; nothing was changed", hint=f"known: {', '.join(RECIPES)}"
+        raise ConfigError(
+            f"server_image {image!r}: no lab has a recipe for it; nothing was changed",
+            hint=f"known: {', '.join(RECIPES)}",
         )
     return RECIPES[image]
 
@@ -89,6 +90,12 @@ def recipe_of(image: str) -> Recipe:
 def root_of(images: Path, image: str) -> Path:
     """Give the folder of an image's file system; it exists only when the image is complete."""
     return images / recipe_of(image).digest / "root"
+
+
+def name_of(root: str) -> str:
+    """Give the name of the image that a file system is of; empty: no recipe of this version makes it."""
+    digest = Path(root).parent.name
+    return next((name for name, recipe in RECIPES.items() if recipe.digest == digest), "")
 
 
 def build(images: Path, image: str, say: Callable[[str], None]) -> bool:

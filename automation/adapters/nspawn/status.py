@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from automation.adapters.nspawn import image
 from automation.adapters.nspawn.client import Supervisor
 from automation.adapters.nspawn.supervisor import CONTROL_SITE
 from automation.model.base import Model
+from automation.model.errors import AdapterError
 from automation.model.observations import ObservedServer
 
 
@@ -64,12 +66,21 @@ class LabStatus(Model):
     dark_sites: tuple[str, ...] = ()
     cut_sites: tuple[str, ...] = ()
     saved_disks: tuple[str, ...] = ()
+    kept_disks: tuple[str, ...] = ()
 
 
 def read(state: Path, lab_id: str) -> LabStatus:
-    """Ask the supervisor; if none runs, read what it recorded."""
+    """Ask the supervisor; if none runs, read what it recorded.
+
+    Raises:
+        AdapterError: one runs, and its answer was lost: nobody knows what is on.
+    """
     lab = Supervisor(state, lab_id)
-    if not lab.answers():
+    try:
+        lab.ask("identify", within_s=10.0)
+    except AdapterError as exc:
+        if exc.unknown:
+            raise
         return _recorded(lab_id, state / "lab/state.json")
     seen = lab.ask("status")
     sites = {name: _site(shown) for name, shown in seen["sites"].items()}
@@ -85,14 +96,26 @@ def read(state: Path, lab_id: str) -> LabStatus:
         dark_sites=tuple(name for name, site in sites.items() if site.management == "down"),
         cut_sites=_cut(seen["wan"]["links"]),
         saved_disks=tuple(seen["saved_disks"]),
+        kept_disks=tuple(seen.get("kept_disks", ())),
     )
+
+
+def id_of(lab_id: str, server: str) -> str:
+    """Give the name that a server has on this machine beside those of other labs."""
+    return f"{lab_id}-{server}"
 
 
 def observed(status: LabStatus) -> dict[str, ObservedServer]:
     """Give what planning needs to know of each server."""
     return {
         name: ObservedServer(
-            name=name, power=server.power, autostart=server.autostart, network=server.network
+            name=name,
+            power=server.power,
+            autostart=server.autostart,
+            network=server.network,
+            site=server.site,
+            address=server.address,
+            image=image.name_of(server.image),
         )
         for name, server in status.servers.items()
     }

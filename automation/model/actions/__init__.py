@@ -43,10 +43,12 @@ from automation.model.actions.devices import (
 )
 from automation.model.actions.drills import (
     CreateIsolated,
+    DrillLook,
     ListArchive,
     ListClusters,
     ListFolders,
     ListServers,
+    LookAtPilot,
     LookAtRestored,
     ProveImage,
     ProveIsolated,
@@ -303,6 +305,7 @@ __all__ = [
     "ListWrites",
     "LoadDump",
     "LookAtHost",
+    "LookAtPilot",
     "LookAtRecords",
     "LookAtReplicas",
     "LookAtReplication",
@@ -458,14 +461,7 @@ Action = Annotated[
     | RecoverCopy
     | TryDelete
     | CreateIsolated
-    | ListArchive
-    | ListClusters
-    | ListFolders
-    | ListServers
-    | LookAtRestored
-    | ProveImage
-    | ProveIsolated
-    | ProveSnapshot
+    | DrillLook
     | ProveService
     | RemoveServer
     | PilotAction

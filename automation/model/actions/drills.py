@@ -129,6 +129,17 @@ class ProveService(BaseAction):
     until: datetime | None = None
 
 
+class LookAtPilot(BaseAction):
+    """See which image, replica and snapshot a service could come back from in a region."""
+
+    do: Literal["aws.look_at_ready"] = "aws.look_at_ready"
+    effect: ClassVar[Effect] = "read"
+    site: str
+    images: str = Field(description="resource of backups.yml whose images are launched")
+    database: str = Field(default="", description="the one that serves elsewhere; empty: there is none")
+    replica: str = Field(default="", description="its replica here; empty: none is declared")
+
+
 class _ProvePoint(BaseAction):
     effect: ClassVar[Effect] = "read"
     site: str
@@ -150,3 +161,17 @@ class ProveSnapshot(_ProvePoint):
     do: Literal["aws.prove_snapshot"] = "aws.prove_snapshot"
     snapshot: str = Field(min_length=1, description="identifier, of this region")
     database: str = Field(min_length=1, description="that this run restored from it")
+
+
+# What a drill or a look only reads.
+DrillLook = (
+    ListArchive
+    | ListClusters
+    | ListFolders
+    | ListServers
+    | LookAtPilot
+    | LookAtRestored
+    | ProveImage
+    | ProveIsolated
+    | ProveSnapshot
+)

@@ -85,6 +85,16 @@ class HoldServer(BaseAction):
     host: str
 
 
+class DestroyServer(BaseAction):
+    """Remove a host that is kept off, the very one that was seen; its disk is kept."""
+
+    do: Literal["nspawn.destroy_server"] = "nspawn.destroy_server"
+    effect: ClassVar[Effect] = "destroy"
+    host: str
+    site: str
+    address: str = Field(description="what it was seen to have: another host of the name is refused")
+
+
 class BlockServer(BaseAction):
     """Cut a host off the network, persistently, then read it back."""
 
@@ -209,6 +219,7 @@ LabAction = (
     | StartSimulator
     | PowerOffServer
     | HoldServer
+    | DestroyServer
     | BlockServer
     | UnblockServer
     | FailSite

@@ -6,6 +6,7 @@ import base64
 import glob
 import hashlib
 import os
+import re
 import stat
 import struct
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ ALGORITHMS = {
     "2b": "bcrypt",
 }
 KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
+UMASK = re.compile(r"\bumask\s+(?:-[Sp]\s+)?([^\s;&|-][^\s;&|]*)")
 
 
 def collect_accounts() -> dict[str, Any]:
@@ -178,16 +180,28 @@ def loose(home: str) -> Iterator[str]:
 
 
 def collect_shells() -> dict[str, Any]:
-    """Give what shells are told at login: umask and the time after which they end."""
+    """Give what sets the umask of sessions, and the time after which idle shells end.
+
+    A umask of login.defs alone counts only where PAM is told to ask for it.
+    """
     umasks, timeouts = [], []
     for path in ("/etc/bash.bashrc", "/etc/profile", *sorted(glob.glob("/etc/profile.d/*.sh"))):
         for line in lines(read_if_there(path) or ""):
             for word in line.replace(";", " ").split():
                 if word.startswith("TMOUT="):
                     timeouts.append({"file": path, "value": word[6:].strip("\"'")})
-            if line.startswith("umask "):
-                umasks.append({"file": path, "value": line.split()[1]})
-    return {"umasks": umasks, "timeouts": timeouts}
+            umasks += [{"file": path, "value": value} for value in UMASK.findall(line)]
+    by_files = [{"by": one["file"], "value": one["value"]} for one in umasks]
+    return {"umasks": umasks, "sessions": [*umasks_of_pam(), *by_files], "timeouts": timeouts}
+
+
+def umasks_of_pam() -> Iterator[dict[str, str]]:
+    """Give the umask that PAM sets, if it is told to: an argument wins over login.defs."""
+    for line in lines(read_if_there("/etc/pam.d/common-session") or ""):
+        words = line.split()
+        if any(word.endswith("pam_umask.so") for word in words):
+            own = next((word[6:] for word in words if word.startswith("umask=")), "")
+            yield {"by": "pam_umask", "value": own or collect_login_defs().get("UMASK", "")}
 
 
 SECTIONS = {

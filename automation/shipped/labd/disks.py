@@ -44,6 +44,20 @@ def plant(root: Path, seeds: Sequence[Seed]) -> None:
         os.chmod(target, seed.mode)
 
 
+def keep(disk: Disk, folder: Path, name: str) -> None:
+    """Move what a disk holds to a named folder for removed servers; once it is there, nothing is done."""
+    _check_name(name)
+    target = folder / name / disk.folder.name
+    if disk.upper.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        disk.upper.rename(target)
+
+
+def kept_in(folder: Path) -> list[str]:
+    """List the disks of removed servers: server, then the name that it was kept under."""
+    return sorted(f"{path.name}/{path.parent.name}" for path in folder.glob("*/*"))
+
+
 class SavedDisks:
     """Named copies of all disks, with the record of the lab at that moment."""
 

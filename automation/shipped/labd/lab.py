@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .console import run_inside
-from .disks import SavedDisks, Seed, plant
+from .disks import SavedDisks, Seed, keep, kept_in, plant
 from .machines import Disk, Machine
 from .network import Network
 from .parallel import in_parallel
@@ -69,6 +69,7 @@ class Lab:
             "servers": {name: self._state_of(name) for name in sorted(self.record.servers)},
             "simulators": self.simulators.states(),
             "saved_disks": self.saved.names(),
+            "kept_disks": kept_in(self.folder / "kept"),
         }
 
     def server_state(self, server: str) -> Answer:
@@ -134,20 +135,36 @@ class Lab:
             self.boot(server)
         return self.server_state(server)
 
-    def remove_server(self, server: str) -> Answer:
-        """Remove an isolated server and its disk for good; any other is refused."""
-        if self._managed(server).reach is None:
-            raise LabError(f"server {server} is the city's, not isolated: it stays; nothing was changed")
-        return self.discard(server)
+    def remove_server(self, server: str, keep_in: str = "") -> Answer:
+        """Remove an isolated server and its disk for good.
 
-    def discard(self, server: str) -> Answer:
-        """Remove a server and its disk, whichever it is."""
+        One of the city's goes only while it is kept off, and its disk stays, in `kept/<keep_in>`.
+        """
+        known = self._managed(server)
+        if known.reach is None:
+            self._require_kept_off(server, known, keep_in)
+        return self.discard(server, keep_in)
+
+    def _require_kept_off(self, server: str, known: Server, keep_in: str) -> None:
+        if not keep_in:
+            raise LabError(f"server {server} is the city's, not isolated: it stays; nothing was changed")
+        if known.machine:
+            raise LabError(f"server {server} goes with its machine {known.machine}; nothing was changed")
+        if server in self.record.fences:
+            raise LabError(f"server {server} is fenced: it stays; nothing was changed", hint="unblock_server")
+        if known.autostart or self.machine(server).is_on():
+            raise LabError(f"server {server} is not kept off: it stays; nothing was changed")
+
+    def discard(self, server: str, keep_in: str = "") -> Answer:
+        """Remove a server and its disk, whichever it is; with `keep_in` the disk is moved there."""
         began, machine, known = Moment(), self.machine(server), self.known(server)
         with self.making:
             with self.store.change() as draft:
                 draft.servers[server].power = "off"  # nothing boots it meanwhile
             self.cut_power_of([server])
             with machine.lock:
+                if keep_in:
+                    keep(machine.disk, self.folder / "kept", keep_in)
                 shutil.rmtree(machine.disk.folder, ignore_errors=True)
                 self.network.forget_isolated(server, self.topology.site(known.site), known.address)
                 self.network.prohibit(known.address, False)
@@ -155,8 +172,8 @@ class Lab:
                     del draft.servers[server]
                     draft.fences = [name for name in draft.fences if name != server]
                 del self.machines[server]
-        self.events.write("server_removed", since=began, server=server)
-        return {"server": server}
+        self.events.write("server_removed", since=began, server=server, image=known.image, kept=keep_in)
+        return {"server": server, "site": known.site, "address": known.address}
 
     def start_server(self, server: str, autostart: bool | None = None) -> Answer:
         """Power a server on. One that is fenced or kept off stays off, and that is an error.

@@ -24,7 +24,10 @@ from ansible.module_utils.baseline.wanted import Wanted
 
 CHANGES = "/var/lib/mainstay-changes"
 KEPT_DAYS = 730  # CJIS CM-3-e: records of changes for two years
-REREAD_S = 5.0
+SSH_SOCKETS = ("ssh.socket", "sshd.socket")
+PID_FILE = "/run/sshd.pid"
+REREAD_S = 10.0
+UNTOLD_S = 1.0  # an sshd that leaves no note: a reload takes some 20 ms
 SUDOERS = ("/etc/sudoers", "/etc/sudoers.d/")
 
 
@@ -241,26 +244,45 @@ def _validate(host: Host, wanted: Wanted) -> None:
 
 
 def _reload(host: Host, wanted: Wanted) -> None:
-    """Have what runs read its files again; a login after this meets an sshd that did."""
+    """Have what runs read its files again; a login after this meets an sshd that did.
+
+    Raises:
+        OSError: something does not; a login would prove nothing.
+    """
     for unit in reloads(host, wanted):
-        before = _sockets(host, unit)
-        host.must("systemctl", "try-reload-or-restart", unit)
-        deadline = time.monotonic() + REREAD_S
-        # sshd is only told by a signal. When it has read its files it listens at sockets that are new.
-        while unit in SSH_UNITS and before and time.monotonic() < deadline:
-            if _sockets(host, unit) - before:
-                break
-            time.sleep(0.05)
+        if unit in SSH_UNITS:
+            _reload_sshd(host, unit)
+        else:
+            host.must("systemctl", "try-reload-or-restart", unit)
 
 
-def _sockets(host: Host, unit: str) -> set[str]:
-    """Give the sockets that the main process of a unit holds; none where that cannot be told."""
+def _reload_sshd(host: Host, unit: str) -> None:
+    if any(program.unit_state(host, socket)["active"] == "active" for socket in SSH_SOCKETS):
+        host.must("systemctl", "try-restart", unit)  # sshd 9.2 ends if it is told to reload then
+        return
+    before = _note(host, unit)
+    host.must("systemctl", "try-reload-or-restart", unit)
+    if not before:
+        time.sleep(UNTOLD_S)
+    deadline = time.monotonic() + REREAD_S
+    while before and _note(host, unit) in ("", before):  # it is only told by a signal
+        if time.monotonic() > deadline:
+            raise OSError(f"{unit} has not read its files again in {REREAD_S:g} s")
+        time.sleep(0.05)
+
+
+def _note(host: Host, unit: str) -> str:
+    """Say which note of its own number sshd left last; empty: none, `PidFile` says otherwise.
+
+    It writes a new one whenever it has read its files and listens.
+    """
     _, pid, _ = host.run("systemctl", "show", "--property=MainPID", "--value", unit)
-    held: set[str] = set()
-    for descriptor in host.at("/proc").glob(f"{pid.strip()}/fd/*") if pid.strip().isdigit() else ():
-        with contextlib.suppress(OSError):
-            held.add(str(descriptor.readlink()))
-    return {one for one in held if one.startswith("socket:")}
+    note = host.at(PID_FILE)
+    with contextlib.suppress(OSError):
+        seen = note.stat()
+        if note.read_text(encoding="ascii", errors="replace").strip() == pid.strip():
+            return f"{seen.st_ino} {seen.st_mtime_ns}"
+    return ""
 
 
 def _put_back(host: Host, folder: Path, why: str) -> str:

@@ -1,8 +1,7 @@
 """Put a change of a baseline back, confirm it, or say what became of it: the dead-man switch of a host.
 
 It lies in the folder of its change, beside what was before, and is run by a timer, at boot, by Mainstay, or
-by hand: python3 -I revert.py revert|confirm|undo|state [--edited PATH ...]. It prints JSON, and needs
-nothing but Python.
+by hand: python3 -I revert.py revert|confirm|undo|state [--edited PATH ...]. Prints JSON; needs only Python.
 """
 
 from __future__ import annotations
@@ -196,7 +195,7 @@ def locked(folder: Path, whatever: bool = False):
     """Hold a change alone: of a confirmation and a revert at one time only the first counts.
 
     With `whatever` it goes on without the lock where that cannot be had: only a revert may. The file is there
-    since the change was kept, and only read, so that a full disk or one turned read-only is no hindrance.
+    since the change was kept, and only read: a full disk or one turned read-only is no hindrance.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -353,16 +352,20 @@ class Restoring:
         return self.bundle["boot_id"] != self.host.boot_id()
 
     def _reload(self) -> None:
-        """Let what was running read its old files again; at boot it reads them when it starts."""
+        """Let what was running read its old files again."""
         again = any(what.startswith("reload ") for what in self.before["failed"])
         if not self.restored and not again:
             return
-        block = ("--no-block",) if self._booted() else ()
-        verb = "try-reload-or-restart" if self._booted() else "reload-or-restart"
         for unit in self.bundle["reloads"]:
-            code, out, err = self.host.run("systemctl", *block, verb, unit)
+            code, out, err = self.host.run("systemctl", *self._verb(unit), unit)
             if code:
                 self.failed[f"reload {unit}"] = err.strip() or out.strip() or f"exit code {code}"
+
+    def _verb(self, unit):
+        """Say how a unit is told; at boot one that failed is started, and others start by themselves."""
+        failed = unit_state(self.host, unit)["active"] == "failed"
+        at_boot = ("--no-block", "restart" if failed else "try-reload-or-restart")
+        return at_boot if self._booted() else ("reload-or-restart",)
 
 
 def same_rights(one: dict, other: dict) -> bool:
@@ -388,6 +391,8 @@ def set_unit(host: Host, unit: str, now: dict, wanted: dict, wait: bool = True) 
     runs = wanted["active"] in ("active", "activating", "reloading")
     if runs != (now["active"] in ("active", "activating", "reloading")):
         host.must("systemctl", *block, "start" if runs else "stop", unit)
+    elif not wait and not runs:  # this boot may be about to start it
+        host.run("systemctl", *block, "stop", unit)
 
 
 # --- what is asked of it --------------------------------------------------------------------------
@@ -400,14 +405,15 @@ def state(folder: Path) -> dict:
 
 
 def confirm(folder: Path, host: Host) -> dict:
-    """Keep an armed change for good, unless some of it was put back already.
+    """Keep an armed change for good, unless some of it is put back already, or is to be after a boot.
 
     Raises:
         OSError: somebody else holds it, or that cannot be written; it is put back in time.
     """
     with locked(folder):
         marked = marker(folder)
-        if marked["state"] == "armed" and not marked["failed"]:
+        same_boot = read_json(folder / "bundle.json")["boot_id"] == host.boot_id()
+        if marked["state"] == "armed" and not marked["failed"] and same_boot:
             marked = mark(folder, "confirmed")
     if marked["state"] in ("confirmed", "kept"):
         disarm(host, folder.name)
@@ -449,8 +455,8 @@ def undo(folder: Path, host: Host, edited) -> dict:
 def _settle(restoring: Restoring, became: str, why: str) -> dict:
     """Say what became of it on the disk, and only then take the switch away.
 
-    An armed change of which something could not be put back stays armed: its timer's service tries again
-    every few seconds, and so does the next boot.
+    An armed change of which something could not be put back stays armed: the timer's service tries again
+    every few seconds, and so does the unit of the next boot.
     """
     folder, host, before = restoring.folder, restoring.host, restoring.before
     did = {"restored": restoring.restored, "left": restoring.left, "failed": restoring.failed}

@@ -10,8 +10,9 @@ from ansible.module_utils.baseline import revert as program
 from ansible.module_utils.baseline.revert import Host, replace, sync_folder
 
 # What could not be put back is tried again until it is. The timer's service is of type simple, as systemd-run
-# makes them, so that any systemd starts it again. The unit at boot tries once: sshd waits for it.
-AGAIN = ("Restart=on-failure", "RestartSec=15s", "StartLimitIntervalSec=0")
+# makes them, so that any systemd starts it again, and so is the unit at boot.
+NO_LIMIT = "StartLimitIntervalSec=0"
+AGAIN = ("Restart=on-failure", "RestartSec=15s")
 
 
 def arm(host: Host, folder: Path, switch_s: float) -> None:
@@ -34,7 +35,7 @@ def arm(host: Host, folder: Path, switch_s: float) -> None:
             f"--on-active={switch_s:g}",
             "--timer-property=AccuracySec=1s",
             "--timer-property=RemainAfterElapse=no",
-            *(f"--property={one}" for one in AGAIN),
+            *(f"--property={one}" for one in (*AGAIN, NO_LIMIT)),
             *command.split(),
         )
         host.must("systemctl", "is-active", program.timer_unit(change))
@@ -47,13 +48,13 @@ def arm(host: Host, folder: Path, switch_s: float) -> None:
 def _enable_at_boot(host: Host, change: str, command: str) -> None:
     unit, link = program.boot_paths(host, change)
     link.parent.mkdir(parents=True, exist_ok=True)
-    # Never before ssh.socket: sockets.target, and by it basic.target, comes after that, and this unit after
-    # basic.target; of such a cycle systemd drops a job, ours or the socket's. A connection that the socket
-    # takes starts ssh.service, which waits for us.
+    # Before nothing, sshd neither: of a cycle, as with an sshd that starts before basic.target, systemd drops
+    # a job, ours or sshd's own. An sshd that starts meanwhile reads its files again once they are back.
+    again = "\n".join(AGAIN)
     content = (
         f"[Unit]\nDescription=Put change {change} back, which nobody confirmed before this boot\n"
-        "After=local-fs.target\nBefore=ssh.service sshd.service\n\n"
-        f"[Service]\nType=oneshot\nExecStart={command}\nTimeoutStartSec=60\n\n"
+        f"After=local-fs.target\n{NO_LIMIT}\n\n"
+        f"[Service]\nType=simple\nExecStart={command}\n{again}\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
     uid, gid = host.owner
