@@ -208,6 +208,7 @@ from automation.model.actions.vsphere import (
     RegisterReplica,
     ReleaseVm,
     RemoveCopy,
+    ReplicaAction,
     UnregisterVm,
 )
 
@@ -465,16 +466,7 @@ Action = Annotated[
     | ProveService
     | RemoveServer
     | PilotAction
-    | AwaitReplicas
-    | BlockVm
-    | CopyReplica
-    | ListVcenter
-    | LookAtReplicas
-    | ProvePortGroup
-    | RegisterReplica
-    | ReleaseVm
-    | RemoveCopy
-    | UnregisterVm
+    | ReplicaAction
     | CheckVault
     | CopyVaultPoints
     | DeleteVaultPoints
