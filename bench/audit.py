@@ -5,8 +5,9 @@
 Hosts are sshds on 127.0.0.1 over a copy of the lab's image in memory (bench/audit_hosts.py): nothing of this
 machine changes. In turn, `--times` each: `./inv baseline.audit` as people type it, with all Linux controls,
 its walk over the disks cut at once (a daily audit) and as long as it takes; `ansible-playbook --check` of
-bench/audit.yml, with a task for each setting that our Linux controls would change. CPU seconds are those of
-the controller with all that it started, and of all processes of the hosts: they count alike whatever else the
+bench/audit.yml, with a task for each setting that our Linux controls would change; and oscap, where it and
+content for Debian are installed (bench/audit_scanner.py). CPU seconds are those of the controller with all
+that it started, and of all processes of the hosts: they count alike whatever else the
 machine does. Then the wall time of audits of `--many` hosts, and their CPU seconds by the number of cores,
 which is the least that it can be. Writes bench/results/audit.json.
 """
@@ -28,6 +29,7 @@ from automation.adapters.nspawn.image import build, root_of
 from automation.commands._controls import load_controls
 from automation.model.environment import state_root
 from bench.audit_hosts import Hosts, hosts
+from bench.audit_scanner import Scanner, find_scanner, release_of, results, scan
 from bench.compile import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,7 +85,6 @@ def main() -> None:
         "machine": {**describe_machine(), "clock": "CPU seconds of processes; wall seconds where it says so"},
         "controls": sum(one.platform == "linux" for one in load_controls().values()),
         "settings_of_the_play": PLAY.read_text().count("- name: ") - 1,
-        "scanner": shutil.which("oscap") or "oscap: not installed",
         **few,
         **many,
     }
@@ -93,11 +94,14 @@ def main() -> None:
 
 def _few(image: Path, scratch: Path, count: int, times: int) -> dict[str, object]:
     """Measure all methods in turn on the same hosts."""
-    took: dict[str, list[Cost]] = {name: [] for name in METHODS}
+    scanner = find_scanner()
+    beside = ByScanner(scanner) if isinstance(scanner, Scanner) else None
+    methods = {**METHODS, **({"oscap": beside} if beside else {})}
+    took: dict[str, list[Cost]] = {name: [] for name in methods}
     with _standing(image, scratch / "few", count) as (up, folder):
-        METHODS["audit"](up, folder)  # what is only read from a disk the first time counts for nobody
+        methods["audit"](up, folder)  # what is only read from a disk the first time counts for nobody
         for number in range(times):
-            for name, method in METHODS.items():
+            for name, method in methods.items():
                 took[name].append(method(up, folder))
                 print(f"round {number + 1} {name:18} {took[name][-1]}", file=sys.stderr, flush=True)
     play = _median(took["ansible --check"])
@@ -105,6 +109,7 @@ def _few(image: Path, scratch: Path, count: int, times: int) -> dict[str, object
         "beside_the_playbook_at": describe_machine()["at"],
         "hosts": count,
         "methods": {name: _told(costs, count, play) for name, costs in took.items()},
+        "scanner": beside.told if beside else scanner,
     }
 
 
@@ -169,6 +174,25 @@ def by_playbook(up: Hosts, folder: Path) -> Cost:
     well = [line for line in recap if "unreachable=0" in line and "failed=0" in line]
     assert len(recap) == len(well) == len(up.ports), said[-3000:]
     return cost
+
+
+class ByScanner:
+    """oscap on every host in turn, and what it judged there."""
+
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self.told: dict[str, object] = {}
+
+    def __call__(self, up: Hosts, folder: Path) -> Cost:
+        cost, said = _measured(up, folder, scan(self._scanner, up, folder), {})
+        fits = self._scanner.made_for == release_of(up.root())
+        taken = "" if fits else f"; its line that asks for Debian {self._scanner.made_for} is taken out"
+        self.told = {
+            "version": f"oscap {self._scanner.version}",
+            "content": f"{self._scanner.content.name}{taken}",
+            "rules_a_host": results(said, len(up.ports)),
+        }
+        return cost
 
 
 METHODS: Mapping[str, Method] = {

@@ -55,6 +55,11 @@ class Hosts(NamedTuple):
         """Give the CPU seconds of all their processes so far, of those that ended, too."""
         return sum(_cpu_s(pid) for pid in _tree(self.process.pid))
 
+    def root(self) -> Path:
+        """Give the file system that they share, as it is seen from outside."""
+        _, shell, *_ = _tree(self.process.pid)
+        return Path(f"/proc/{shell}/root{self.key.parent}/top/root")
+
     def names(self) -> tuple[str, ...]:
         """Name them."""
         return tuple(f"host-{number:02}" for number in range(1, len(self.ports) + 1))

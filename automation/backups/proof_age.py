@@ -1,6 +1,6 @@
 """When a resource was proven last in one store, against the rule that asks for most. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -41,6 +41,23 @@ def proof_age(spec: Resource, ledger: Ledger, place: tuple[str, str], now: datet
         suspended=ledger.suspended(place[1]),
         simulated=last is not None and last.source == "simulated",
     )
+
+
+def demanded_at_will(spec: Resource) -> Level:
+    """Give how far `backup.verify` proves a resource; what only a drill proves stands beside that."""
+    return max((one.level for one in spec.verify if one.by == "verify"), default=Level.L1)
+
+
+def is_proven(
+    spec: Resource, ledger: Ledger, place: tuple[str, str], points: Collection[str], now: datetime
+) -> bool:
+    """Whether one of these points in a store is proven now as far as `backup.verify` proves it.
+
+    Args:
+        place: resource and store.
+    """
+    demanded, proofs = demanded_at_will(spec), ledger.proofs(*place, spec)
+    return any(one.point in points and one.level >= demanded and one.is_current(now) for one in proofs)
 
 
 def last_proven(ledger: Ledger, store: str, rule: Verify, proofs: Sequence[Proof]) -> datetime | None:

@@ -80,20 +80,29 @@ def leave_standard(session: "Session", plan: Plan, subject: Subject, folder: Pat
 
 
 def _standard(session: "Session", plan: Plan, subject: Subject) -> Standard:
+    asked = {getattr(step.run, "host", "") for step in plan.steps if is_of_original(step.id)}
+    lost = {host for pair in pairs(plan, subject.services) for host in pair.originals} - asked
+    return standard_now(session, lost)
+
+
+def standard_now(session: "Session", unasked: set[str]) -> Standard:
+    """Give what hosts are held against today, with the newest facts of those that nobody asks now.
+
+    Raises:
+        AutomationError: files have faults.
+    """
     from automation.commands._baselines import load_baseline
     from automation.commands._controls import load_controls
     from automation.commands._waivers import read_waivers, weigh
 
     now, controls = datetime.now(UTC), load_controls()
     weighed = weigh(session, read_waivers(session.environment), controls, now)
-    asked = {getattr(step.run, "host", "") for step in plan.steps if is_of_original(step.id)}
-    lost = {host for pair in pairs(plan, subject.services) for host in pair.originals} - asked
     return Standard(
         settings=load_baseline(session),
         controls=tuple(one for one in controls.values() if one.platform == "linux"),
         counted=_exceptions(weighed.counted),
         refused={one.id: one.words for one in weighed.told if not one.counts},
-        earlier=find_earlier(session.state, lost, now - OLDEST),
+        earlier=find_earlier(session.state, unasked, now - OLDEST),
         simulated=_simulated(session.environment, session.inventory),
     )
 

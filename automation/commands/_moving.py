@@ -9,6 +9,7 @@ from automation.commands._drill import check_hosts, plan_for, refuse_suspected
 from automation.commands._moved import conclude_move
 from automation.commands._replicas import look_at_pilots
 from automation.commands._session import Session
+from automation.commands._told_weaker import told_weaker
 from automation.commands._whereabouts import locate, observe_pairs, waiting_databases
 from automation.model.base import parse_duration_s
 from automation.model.catalog import Catalog, Service, load_catalog
@@ -136,6 +137,8 @@ def run_move(session: Session, prepared: PreparedMove, *, json: bool = False) ->
     """
     if prepared.left:
         progress(f"not moved by steps, by people or a vendor: {', '.join(prepared.left)}")
+    for line in told_weaker(session, prepared.services):
+        progress(line)
     finished = session.run(prepared.plan, subject=subject_of_move(prepared, session))
     return conclude_move(session, finished, json=json)
 

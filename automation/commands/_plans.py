@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from automation.commands._command import print_json
+from automation.commands._command import print_json, progress
 from automation.commands._drill import Prepared, PreparedFailover, plan_for, prepare_drill
 from automation.commands._failover import Asked, prepare_failover
 from automation.commands._foretold import foresee
@@ -19,6 +19,7 @@ from automation.commands._moving import (
 )
 from automation.commands._plan_view import Compiled, PlanView, view_plan
 from automation.commands._session import Session
+from automation.commands._told_weaker import told_weaker
 from automation.commands._walkthrough import prepare_walkthrough, tell_walkthrough
 from automation.model.catalog import Service, load_catalog
 from automation.model.errors import ConfigError
@@ -55,6 +56,8 @@ def prepare_view(session: Session, chosen: Chosen) -> PlanView:
     """
     prepared = _prepare(session, chosen)
     if isinstance(prepared, PreparedMove):
+        for line in told_weaker(session, prepared.services):
+            progress(line)
         # The pause of a planned move begins in the middle of its plan, and is announced.
         nothing = Prediction(runs=0, since="the announced pause", services=())
         switch = prepared.switch

@@ -49,7 +49,8 @@ class DriftShown(Model):
         names = {(row.what, row.name) for row in self.rows}
         if names:
             return f"{len(names)} of {self.looked_at} are not as declared"
-        return f"all {self.looked_at} are as declared"
+        seen = " that could be looked at" if self.unseen else ""
+        return f"all {self.looked_at}{seen} are as declared"
 
 
 def look(session: Session) -> Around:

@@ -34,13 +34,13 @@ def prepare_readiness(session: Session, plan: str, site: str) -> tuple[Watched, 
 def look(session: Session, plan: str, site: str) -> Readiness:
     """Look at all that a failover stands on, keep what was seen, and judge it; no server is changed."""
     watched, steps = prepare_readiness(session, plan, site)
+    proven = proven_of(session, watched.services, datetime.now(UTC))
     finished = session.run(steps)
     events = tuple(read_journal(finished.folder / "journal.jsonl"))
     for event in events:
         outcome = event.body.outcome if isinstance(event.body, StepEnded) else None
         if outcome and isinstance(outcome.evidence, ReplicationSeen) and outcome.evidence.primary:
             keep_position(session.state, outcome.evidence.primary)
-    proven = proven_of(session, watched.services, datetime.now(UTC))
     readiness = fold_readiness(watched, steps, events, proven)
     (finished.folder / "readiness.json").write_text(readiness.model_dump_json(indent=1))
     return readiness

@@ -62,6 +62,8 @@ def print_drift(shown: DriftShown) -> None:
     if table.row_count:
         console.print(table)
     console.print(Text(f"{shown.environment}: {shown.summary}"))
+    for provider in shown.unseen:
+        console.print(Text(f"not looked at: {provider}"))
 
 
 def print_servers(shown: ServersShown) -> None:

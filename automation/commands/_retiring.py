@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from automation.backups.proof_age import demanded_at_will, is_proven
 from automation.commands._providers import Around, resources_of
 from automation.commands._session import Session
 from automation.model.actions import DeletePortGroup, DeleteSubnet
@@ -139,22 +140,28 @@ def refuse_unproven(session: Session, host: str, unsaved: bool) -> None:
         first = resources[0]
         raise PreflightError(
             f"the last backup of {host} is unproven: {'; '.join(problems)}; nothing was changed",
-            hint=f"./inv backup.verify --env {session.environment.name} --resource {first}",
+            hint=f"./inv backup.run --env {session.environment.name} --resource {first} saves it anew, "
+            f"./inv backup.verify --env {session.environment.name} --resource {first} proves it",
         )
 
 
 def _unproven(session: Session, resource: str) -> Sequence[str]:
+    """Say why the newest good point of a resource does not stand in for what it was taken of."""
     from automation.commands._backup_status import look_at_standing
+    from automation.commands._backups import look
 
-    standing = look_at_standing(session, resource).resources[0]
-    if standing.last_good_at is None:
+    taken = look_at_standing(session, resource).resources[0].last_good_at
+    if taken is None:
         return [f"{resource} has no good point"]
-    if standing.proof is None:
-        return [f"nothing of {resource} was proven, or no proof is believed"]
-    if standing.proof.at < standing.last_good_at:
-        taken, proven = standing.last_good_at, standing.proof.at
-        return [f"{resource} was saved {taken:%Y-%m-%d %H:%M} UTC, and proven last {proven:%Y-%m-%d %H:%M}"]
-    return []
+    area, now = look(session, [resource]), datetime.now(UTC)
+    spec = area.backups.resources[resource]
+    for store in spec.to:
+        seen = area.observed.points(resource, store) or ()
+        newest = {one.id for one in seen if one.claimed_at == taken}
+        if is_proven(spec, area.ledger, (resource, store), newest, now):
+            return []
+    level = demanded_at_will(spec).name
+    return [f"{resource} was saved last {taken:%Y-%m-%d %H:%M} UTC, and no proof of that at {level} counts"]
 
 
 def _refuse_early(session: Session, decision: Decision, leave: Leave, flags: RetireFlags) -> None:

@@ -101,7 +101,8 @@ def readiness(context: Context, env: str, site: str, plan: str = "city", json: b
     """Look whether the failover of a site would work now; changes no server.
 
     Backups and images that services come back from must be proven as far and as lately as backups.yml says.
-    Exit codes: 0 ready, 2 faulty files, 6 something is not ready: each finding says what to do.
+    Exit codes: 0 ready, 2 faulty files, 4 the ledger of backups cannot be read, 6 something is not ready:
+    each finding says what to do.
     """
     from automation.commands._readiness import look, raise_unless_ready
     from automation.commands._render import print_readiness

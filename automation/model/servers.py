@@ -144,6 +144,7 @@ class FoundNetwork(Model):
     isolated: bool = False
     rules: tuple[Rule, ...] = ()
     used_by: int = Field(default=0, description="ports of servers in it")
+    leads_out: bool = Field(default=True, description="a route leads beyond it; asked of AWS alone")
 
 
 class Quota(Model):

@@ -20,7 +20,7 @@ from automation.provisioning.compiling import (
 )
 from automation.provisioning.decisions import Decision, Declared, decide
 from automation.provisioning.planner import Provisioning
-from automation.provisioning.preflight import Finding, find_gaps, find_obstacles
+from automation.provisioning.preflight import Finding, find_dead_ends, find_gaps, find_obstacles
 
 _KEYS = Step(id="keys", run=MakeKeys(secrets=()), why="new servers let in the key of the automation user")
 
@@ -84,7 +84,10 @@ def compose(
         waiting=tuple(one for one in decisions if allowed.leaves(one)),
         left_alone=lab.left_alone if lab else {},
         obstacles=find_obstacles(environment, declared.servers, decisions, looked_at, allowed),
-        warnings=find_gaps(declared.servers.values(), seen.saved, seen.no_baseline, decisions),
+        warnings=(
+            *find_gaps(declared.servers.values(), seen.saved, seen.no_baseline, decisions),
+            *find_dead_ends(declared.networks.values(), looked_at, decisions),
+        ),
         unseen=seen.unseen,
         round_trips={f"{view.provider} at {view.site}": view.round_trips for view in looked_at},
     )

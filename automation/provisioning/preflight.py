@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from automation.model.base import Model, format_size
 from automation.model.environment import Environment
-from automation.model.servers import FoundServer, ProviderView, ServerSpec
+from automation.model.servers import FoundServer, NetworkSpec, ProviderView, ServerSpec
 from automation.provisioning.compiling import Allowed
 from automation.provisioning.decisions import Decision
 
@@ -132,6 +132,29 @@ def _some(names: Sequence[str]) -> str:
 
 
 # --- what is worth a word ---------------------------------------------------------------------------
+
+
+def find_dead_ends(
+    networks: Iterable[NetworkSpec], views: Sequence[ProviderView], decisions: Sequence[Decision]
+) -> tuple[str, ...]:
+    """Say of which networks at AWS, not declared isolated, nothing leads out: Mainstay makes no gateways.
+
+    Of a network that is to be made the others of its VPC tell. A simulator's leads nowhere anyway.
+    """
+    aws = [view for view in views if view.provider == "aws" and view.source == "real"]
+    there = {(view.site, one.id): one for view in aws for one in view.networks}
+    ways_out = {(site, one.part_of) for (site, _), one in there.items() if one.leads_out}
+    ids = {(one.site, one.name): one.id for one in decisions if one.what == "network"}
+    closed = []
+    for spec in networks:
+        if spec.provider == "aws" and not spec.isolated and spec.site in {view.site for view in aws}:
+            found = there.get((spec.site, ids.get((spec.site, spec.name), "")))
+            if not (found.leads_out if found else (spec.site, spec.part_of) in ways_out):
+                closed.append(spec.name)
+    if not closed:
+        return ()
+    what = "no internet gateway, no NAT, no other route: servers there reach no packages and no backups"
+    return (f"nothing leads out of network {_some(closed)}: {what}, unless somebody adds one to the VPC",)
 
 
 def find_gaps(

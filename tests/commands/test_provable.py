@@ -7,7 +7,7 @@ import pytest
 
 from automation.backups.entries import Entry, PointsSeen
 from automation.backups.folding import fold
-from automation.backups.proof_age import proof_age
+from automation.backups.proof_age import is_proven, proof_age
 from automation.backups.sighting import StoreSeen, observe
 from automation.backups.spec import Backups, load_backups
 from automation.backups.standing import Facts, ResourceStanding, stand
@@ -138,6 +138,19 @@ def test_the_age_of_a_proof_is_held_against_the_highest_rule(backups: Backups) -
     assert (age.at, age.by, age.limit_s) == (NOW - 200 * DAY, "drill-1", 180 * DAY.total_seconds())
     assert age.best is Level.L1  # the drill's no longer counts
     assert age.simulated
+
+
+def test_the_last_backup_is_proven_by_a_proof_of_that_point_alone(backups: Backups) -> None:
+    spec, place = backups.resources["portal-images"], ("portal-images", "west")
+    listed = PointsSeen(resource="portal-images", store="west", points=("pt-1", "pt-2"))
+    story = (entry(listed, NOW - 9 * DAY), entry(PROVEN, NOW - 3 * DAY))
+    assert is_proven(spec, fold(story), place, {"pt-1"}, NOW)  # opened by a drill says more than L1
+    assert not is_proven(spec, fold(story), place, {"pt-2"}, NOW)
+    looked = CHECKED.model_copy(update={"points": ("pt-1", "pt-2")})
+    assert is_proven(spec, fold((*story, entry(looked, NOW - DAY))), place, {"pt-2"}, NOW)
+    assert not is_proven(spec, fold((*story, entry(looked, NOW - 3 * DAY))), place, {"pt-2"}, NOW)
+    bad = (*story, entry(looked, NOW - DAY), entry(BAD, NOW))
+    assert not is_proven(spec, fold(bad), place, {"pt-2"}, NOW)  # no proof of that store is believed
 
 
 def test_readiness_asks_for_the_proof_of_what_would_be_launched_or_restored(backups: Backups) -> None:

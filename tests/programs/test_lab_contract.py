@@ -12,9 +12,11 @@ from automation.commands._provision_views import find_drift, list_servers
 from automation.commands._retiring import RetireFlags, retire
 from automation.model.actions.lab import DestroyServer
 from automation.model.errors import AdapterError, AutomationError, ConfigError, PreflightError
+from automation.model.machine_evidence import ProviderChange
 from automation.provisioning.compiling import Allowed
 from tests.contracts.lab_door import MODES
 from tests.contracts.labs import NET, LabCity, lab_city
+from tests.contracts.providers import Census
 from tests.programs.clouds import folder
 
 pytestmark = pytest.mark.xdist_group("providers")
@@ -111,20 +113,37 @@ def test_a_host_is_removed_only_when_it_is_the_one_that_was_seen_and_is_kept_off
     assert find_drift(city.look()).rows == ()
 
 
+def test_a_removal_that_was_cut_short_is_ended_by_the_next_and_its_disk_is_found(city: LabCity) -> None:
+    city.declare(city.one)
+    city.apply()
+    retire(city.session(), city.look(), RetireFlags(host=city.one, unsaved=True))
+    kept = city.state / "lab/kept/20261121-000000-aaaa"
+    kept.mkdir(parents=True)
+    (city.state / "lab/hosts" / city.one / "upper").rename(kept / city.one)
+    context = city.session().context("20261122-000000-bbbb")
+    gone = DestroyServer(host=city.one, site=city.site, address=f"{NET}.1.10")
+    evidence = nspawn.destroy_server(gone, context).evidence
+    assert isinstance(evidence, ProviderChange)
+    assert evidence.ids["snapshot:system"] == f"{city.one}/20261121-000000-aaaa"
+    assert city.census() == Census((), 0, 0, 1)
+    assert not nspawn.destroy_server(gone, context).changed
+
+
 # --- each fault at each call -------------------------------------------------------------------------
 
 ACTS = ("make", "start", "stop", "delete")
-TRIES = 6
+TRIES = 8
+LIVES = 2
 
 
 def test_each_call_of_a_life_may_be_lost_and_the_journals_say_all_that_is_there(city: LabCity) -> None:
     calls = {act: _calls_of(city, act) for act in ACTS}
     changing = {"create_server", "start_server", "power_off_server", "remove_server"}
     assert changing <= {call for made in calls.values() for call in made}
-    for number in range(max(map(len, calls.values()))):
+    for number in range(LIVES):
         host = f"{city.name}-{number}"
         for act in ACTS:
-            lost = calls[act][number : number + 1]
+            lost = calls[act][number::LIVES]
             _prepare(city, host, act)
             # Lost once before the supervisor hears of it; and when it is tried again, after it was done.
             city.cloud.faults(*({"request": call, "mode": mode} for call in lost for mode in MODES))

@@ -7,10 +7,19 @@ from typing import Any
 import pytest
 
 from automation.model.environment import Environment
-from automation.model.servers import FoundServer, ProviderView, Quota, ServerSpec, Size
+from automation.model.servers import (
+    FoundNetwork,
+    FoundServer,
+    NetworkSpec,
+    ProviderView,
+    Quota,
+    ServerSpec,
+    Size,
+    Source,
+)
 from automation.provisioning.compiling import Allowed
 from automation.provisioning.decisions import Declared, decide
-from automation.provisioning.preflight import Finding, find_gaps, find_obstacles
+from automation.provisioning.preflight import Finding, find_dead_ends, find_gaps, find_obstacles
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 SPEC = ServerSpec(
@@ -106,3 +115,40 @@ def test_a_server_that_nobody_saves_or_holds_to_a_baseline_is_told(
     view = ProviderView(provider="vsphere", site="hall", at=NOW)
     gaps = find_gaps(specs.values(), saved, baseline, decide(Declared("city", specs), [view]))
     assert len(gaps) == count
+
+
+def network(name: str = "web", **more: object) -> NetworkSpec:
+    words = {
+        "name": name,
+        "provider": "aws",
+        "site": "east",
+        "cidr": "10.1.1.0/24",
+        "part_of": "main",
+        **more,
+    }
+    return NetworkSpec.model_validate(words)
+
+
+def dead_ends(spec: NetworkSpec, *there: FoundNetwork, source: Source = "real") -> tuple[str, ...]:
+    view = ProviderView(provider="aws", site="east", at=NOW, networks=there, source=source)
+    return find_dead_ends([spec], [view], decide(Declared("city", {}, {spec.name: spec}), [view]))
+
+
+def shown(name: str, *, leads_out: bool) -> FoundNetwork:
+    words = {"id": f"subnet-{name}", "provider": "aws", "site": "east", "owner": "city", "part_of": "main"}
+    return FoundNetwork.model_validate({**words, "name": name, "leads_out": leads_out})
+
+
+def test_a_network_out_of_which_nothing_leads_is_told_and_one_that_is_meant_so_is_not() -> None:
+    (told,) = dead_ends(network(), shown("web", leads_out=False))
+    assert told.startswith("nothing leads out of network web: no internet gateway")
+    assert dead_ends(network(), shown("web", leads_out=True)) == ()
+    assert dead_ends(network(isolated=True), shown("web", leads_out=False)) == ()
+    assert dead_ends(network(), shown("web", leads_out=False), source="simulated") == ()
+    assert dead_ends(network(provider="vsphere", cidr="", part_of="")) == ()
+
+
+def test_a_network_that_is_to_be_made_leads_nowhere_unless_its_vpc_is_known_to_lead_out() -> None:
+    assert len(dead_ends(network())) == 1
+    assert len(dead_ends(network(), shown("other", leads_out=False))) == 1
+    assert dead_ends(network(), shown("other", leads_out=True)) == ()

@@ -125,7 +125,8 @@ def _network(subnet: Shown, group: Shown, tables: Iterable[Shown], names: Mappin
     tags, own = tags_of(subnet), str(group.get("GroupId", ""))
     into = read_passages(group.get("IpPermissions", ()))
     out = read_passages(group.get("IpPermissionsEgress", ()))
-    isolated = bool(group) and is_closed(out, own) and not _leads_out(subnet, tables)
+    leads_out = _leads_out(subnet, tables)
+    isolated = bool(group) and is_closed(out, own) and not leads_out
     return FoundNetwork(
         name=tags.get(ROLE) or subnet["SubnetId"],
         id=subnet["SubnetId"],
@@ -134,6 +135,7 @@ def _network(subnet: Shown, group: Shown, tables: Iterable[Shown], names: Mappin
         owner=tags.get(OWNER, ""),
         cidr=subnet.get("CidrBlock", ""),
         isolated=isolated,
+        leads_out=leads_out,
         rules=shown_rules(_declarable(into, own, isolated), names),
     )
 

@@ -1,5 +1,7 @@
 """A server of the lab that is retired: removed while it is kept off, its disk kept beside the lab's own."""
 
+from collections.abc import Iterable
+
 from automation.adapters.nspawn import hostkeys, status
 from automation.adapters.nspawn.client import Supervisor
 from automation.model.actions.lab import DestroyServer
@@ -36,13 +38,13 @@ def verify_destroy_server(action: DestroyServer, ctx: Context) -> Progress:
 
 def _removed(action: DestroyServer, ctx: Context, *, changed: bool) -> Outcome:
     lab_id = ctx.environment.require_lab().id
-    kept = f"{action.host}/{ctx.run_id}"
-    disks = {"snapshot:system": kept} if kept in status.read(ctx.state, lab_id).kept_disks else {}
+    run_id = _kept_in(status.read(ctx.state, lab_id).kept_disks, action.host)
+    disks = {"snapshot:system": f"{action.host}/{run_id}"} if run_id else {}
     if changed and not disks:
         raise AdapterError(
             f"server {action.host} is gone, and its disk is not among those kept", unknown=True
         )
-    said = f"removed, its disk kept as lab/kept/{ctx.run_id}/{action.host}" if changed else "is not there"
+    said = f"removed, its disk kept as lab/kept/{run_id}/{action.host}" if changed else "is not there"
     return Outcome(
         changed=changed,
         summary=f"server {action.host} {said}",
@@ -55,3 +57,9 @@ def _removed(action: DestroyServer, ctx: Context, *, changed: bool) -> Outcome:
             ids={"server": status.id_of(lab_id, action.host), **disks},
         ),
     )
+
+
+def _kept_in(kept_disks: Iterable[str], host: str) -> str:
+    """Give the run that kept a host's newest disk: where one was cut short, it may be an earlier one."""
+    pairs = (one.split("/", 1) for one in kept_disks)
+    return max((run_id for name, run_id in pairs if name == host), default="")

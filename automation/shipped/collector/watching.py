@@ -12,8 +12,9 @@ from .system import TYPE_CHECKING, NotKnown, attempt, has_unit, is_here, lines, 
 if TYPE_CHECKING:
     from typing import Any
 
-# Fields that leave out none of the people and none of the files that a rule is about.
-HARMLESS = {"arch", "key", "perm", "path", "dir", "auid", "a0"}
+# Fields that leave out none of the people, files and calls that a rule is about: auid by these signs leaves
+# out daemons alone, and the clock 0 of clock_settime is the one that people live by.
+HARMLESS = re.compile(r"(key|perm|path|dir)=.*|arch=b64|auid(>=|!=).*|a0=0(x0)?")
 FOLDERS = ("/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily", "/etc/cron.weekly")
 CRONS = ("cron.service", "crond.service", "cron.target")
 JOBS = {"aide": ("aide", "dailyaidecheck"), "debsums": ("debsums",), "tripwire": ("tripwire",)}
@@ -72,9 +73,12 @@ def recorded(rules: Iterable[str]) -> dict[str, list[str]]:
 def by_filter(words: list[str]) -> tuple[str, set[str]]:
     """Give the file of a rule that records every change of it, or the calls of one that records them."""
     given = list(zip(words, words[1:]))  # noqa: B905, RUF007  # Python 3.9
-    fields = {re.split(r"[^\w]", text, maxsplit=1)[0]: text for word, text in given if word == "-F"}
+    filters = [text for word, text in given if word == "-F"]
+    fields = {text.partition("=")[0]: text for text in filters}
     calls = {one for word, text in given if word == "-S" for one in text.split(",")} - {"all"}
-    if "-C" in words or fields.keys() - HARMLESS:
+    if "-C" in words or not all(HARMLESS.fullmatch(text) for text in filters):
+        return "", set()
+    if "a0" in fields and calls != {"clock_settime"}:
         return "", set()
     path = next((fields[one].partition("=")[2] for one in ("path", "dir") if one in fields), "")
     if not path:

@@ -1,0 +1,105 @@
+"""Retiring at a simulated AWS: never without a proven backup, and never a network that is needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from automation.commands._retiring import RetireFlags, retire
+from automation.commands._taking import TakeFlags, back_up, raise_failed
+from automation.commands._verify import VerifyFlags, verify
+from automation.model.errors import PreflightError, StepFailed
+from automation.provisioning.decisions import decide
+from tests.contracts.providers import City
+from tests.programs.clouds import cloud_of_aws, folder
+from tests.programs.simulators import AwsSimulated
+from tests.programs.test_provider_contract import SERVICES
+
+pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
+BACKUPS = """
+version: 1
+tz: UTC
+stores:
+  here: {type: aws, site: here}
+rule: {copies: 1, media: 1, offsite: 0, immutable: 0}
+guards: {min_keep: 2, max_delete: {percent: 50, count: 100}}
+retention:
+  standard: {daily: 7, keep_oldest: false}
+resources:
+  images:
+    source: {kind: machine-image, server: NAME}
+    rpo: 24 h
+    take: {every: 1 day}
+    to: [here]
+    keep: {profile: standard, never_drop_last_verified: L1}
+    verify: [{level: L1, every: 1 day}, {level: L4, every: 90 days, by: drill}]
+"""
+
+
+@pytest.fixture
+def city(aws: AwsSimulated, tmp_path: Path) -> City:
+    """A city with one server at AWS, and a service that stands on another host."""
+    made = City(cloud_of_aws(aws), folder(tmp_path))
+    made.declare(made.one)
+    made.apply()
+    (made.folder / "services.yml").write_text(SERVICES.replace("NAME", "client-1"))
+    return made
+
+
+def refusal(city: City, flags: RetireFlags) -> PreflightError:
+    """What a retirement is refused with; nothing was run, and all that was there still is."""
+    runs, before = city.runs(), city.census()
+    with pytest.raises(PreflightError) as caught:
+        retire(city.session(), city.look(), flags)
+    assert (city.runs(), city.census()) == (runs, before)
+    assert "nothing was changed" in str(caught.value)
+    return caught.value
+
+
+def states(city: City) -> Sequence[str]:
+    around = city.look()
+    return [one.verdict for one in decide(around.declared, around.seen.views) if one.name == city.one]
+
+
+def save(city: City) -> None:
+    result, _ = back_up(city.session(), TakeFlags("images"))
+    raise_failed(result, city.name)
+
+
+def test_a_server_stays_until_its_last_backup_is_proven_whatever_the_flag_says(city: City) -> None:
+    (city.folder / "backups.yml").write_text(BACKUPS.replace("NAME", city.one))
+    flags = RetireFlags(host=city.one)
+    assert "is unproven: images has no good point" in str(refusal(city, flags))
+    save(city)
+    unproven = refusal(city, flags)
+    assert f"the last backup of {city.one} is unproven: images was saved last" in str(unproven)
+    assert f"./inv backup.verify --env {city.name} --resource images" in (unproven.hint or "")
+    verify(city.session(), VerifyFlags(resource="images"))
+    save(city)
+    for unsaved in (False, True):  # a flag that says that nothing is kept stands against backups.yml
+        assert "no proof of that at L1 counts" in str(refusal(city, flags._replace(unsaved=unsaved)))
+    verify(city.session(), VerifyFlags(resource="images"))
+    retire(city.session(), city.look(), flags)
+    assert states(city) == ["retiring"]
+
+
+def test_what_is_not_saved_goes_by_a_persons_word_and_its_network_when_nothing_needs_it(city: City) -> None:
+    network, unsaved = RetireFlags(network=city.network), RetireFlags(city.one, unsaved=True, grace_days=0)
+    told = refusal(city, unsaved._replace(unsaved=False))
+    assert f"nothing of {city.one} is saved: no resource of backups.yml names it" in str(told)
+    assert "--unsaved says that it keeps nothing" in (told.hint or "")
+    assert "is needed: 1 ports of servers are in it" in str(refusal(city, network))
+    retire(city.session(), city.look(), unsaved)
+    assert states(city) == ["retiring"]
+    with pytest.raises(StepFailed):
+        retire(city.session(), city.look(), unsaved)
+    city.say_yes(city.runs()[-1], f"delete/{city.one}").raise_for_status()
+    assert "is needed: networks.yml declares it" in str(refusal(city, network))
+    city.networks[f"{city.name}-other"] = {**city.networks.pop(city.network), "cidr": "10.20.16.0/20"}
+    city.hosts[city.one]["server_networks"] = [f"{city.name}-other"]
+    with pytest.raises(StepFailed):
+        retire(city.session(), city.look(), network)
+    assert city.census().networks == 1, "nobody has said yes"
+    city.say_yes(city.runs()[-1], f"delete/{city.network}").raise_for_status()
+    assert city.census().networks == 0
+    assert "no network of ours is called" in str(refusal(city, network))
