@@ -14,7 +14,15 @@ from automation.engine.finished import Finished
 from automation.engine.fold import Folded
 from automation.engine.journal import read_journal
 from automation.engine.run import read_plan
-from automation.model.actions import Demote, PowerOnVm, Promote, ShutDownVm, StopUnit
+from automation.model.actions import (
+    Demote,
+    PowerOnVm,
+    Promote,
+    PromoteReplica,
+    ShutDownVm,
+    StopInstance,
+    StopUnit,
+)
 from automation.model.base import Model, format_duration
 from automation.model.errors import AdapterError, NotMet, OutcomeUnknown, StepFailed
 from automation.model.evidence import Synchrony, WitnessRecord, WritesExported
@@ -25,6 +33,9 @@ from automation.recovery.pauses import Pause, measure_pause
 from automation.recovery.report import Report
 
 _E = TypeVar("_E", bound=Model)
+
+
+STOPS = StopUnit | Demote | ShutDownVm | StopInstance  # what clients are without a service from
 
 
 class Ending(NamedTuple):
@@ -48,10 +59,12 @@ class Ending(NamedTuple):
 
     @property
     def perhaps_promoted(self) -> tuple[str, ...]:
-        """Hosts whose promotion began and whose end nobody knows."""
+        """Hosts and managed databases whose promotion began and whose end nobody knows."""
         unsure = {name for name, one in self.folded.failed.items() if one.transient or not one.known}
         doubtful = unsure | set(self.folded.started)
-        return tuple(s.run.host for s in self.plan.steps if isinstance(s.run, Promote) and s.id in doubtful)
+        runs = tuple(step.run for step in self.plan.steps if step.id in doubtful)
+        hosts = tuple(run.host for run in runs if isinstance(run, Promote))
+        return (*hosts, *(run.database for run in runs if isinstance(run, PromoteReplica)))
 
     @property
     def powered_on(self) -> bool:
@@ -60,9 +73,15 @@ class Ending(NamedTuple):
         return any(isinstance(step.run, PowerOnVm) and step.id in known for step in self.plan.steps)
 
     @property
+    def replicas(self) -> tuple[str, ...]:
+        """Managed databases that were promoted."""
+        runs = (step.run for step in self.plan.steps if step.id in self.folded.succeeded)
+        return tuple(run.database for run in runs if isinstance(run, PromoteReplica))
+
+    @property
     def paused_at(self) -> datetime | None:
         """When the first service was stopped, or a database."""
-        stops = {step.id for step in self.plan.steps if isinstance(step.run, StopUnit | Demote | ShutDownVm)}
+        stops = {step.id for step in self.plan.steps if isinstance(step.run, STOPS)}
         began = (e.at for e in self.events if isinstance(e.body, StepStarted) and e.body.step in stops)
         return next(began, None)
 
@@ -93,6 +112,7 @@ def conclude_move(session: Session, finished: Finished, *, json: bool = False) -
     if (
         finished.closed.status == "interrupted"
         or ending.promoted
+        or ending.replicas
         or ending.perhaps_promoted
         or ending.powered_on
     ):
@@ -141,10 +161,9 @@ def _raise_stopped(ending: Ending) -> None:
     """Say on which side of the point of no return it stopped."""
     if ending.perhaps_promoted:
         side = f"whether {', '.join(ending.perhaps_promoted)} was promoted is not known"
-    elif ending.promoted:
-        side = (
-            f"{', '.join(run.host for run in ending.promoted)} is promoted: it goes on, it is not taken back"
-        )
+    elif ending.promoted or ending.replicas:
+        names = ", ".join((*(run.host for run in ending.promoted), *ending.replicas))
+        side = f"{names} is promoted: it goes on, it is not taken back"
     else:
         side = "nothing was promoted"
     try:
@@ -152,7 +171,9 @@ def _raise_stopped(ending: Ending) -> None:
     except KeyboardInterrupt as exc:
         env, run_id = ending.plan.environment, ending.finished.folder.name
         back = f"; ./inv run.abort --env {env} --run {run_id} --undo --reason '...' takes it back"
-        exc.add_note(f"({side}{'' if ending.promoted or ending.perhaps_promoted else back})")
+        exc.add_note(
+            f"({side}{'' if ending.promoted or ending.replicas or ending.perhaps_promoted else back})"
+        )
         raise
     except OutcomeUnknown as exc:
         raise OutcomeUnknown(f"{ending.word}: {side}: {exc}", hint=exc.hint) from exc
@@ -176,7 +197,7 @@ def _moved(ending: Ending, *, json: bool) -> int:
     report = make_report(ending.session, ending.finished.folder)
     page = write_report(report, ending.finished.folder)
     _keep_positions(ending)
-    hosts = ", ".join(run.host for run in ending.promoted) or "no database"
+    hosts = ", ".join((*(run.host for run in ending.promoted), *ending.replicas)) or "no database"
     pause = _pause(ending)
     said = (*_say_pause(pause, report), *_say_kept(ending), *_say_synchrony(ending))
     if json:

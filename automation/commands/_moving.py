@@ -7,6 +7,7 @@ from typing import NamedTuple
 from automation.commands._command import ROOT, progress
 from automation.commands._drill import check_hosts, plan_for, refuse_suspected
 from automation.commands._moved import conclude_move
+from automation.commands._replicas import look_at_pilots
 from automation.commands._session import Session
 from automation.commands._told_weaker import told_weaker
 from automation.commands._whereabouts import locate, observe_pairs, waiting_databases
@@ -86,7 +87,8 @@ def prepare_migration(session: Session, switch: Switch) -> PreparedMove:
                 f"{strategy.hosts[service.recovery]} of {name} is no standby; nothing was changed",
                 hint=f"./inv dr.status --env {session.environment.name}",
             )
-    city = City(session.environment, session.inventory, catalog, clusters)
+    cloud = look_at_pilots(session, services)
+    city = City(session.environment, session.inventory, catalog, clusters, cloud=cloud)
     plan = compile_migration(switch, recovery, city, services, waiting_databases(session, services))
     return PreparedMove(switch, services, plan, left)
 
@@ -108,7 +110,8 @@ def prepare_failback(session: Session, switch: Switch) -> PreparedMove:
     fenced = _fenced(session, switch.site)
     home = [strategy.hosts[service.recovery] for service, strategy in databases(services).values()]
     clusters = observe_pairs(session, services, but=[host for host in home if host in fenced])
-    city = City(session.environment, session.inventory, catalog, clusters)
+    cloud = look_at_pilots(session, services)
+    city = City(session.environment, session.inventory, catalog, clusters, cloud=cloud)
     return PreparedMove(switch, services, compile_failback(switch, recovery, city, services, fenced), ())
 
 
@@ -204,11 +207,15 @@ def _away(
 def _fenced(session: Session, site: str) -> frozenset[str]:
     """Name the hosts of a site that are off, kept off and blocked, by its management.
 
+    Outside of a lab there is none of ours: what stands at providers is looked at there.
+
     Raises:
         PreflightError: the site has no power, or its management does not answer.
     """
     from automation.adapters import nspawn
 
+    if session.environment.lab is None:
+        return frozenset()
     shown = nspawn.describe(session.state, session.environment)
     state = shown.sites.get(site)
     if state is None or state.power == "failed" or state.network == "down" or state.management == "down":

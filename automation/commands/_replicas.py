@@ -41,6 +41,33 @@ def look_at_clouds(session: Session, services: Mapping[str, Service], *, primari
     return cloud
 
 
+def look_at_pilots(session: Session, services: Mapping[str, Service]) -> Cloud:
+    """See what stands ready of pilot lights that are moved, and which instances are in both regions.
+
+    Args:
+        services: turned: each runs at its primary and moves to its recovery site.
+
+    Raises:
+        PreflightError: one of the regions does not answer.
+    """
+    ours = {n: s for n, s in services.items() if isinstance(s.strategy, AwsPilotLight)}
+    cloud = look_at_clouds(session, ours)
+    sites = dict.fromkeys(site for one in ours.values() for site in (one.primary, one.recovery))
+    instances = {name: id_ for site in sites for name, id_ in _instances(session, site).items()}
+    return cloud.model_copy(update={"instances": instances})
+
+
+def _instances(session: Session, site: str) -> Mapping[str, str]:
+    from automation.adapters import aws
+
+    try:
+        return aws.look_at_instances(session.environment, site, session.state)
+    except AdapterError as exc:
+        raise PreflightError(
+            f"cannot see which instances are at {site}: {exc}; nothing was changed", hint=exc.hint
+        ) from exc
+
+
 def _replicas(session: Session, name: str, service: Service) -> ReplicasSeen | None:
     from automation.adapters import vsphere
 
@@ -62,7 +89,7 @@ def _pilot(session: Session, name: str, service: Service) -> PilotSeen | None:
     strategy = service.strategy
     if not isinstance(strategy, AwsPilotLight):
         return None
-    databases = (strategy.database.get(service.primary, ""), strategy.database.get(service.recovery, ""))
+    databases = (strategy.database_at(service.primary), strategy.database_at(service.recovery))
     environment, state = session.environment, session.state
     try:
         return aws.look_at_pilot(environment, service.recovery, state, strategy.images, databases)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from automation.commands._session import Session
-from automation.model.catalog import Catalog, Service
+from automation.model.catalog import AwsPilotLight, Catalog, Service
 from automation.model.errors import AdapterError, PreflightError
 from automation.model.observations import PostgresqlCluster
 from automation.recovery.strategies.scope import is_moved
@@ -28,6 +28,9 @@ def locate(session: Session, catalog: Catalog, *, but: Collection[str] = ()) -> 
     found = {}
     for name, service in catalog.services.items():
         for endpoint in service.endpoints.values() if is_moved(service) else ():
+            if _is_in_zone_alone(service):
+                found[name] = _ask_zone(session, name, service, endpoint.name)
+                continue
             answers = {server: answer[endpoint.name] for server, answer in told.items()}
             found[name] = _agree(session, name, service, endpoint.name, answers)
     return found
@@ -71,6 +74,39 @@ def _ask(session: Session, server: str, catalog: Catalog) -> Answers:
         ) from exc
     assert isinstance(seen, RecordsSeen)
     return {name: record.addresses for name, record in seen.answers[server].items()}
+
+
+def _is_in_zone_alone(service: Service) -> bool:
+    """Whether its names are in Route 53, and not in the city's own DNS."""
+    return isinstance(service.strategy, AwsPilotLight) and not service.strategy.city_dns
+
+
+def _ask_zone(session: Session, name: str, service: Service, endpoint: str) -> str:
+    """Give the site to which a name leads in Route 53, which a region that answers is asked for.
+
+    Raises:
+        PreflightError: no region answers, or it leads to neither site's instances.
+    """
+    from automation.adapters import aws
+
+    strategy, told = service.strategy, ""
+    assert isinstance(strategy, AwsPilotLight)
+    for asked in (service.recovery, service.primary):
+        try:
+            found = aws.look_at_record(session.environment, asked, session.state, strategy.zone, endpoint)
+        except AdapterError as exc:
+            told = str(exc)
+            continue
+        for site in (service.primary, service.recovery):
+            hosts = strategy.hosts[site][: strategy.scale]
+            if found == tuple(sorted(session.inventory.server(host).address for host in hosts)):
+                return site
+        told = f"{endpoint} leads to {', '.join(found) or 'nowhere'}"
+        break
+    raise PreflightError(
+        f"{endpoint} of {name} leads to the instances of neither site: {told}; nothing was changed",
+        hint="see where it should lead; the names of a half-done move are moved by resuming its run",
+    )
 
 
 def _agree(session: Session, name: str, service: Service, endpoint: str, answers: Answers) -> str:

@@ -283,7 +283,8 @@ def migrate(
     """Move the services of a site to their other site in good order, and lose nothing.
 
     Nothing is promoted before the old primary is stopped for good, its last record is replayed at the other
-    site, and it is cut off and seen to be. If anything fails before that, all of it is taken back.
+    site, and it is cut off and seen to be. If anything fails before that, all of it is taken back. A database
+    of RDS moves by a read replica; what served is replaced by one, and deleted after a person's yes.
     Exit codes: 0 moved, 2 faulty files or flags, 4 refused or not signed: nothing changed, 5 stopped: taken
     back, or after the promotion as it says, 6 moved, but the pause, a write or a check was not as announced,
     7 another run holds a service, 8 it is not known whether a standby was promoted, 130 stopped by a person.
@@ -318,7 +319,8 @@ def failback(
     """Bring services home after a failover: rebuild the old primary as a standby, then switch.
 
     The old data is kept, and the writes that only it holds are exported, before a person is asked whether it
-    may be rebuilt. Only this releases the fence of a failover.
+    may be rebuilt. A database of RDS is renamed, after that yes, and a replica at home takes its name. Only
+    this releases the fence of a failover.
     Exit codes: 0 home, 2 faulty files or flags, 4 refused or not signed: nothing changed, 5 stopped: at the
     question, or as it says, 6 home, but the pause, a write or a check was not as announced, 7 another run
     holds a service, 8 an effect is not known: a person must look, 130 stopped by a person.

@@ -19,6 +19,7 @@ from typing import Literal
 from automation.engine.attempt import Message, Work, attempt
 from automation.engine.context import RunContext
 from automation.engine.fold import Folded, fold
+from automation.engine.holding import must_hold
 from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal
 from automation.engine.schedule import Schedule
@@ -147,8 +148,8 @@ class _Execution:
         a guard, and only while the step that needs it is to come: afterwards its host has another role.
         """
         waiting = [self.plan.step(name) for name in self.schedule.waiting]
-        last = [s for s in waiting if may_be_settled_done(s)]
-        needed = {n for s in last for n in self.plan.stands_on(s.id) if not self.plan.step(n).run.guards}
+        under = must_hold(self.plan, self.folded, [s for s in waiting if may_be_settled_done(s)])
+        needed = {name for name in under if not self.plan.step(name).run.guards}
         needed |= {name for s in waiting for name in s.needs if _fences(self.plan.step(name))}
         again = needed & self.once_good
         if again or put_back:  # what was put back waits for what it stands on, of which some may be in doubt

@@ -54,6 +54,7 @@ class PilotSeen(Model):
     image: ImageSeen | None = None
     replica: DatabaseSeen | None = Field(default=None, description="to promote")
     snapshot: DatabaseSeen | None = Field(default=None, description="the newest that is whole, to restore")
+    standing: str = Field(default="", description="database that has the replica's name, and is none of it")
     seen_at: AwareDatetime
     source: Source = "real"
 
@@ -83,7 +84,18 @@ class DatabaseChange(Model):
     kind: Literal["database-change"] = "database-change"
     site: str
     database: str
-    verb: Literal["found", "promoted", "restored", "stopped", "blocked", "released", "deleted", "replicated"]
+    verb: Literal[
+        "found",
+        "promoted",
+        "restored",
+        "stopped",
+        "blocked",
+        "released",
+        "deleted",
+        "replicated",
+        "saved",
+        "renamed",
+    ]
     of: str = Field(default="", description="the database it was a replica of, or the snapshot")
     point_at: AwareDatetime | None = Field(
         default=None, description="the moment whose data it serves, as far as the provider says"

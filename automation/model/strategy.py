@@ -149,6 +149,10 @@ class AwsPilotLight(Model):
     scale: int = Field(default=1, ge=1, description="instances at its declared size")
     max_lag_s: DurationS = Field(alias="max_lag", gt=0, description="data may be at most so old")
 
+    def database_at(self, site: str) -> str:
+        """Name its RDS instance at a site; where none is declared, one is made under the other's name."""
+        return self.database.get(site) or next(iter(self.database.values()), "")
+
 
 Strategy = Annotated[
     PostgresqlStandby

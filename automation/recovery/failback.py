@@ -34,6 +34,7 @@ from automation.recovery.migration import (
     begin,
     finish,
     look_first,
+    pilots_first,
     refuse_shared,
     refuse_unsigned,
     replicas_first,
@@ -62,7 +63,7 @@ def compile_failback(
         ConfigError: no approvals are asked for outside a lab.
         PreflightError: a home database is not fenced or shares its host, or the serving one was not observed.
     """
-    move = Move(switch, plan, city, services, (), "failback")
+    move = Move(switch, plan, city, services, (), "failback", fenced)
     refuse_unsigned(move)
     refuse_shared(move)
     pairs = databases(services)
@@ -82,7 +83,7 @@ def compile_failback(
         for name, (_, strategy) in pairs.items()
         for step in _bring_home(Coming(move, name, strategy), before)
     )
-    way = _make_way(move, before, fenced)
+    way = (*_make_way(move, before, fenced), *pilots_first(move, before))
     look = replicas_first(move, (*before, *(step.id for step in way)))
     released = (f"{name}/home-release" for name in pairs)
     home_ready = (*before, *released, *(step.id for step in (*way, *look)))

@@ -3,8 +3,13 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from automation.model.actions import (
+    Action,
+    AwaitGood,
+    AwaitReplica,
+    BlockDatabase,
     CopyReplica,
     CreateInstance,
+    DeleteDatabase,
     PromoteReplica,
     ProvePortGroup,
     ProveRefused,
@@ -21,12 +26,15 @@ from automation.recovery.kinds import FENCE, NETWORK, POWER, TAKING
 from automation.recovery.lint_words import LintFinding, wrong
 
 FENCED_IN: Collection[Mode] = ("exercise", "failover")
+MOVED_IN: Collection[Mode] = ("planned-migration", "failback")
 
 
 def lint_cloud(plan: Plan) -> Iterator[LintFinding]:
     """Give what is not safe where machines of a provider take over, or are copied for a test."""
     if plan.mode == "test-failover":
         yield from _tests(plan)
+    if plan.mode in MOVED_IN:
+        yield from _handed_over(plan)
     if plan.mode not in FENCED_IN:
         return
     for step in plan.steps:
@@ -54,6 +62,31 @@ def _fenced(plan: Plan, step: Step) -> Iterator[LintFinding]:
         yield wrong("override-complete", step, message, "a suspicion that two roles sign, before it")
     if step.on_failure == "continue":
         yield wrong("promotion-may-fail", step, "goes on when it fails", "on_failure: halt")
+
+
+def _handed_over(plan: Plan) -> Iterator[LintFinding]:
+    """A replica takes over when its source lets nobody in and it holds all; what is replaced goes last."""
+    for step in plan.steps:
+        above = {name: plan.by_id[name].run for name in plan.stands_on(step.id)}
+        if isinstance(step.run, PromoteReplica):
+            source, name = step.run.expect_source, step.run.database
+            if not any(isinstance(one, BlockDatabase) and one.database == source for one in above.values()):
+                message = f"takes over while {source} may still be written to"
+                yield wrong("fence-before-promote", step, message, "it must need what blocks it")
+            if not any(_holds_all(one, name) for one in above.values()):
+                message = f"takes over, and nothing sees that it holds all of {source}"
+                yield wrong(
+                    "replicated-first", step, message, "it must need a wait that is behind by nothing"
+                )
+        elif isinstance(step.run, DeleteDatabase) and not any(
+            isinstance(one, AwaitGood) for name, one in above.items() if name == "clients-good"
+        ):
+            message = "is deleted before clients are seen to be good"
+            yield wrong("served-first", step, message, "it must need clients-good")
+
+
+def _holds_all(run: Action, database: str) -> bool:
+    return isinstance(run, AwaitReplica) and run.database == database and run.behind_s == 0
 
 
 def _is_borne(above: Mapping[str, Step], service: str | None) -> bool:

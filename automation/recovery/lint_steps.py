@@ -17,6 +17,7 @@ from automation.model.actions import (
     CollectWitness,
     CreateInstance,
     Declare,
+    FenceInstance,
     Follow,
     HoldDown,
     KeepData,
@@ -30,7 +31,9 @@ from automation.model.actions import (
     RestoreCluster,
     Rewind,
     RunPlaybook,
+    SaveDatabase,
     StartFenced,
+    StartInstance,
     StartServer,
     StartUnit,
     StartWitness,
@@ -53,7 +56,9 @@ AGREED_MODES: Collection[Mode] = ("exercise", "planned-migration", "failover", "
 # What makes a database the one that takes writes: in these modes clients are led to it.
 Takeover = Promote | RestoreCluster
 TAKING_OVER: Collection[Mode] = ("exercise", "planned-migration", "failover", "failback", "walkthrough")
-BRINGING_BACK = Promote | RestoreCluster | StartUnit | RunPlaybook | PowerOnVm | CreateInstance
+BRINGING_BACK = (
+    Promote | RestoreCluster | StartUnit | RunPlaybook | PowerOnVm | CreateInstance | StartInstance
+)
 LABEL = re.compile(r"[0-9]{8}-[0-9]{6}F(_[0-9]{8}-[0-9]{6}[DI])?")
 
 LIFTS = ReleaseServer | StartFenced | StartServer | UnblockServer
@@ -62,6 +67,8 @@ LIFTS = ReleaseServer | StartFenced | StartServer | UnblockServer
 LASTING: Mapping[type, str] = {
     PowerOffServer: "a fence is lifted by failback alone",
     BlockServer: "a fence is lifted by failback alone",
+    FenceInstance: "a fence is lifted by failback alone",
+    SaveDatabase: "a snapshot harms nobody, and holds what may be nowhere else",
     SuspectSplitBrain: "a suspicion ends by dr.clear alone",
     Declare: "what a person declared was declared",
     StartWitness: "it only looks, and is collected at the end",
@@ -379,8 +386,11 @@ def _undone(plan: Plan, excused: Collection[str]) -> Iterator[LintFinding]:
     """What is done before a point of no return can be taken back, or says why not."""
     last = {step.id for step in plan.steps if step.run.irreversible}
     before = {name for name in _over(plan, last) if name not in last}
+    past = _past_return(plan)
     for step in plan.steps:
         if step.id not in before or step.run.effect not in ("change", "destroy") or step.undo is not None:
+            continue
+        if step.id in past:
             continue
         if type(step.run) not in LASTING and step.id not in excused and kind_of(step) != "fence":
             yield _error(
@@ -389,6 +399,17 @@ def _undone(plan: Plan, excused: Collection[str]) -> Iterator[LintFinding]:
                 "is done before a point of no return and cannot be taken back",
                 "give it `undo`, or `no_undo` with the reason",
             )
+
+
+def _past_return(plan: Plan) -> set[str]:
+    """Steps of a service that stand on its own first point of no return: a second one may come after them."""
+    found: set[str] = set()
+    for steps in _by_service(plan).values():
+        lasting = {step.id for step in steps if step.run.irreversible}
+        if len(lasting) > 1:
+            own = {step.id for step in steps}
+            found |= (_under(plan, lasting) - lasting) & own
+    return found
 
 
 def _verified(plan: Plan, verified: Callable[[str], bool]) -> Iterator[LintFinding]:

@@ -6,10 +6,10 @@ Whatever can be tried beforehand is tried before the first service is stopped; `
 from collections.abc import Collection, Mapping
 
 from automation.model.actions import AwaitGood, AwaitReady, LookAtServer, StartWitness
-from automation.model.catalog import Service, VmReplica
+from automation.model.catalog import AwsPilotLight, Service, VmReplica
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Plan, Step
-from automation.recovery import cloud_switching
+from automation.recovery import cloud_switching, pilot_switching
 from automation.recovery.completing import Draft, complete
 from automation.recovery.planner import STEADY_PROBES, City, list_probes, probe_ids
 from automation.recovery.spec import RecoveryPlan, Switch
@@ -38,9 +38,12 @@ def compile_migration(
     move = Move(switch, plan, city, services, synchronous, "planned-migration")
     refuse_unsigned(move)
     refuse_shared(move)
-    watch = begin(move)
+    reached = look_first(move)
+    way = pilots_first(move, tuple(step.id for step in reached))
+    watch = begin(move, tuple(step.id for step in way))
     looks = (
-        *look_first(move),
+        *reached,
+        *way,
         *(_streaming(move, name, needs=(watch[0].id,)) for name in databases(services)),
         *replicas_first(move, (watch[0].id,)),
     )
@@ -131,7 +134,7 @@ def look_first(move: Move, *, but: Collection[str] = ()) -> tuple[Step, ...]:
     hosts = {
         host
         for name, service in move.services.items()
-        if not isinstance(service.strategy, VmReplica)  # they are there at one site at a time
+        if not isinstance(service.strategy, VmReplica | AwsPilotLight)  # they serve at one site at a time
         for host in (move.old(name), move.new(name))
     }
     reached = (
@@ -164,6 +167,18 @@ def replicas_first(move: Move, needs: tuple[str, ...]) -> tuple[Step, ...]:
         cloud_switching.look_first(scope_of(move, name), service.strategy, needs)
         for name, service in move.services.items()
         if isinstance(service.strategy, VmReplica)
+    )
+
+
+def pilots_first(move: Move, needs: tuple[str, ...]) -> tuple[Step, ...]:
+    """Give every pilot light a replica that has caught up, while clients are served."""
+    return tuple(
+        step
+        for name, service in move.services.items()
+        if isinstance(service.strategy, AwsPilotLight)
+        for step in pilot_switching.make_way(
+            scope_of(move, name), service.strategy, needs, move.plan.overrides[1]
+        )
     )
 
 

@@ -8,7 +8,7 @@ ran. Which of both counts stands in the row's reason, and so does `simulated`.
 from collections.abc import Iterator
 from datetime import datetime
 
-from automation.model.actions import CopyReplica, CreateInstance, PowerOnVm, RestoreDatabase
+from automation.model.actions import CopyReplica, CreateInstance, PowerOnVm, RestoreDatabase, StartInstance
 from automation.model.catalog import AwsPilotLight, VmReplica
 from automation.model.evidence import Fault
 from automation.model.replicas import DatabaseChange, NetworkProven, ReplicasSeen
@@ -19,7 +19,7 @@ from automation.recovery.report_measure import Seen, all_of
 from automation.recovery.verdicts import WORST_FIRST
 
 CLOUD = VmReplica | AwsPilotLight
-RUNS = PowerOnVm | CreateInstance
+RUNS = PowerOnVm | CreateInstance | StartInstance
 
 
 def with_points(seen: Seen, row: ServiceResult) -> ServiceResult:
@@ -29,7 +29,7 @@ def with_points(seen: Seen, row: ServiceResult) -> ServiceResult:
         return row
     outage, loss = row.outage, row.loss
     lost_at = max((fault.at for fault in all_of(seen.log, Fault)), default=None)
-    lost_at = lost_at or outage.first_failed_at or seen.marks.declared_at
+    lost_at = lost_at or outage.first_failed_at or seen.marks.declared_at or seen.marks.fault_at
     if outage.status == "not-measured":
         outage = _by_provider(seen, row.service, lost_at)
     if loss.status == "not-measured":

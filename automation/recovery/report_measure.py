@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import chain, takewhile
 from typing import NamedTuple, TypeVar
 
-from automation.model.actions import AwaitFailed, Demote, ShutDownVm, StopUnit
+from automation.model.actions import AwaitFailed, Demote, ShutDownVm, StopInstance, StopUnit
 from automation.model.base import Model
 from automation.model.catalog import Service
 from automation.model.evidence import (
@@ -64,7 +64,8 @@ def milestones(plan: Plan, log: RunLog) -> Milestones:
     pauses = [
         log.log(step.id).started_at
         for step in plan.steps
-        if isinstance(step.run, StopUnit | Demote | ShutDownVm)
+        if isinstance(step.run, StopUnit | Demote | ShutDownVm | StopInstance)
+        and "clients-good" not in plan.stands_on(step.id)
     ]
     faults = [*(fault.at for fault in all_of(log, Fault)), *(at for at in pauses if at)]
     detections = [log.log(step.id).ended_at for step in plan.steps if isinstance(step.run, AwaitFailed)]

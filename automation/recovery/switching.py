@@ -43,7 +43,7 @@ from automation.model.catalog import (
 )
 from automation.model.errors import PreflightError
 from automation.model.plan import Mode, Step
-from automation.recovery import cloud_switching
+from automation.recovery import cloud_switching, pilot_resting, pilot_switching
 from automation.recovery.planner import City, cutovers, probe_ids, recovery_site
 from automation.recovery.spec import RecoveryPlan, Switch
 from automation.recovery.strategies import playbooks, vm_replica
@@ -59,7 +59,7 @@ class Move(NamedTuple):
     """What a switch is compiled from.
 
     `services` are turned: each runs at its primary and moves to its recovery site. `synchronous` names the
-    databases whose commits wait for their standby now.
+    databases whose commits wait for their standby now; `fenced` the hosts that a failover holds off.
     """
 
     switch: Switch
@@ -68,6 +68,7 @@ class Move(NamedTuple):
     services: Mapping[str, Service]
     synchronous: Collection[str]
     mode: Mode
+    fenced: Collection[str] = ()
 
     def old(self, name: str) -> str:
         """The host that serves now."""
@@ -122,10 +123,10 @@ def compile_switch(move: Move, ready: tuple[str, ...]) -> tuple[Step, ...]:
     starts = tuple(
         f"{name}/start" for name, one in move.services.items() if isinstance(one.strategy, Redeploy)
     )
-    answers = tuple(f"{name}/dns-answers" for name, one in move.services.items() if one.endpoints)
+    answers = tuple(f"{name}/dns-answers" for name, one in move.services.items() if _in_city_dns(one))
     before_pause = (*ready, *starts, *answers)
     for name, service in move.services.items():
-        if service.endpoints and not isinstance(service.strategy, Playbooks):
+        if _in_city_dns(service) and not isinstance(service.strategy, Playbooks):
             steps.append(_names_answer(move, name, ready))
         match service.strategy:
             case PostgresqlStandby():
@@ -138,11 +139,8 @@ def compile_switch(move: Move, ready: tuple[str, ...]) -> tuple[Step, ...]:
                 above = _stops(move, dependants(name, move.services))
                 steps += _move_vms(move, name, service.strategy, (before_pause, above))
             case AwsPilotLight():
-                raise PreflightError(
-                    f"{name} runs from images and one database of its region: this version has no planned "
-                    "move of it; nothing was changed",
-                    hint="leave it out of the plan's `services`, or move it by the city's own playbooks",
-                )
+                above = _stops(move, dependants(name, move.services))
+                steps += _move_pilot(move, name, service.strategy, (*before_pause, *above))
             case RestoreFromBackup():
                 raise PreflightError(
                     f"{name} has no standby: a planned move would lose what is not yet in its backup; "
@@ -152,6 +150,12 @@ def compile_switch(move: Move, ready: tuple[str, ...]) -> tuple[Step, ...]:
             case _:
                 raise PreflightError(f"{name} is moved by people, not by steps; nothing was changed")
     return (*steps, *_judge(move, steps))
+
+
+def _in_city_dns(service: Service) -> bool:
+    """Whether clients find it by a name in the city's own DNS."""
+    strategy = service.strategy
+    return bool(service.endpoints) and not (isinstance(strategy, AwsPilotLight) and not strategy.city_dns)
 
 
 def _names_answer(move: Move, name: str, ready: tuple[str, ...]) -> Step:
@@ -240,7 +244,9 @@ def _restart(
 
 def _stops(move: Move, names: Collection[str]) -> tuple[str, ...]:
     own = tuple(f"{name}/stop" for name in names if isinstance(move.services[name].strategy, Redeploy))
-    return (*own, *(step for name in names for step in cloud_switching.stop_ids(name, move.services[name])))
+    vms = (step for name in names for step in cloud_switching.stop_ids(name, move.services[name]))
+    instances = (step for name in names for step in pilot_switching.stop_ids(name, move.services[name]))
+    return (*own, *vms, *instances)
 
 
 def _move_vms(
@@ -252,6 +258,13 @@ def _move_vms(
     on = (*vm_replica.last_ids(scope, strategy), *scope.ready, f"{name}/dns-answers")
     swaps = tuple(step.model_copy(update={"undo": None}) for step in _swaps(move, name, on))
     return (*steps, *swaps, *cloud_switching.leave(scope, strategy))
+
+
+def _move_pilot(move: Move, name: str, strategy: AwsPilotLight, before: tuple[str, ...]) -> tuple[Step, ...]:
+    """What is before the promotion is taken back; what served is made a pilot light when clients are good."""
+    scope = scope_of(move, name)
+    steps = pilot_switching.exchange(scope, strategy, before, move.fenced)
+    return (*steps, *pilot_resting.rest(scope, strategy, move.plan.overrides[1]))
 
 
 def _run_playbooks(

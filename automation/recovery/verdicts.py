@@ -156,9 +156,10 @@ def _lost(rows: Sequence[ServiceResult]) -> tuple[str, ...]:
         verb = "is" if len(lost) == 1 else "are"
         said.append(f"{len(lost) or 'none'} of {written} acknowledged writes {verb} missing{_allowed(rows)}")
     if aged := [row for row in rows if row.loss.is_by_age]:
-        age = format_duration(max(row.loss.rpa_s or 0.0 for row in aged))
+        oldest_s = max(row.loss.rpa_s or 0.0 for row in aged)
+        what = f"what came back is of up to {format_duration(oldest_s)} before the loss"
         whose = listing([row.title for row in aged])
-        said.append(f"no write to {whose} was counted: what came back is of up to {age} before the loss")
+        said.append(f"no write to {whose} was counted: {what if oldest_s else 'it came back as it was'}")
     return tuple(said)
 
 

@@ -8,6 +8,7 @@ import moto.rds.models
 import moto.rds.urls
 from aws_changes import Changes
 from moto.core.responses import ActionResult, PaginatedResult
+from moto.ec2.models import ec2_backends
 from moto.rds.exceptions import (
     DBInstanceAlreadyExists,
     DBInstanceNotFoundError,
@@ -18,6 +19,7 @@ from moto.rds.models import DBInstance, DBSnapshot, RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 from moto.rds.utils import split_arn
 
+DEFAULT = "default"  # name of the subnet group that RDS makes by itself
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
@@ -30,6 +32,9 @@ class Rds(RDSBackend):  # type: ignore[misc]  # moto has no types
     # --- instances -----------------------------------------------------------------------------------
 
     def create_db_instance(self, db_kwargs: dict[str, Any]) -> DBInstance:
+        named = db_kwargs.get("db_subnet_group_name")
+        if named in (None, "", DEFAULT):
+            db_kwargs["db_subnet_group_name"] = self._default_group()
         made = super().create_db_instance(db_kwargs)
         _make_its_own(made)
         made.is_replica, made.source_db_instance_identifier = False, None
@@ -44,8 +49,13 @@ class Rds(RDSBackend):  # type: ignore[misc]  # moto has no types
             message = "Automated backups are not enabled for this database instance."
             raise RDSClientError("InvalidDBInstanceState", message)
         tags = db_kwargs.get("tags") or []
+        # Subnets and groups are those of its own region: moto would look for them in its source's.
+        subnets = db_kwargs.pop("db_subnet_group_name", None) or self._default_group()
+        groups = db_kwargs.pop("vpc_security_group_ids", None) or [self._default_security_group()]
         made = super().create_db_instance_read_replica(db_kwargs)
         _make_its_own(made)
+        made.backend = self
+        made.db_subnet_group_name, made.vpc_security_group_ids = subnets, list(groups)
         made.tags, made.events, made.backup_retention_period = list(tags), [], 0
         return self._begin(made, "creating", "available")
 
@@ -57,6 +67,8 @@ class Rds(RDSBackend):  # type: ignore[misc]  # moto has no types
             raise RDSClientError("InvalidDBInstanceState", message)
         _check(database, "available")
         database.update(**{key: value for key, value in db_kwargs.items() if value is not None})
+        if not database.backup_retention_period:
+            database.backup_retention_period = 1  # as RDS, which a replica of it needs
         database.status = "modifying"
         self.changes.later(self.part, database)
         return database
@@ -104,6 +116,18 @@ class Rds(RDSBackend):  # type: ignore[misc]  # moto has no types
     def forget(self, identifier: str, database: DBInstance) -> None:
         if self.databases.get(identifier) is database:
             del self.databases[identifier]
+
+    def _default_group(self) -> str:
+        """Give the group that RDS puts a database into that is told of none: the region's own subnets."""
+        if DEFAULT not in self.subnet_groups:
+            backend = ec2_backends[self.account_id][self.region_name]
+            subnets = backend.describe_subnets(filters={"vpc-id": [backend.default_vpc.id]})
+            self.create_subnet_group(DEFAULT, DEFAULT, subnets, [])
+        return DEFAULT
+
+    def _default_security_group(self) -> str:
+        backend = ec2_backends[self.account_id][self.region_name]
+        return str(backend.get_default_security_group(backend.default_vpc.id).id)
 
     def _database(self, identifier: str) -> DBInstance:
         if identifier not in self.databases:

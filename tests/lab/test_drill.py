@@ -182,6 +182,29 @@ def test_copies_come_up_in_isolation_and_leave_nothing(city: Session, name: str)
     assert (report["verdict"], report["source"]) == ("met", "simulated")
 
 
+def test_a_pilot_light_comes_home_after_its_region_was_lost(city: Session) -> None:
+    restore_disks(city, DISKS)
+    saved = inv("backup.run", "--env", "lab", "--resource", "portal-images,portal-db")
+    assert saved.returncode == 0, saved.stderr
+    done, _ = drilled("region-loss")
+    assert done.returncode == 0, done.stderr
+    healed = inv("lab.heal", "--env", "lab", "--site", "aws-east", "--fault", "power-loss")
+    assert healed.returncode == 0, healed.stderr
+    asked = inv("dr.drill", "--env", "lab", "--drill", "region-failback")
+    assert (asked.returncode, "waiting for a person's answer" in asked.stderr) == (5, True), asked.stderr
+    run = max(path.parent for path in (city.state / "runs").glob("*/plan.json"))
+    for gate, code in (("portal/way-keep", 5), ("portal/rest-agreed", 0)):
+        answer = ["--gate", gate, "--answer", "yes", "--reason", "exercise"]
+        done = inv("run.resume", "--env", "lab", "--run", run.name, *answer)
+        assert done.returncode == code, done.stderr
+    report = json.loads((run / "report.json").read_bytes())
+    (row,) = report["services"]
+    assert (row["service"], row["verdict"], row["loss"]["rpa_s"]) == ("portal", "met", 0.0)
+    shown = json.loads(inv("provision.show", "--env", "lab", "--json").stdout)["servers"]
+    sites = {one["name"]: one["site"] for one in shown if one["name"].startswith("portal-web")}
+    assert sites == {"portal-web-e": "aws-east"}
+
+
 # --- a dead controller ------------------------------------------------------------------------------
 
 

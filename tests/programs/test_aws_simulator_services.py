@@ -84,6 +84,42 @@ def test_a_replica_that_is_promoted_has_no_source_any_more(aws: AwsSimulated) ->
     assert error_of(there.promote_read_replica, **unknown) == ("DBInstanceNotFound", 404)
 
 
+def test_a_replica_stands_in_the_subnets_of_its_own_region(aws: AwsSimulated) -> None:
+    source = replica_there(aws)
+    aws.settle()
+    replica = found(aws, "portal-b", THERE)
+    assert source["DBSubnetGroup"]["DBSubnetGroupName"] == "default"
+    assert replica["DBSubnetGroup"]["DBSubnetGroupName"] == "default"
+    assert replica["DBSubnetGroup"]["VpcId"] != source["DBSubnetGroup"]["VpcId"]
+    groups = [one["VpcSecurityGroupId"] for one in replica["VpcSecurityGroups"]]
+    shown = aws.client("ec2", THERE).describe_security_groups(GroupIds=groups)["SecurityGroups"]
+    assert [one["VpcId"] for one in shown] == [replica["DBSubnetGroup"]["VpcId"]]
+
+
+def test_a_replica_that_is_promoted_keeps_backups_for_a_day_so_that_it_can_be_copied(
+    aws: AwsSimulated,
+) -> None:
+    replica_there(aws)
+    aws.settle()
+    aws.client("rds", THERE).promote_read_replica(DBInstanceIdentifier="portal-b")
+    aws.settle()
+    promoted = found(aws, "portal-b", THERE)
+    assert promoted["BackupRetentionPeriod"] == 1
+    again = {"DBInstanceIdentifier": "portal-c", "SourceDBInstanceIdentifier": promoted["DBInstanceArn"]}
+    made = aws.client("rds").create_db_instance_read_replica(**again)["DBInstance"]
+    assert made["ReadReplicaSourceDBInstanceIdentifier"] == promoted["DBInstanceArn"]
+
+
+def test_a_database_that_is_renamed_keeps_its_data_and_frees_its_name(aws: AwsSimulated) -> None:
+    before = database(aws)
+    words = {"DBInstanceIdentifier": "portal", "NewDBInstanceIdentifier": "portal-kept"}
+    aws.client("rds").modify_db_instance(**words, ApplyImmediately=True)
+    aws.settle()
+    assert found(aws, "portal-kept")["DbiResourceId"] == before["DbiResourceId"]
+    gone = {"DBInstanceIdentifier": "portal"}
+    assert error_of(aws.client("rds").describe_db_instances, **gone)[0] == "DBInstanceNotFound"
+
+
 def test_a_replica_in_another_region_can_be_deleted(aws: AwsSimulated) -> None:
     replica_there(aws)
     aws.settle()

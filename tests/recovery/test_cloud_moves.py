@@ -11,7 +11,6 @@ from automation.model.actions import (
     UnregisterVm,
 )
 from automation.model.catalog import Service
-from automation.model.errors import PreflightError
 from automation.model.plan import Plan
 from automation.recovery.failback import compile_failback
 from automation.recovery.lint_steps import lint_steps, refuse_unsafe
@@ -85,9 +84,3 @@ def test_what_was_fenced_at_home_is_off_and_out_of_the_way_before_the_pause() ->
         run = plan.step(f"gis/home-out-{vm}").run
         assert isinstance(run, UnregisterVm)
         assert run.site == "city-hall"
-
-
-def test_a_pilot_light_is_not_moved_by_steps_and_that_is_said() -> None:
-    city = make_cloud_city("portal")
-    with pytest.raises(PreflightError, match="no planned move of it"):
-        compile_migration(switch("aws-east"), PLAN, city, dict(city.catalog.services))

@@ -1,5 +1,6 @@
 """What a recovery of VMs or instances cost: by its recovery point, by its client, else by its provider."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -15,9 +16,11 @@ from automation.recovery.copied import compile_copied
 from automation.recovery.failover import compile_failover
 from automation.recovery.report import Report
 from automation.recovery.report_fold import Facts, fold_report
-from automation.recovery.report_subject import subject_of
+from automation.recovery.report_subject import Subject, Target, subject_of
 from automation.recovery.spec import Drill, Failover
+from automation.recovery.turning import turn
 from tests.recovery.cloud_city import NOW, PLAN, make_cloud_city, make_replicas
+from tests.recovery.test_pilot_moves import coming
 
 LOSS_S = 60.0  # after NOW, when the replicas were looked at
 STEP_S = 10.0  # each step's length, one after the other from the loss on
@@ -50,9 +53,25 @@ def told(step: Step, *, listed: str = "as it was") -> Evidence | None:
 
 
 def report_of(plan: Plan, spec: Drill | Failover, *, without: str = "", listed: str = "as it was") -> Report:
-    """Fold a run whose steps took ten seconds each, one after the other."""
+    """Fold a run of a drill or a failover."""
     city = make_cloud_city(*plan.tiers)
     services = {name: city.catalog.services[name] for name in plan.tiers}
+
+    def tell(step: Step) -> Evidence | None:
+        if step.id != "declaration":
+            return told(step, listed=listed)
+        declared = NOW + timedelta(seconds=LOSS_S)
+        return Declaration(
+            sites=(spec.site,), reason="fire", exercise=False, declared_by="c", declared_at=declared
+        )
+
+    events = events_of(plan, tell, without=without)
+    subject = subject_of(spec, services, PLAN.exercise)
+    return fold_report(Facts(subject, plan, events, lambda name: None))
+
+
+def events_of(plan: Plan, tell: Callable[[Step], Evidence | None], *, without: str = "") -> list[Event]:
+    """Give a run whose steps took ten seconds each, one after the other."""
     opened = RunOpened(
         run_id="20261122-030100-aaaa",
         plan_format=plan.format,
@@ -66,23 +85,16 @@ def report_of(plan: Plan, spec: Drill | Failover, *, without: str = "", listed: 
     )
     bodies: list[tuple[float, Body]] = [(LOSS_S, opened)]
     for number, step in enumerate(one for one in plan.steps if one.id != without):
-        evidence = told(step, listed=listed)
-        if step.id == "declaration":
-            declared = NOW + timedelta(seconds=LOSS_S)
-            evidence = Declaration(
-                sites=(spec.site,), reason="fire", exercise=False, declared_by="c", declared_at=declared
-            )
+        evidence = tell(step)
         outcome = Outcome(changed=True, summary="done", evidence=evidence)
         bodies.append((LOSS_S + STEP_S * number, StepStarted(step=step.id)))
         ended = StepEnded(step=step.id, status="succeeded", outcome=outcome)
         bodies.append((LOSS_S + STEP_S * (number + 1), ended))
     bodies.append((LOSS_S + STEP_S * 100, RunClosed(status="succeeded")))
-    events = [
+    return [
         Event(sequence=n, at=NOW + timedelta(seconds=s), body=body, previous="", hash=str(n))
         for n, (s, body) in enumerate(bodies)
     ]
-    subject = subject_of(spec, services, PLAN.exercise)
-    return fold_report(Facts(subject, plan, events, lambda name: None))
 
 
 def failed_over(service: str, site: str, **how: object) -> Report:
@@ -113,6 +125,43 @@ def test_without_a_witness_the_outage_is_by_the_provider_and_the_row_says_so(ser
     assert row.outage.rta_s == (last - NOW).total_seconds() - LOSS_S
     assert "RTA by the provider" in row.outage.reason
     assert report.source == "simulated"
+
+
+def moved_home(*, reaches_s: float, without: str = "") -> Report:
+    """Fold a failback of the portal whose replica held all up to a moment after its database was shut."""
+    plan, city = coming(), make_cloud_city("portal")
+    services = {name: turn(one) for name, one in city.catalog.services.items()}
+    targets = {name: Target(rto_s=3600, rpo_s=0) for name in services}
+    subject = Subject(name="m", title="m", site="aws-east", services=services, targets=targets)
+    events = events_of(plan, lambda step: told_of_move(plan, step, reaches_s), without=without)
+    return fold_report(Facts(subject, plan, events, lambda name: None))
+
+
+def told_of_move(plan: Plan, step: Step, reaches_s: float) -> Evidence | None:
+    if step.id != "portal/promote":
+        return told(step)
+    first = next(n for n, one in enumerate(plan.steps) if one.id.startswith("portal/stop-"))
+    at = NOW + timedelta(seconds=LOSS_S + STEP_S * first + reaches_s)
+    words = {"site": "aws-east", "database": "portal-db", "verb": "promoted", "source": "simulated"}
+    return DatabaseChange.model_validate({**words, "point_at": at})
+
+
+@pytest.mark.parametrize(("reaches_s", "rpa_s"), [(5.0, 0.0), (-30.0, 30.0)], ids=["all", "not all"])
+def test_a_planned_move_lost_what_its_replica_lacked_when_the_first_instance_was_stopped(
+    reaches_s: float, rpa_s: float
+) -> None:
+    report = moved_home(reaches_s=reaches_s)
+    (row,) = report.services
+    assert row.loss.rpa_s == rpa_s
+    assert row.rpo_verdict == ("met" if rpa_s == 0 else "missed")
+    age = f"what came back is of up to {rpa_s:.1f} s before the loss" if rpa_s else "it came back as it was"
+    assert f"no write to Portal was counted: {age}" in report.headline
+    assert report.safety.verdict == "safe"
+    assert row.outage.rta_s is not None
+
+
+def test_a_planned_move_without_its_fences_is_told_as_unsafe() -> None:
+    assert moved_home(reaches_s=5.0, without="portal/fence-proof").safety.verdict == "unsafe"
 
 
 @pytest.mark.parametrize(

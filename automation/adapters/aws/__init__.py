@@ -27,7 +27,16 @@ from automation.adapters.aws.guarding import verify_release_instance as verify_r
 from automation.adapters.aws.guarding import verify_remove_instance as verify_remove_instance
 from automation.adapters.aws.hostkeys import learn_host_key as learn_host_key
 from automation.adapters.aws.hostkeys import verify_learn_host_key as verify_learn_host_key
+from automation.adapters.aws.keeping import delete_database as delete_database
+from automation.adapters.aws.keeping import release_database as release_database
+from automation.adapters.aws.keeping import rename_database as rename_database
+from automation.adapters.aws.keeping import save_database as save_database
+from automation.adapters.aws.keeping import verify_delete_database as verify_delete_database
+from automation.adapters.aws.keeping import verify_release_database as verify_release_database
+from automation.adapters.aws.keeping import verify_rename_database as verify_rename_database
+from automation.adapters.aws.keeping import verify_save_database as verify_save_database
 from automation.adapters.aws.looking import look as look
+from automation.adapters.aws.names import look_at_record as look_at_record
 from automation.adapters.aws.names import swap_record as swap_record
 from automation.adapters.aws.names import verify_swap_record as verify_swap_record
 from automation.adapters.aws.networks import change_network as change_network
@@ -57,5 +66,8 @@ from automation.adapters.aws.proofs import prove_image as prove_image
 from automation.adapters.aws.proofs import prove_snapshot as prove_snapshot
 from automation.adapters.aws.proving import list_all as list_all
 from automation.adapters.aws.proving import prove_network as prove_network
+from automation.adapters.aws.replicas import await_replica as await_replica
+from automation.adapters.aws.replicas import create_replica as create_replica
+from automation.adapters.aws.replicas import verify_create_replica as verify_create_replica
 from automation.adapters.aws.retiring import terminate_instance as terminate_instance
 from automation.adapters.aws.retiring import verify_terminate_instance as verify_terminate_instance

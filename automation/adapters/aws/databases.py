@@ -1,12 +1,18 @@
 """RDS instances of a pilot light: promoted, restored, blocked, and those of a test removed."""
 
 import time
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime
 
+from automation.adapters.aws.database_parts import (
+    delete_and_wait,
+    find_subnet_group,
+    have_subnet_group,
+    marks_for,
+    told_of,
+)
 from automation.adapters.aws.guarding import GROUPS, fenced_group
 from automation.adapters.aws.instances import deadline_of, done_once, made_once
-from automation.adapters.aws.marks import Marks, as_tags, named, tags_of
+from automation.adapters.aws.marks import as_tags
 from automation.adapters.aws.places import places_of
 from automation.adapters.aws.rds import (
     address_of,
@@ -15,7 +21,6 @@ from automation.adapters.aws.rds import (
     find_database,
     groups_of,
     holds_all_up_to,
-    list_kind,
     rds_tags,
     refuse_late,
     require_database,
@@ -27,7 +32,6 @@ from automation.model.actions import BlockDatabase, PromoteReplica, RemoveDataba
 from automation.model.errors import AdapterError
 from automation.model.evidence import ServerState
 from automation.model.records import Context, Outcome, Progress
-from automation.model.replicas import DatabaseChange
 from automation.model.servers import RUN
 
 _POLL_S, _LONGEST_POLL_S = 0.5, 15.0
@@ -92,7 +96,7 @@ def _await_own(region: Region, name: str, deadline: float) -> Shown:
 
 
 def _promoted(region: Region, action: PromoteReplica, seen: Shown, point_at: datetime | None) -> Outcome:
-    evidence = _told(region, action.database, "promoted", of=action.expect_source, point_at=point_at)
+    evidence = told_of(region, action.database, "promoted", of=action.expect_source, point_at=point_at)
     return Outcome(
         changed=True,
         summary=f"database {action.database} takes writes at {region.provider.region}, and copies nobody: "
@@ -132,8 +136,8 @@ def verify_restore_database(action: RestoreDatabase, ctx: Context) -> Progress:
 def _make(region: Region, action: RestoreDatabase, ctx: Context) -> None:
     (place,) = places_of(region, (action.network,), action.database)
     what = f"database {action.database} could not be restored from {action.snapshot}"
-    tags = as_tags(_marks(region, action.database, ctx))
-    subnets = _have_subnet_group(region, action, ctx)
+    tags = marks_for(region, action.database, ctx)
+    subnets = have_subnet_group(region, action.database, action.network, ctx)
 
     def make() -> Shown:
         return region.change(
@@ -152,39 +156,8 @@ def _make(region: Region, action: RestoreDatabase, ctx: Context) -> None:
     made_once(region, what, make, lambda: find_database(region, action.database))
 
 
-def _have_subnet_group(region: Region, action: RestoreDatabase, ctx: Context) -> str:
-    """Give the group of all subnets of ours in the network's VPC; that RDS wants two zones, RDS says."""
-    name = f"mainstay-{region.environment}-{action.database}"
-    what = f"the subnet group of database {action.database} could not be made"
-    if _subnet_group(region, name) is None:
-        own = _subnets(region, Marks(region.environment, action.network, "").filters(), what)
-        beside = _subnets(region, [named("vpc-id", own[0]["VpcId"])], what)
-        request = {
-            "DBSubnetGroupName": name,
-            "DBSubnetGroupDescription": f"of {action.database}",
-            "SubnetIds": sorted(one["SubnetId"] for one in beside if tags_of(one).get(RUN)),
-            "Tags": as_tags(_marks(region, action.database, ctx)),
-        }
-        done_once(
-            lambda: region.change("rds.create_db_subnet_group", what, once=True, **request),
-            lambda: _subnet_group(region, name) is not None,
-        )
-    return name
-
-
-def _subnets(region: Region, filters: list[dict[str, Any]], what: str) -> list[Shown]:
-    return list(region.pages("ec2.describe_subnets", "Subnets", what, Filters=filters))
-
-
-def _subnet_group(region: Region, name: str) -> Shown | None:
-    what = "subnet groups of databases could not be listed"
-    return next(
-        (one for one in list_kind(region, "subnet_groups", what) if one["DBSubnetGroupName"] == name), None
-    )
-
-
 def _restored(region: Region, action: RestoreDatabase, seen: Shown, *, changed: bool) -> Outcome:
-    evidence = _told(
+    evidence = told_of(
         region,
         action.database,
         "restored" if changed else "found",
@@ -204,23 +177,8 @@ def _restored(region: Region, action: RestoreDatabase, seen: Shown, *, changed: 
 
 def block_database(action: BlockDatabase, ctx: Context) -> Outcome:
     """Give a database the group that lets nothing in, alone; what it had is written on it before."""
-    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
-    seen = await_available(region, action.database, deadline)
-    group = fenced_group(region, seen["DBSubnetGroup"]["VpcId"], ctx)
-    changed = groups_of(seen) != [group]
-    what = f"database {action.database} could not be blocked"
-    if changed:
-        if GROUPS not in rds_tags(seen):
-            tags = as_tags({GROUPS: "/".join(groups_of(seen))})
-            region.change("rds.add_tags_to_resource", what, ResourceName=seen["DBInstanceArn"], Tags=tags)
-        region.change(
-            "rds.modify_db_instance",
-            what,
-            DBInstanceIdentifier=action.database,
-            VpcSecurityGroupIds=[group],
-            ApplyImmediately=True,
-        )
-        seen = await_groups(region, action.database, [group], deadline)
+    region = region_of(ctx, action.site)
+    group, changed = shut_database(region, action.database, ctx, deadline_of(ctx))
     return Outcome(
         changed=changed,
         summary=f"database {action.database} lets nobody in: it is in {group} alone, which has no rule",
@@ -228,6 +186,27 @@ def block_database(action: BlockDatabase, ctx: Context) -> Outcome:
             server=action.database, power="on", autostart=True, network="blocked", source=region.source
         ),
     )
+
+
+def shut_database(region: Region, name: str, ctx: Context, deadline: float) -> tuple[str, bool]:
+    """Leave a database in the group without rules alone; give that group, and whether it was not so."""
+    seen = await_available(region, name, deadline)
+    group = fenced_group(region, seen["DBSubnetGroup"]["VpcId"], ctx)
+    if groups_of(seen) == [group]:
+        return group, False
+    what = f"database {name} could not be blocked"
+    if GROUPS not in rds_tags(seen):
+        tags = as_tags({GROUPS: "/".join(groups_of(seen))})
+        region.change("rds.add_tags_to_resource", what, ResourceName=seen["DBInstanceArn"], Tags=tags)
+    region.change(
+        "rds.modify_db_instance",
+        what,
+        DBInstanceIdentifier=name,
+        VpcSecurityGroupIds=[group],
+        ApplyImmediately=True,
+    )
+    await_groups(region, name, [group], deadline)
+    return group, True
 
 
 def verify_block_database(action: BlockDatabase, ctx: Context) -> Progress:
@@ -241,18 +220,18 @@ def remove_database(action: RemoveDatabase, ctx: Context) -> Outcome:
     seen = find_database(region, action.database)
     if seen is not None:
         _delete(region, seen, action, ctx, deadline)
-    group = _subnet_group(region, f"mainstay-{region.environment}-{action.database}")
+    group = find_subnet_group(region, f"mainstay-{region.environment}-{action.database}")
     if group is not None and seen is not None:
         name, what = group["DBSubnetGroupName"], f"the subnet group of {action.database} could not be removed"
         done_once(
             lambda: region.change("rds.delete_db_subnet_group", what, DBSubnetGroupName=name),
-            lambda: _subnet_group(region, name) is None,
+            lambda: find_subnet_group(region, name) is None,
         )
     said = "is removed" if seen is not None else "is not there"
     return Outcome(
         changed=seen is not None,
         summary=f"database {action.database} {said}",
-        evidence=_told(region, action.database, "deleted"),
+        evidence=told_of(region, action.database, "deleted"),
     )
 
 
@@ -268,45 +247,13 @@ def _delete(region: Region, seen: Shown, action: RemoveDatabase, ctx: Context, d
     if rds_tags(seen).get(RUN) != ctx.run_id:
         raise AdapterError(
             f"database {action.database} was not made by this run; nothing was changed",
-            hint="a test removes what it made alone; see whose it is before you remove it",
+            hint="a run removes what it made alone; see whose it is before you remove it",
         )
-    what, pause_s = f"database {action.database} could not be removed", _POLL_S
-    if status_of(seen) != "deleting":
-        done_once(
-            lambda: region.change(
-                "rds.delete_db_instance",
-                what,
-                DBInstanceIdentifier=action.database,
-                SkipFinalSnapshot=True,
-                DeleteAutomatedBackups=True,
-            ),
-            lambda: (one := find_database(region, action.database)) is None or status_of(one) == "deleting",
+    if status_of(seen) != "deleting" and action.expect_source not in ("", source_of(seen)):
+        held = f"is a replica of {source_of(seen)}" if source_of(seen) else "is no replica any more"
+        raise AdapterError(
+            f"database {action.database} {held}, expected was one of {action.expect_source}; nothing was "
+            "changed",
+            hint="it may hold what no other does: look at it before you remove it",
         )
-    while find_database(region, action.database) is not None:
-        refuse_late(action.database, "is being deleted", deadline)
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_POLL_S)
-
-
-# --- telling -----------------------------------------------------------------------------------------
-
-
-def _marks(region: Region, name: str, ctx: Context) -> dict[str, str]:
-    return {one["Key"]: one["Value"] for one in Marks(region.environment, name, ctx.run_id).tags()}
-
-
-def _told(
-    region: Region, name: str, verb: str, *, of: str = "", point_at: datetime | None = None
-) -> DatabaseChange:
-    """Say for the journal what became of a database; the time is by the provider's clock."""
-    return DatabaseChange.model_validate(
-        {
-            "site": region.provider.site,
-            "database": name,
-            "verb": verb,
-            "of": of,
-            "point_at": point_at,
-            "available_at": datetime.now(UTC) + timedelta(seconds=region.clock_skew_s),
-            "source": region.source,
-        }
-    )
+    delete_and_wait(region, action.database, deadline, keep_backups=False)

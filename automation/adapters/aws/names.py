@@ -1,10 +1,12 @@
 """Moving a name in Route 53: compare and set, by one batch that deletes the old value and makes the new."""
 
 import time
+from pathlib import Path
 
 from automation.adapters.aws.instances import deadline_of
-from automation.adapters.aws.session import Region, Shown, region_of
+from automation.adapters.aws.session import Region, Shown, region_of, region_seen
 from automation.model.actions import SwapRecord
+from automation.model.environment import Environment
 from automation.model.errors import AdapterError
 from automation.model.evidence import DnsChange
 from automation.model.records import Context, Outcome, Progress
@@ -36,6 +38,18 @@ def verify_swap_record(action: SwapRecord, ctx: Context) -> Progress:
     if _addresses(_require(region, action)) != sorted(action.new):
         return Progress(state="not_done", why=f"{action.name} does not hold {', '.join(action.new)}")
     return Progress(state="done", outcome=_outcome(region, action, changed=True))
+
+
+def look_at_record(environment: Environment, site: str, state: Path, zone: str, name: str) -> tuple[str, ...]:
+    """Give the addresses that a name has in Route 53, sorted; changes nothing.
+
+    Raises:
+        AdapterError: the zone does not answer, or the name has no plain A record.
+    """
+    region = region_seen(environment, site, state)
+    region.require_account()
+    asked = SwapRecord(site=site, zone=zone, name=name, old=("as it is",), new=("as it is",))
+    return tuple(_addresses(_require(region, asked)))
 
 
 def _require(region: Region, action: SwapRecord) -> Shown:

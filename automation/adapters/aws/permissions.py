@@ -258,6 +258,11 @@ _SPECIAL: Mapping[str, tuple[Need, ...]] = {
     # The city's own databases, which bear no mark of ours, are promoted, and blocked while it fails over.
     "rds.add_tags_to_resource": (Need("rds:AddTagsToResource", ("db",)),),
     "rds.modify_db_instance": (Need("rds:ModifyDBInstance", ("db", "secgrp")),),
+    "rds.remove_tags_from_resource": (Need("rds:RemoveTagsFromResource", ("db",)),),
+    "rds.create_db_instance_read_replica": (
+        Need("rds:CreateDBInstanceReadReplica", ("db", "og", "pg", "subgrp")),
+        Need("rds:AddTagsToResource", ("db",)),
+    ),
     "rds.promote_read_replica": (Need("rds:PromoteReadReplica", ("db",)),),
     "rds.create_db_subnet_group": (
         Need("rds:CreateDBSubnetGroup", ("subgrp",)),

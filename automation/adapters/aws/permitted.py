@@ -11,6 +11,13 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "ec2.describe_instances",
         "sts.get_caller_identity",
     ),
+    "await_replica": (
+        "cloudwatch.get_metric_statistics",
+        "rds.describe_db_instances",
+        "rds.describe_db_snapshots",
+        "rds.describe_db_subnet_groups",
+        "sts.get_caller_identity",
+    ),
     "block_database": (
         "ec2.create_security_group",
         "ec2.describe_security_groups",
@@ -130,6 +137,24 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "ec2.revoke_security_group_ingress",
         "sts.get_caller_identity",
     ),
+    "create_replica": (
+        "ec2.describe_security_groups",
+        "ec2.describe_subnets",
+        "rds.create_db_instance_read_replica",
+        "rds.create_db_subnet_group",
+        "rds.describe_db_instances",
+        "rds.describe_db_snapshots",
+        "rds.describe_db_subnet_groups",
+        "rds.modify_db_instance",
+        "sts.get_caller_identity",
+    ),
+    "delete_database": (
+        "rds.delete_db_instance",
+        "rds.describe_db_instances",
+        "rds.describe_db_snapshots",
+        "rds.describe_db_subnet_groups",
+        "sts.get_caller_identity",
+    ),
     "delete_network": (
         "ec2.create_tags",
         "ec2.delete_route_table",
@@ -234,6 +259,10 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "rds.describe_db_subnet_groups",
         "sts.get_caller_identity",
     ),
+    "look_at_record": (
+        "route53.list_resource_record_sets",
+        "sts.get_caller_identity",
+    ),
     "promote_replica": (
         "cloudwatch.get_metric_statistics",
         "rds.describe_db_instances",
@@ -263,6 +292,14 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "ec2.describe_vpc_peering_connections",
         "sts.get_caller_identity",
     ),
+    "release_database": (
+        "rds.describe_db_instances",
+        "rds.describe_db_snapshots",
+        "rds.describe_db_subnet_groups",
+        "rds.modify_db_instance",
+        "rds.remove_tags_from_resource",
+        "sts.get_caller_identity",
+    ),
     "release_instance": (
         "ec2.create_tags",
         "ec2.delete_tags",
@@ -286,6 +323,19 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "ec2.terminate_instances",
         "sts.get_caller_identity",
     ),
+    "rename_database": (
+        "ec2.create_security_group",
+        "ec2.describe_security_groups",
+        "ec2.revoke_security_group_egress",
+        "ec2.revoke_security_group_ingress",
+        "rds.add_tags_to_resource",
+        "rds.describe_db_instances",
+        "rds.describe_db_snapshots",
+        "rds.describe_db_subnet_groups",
+        "rds.modify_db_instance",
+        "rds.remove_tags_from_resource",
+        "sts.get_caller_identity",
+    ),
     "restore_database": (
         "ec2.describe_security_groups",
         "ec2.describe_subnets",
@@ -294,6 +344,13 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "rds.describe_db_snapshots",
         "rds.describe_db_subnet_groups",
         "rds.restore_db_instance_from_db_snapshot",
+        "sts.get_caller_identity",
+    ),
+    "save_database": (
+        "rds.create_db_snapshot",
+        "rds.describe_db_instances",
+        "rds.describe_db_snapshots",
+        "rds.describe_db_subnet_groups",
         "sts.get_caller_identity",
     ),
     "start_instance": (

@@ -30,6 +30,7 @@ def look_at_pilot(
         image=_newest_image(region, images),
         replica=_replica(region, replica, serving) if replica else None,
         snapshot=_newest_snapshot(region, serving) if serving else None,
+        standing=_standing(region, replica, serving) if replica else "",
         seen_at=datetime.now(UTC),
         source=region.source,
     )
@@ -77,3 +78,9 @@ def _replica(region: Region, name: str, serving: str) -> DatabaseSeen | None:
     if seen is None or source_of(seen) != serving:
         return None
     return DatabaseSeen(id=name, of=serving, at=holds_all_up_to(region, name))
+
+
+def _standing(region: Region, name: str, serving: str) -> str:
+    """A database of that name that is no copy of the one that serves: what it holds it may hold alone."""
+    seen = find_database(region, name)
+    return name if seen is not None and source_of(seen) != serving else ""

@@ -91,16 +91,23 @@ from automation.model.actions.lab import (
 )
 from automation.model.actions.people import AskPlayers, Confirm, Inject
 from automation.model.actions.pilot import (
+    AwaitReplica,
     BlockDatabase,
     BlockInstance,
+    CreateReplica,
+    DeleteDatabase,
     FenceInstance,
     ListRegion,
+    PilotAction,
     PromoteReplica,
     ProveSubnet,
+    ReleaseDatabase,
     ReleaseInstance,
     RemoveDatabase,
     RemoveInstance,
+    RenameDatabase,
     RestoreDatabase,
+    SaveDatabase,
     SwapRecord,
 )
 from automation.model.actions.points import (
@@ -201,6 +208,7 @@ from automation.model.actions.vsphere import (
     RegisterReplica,
     ReleaseVm,
     RemoveCopy,
+    ReplicaAction,
     UnregisterVm,
 )
 
@@ -215,6 +223,7 @@ __all__ = [
     "AwaitGood",
     "AwaitReady",
     "AwaitReplayed",
+    "AwaitReplica",
     "AwaitReplicas",
     "AwaitStreaming",
     "AwaitWell",
@@ -248,12 +257,14 @@ __all__ = [
     "CreateInstance",
     "CreateIsolated",
     "CreatePortGroup",
+    "CreateReplica",
     "CreateServer",
     "CreateSubnet",
     "CreateVm",
     "CutLink",
     "DarkenSite",
     "Declare",
+    "DeleteDatabase",
     "DeletePortGroup",
     "DeleteSubnet",
     "DeleteVaultPoints",
@@ -326,6 +337,7 @@ __all__ = [
     "RecoverCopy",
     "RegisterReplica",
     "RejoinSite",
+    "ReleaseDatabase",
     "ReleaseInstance",
     "ReleaseServer",
     "ReleaseVm",
@@ -335,6 +347,7 @@ __all__ = [
     "RemoveInstance",
     "RemoveRollbacks",
     "RemoveServer",
+    "RenameDatabase",
     "RestoreCluster",
     "RestoreDatabase",
     "RestoreDisks",
@@ -344,6 +357,7 @@ __all__ = [
     "Rewind",
     "RunChecks",
     "RunPlaybook",
+    "SaveDatabase",
     "SaveDisks",
     "ShutDownVm",
     "StartFenced",
@@ -451,27 +465,8 @@ Action = Annotated[
     | DrillLook
     | ProveService
     | RemoveServer
-    | BlockDatabase
-    | BlockInstance
-    | FenceInstance
-    | ListRegion
-    | PromoteReplica
-    | ProveSubnet
-    | ReleaseInstance
-    | RemoveDatabase
-    | RemoveInstance
-    | RestoreDatabase
-    | SwapRecord
-    | AwaitReplicas
-    | BlockVm
-    | CopyReplica
-    | ListVcenter
-    | LookAtReplicas
-    | ProvePortGroup
-    | RegisterReplica
-    | ReleaseVm
-    | RemoveCopy
-    | UnregisterVm
+    | PilotAction
+    | ReplicaAction
     | CheckVault
     | CopyVaultPoints
     | DeleteVaultPoints

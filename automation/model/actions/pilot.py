@@ -1,7 +1,8 @@
 """Actions of the strategy aws-pilot-light: fences in the old region, its database, its name, its test.
 
 An instance is launched by `aws.create_instance`, from the image that was found when the plan was made. What a
-test makes is removed by its name and its run's mark: nothing else is, whatever it is called.
+test makes is removed by its name and its run's mark: nothing else is, whatever it is called. On the way home
+a database gives its name to a replica: it is kept under another one, with a snapshot that is whole.
 """
 
 from typing import ClassVar, Literal
@@ -63,6 +64,12 @@ class BlockDatabase(_OnDatabase):
     holds: ClassVar[bool] = True
 
 
+class ReleaseDatabase(_OnDatabase):
+    """Give an RDS instance back the security groups that its block took."""
+
+    do: Literal["aws.release_database"] = "aws.release_database"
+
+
 class PromoteReplica(_OnDatabase):
     """Make a read replica a database of its own, if it is the replica that was seen."""
 
@@ -85,6 +92,57 @@ class RemoveDatabase(_OnDatabase):
 
     do: Literal["aws.remove_database"] = "aws.remove_database"
     effect: ClassVar[Effect] = "destroy"
+    expect_source: str = Field(
+        default="", description="a replica of this alone is deleted: one that was promoted holds its own data"
+    )
+
+
+# --- the way home ------------------------------------------------------------------------------------
+
+
+class SaveDatabase(_OnDatabase):
+    """Take a manual snapshot of an RDS instance, and see that it is whole; it outlives the instance."""
+
+    do: Literal["aws.save_database"] = "aws.save_database"
+    snapshot: str = Field(min_length=1, description="its identifier: one of that name is taken once")
+
+
+class RenameDatabase(_OnDatabase):
+    """Keep an RDS instance under another name, cut off, so that its own is free; its snapshot is whole."""
+
+    do: Literal["aws.rename_database"] = "aws.rename_database"
+    to: Database = Field(min_length=1)
+    snapshot: str = Field(min_length=1, description="of this very instance; without it nothing is renamed")
+    aside: bool = Field(default=True, description="it is cut off and bears our mark; else it is back")
+
+
+class CreateReplica(_OnDatabase):
+    """Make a read replica of an RDS instance of another region, marked in the same call."""
+
+    do: Literal["aws.create_replica"] = "aws.create_replica"
+    source_site: str
+    source: Database = Field(min_length=1, description="the database that it copies")
+    like: Database = Field(default="", description="an instance here: its class, groups and subnets")
+    network: Name = Field(default="default", description="of networks.yml, where it is like no other")
+
+
+class AwaitReplica(_OnDatabase):
+    """Wait until a read replica holds all that its source had when the wait began, or nearly so."""
+
+    do: Literal["aws.await_replica"] = "aws.await_replica"
+    effect: ClassVar[Effect] = "read"
+    holds: ClassVar[bool] = True
+    expect_source: str = Field(min_length=1, description="the database that it copies; any other is refused")
+    behind_s: float = Field(default=0.0, ge=0, description="it may lack what is younger than this")
+
+
+class DeleteDatabase(_OnDatabase):
+    """Delete an RDS instance that another one has replaced, if its snapshot is whole; that stays."""
+
+    do: Literal["aws.delete_database"] = "aws.delete_database"
+    effect: ClassVar[Effect] = "destroy"
+    irreversible: ClassVar[bool] = True
+    snapshot: str = Field(min_length=1, description="of this very instance; without it nothing is deleted")
 
 
 class SwapRecord(BaseAction):
@@ -116,3 +174,24 @@ class ListRegion(BaseAction):
     do: Literal["aws.list_all"] = "aws.list_all"
     effect: ClassVar[Effect] = "read"
     site: str
+
+
+PilotAction = (
+    AwaitReplica
+    | BlockDatabase
+    | BlockInstance
+    | CreateReplica
+    | DeleteDatabase
+    | FenceInstance
+    | ListRegion
+    | PromoteReplica
+    | ProveSubnet
+    | ReleaseDatabase
+    | ReleaseInstance
+    | RemoveDatabase
+    | RemoveInstance
+    | RenameDatabase
+    | RestoreDatabase
+    | SaveDatabase
+    | SwapRecord
+)

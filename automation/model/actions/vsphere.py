@@ -115,3 +115,17 @@ class ListVcenter(BaseAction):
     do: Literal["vsphere.list_all"] = "vsphere.list_all"
     effect: ClassVar[Effect] = "read"
     site: str
+
+
+ReplicaAction = (
+    AwaitReplicas
+    | BlockVm
+    | CopyReplica
+    | ListVcenter
+    | LookAtReplicas
+    | ProvePortGroup
+    | RegisterReplica
+    | ReleaseVm
+    | RemoveCopy
+    | UnregisterVm
+)

@@ -234,8 +234,15 @@ def _scale(
     more = [launch(scope, host, served) for host in hosts[1:]]
     yield from more
     if more and strategy.zone:
-        change = (_addresses(scope, hosts[:1]), _addresses(scope, hosts))
-        yield from _records(scope, strategy, "scaled", change, tuple(step.id for step in more))
+        yield from join_names(scope, strategy, hosts, tuple(step.id for step in more))
+
+
+def join_names(
+    scope: Scope, strategy: AwsPilotLight, hosts: Sequence[str], needs: tuple[str, ...]
+) -> Iterator[Step]:
+    """Let the names in Route 53 lead to all instances, once they led to the first one."""
+    change = (_addresses(scope, hosts[:1]), _addresses(scope, hosts))
+    yield from _records(scope, strategy, "scaled", change, needs)
 
 
 def _addresses(scope: Scope, hosts: Sequence[str]) -> tuple[str, ...]:
