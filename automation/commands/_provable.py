@@ -29,7 +29,7 @@ def provable_of(session: Session, services: Mapping[str, Service]) -> dict[str, 
 
 def provable_in(backups: Backups, service: Service, strategy: AwsPilotLight) -> Provable:
     """Give the resources whose points in the recovery region one service is launched from."""
-    site, database = service.recovery, strategy.database.get(service.primary, "")
+    site, database = service.recovery, strategy.database_at(service.primary)
     saved = [
         name
         for name, spec in backups.resources.items()

@@ -38,7 +38,7 @@ def look_at_pilot(service: Service, strategy: AwsPilotLight) -> LookAtPilot:
     return LookAtPilot(
         site=service.recovery,
         images=strategy.images,
-        database=strategy.database.get(service.primary, ""),
+        database=strategy.database_at(service.primary),
         replica=strategy.database.get(service.recovery, ""),
     )
 
