@@ -51,13 +51,16 @@ def demanded_at_will(spec: Resource) -> Level:
 def is_proven(
     spec: Resource, ledger: Ledger, place: tuple[str, str], points: Collection[str], now: datetime
 ) -> bool:
-    """Whether one of these points in a store is proven now as far as `backup.verify` proves it.
+    """Whether all of these points in a store are proven now as far as `backup.verify` proves them.
+
+    Of several that claim the same second nobody knows which is the newest.
 
     Args:
         place: resource and store.
     """
     demanded, proofs = demanded_at_will(spec), ledger.proofs(*place, spec)
-    return any(one.point in points and one.level >= demanded and one.is_current(now) for one in proofs)
+    proven = {one.point for one in proofs if one.level >= demanded and one.is_current(now)}
+    return bool(points) and proven.issuperset(points)
 
 
 def last_proven(ledger: Ledger, store: str, rule: Verify, proofs: Sequence[Proof]) -> datetime | None:

@@ -27,7 +27,7 @@ _OF_BACKUPS = tuple(
 )
 SUITES: Mapping[str, Sequence[str]] = {
     "unit": ("tests", "--ignore=tests/lab", "--ignore=tests/programs", "-m", "not lab", "-n", "2"),
-    "programs": ("tests/programs", "-m", "lab", "-n", "2", "--dist", "loadgroup"),
+    "programs": ("tests/programs", "-m", "lab", "-n", "2", "--dist", "loadfile"),
     "lab": ("tests/lab", *(f"--ignore={path}" for path in _OF_BACKUPS), "-m", "lab", "--durations=20"),
     "backups": (*_OF_BACKUPS, _JUDGE, "-m", "lab", "--durations=20"),
 }

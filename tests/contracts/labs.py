@@ -1,5 +1,6 @@
 """A city whose servers are hosts of a lab of its own (nspawn), for the contract of providers."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,9 @@ from tests.contracts.lab_door import LabDoor, door_of
 from tests.contracts.providers import NOTHING_NAMED, Census, City, Cloud
 from tests.lab.small import until
 
-LAB, NET = "plan9", "10.94"
+# Several workers of pytest's may have one each.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+LAB, NET = f"plan{_WORKER}", f"10.{110 + _WORKER}"
 
 
 @dataclass

@@ -5,14 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from automation.engine.journal import read_journal
 from automation.model.records import StepEnded, StepStarted
 from tests.contracts.providers import City, Cloud
 from tests.programs.clouds import folder
 
-pytestmark = pytest.mark.xdist_group("providers")
 SERVERS = 50
 MADE_BEFORE = 12
 PATIENCE_S = 120.0

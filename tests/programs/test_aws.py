@@ -50,7 +50,7 @@ from tests.programs.aws_city import (
 )
 from tests.programs.simulators import AwsSimulated, free_port, make_keys
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
+pytestmark = pytest.mark.lab
 FAULT_RUNS = int(os.environ.get("MAINSTAY_FAULT_RUNS", "3"))
 DISK = {"name": "data", "size": "10 GiB"}
 LOSSES = ("applied-then-500", "applied-then-drop", "500", "drop")

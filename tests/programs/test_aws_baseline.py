@@ -34,7 +34,7 @@ from tests.programs.aws_city import step_of
 from tests.programs.clouds import cloud_of_aws, folder
 from tests.programs.simulators import ACCOUNT, AwsSimulated
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
+pytestmark = pytest.mark.lab
 OURS = {name: one for name, one in load_controls().items() if one.platform == "aws"}
 BY_PEOPLE = {"aws.iam.root", "aws.iam.console-mfa", "aws.iam.no-full-admin", "aws.backup.locked-copies"}
 ALLOWED = Baseline.model_validate(

@@ -23,7 +23,7 @@ from automation.model.replicas import DatabaseChange
 from tests.programs.aws_city import OTHER_SITE, REGION_OF, SITE, environment_of, network, step_of
 from tests.programs.simulators import AwsSimulated
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
+pytestmark = pytest.mark.lab
 WEST = REGION_OF[OTHER_SITE]
 OLD, SERVES, KEPT = "portal-db", "portal-db-west", "portal-db-kept-20261122-030000"
 LIKE = {"site": SITE, "database": OLD, "source_site": OTHER_SITE, "source": SERVES}

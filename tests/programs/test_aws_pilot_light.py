@@ -29,7 +29,7 @@ from automation.model.replicas import DatabaseChange, NetworkProven
 from tests.programs.aws_city import OTHER_SITE, REGION_OF, SITE, environment_of, network, server, step_of
 from tests.programs.simulators import AwsSimulated
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
+pytestmark = pytest.mark.lab
 WEST = REGION_OF[OTHER_SITE]
 TEST = network("test", site=OTHER_SITE, cidr="10.99.1.0/24", part_of="test", isolated=True, rules=())
 

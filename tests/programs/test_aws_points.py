@@ -35,7 +35,7 @@ from tests.programs.points_city import (
 )
 from tests.programs.simulators import REGIONS, AwsSimulated
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
+pytestmark = pytest.mark.lab
 
 EAST, WEST = REGIONS
 NOW = datetime.now(UTC)

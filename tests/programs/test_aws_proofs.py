@@ -32,7 +32,7 @@ from tests.programs.aws_city import OTHER_SITE, make_login, network, server, ste
 from tests.programs.points_city import make_server, session_of
 from tests.programs.simulators import REGIONS, AwsSimulated
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
+pytestmark = pytest.mark.lab
 EAST, WEST = REGIONS
 COPY = "web-1-test"
 

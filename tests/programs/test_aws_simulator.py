@@ -22,8 +22,6 @@ from tests.programs.aws_asked import (
 )
 from tests.programs.simulators import ACCOUNT, AwsSimulated
 
-pytestmark = pytest.mark.xdist_group("aws-simulator")  # one runs for all of them
-
 
 @pytest.fixture(autouse=True)
 def slow(aws: AwsSimulated) -> None:

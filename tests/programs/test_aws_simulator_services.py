@@ -24,8 +24,6 @@ from tests.programs.aws_asked import (
 )
 from tests.programs.simulators import PATIENCE_S, AwsSimulated, simulated_aws
 
-pytestmark = pytest.mark.xdist_group("aws-simulator")  # one runs for all of them
-
 
 @pytest.fixture(autouse=True)
 def slow(aws: AwsSimulated) -> None:

@@ -29,8 +29,6 @@ from tests.adapters.device_configs import FRR, IOS
 from tests.adapters.talking_device import Script
 from tests.lab.ssh_devices import Bench, Here, bench_in
 
-pytestmark = pytest.mark.xdist_group("device-ssh")  # they listen on ports
-
 SHOW = "show running-config"
 KIND = vendor_kind("cisco-ios")
 SCRIPT = Script(prompt="gear#", answers={SHOW: IOS}, page_lines=24)

@@ -13,7 +13,7 @@ from tests.adapters.talking_device import Script
 from tests.lab.checkout import until
 from tests.lab.ssh_devices import Bench, bench_in
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("device-ssh")]  # they listen on ports
+pytestmark = pytest.mark.lab
 
 SHOW = "show running-config"
 KIND = vendor_kind("cisco-ios")

@@ -18,8 +18,6 @@ from automation.model.environment import Inventory, Server
 from automation.model.errors import AdapterError
 from automation.model.records import Context
 
-pytestmark = pytest.mark.xdist_group("device-ssh")  # they listen on ports
-
 Behaviour = Callable[[paramiko.Channel], None]
 FACTS = b'{"at": 1795000000, "shared_kernel": false, "sections": {"os": {}}, "unknown": {}}'
 

@@ -15,11 +15,10 @@ from automation.model.errors import AdapterError, AutomationError, ConfigError, 
 from automation.model.machine_evidence import ProviderChange
 from automation.provisioning.compiling import Allowed
 from tests.contracts.lab_door import MODES
-from tests.contracts.labs import NET, LabCity, lab_city
+from tests.contracts.labs import LAB, NET, LabCity, lab_city
 from tests.contracts.providers import Census
 from tests.programs.clouds import folder
 
-pytestmark = pytest.mark.xdist_group("providers")
 SIZES = {
     "size": {"cpus": 2, "memory": "1 GiB"},
     "disks": [{"name": "data", "size": "1 GiB"}],
@@ -52,7 +51,7 @@ def test_there_is_nothing_to_adopt(city: LabCity) -> None:
     with pytest.raises(
         PreflightError, match="none that it did not make itself: there is nothing to take over"
     ) as told:
-        adopt(city.session(), city.look(), city.one, "plan9-other")
+        adopt(city.session(), city.look(), city.one, f"{LAB}-other")
     assert told.value.exit_code == 4
 
 
@@ -95,7 +94,7 @@ def test_a_lab_of_another_id_refuses_everything(city: LabCity) -> None:
     )
     context = replace(session.context("20261122-000000-aaaa"), environment=theirs)
     action = DestroyServer(host=city.one, site=city.site, address=f"{NET}.1.10")
-    with pytest.raises(AdapterError, match="plan9"):
+    with pytest.raises(AdapterError, match=LAB):
         nspawn.destroy_server(action, context)
     assert len(city.census().servers) == 1
 

@@ -30,8 +30,6 @@ from automation.model.records import Context, Outcome
 from automation.model.secrets import SecretRef
 from tests.lab.oracles import debian_restic
 
-pytestmark = pytest.mark.xdist_group("object-store")  # they listen on ports
-
 PROGRAM = Path(__file__).resolve().parents[2] / "drtests/simulators/object_store.py"
 OWNER, WRITER = SecretRef(file="secrets/vault_owner"), SecretRef(file="secrets/vault_writer")
 PATIENCE_S = 30.0

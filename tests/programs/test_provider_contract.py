@@ -20,7 +20,6 @@ from tests.contracts.labs import lab_city
 from tests.contracts.providers import City, Cloud
 from tests.programs.clouds import cloud_of_aws, cloud_of_vcenter, folder
 
-pytestmark = pytest.mark.xdist_group("providers")
 DATA = {"name": "data", "size": "10 GiB"}
 SERVICES = """
 sites:

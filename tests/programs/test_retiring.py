@@ -15,7 +15,7 @@ from tests.programs.clouds import cloud_of_aws, folder
 from tests.programs.simulators import AwsSimulated
 from tests.programs.test_provider_contract import SERVICES
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("aws")]
+pytestmark = pytest.mark.lab
 BACKUPS = """
 version: 1
 tz: UTC

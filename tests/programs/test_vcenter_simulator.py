@@ -27,7 +27,7 @@ from tests.programs.simulators_vcenter import (
     simulated_vcenters,
 )
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("vcenter")]
+pytestmark = pytest.mark.lab
 Vcenters = tuple[VcenterSimulated, VcenterSimulated]
 Option = vim.option.OptionValue
 LONG = VmomiSupport.vmodlTypes["long"]

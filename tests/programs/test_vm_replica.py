@@ -22,7 +22,7 @@ from automation.recovery.spec import Drill, Failover, RecoveryPlan, Switch
 from automation.recovery.turning import turn
 from tests.programs.vsphere_sites import REPLICATED, Sites, spec, two_sites
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("vsphere")]
+pytestmark = pytest.mark.lab
 PLAN = RecoveryPlan.model_validate({"title": "t", "services": "all", "checks": ["drtests/checks"]})
 VMS = ("gis-db", "gis-app")
 SERVICE = Service.model_validate(

@@ -54,7 +54,7 @@ from automation.model.replicas import ReplicasSeen
 from automation.model.servers import FoundServer, NetworkSpec
 from tests.programs.vsphere_sites import GIB, REPLICATED, Sites, spec, two_sites
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("vsphere")]
+pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ from automation.model.servers import NetworkSpec
 from tests.programs.vsphere_planted import KEEP, hosts_of, plant, set_options, set_policy, state_of
 from tests.programs.vsphere_sites import Sites, two_sites
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("vsphere-baseline")]
+pytestmark = pytest.mark.lab
 CONTROLS = {name: one for name, one in load_controls().items() if one.platform == "vsphere"}
 HALL = "vcenter-hall"
 FAILING = {
