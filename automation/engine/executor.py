@@ -3,9 +3,9 @@
 Invariant: a step's start is in the journal, synced, before its effect begins, and its end before anything
 that waits for it starts. Threads carry effects; only the loop of `execute` decides and only it writes the
 journal. A run that is resumed looks first at every step whose end is not written down; and while a step that
-cannot be taken back is not done, what must hold at its moment is done again before it, however long ago it
-succeeded: the declaration, the fences, their proof. A fence is lifted in the same way: its guard, the look at
-the old primary, is done again by a resume and after a person's answer.
+cannot be taken back, or that brings up what is to serve, is not done, what must hold at its moment is done
+again before it, however long ago it succeeded: the declaration, the fences, their proof. A fence is lifted in
+the same way: its guard, the look at the old primary, is done again by a resume and after a person's answer.
 """
 
 import time
@@ -19,7 +19,7 @@ from typing import Literal
 from automation.engine.attempt import Message, Work, attempt
 from automation.engine.context import RunContext
 from automation.engine.fold import Folded, fold
-from automation.engine.holding import must_hold
+from automation.engine.holding import must_hold, takes_over
 from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal
 from automation.engine.schedule import Schedule
@@ -142,21 +142,30 @@ class _Execution:
         return closed
 
     def _repeat(self, *, put_back: bool) -> None:
-        """Have all done again that must hold when a step starts which cannot be taken back.
+        """Have all done again that must hold when a step starts which takes over or cannot be taken back.
 
-        A city's own fence is done again before whatever needs it: nothing else tells whether it holds. So is
-        a guard, and only while the step that needs it is to come: afterwards its host has another role.
+        What follows a restore that goes on by itself waits for them, too. A city's own fence is done again
+        before whatever needs it: nothing else tells whether it holds. So is a guard, and only while the step
+        that needs it is to come: afterwards its host has another role.
         """
         waiting = [self.plan.step(name) for name in self.schedule.waiting]
-        under = must_hold(self.plan, self.folded, [s for s in waiting if may_be_settled_done(s)])
+        under = must_hold(self.plan, self.folded, [*filter(self._is_grave, waiting), *self._joined()])
         needed = {name for name in under if not self.plan.step(name).run.guards}
         needed |= {name for s in waiting for name in s.needs if _fences(self.plan.step(name))}
         again = needed & self.once_good
         if again or put_back:  # what was put back waits for what it stands on, of which some may be in doubt
             self.schedule.repeat(again)
 
+    def _joined(self) -> list[Step]:
+        """Steps on their way that bring up what will serve, but promotions: these are over in a moment."""
+        steps = (self.plan.step(name) for name in self.running)
+        return [step for step in steps if takes_over(self.plan, step) and not may_be_settled_done(step)]
+
+    def _is_grave(self, step: Step) -> bool:
+        return may_be_settled_done(step) or takes_over(self.plan, step)
+
     def _stands_on_looks(self, step: Step) -> bool:
-        return may_be_settled_done(step) or bool(self._guards(step))
+        return self._is_grave(step) or bool(self._guards(step))
 
     def _guards(self, step: Step) -> set[str]:
         return {name for name in step.needs if self.plan.step(name).run.guards}

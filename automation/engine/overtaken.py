@@ -1,4 +1,6 @@
-"""Whether another run has promoted what a stopped run is about, since: what it knows is true no more.
+"""Whether another run has taken over what a stopped run is about, since: what it knows is true no more.
+
+A promotion takes over, and so does a database that was restored, or a VM that was brought up elsewhere.
 
 To go on would lead names to a host that serves no more; to take back would power off or cut off the one that
 serves now, or lift the fence of the one that does not.
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from automation.engine.executor import in_doubt
 from automation.engine.fold import Folded
+from automation.engine.holding import takes_over
 from automation.engine.journal import read_journal
 from automation.engine.run import read_plan
 from automation.model.errors import AutomationError, PreflightError
@@ -18,7 +21,7 @@ from automation.model.records import Event, StepEnded, StepStarted
 
 
 def refuse_overtaken(runs: Path, run_id: str, *, environment: str) -> None:
-    """See that no other run has promoted what a stopped run is about.
+    """See that no other run has brought up elsewhere what a stopped run is about.
 
     Args:
         runs: folder of all runs of the environment.
@@ -34,10 +37,10 @@ def refuse_overtaken(runs: Path, run_id: str, *, environment: str) -> None:
     for folder in sorted(runs.glob("*/")):
         if folder.name == run_id or not _was_written(folder, since):
             continue
-        for service in _promoted(folder, since, services):
+        for service in _taken_over(folder, since, services):
             raise PreflightError(
-                f"run {folder.name} has promoted {service} since run {run_id} stopped, or perhaps has: what "
-                f"{run_id} would do or take back fits no more; nothing was changed",
+                f"run {folder.name} has taken {service} over since run {run_id} stopped, or perhaps has: "
+                f"what {run_id} would do or take back fits no more; nothing was changed",
                 hint=f"give it up and leave all as it is: ./inv run.abort --env {environment} --run {run_id} "
                 "--reason '...' (without --undo); then ask for what is to be done anew",
             )
@@ -57,8 +60,8 @@ def _read(folder: Path) -> list[Event]:
         return []
 
 
-def _promoted(folder: Path, since: datetime, services: Collection[str]) -> Iterator[str]:
-    """Services whose step that cannot be taken back began or ended since, and did not surely fail."""
+def _taken_over(folder: Path, since: datetime, services: Collection[str]) -> Iterator[str]:
+    """Services whose step that takes over began or ended since, and neither failed nor was taken back."""
     try:
         plan = read_plan(folder)
     except AutomationError:
@@ -68,11 +71,11 @@ def _promoted(folder: Path, since: datetime, services: Collection[str]) -> Itera
         folded.add(event)
         if event.at > since and isinstance(event.body, StepStarted | StepEnded):
             late.add(event.body.step)
-    done = {*folded.succeeded, *(step.id for step in in_doubt(plan, folded))}
+    done = {*folded.succeeded, *(step.id for step in in_doubt(plan, folded))} - folded.undone
     yield from _services(plan, late & done & plan.by_id.keys(), services)
 
 
 def _services(plan: Plan, steps: Collection[str], services: Collection[str]) -> Iterator[str]:
     for step in plan.steps:
-        if step.service in services and step.service and step.id in steps and step.run.irreversible:
+        if step.service in services and step.service and step.id in steps and takes_over(plan, step):
             yield step.service

@@ -5,17 +5,27 @@ import pytest
 from automation.engine.attempt import Work
 from automation.engine.context import RunContext
 from automation.engine.overtaken import refuse_overtaken
-from automation.engine.run import make_run_folder, run_plan
-from automation.model.actions import Promote, Wait
+from automation.engine.run import abort_run, make_run_folder, run_plan
+from automation.model.actions import Action, PowerOnVm, Promote, RegisterReplica, UnregisterVm, Wait
 from automation.model.errors import AdapterError, OutcomeUnknown, PreflightError
-from automation.model.plan import Plan, Step
+from automation.model.plan import Mode, Plan, Step
 from automation.model.records import Outcome
 from tests.engine.conftest import in_folder
 
 PROMOTE = Promote(host="pg-b", cluster="15/main", expect_system_identifier="1", expect_timeline=1)
+POWER_ON = PowerOnVm(host="gis-db-a", site="eoc")
+REGISTER = RegisterReplica(host="gis-db-a", site="eoc", datastore="replicated", networks={})
 
 
-def run(context: RunContext, run_id: str, action: Promote | Wait, fails: Exception | None, of: str) -> None:
+def run(
+    context: RunContext,
+    run_id: str,
+    action: Action,
+    fails: Exception | None,
+    of: str,
+    *,
+    mode: Mode = "apply",
+) -> None:
     """Run one step of a service, as a run of its own."""
 
     def perform(step: Step, ctx: RunContext) -> Outcome:
@@ -25,7 +35,7 @@ def run(context: RunContext, run_id: str, action: Promote | Wait, fails: Excepti
 
     step = Step(id=f"{of}/step", service=of, run=action, why="test")
     make_run_folder(context.state, run_id)
-    plan = Plan(name=run_id, environment="lab", mode="apply", steps=(step,))
+    plan = Plan(name=run_id, environment="lab", mode=mode, steps=(step,))
     run_plan(plan, in_folder(context, run_id), actor="a", work=Work(perform=perform))
 
 
@@ -40,7 +50,9 @@ def test_a_promotion_since_it_stopped_overtakes_a_run(context: RunContext, fails
     run(context, "move", Wait(seconds=0), AdapterError("no"), "db")
     refuse(context, "move")
     run(context, "failover", PROMOTE, fails, "db")
-    with pytest.raises(PreflightError, match="run failover has promoted db since run move stopped") as caught:
+    with pytest.raises(
+        PreflightError, match="run failover has taken db over since run move stopped"
+    ) as caught:
         refuse(context, "move")
     assert "without --undo" in (caught.value.hint or "")
     refuse(context, "failover")
@@ -51,9 +63,7 @@ def test_a_promotion_since_it_stopped_overtakes_a_run(context: RunContext, fails
     [(PROMOTE, None, "other"), (PROMOTE, AdapterError("refused"), "db"), (Wait(seconds=0), None, "db")],
     ids=["another service", "surely not promoted", "nothing that lasts"],
 )
-def test_other_runs_do_not(
-    context: RunContext, action: Promote | Wait, fails: Exception | None, of: str
-) -> None:
+def test_other_runs_do_not(context: RunContext, action: Action, fails: Exception | None, of: str) -> None:
     run(context, "move", Wait(seconds=0), AdapterError("no"), "db")
     run(context, "later", action, fails, of)
     refuse(context, "move")
@@ -67,3 +77,42 @@ def test_what_was_promoted_before_it_is_what_it_knows(context: RunContext) -> No
 
 def test_a_run_that_is_not_there_is_told_of_by_others(context: RunContext) -> None:
     refuse(context, "none")
+
+
+@pytest.mark.parametrize("action", [REGISTER, POWER_ON], ids=["registered", "powered on"])
+def test_what_was_brought_up_elsewhere_without_a_promotion_overtakes_a_run(
+    context: RunContext, action: Action
+) -> None:
+    run(context, "move", Wait(seconds=0), AdapterError("no"), "gis")
+    run(context, "failover", action, None, "gis", mode="failover")
+    with pytest.raises(PreflightError, match="run failover has taken gis over since run move stopped"):
+        refuse(context, "move")
+
+
+@pytest.mark.parametrize("mode", ["test-failover", "apply"])
+def test_what_a_test_or_a_provisioning_powers_on_does_not(context: RunContext, mode: Mode) -> None:
+    run(context, "move", Wait(seconds=0), AdapterError("no"), "gis")
+    run(context, "later", POWER_ON, None, "gis", mode=mode)
+    refuse(context, "move")
+
+
+def test_what_was_registered_and_taken_out_again_overtakes_nothing(context: RunContext) -> None:
+    run(context, "older", Wait(seconds=0), AdapterError("no"), "gis")
+    registered = Step(
+        id="gis/a", service="gis", run=REGISTER, why="test", undo=UnregisterVm(host="gis-db-a", site="eoc")
+    )
+    fails = Step(id="gis/b", service="gis", run=Wait(seconds=0), why="test", needs=("gis/a",))
+
+    def perform(step: Step, ctx: RunContext) -> Outcome:
+        if step.id == "gis/b":
+            raise AdapterError("no")
+        return Outcome(changed=True, summary="done")
+
+    make_run_folder(context.state, "move")
+    own, work = in_folder(context, "move"), Work(perform=perform, undo=perform)
+    plan = Plan(name="move", environment="lab", mode="planned-migration", steps=(registered, fails))
+    run_plan(plan, own, actor="a", work=work)
+    with pytest.raises(PreflightError):
+        refuse(context, "older")
+    abort_run(own, actor="a", reason="test", undo=True, work=work)
+    refuse(context, "older")

@@ -13,8 +13,8 @@ Contract with the real adapters, which is what a resumed run relies on:
 
 The real ones are held to it by tests/lab: test_resume.py (units, promotion), test_lab_itself.py (power and
 fences), test_drill.py (all of it in one run), test_way_home.py (demotion, homecoming). `broken` collects what
-must never happen, at the moment it does: a promotion while the old primary could serve, two primaries that
-could, a promotion that loses what the other one wrote, a fence lifted from one that could serve.
+must never happen, at the moment it does: a promotion or a restore while the old primary could serve, two
+primaries that could, a promotion that loses what the other one wrote, a fence lifted from one that could serve.
 """
 
 import threading
@@ -47,6 +47,7 @@ from automation.model.actions import (
     ProveStandby,
     ReconcileServer,
     ReleaseServer,
+    RestoreCluster,
     RestorePrimary,
     Rewind,
     StartFenced,
@@ -61,7 +62,7 @@ from automation.model.plan import Step
 from automation.model.records import Outcome, Progress
 from tests.fakes.lives import Fate
 
-IN_UNITS = Demote | Follow | HoldDown | KeepData | ExportWrites | Rewind | CloneStandby
+IN_UNITS = Demote | Follow | HoldDown | KeepData | ExportWrites | Rewind | CloneStandby | RestoreCluster
 
 
 @dataclass
@@ -202,6 +203,16 @@ class FakeCity:
     @_do.register
     def _(self, action: KeepSynchronous) -> None:
         assert self._serves(action.host)
+
+    @_do.register
+    def _(self, action: RestoreCluster) -> None:
+        others = [h for n, h in self.hosts.items() if n != action.host and h.primary is not None]
+        if not all(other.fenced() for other in others):
+            self.broken.append("restored without both fences")
+        self.hosts[action.host].primary = True
+        self.promotions += 1
+        if self.promotions > 1:
+            self.broken.append("restored twice")
 
     # --- a pair that exchanges its roles ---------------------------------------------------------
 
