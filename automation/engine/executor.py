@@ -19,7 +19,7 @@ from typing import Literal
 from automation.engine.attempt import Message, Work, attempt
 from automation.engine.context import RunContext
 from automation.engine.fold import Folded, fold
-from automation.engine.holding import must_hold, takes_over
+from automation.engine.holding import MOVES, must_hold, outlived, takes_over
 from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal
 from automation.engine.schedule import Schedule
@@ -29,6 +29,7 @@ from automation.model.plan import Gate, Plan, Step
 from automation.model.records import (
     Body,
     Failure,
+    Outcome,
     RunClosed,
     RunStatus,
     StepEnded,
@@ -129,6 +130,7 @@ class _Execution:
             while self.looking and (self.stopping is None or time.monotonic() < self.stopping):
                 self._take()
             if self.stopping is None and not self.halted:
+                self._let_go()
                 self._repeat(put_back=bool(looked_at))
             while self._start_ready():
                 self._take()
@@ -140,6 +142,25 @@ class _Execution:
             self._let_end()
             raise
         return closed
+
+    def _let_go(self) -> None:
+        """End what had to hold for a promotion that is done, in whatever state an earlier resume left it.
+
+        To do it again would find another world: a replica that is none any more, a fence of what serves now.
+        """
+        outdated = outlived(self.plan, self.folded)
+        for name in [name for name in self.schedule.waiting if name in outdated]:
+            said = {"changed": False, "summary": "it held for what is done by now; it was not done again"}
+            outcome = self._earlier(name).model_copy(update=said)
+            self._append(StepEnded(step=name, status="succeeded", outcome=outcome))
+            self.schedule.give_up(name)
+            self.schedule.end(name, good=True)
+
+    def _earlier(self, name: str) -> Outcome:
+        """Give how a step ended that was good once, with what it saw then."""
+        ends = (event.body for event in reversed(self.journal.events) if isinstance(event.body, StepEnded))
+        outcomes = (end.outcome for end in ends if end.step == name and end.outcome is not None)
+        return next(outcomes, Outcome(changed=False, summary=""))
 
     def _repeat(self, *, put_back: bool) -> None:
         """Have all done again that must hold when a step starts which takes over or cannot be taken back.
@@ -165,7 +186,9 @@ class _Execution:
         return may_be_settled_done(step) or takes_over(self.plan, step)
 
     def _stands_on_looks(self, step: Step) -> bool:
-        return self._is_grave(step) or bool(self._guards(step))
+        """Whether it is begun again only when all is looked at; what holds in a move may be needed no more."""
+        may_be_over = step.run.holds and self.plan.mode in MOVES
+        return self._is_grave(step) or may_be_over or bool(self._guards(step))
 
     def _guards(self, step: Step) -> set[str]:
         return {name for name in step.needs if self.plan.step(name).run.guards}

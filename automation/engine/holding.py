@@ -48,6 +48,20 @@ def must_hold(plan: Plan, folded: Folded, last: Iterable[Step]) -> set[str]:
     return {name for name in under if not _hits(plan.step(name), home)}
 
 
+def outlived(plan: Plan, folded: Folded) -> set[str]:
+    """Name what had to hold for a promotion of its own service, which a planned move is past.
+
+    A first power-on is no such point: other VMs of the service are to come, which need their fences.
+    """
+    found = set[str]()
+    for point, under in _past_return(plan, folded).items():
+        step = plan.step(point)
+        if step.run.irreversible and step.run.effect != "destroy":
+            own = (plan.step(name) for name in under)
+            found |= {one.id for one in own if one.run.holds and one.service == step.service}
+    return found
+
+
 def _brought_up(plan: Plan, folded: Folded) -> set[tuple[str, str]]:
     """Give the VMs that this run has registered or begun to, each with its site: it made them anew there."""
     begun = {*folded.succeeded, *folded.started, *folded.failed}

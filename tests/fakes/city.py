@@ -14,7 +14,7 @@ Contract with the real adapters, which is what a resumed run relies on:
 The real ones are held to it by tests/lab: test_resume.py (units, promotion), test_lab_itself.py (power and
 fences), test_drill.py (all of it in one run), test_way_home.py (demotion, homecoming). `broken` collects what
 must never happen, at the moment it does: a promotion or a restore while the old primary could serve, two
-primaries that could, a promotion that loses what the other one wrote, a fence lifted from one that could serve.
+primaries, a promotion that loses what the other one wrote, a fence lifted from one that could serve.
 """
 
 import threading

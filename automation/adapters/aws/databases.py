@@ -35,6 +35,7 @@ from automation.model.records import Context, Outcome, Progress
 from automation.model.servers import RUN
 
 _POLL_S, _LONGEST_POLL_S = 0.5, 15.0
+_PROMOTING = ("modifying", "rebooting")  # what RDS says of a replica until it is a database of its own
 
 
 # --- promote -----------------------------------------------------------------------------------------
@@ -42,6 +43,8 @@ _POLL_S, _LONGEST_POLL_S = 0.5, 15.0
 
 def promote_replica(action: PromoteReplica, ctx: Context) -> Outcome:
     """Make a read replica a database of its own, and wait until it takes writes.
+
+    RDS promotes none that it backs up or changes just then: that is waited for first.
 
     Raises:
         AdapterError: it is the replica of another, or of none; nothing was changed.
@@ -56,32 +59,40 @@ def promote_replica(action: PromoteReplica, ctx: Context) -> Outcome:
             "changed",
             hint="somebody promoted or made it anew meanwhile: plan anew",
         )
-    what = f"database {action.database} could not be promoted"
-    point_at = holds_all_up_to(region, action.database)
-    done_once(
-        lambda: region.change(
-            "rds.promote_read_replica", what, once=True, DBInstanceIdentifier=action.database
-        ),
-        lambda: _is_on_the_way(require_database(region, action.database)),
-    )
+    point_at = None
+    if source_of(await_available(region, action.database, deadline)):
+        point_at = holds_all_up_to(region, action.database)
+        _begin(region, action.database)
     return _promoted(region, action, _await_own(region, action.database, deadline), point_at)
 
 
 def verify_promote_replica(action: PromoteReplica, ctx: Context) -> Progress:
-    """Say whether it copies nobody any more; one that is being changed may be on the way there."""
-    region = region_of(ctx, action.site)
-    seen = require_database(region, action.database)
-    if not source_of(seen):
-        seen = _await_own(region, action.database, deadline_of(ctx))
-        return Progress(state="done", outcome=_promoted(region, action, seen, None))
-    if status_of(seen) != "available":
-        return Progress(state="unknown", why=f"{action.database} is {status_of(seen)}")
+    """Say whether it copies nobody any more, when that is certain to be shown.
+
+    One that is being changed may be on the way there and is waited for: to begin again beside a promotion
+    that shows only then would find a replica no more.
+    """
+    region, deadline = region_of(ctx, action.site), deadline_of(ctx)
+    for _ in region.settled():
+        seen = await_available(region, action.database, deadline)
+        if not source_of(seen):
+            return Progress(state="done", outcome=_promoted(region, action, seen, None))
     return Progress(state="not_done", why=f"{action.database} copies {source_of(seen)}")
 
 
-def _is_on_the_way(database: Shown) -> bool:
-    """Whether a promotion has begun: a replica that is being changed is waited for, whoever changes it."""
-    return not source_of(database) or status_of(database) != "available"
+def _begin(region: Region, name: str) -> None:
+    """Ask for the promotion; an error counts for nothing once it is seen to have begun."""
+    what = f"database {name} could not be promoted"
+    try:
+        region.change("rds.promote_read_replica", what, once=True, DBInstanceIdentifier=name)
+    except AdapterError as exc:
+        looks = region.settled() if exc.unknown else iter((None,))
+        if not any(_has_begun(require_database(region, name)) for _ in looks):
+            raise
+
+
+def _has_begun(database: Shown) -> bool:
+    return not source_of(database) or status_of(database) in _PROMOTING
 
 
 def _await_own(region: Region, name: str, deadline: float) -> Shown:
