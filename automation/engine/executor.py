@@ -186,7 +186,7 @@ class _Execution:
         return may_be_settled_done(step) or takes_over(self.plan, step)
 
     def _stands_on_looks(self, step: Step) -> bool:
-        """Whether it is begun again only when all is looked at; what holds in a move may be needed no more."""
+        """Whether it is begun again only when all is looked at: what a move needed may be over by then."""
         may_be_over = step.run.holds and self.plan.mode in MOVES
         return self._is_grave(step) or may_be_over or bool(self._guards(step))
 

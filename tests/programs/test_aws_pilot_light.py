@@ -84,6 +84,27 @@ def test_a_blocked_instance_has_a_group_without_rules_and_gets_its_own_back(web:
     assert groups_of(web, "web-1") == before
 
 
+def test_a_cut_off_instance_is_not_launched_before_it_is_released(web: AwsSimulated) -> None:
+    launch = CreateInstance(host="web-1", site=SITE, spec=server("web-1"))
+    release = ReleaseInstance(host="web-1", site=SITE, absent_is_free=True)
+    before = groups_of(web, "web-1")
+    adapter.fence_instance(FenceInstance(host="web-1", site=SITE), step_of(web))
+    adapter.block_instance(BlockInstance(host="web-1", site=SITE), step_of(web))
+    with pytest.raises(AdapterError, match="is there, cut off by a fence of ours; nothing was changed"):
+        adapter.create_instance(launch, step_of(web))
+    assert adapter.release_instance(release, step_of(web)).changed
+    assert "running" in adapter.create_instance(launch, step_of(web)).summary
+    assert groups_of(web, "web-1") == before
+
+
+def test_nothing_is_released_of_an_instance_that_is_made_only_then(web: AwsSimulated) -> None:
+    release = ReleaseInstance(host="web-2", site=SITE)
+    absent = release.model_copy(update={"absent_is_free": True})
+    assert adapter.release_instance(absent, step_of(web)).changed is False
+    with pytest.raises(AdapterError, match="bears the mark"):
+        adapter.release_instance(release, step_of(web))
+
+
 def patiently(perform: Callable[[], object]) -> None:
     """Do it again after an error that passes, as the executor or a resumed run does."""
     try:

@@ -15,6 +15,7 @@ from automation.model.actions import (
     PromoteReplica,
     ProveRefused,
     RegisterReplica,
+    ReleaseInstance,
     RestoreDatabase,
     SwapAddress,
     SwapRecord,
@@ -70,6 +71,14 @@ def test_the_proof_names_every_fence_as_its_means(gis: Plan) -> None:
     assert isinstance(proof, ProveRefused)
     assert len(proof.means) == 2 * len(GIS.all_vms)
     assert (proof.server, proof.address, proof.port) == ("gis-app-a", "10.77.1.70", 8080)
+
+
+def test_an_instance_that_an_unfinished_move_cut_off_is_freed_before_it_is_launched(portal: Plan) -> None:
+    for host in ("web-w1", "web-w2"):
+        release = portal.step(f"portal/release-{host}")
+        assert release.run == ReleaseInstance(host=host, site="aws-west", absent_is_free=True)
+        assert {"portal/fence-proof", "portal/promote"} <= portal.stands_on(release.id)
+        assert release.id in portal.step(f"portal/launch-{host}").needs
 
 
 @pytest.mark.parametrize(("only", "asked"), [("gis", HALL), ("portal", EAST)])

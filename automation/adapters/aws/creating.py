@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from automation.adapters.aws.cut_off import is_cut_off
 from automation.adapters.aws.images import image_of
 from automation.adapters.aws.instances import (
     LIVING,
@@ -18,6 +19,7 @@ from automation.adapters.aws.places import Place, places_of
 from automation.adapters.aws.session import Region, Shown, region_of
 from automation.adapters.aws.userdata import user_data
 from automation.model.actions import CreateInstance
+from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome, Progress
 from automation.model.servers import RUN, ServerSpec
 
@@ -26,11 +28,21 @@ DEFAULT_DISK = "gp3"
 
 
 def create_instance(action: CreateInstance, ctx: Context) -> Outcome:
-    """Make an instance with all its parts, or find the one that is there, and wait until it runs."""
+    """Make an instance with all its parts, or find the one that is there, and wait until it runs.
+
+    Raises:
+        AdapterError: the one that is there is cut off: it would run, and nobody would reach it.
+    """
     region, deadline = region_of(ctx, action.site), deadline_of(ctx)
     instance = find(region, action.host)
     if instance is None:
         instance = _make(action, ctx, region)
+    elif is_cut_off(region, instance):
+        raise AdapterError(
+            f"server {action.host} ({instance['InstanceId']}) is there, cut off by a fence of ours; "
+            "nothing was changed",
+            hint=f"a failover or a planned move to {action.site} releases it before it is started",
+        )
     instance = _settle(region, instance, action, deadline)
     return _outcome(region, instance, action, ctx)
 

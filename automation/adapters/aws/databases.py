@@ -3,6 +3,7 @@
 import time
 from datetime import datetime
 
+from automation.adapters.aws.cut_off import GROUPS
 from automation.adapters.aws.database_parts import (
     delete_and_wait,
     find_subnet_group,
@@ -10,7 +11,7 @@ from automation.adapters.aws.database_parts import (
     marks_for,
     told_of,
 )
-from automation.adapters.aws.guarding import GROUPS, fenced_group
+from automation.adapters.aws.guarding import fenced_group
 from automation.adapters.aws.instances import deadline_of, done_once, made_once
 from automation.adapters.aws.marks import as_tags
 from automation.adapters.aws.places import places_of

@@ -1,7 +1,8 @@
 """Fences of EC2 instances: stopped, and in a security group that lets nothing through; both read back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from automation.adapters.aws.cut_off import GROUPS, groups_of, kept_groups, ports_of, taken_from
 from automation.adapters.aws.disks import volumes_of
 from automation.adapters.aws.instances import (
     await_state,
@@ -24,7 +25,6 @@ from automation.model.machine_evidence import ProviderChange
 from automation.model.records import Context, Outcome, Progress
 
 FENCED = "fenced"  # name of the group, one of each VPC
-GROUPS = "mainstay:groups"  # on a port or database: the groups that its block took from it
 _PATIENCE_S = 5.0  # a fence does not wait for a guest to end by itself
 
 
@@ -59,11 +59,11 @@ def block_instance(action: BlockInstance, ctx: Context) -> Outcome:
     region = region_of(ctx, action.site)
     instance = require(region, action.host)
     group = fenced_group(region, instance["VpcId"], ctx)
-    changed = [port for port in _ports(instance) if _groups(port) != [group]]
+    changed = [port for port in ports_of(instance) if groups_of(port) != [group]]
     for port in changed:
         _move(region, port, [group], action.host, keep=True)
     instance = require(region, action.host)
-    if any(_groups(port) != [group] for port in _ports(instance)):
+    if any(groups_of(port) != [group] for port in ports_of(instance)):
         raise AdapterError(
             f"server {action.host} is not blocked: a port of it is in another group than {group}",
             transient=True,
@@ -83,9 +83,9 @@ def verify_block_instance(action: BlockInstance, ctx: Context) -> Progress:
 def release_instance(action: ReleaseInstance, ctx: Context) -> Outcome:
     """Give the ports of a server back the groups that its block took; what was not blocked is left alone."""
     region = region_of(ctx, action.site)
-    taken = [
-        (port, groups) for port in _ports(require(region, action.host)) if (groups := _kept(region, port))
-    ]
+    if action.absent_is_free and find(region, action.host) is None:
+        return Outcome(changed=False, summary=f"server {action.host} is not there: nothing cuts it off")
+    taken = taken_from(region, require(region, action.host))
     for port, groups in taken:
         _move(region, port, groups, action.host, keep=False)
     return Outcome(
@@ -176,27 +176,11 @@ def _clear(region: Region, group_id: str, way: str, what: str) -> None:
 # --- ports -------------------------------------------------------------------------------------------
 
 
-def _ports(instance: Shown) -> Iterator[Shown]:
-    yield from instance.get("NetworkInterfaces", ())
-
-
-def _groups(port: Shown) -> list[str]:
-    return sorted(one["GroupId"] for one in port.get("Groups", ()))
-
-
-def _kept(region: Region, port: Shown) -> list[str]:
-    """The groups that the block of a port took; none: it is not blocked."""
-    what, port_id = "the groups of a blocked port could not be read", port["NetworkInterfaceId"]
-    filters = [named("resource-id", port_id), named("key", GROUPS)]
-    found = region.read("ec2.describe_tags", what, Filters=filters)["Tags"]
-    return str(found[0]["Value"]).split("/") if found else []
-
-
 def _move(region: Region, port: Shown, groups: Sequence[str], host: str, *, keep: bool) -> None:
     """Give a port other groups; what it had is written down before, and forgotten after it is given back."""
     port_id, what = port["NetworkInterfaceId"], f"server {host}: its groups could not be changed"
-    tags = as_tags({GROUPS: "/".join(_groups(port))})
-    if keep and not _kept(region, port):
+    tags = as_tags({GROUPS: "/".join(groups_of(port))})
+    if keep and not kept_groups(region, port):
         region.change("ec2.create_tags", what, Resources=[port_id], Tags=tags)
     region.change(
         "ec2.modify_network_interface_attribute", what, NetworkInterfaceId=port_id, Groups=list(groups)
@@ -209,7 +193,7 @@ def _move(region: Region, port: Shown, groups: Sequence[str], host: str, *, keep
 
 
 def _state(region: Region, instance: Shown, host: str, group: str = "") -> ServerState:
-    ports = list(_ports(instance))
+    ports = list(ports_of(instance))
     blocked = bool(ports) and all(_is_blocked(port, group) for port in ports)
     off = state_of(instance) in ("stopped", "stopping")
     return ServerState(
@@ -223,7 +207,7 @@ def _state(region: Region, instance: Shown, host: str, group: str = "") -> Serve
 
 def _is_blocked(port: Shown, group: str) -> bool:
     names = [one.get("GroupName", "") for one in port.get("Groups", ())]
-    return _groups(port) == [group] or (bool(names) and all(name.endswith(f":{FENCED}") for name in names))
+    return groups_of(port) == [group] or (bool(names) and all(name.endswith(f":{FENCED}") for name in names))
 
 
 def _require_own(instance: Shown, action: RemoveInstance, ctx: Context) -> None:

@@ -3,6 +3,7 @@
 import time
 from datetime import datetime
 
+from automation.adapters.aws.cut_off import GROUPS
 from automation.adapters.aws.database_parts import (
     delete_and_wait,
     find_snapshot,
@@ -11,7 +12,6 @@ from automation.adapters.aws.database_parts import (
     told_of,
 )
 from automation.adapters.aws.databases import shut_database
-from automation.adapters.aws.guarding import GROUPS
 from automation.adapters.aws.instances import deadline_of, done_once, made_once
 from automation.adapters.aws.rds import (
     await_available,

@@ -4,8 +4,8 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
+from automation.adapters.aws.cut_off import GROUPS
 from automation.adapters.aws.database_parts import have_subnet_group, marks_for, now_there, told_of
-from automation.adapters.aws.guarding import GROUPS
 from automation.adapters.aws.instances import deadline_of, made_once
 from automation.adapters.aws.places import places_of
 from automation.adapters.aws.rds import (

@@ -39,6 +39,9 @@ class ReleaseInstance(_OnInstance):
     """Give an EC2 instance back the security groups that its block took; it is not started."""
 
     do: Literal["aws.release_instance"] = "aws.release_instance"
+    absent_is_free: bool = Field(
+        default=False, description="one that a later step makes is cut off by nothing"
+    )
 
 
 class RemoveInstance(_OnInstance):

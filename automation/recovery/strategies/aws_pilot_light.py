@@ -7,7 +7,13 @@ one instance runs on the database, and the others are launched then.
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from automation.model.actions import CreateInstance, PromoteReplica, RestoreDatabase, SwapRecord
+from automation.model.actions import (
+    CreateInstance,
+    PromoteReplica,
+    ReleaseInstance,
+    RestoreDatabase,
+    SwapRecord,
+)
 from automation.model.catalog import AwsPilotLight, Service
 from automation.model.errors import PreflightError
 from automation.model.plan import Step
@@ -40,9 +46,9 @@ def compile_failover(scope: Scope, strategy: AwsPilotLight) -> tuple[Step, ...]:
     needs = tuple(step.id for step in before if step not in fences[:-1])
     database = tuple(bring_database(scope, strategy, needs))
     hosts = strategy.hosts[service.recovery][: strategy.scale]
-    first = launch(scope, hosts[0], (*needs, *(step.id for step in database), *scope.ready))
-    names = swap_names(scope, strategy, (first.id,))
-    return (*before, *database, first, *names, *_scale(scope, strategy, hosts, names))
+    first = bring_up(scope, hosts[0], (*needs, *(step.id for step in database), *scope.ready))
+    names = swap_names(scope, strategy, (first[-1].id,))
+    return (*before, *database, *first, *names, *_scale(scope, strategy, hosts, names))
 
 
 # --- the database ----------------------------------------------------------------------------------
@@ -146,6 +152,20 @@ def assume_pilot(service: Service, strategy: AwsPilotLight) -> PilotSeen:
 # --- instances and names ---------------------------------------------------------------------------
 
 
+def bring_up(scope: Scope, host: str, needs: tuple[str, ...]) -> tuple[Step, Step]:
+    """Launch one declared instance, or start it: freed of the block that an unfinished move left on it."""
+    free = Step(
+        id=scope.step_id(f"release-{host}"),
+        service=scope.name,
+        run=ReleaseInstance(host=host, site=scope.service.recovery, absent_is_free=True),
+        why=f"{host} may be cut off since its service left it; it is to serve again, on a database of now",
+        needs=needs,
+        timeout_s=120,
+        on_failure="halt",
+    )
+    return free, launch(scope, host, (*needs, free.id))
+
+
 def launch(scope: Scope, host: str, needs: tuple[str, ...]) -> Step:
     """Launch one declared instance from the image that was seen.
 
@@ -231,10 +251,11 @@ def _scale(
 ) -> Iterator[Step]:
     """Launch the others once clients are served; their addresses join the first one's."""
     served = tuple(step.id for step in names)
-    more = [launch(scope, host, served) for host in hosts[1:]]
-    yield from more
+    more = [bring_up(scope, host, served) for host in hosts[1:]]
+    for steps in more:
+        yield from steps
     if more and strategy.zone:
-        yield from join_names(scope, strategy, hosts, tuple(step.id for step in more))
+        yield from join_names(scope, strategy, hosts, tuple(launched.id for _, launched in more))
 
 
 def join_names(
