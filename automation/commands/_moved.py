@@ -11,7 +11,7 @@ from automation.commands._observations import keep_position
 from automation.commands._report import make_report, write_report
 from automation.commands._session import Session
 from automation.engine.finished import Finished
-from automation.engine.fold import Folded
+from automation.engine.fold import Folded, fold
 from automation.engine.journal import read_journal
 from automation.engine.run import read_plan
 from automation.model.actions import (
@@ -30,6 +30,7 @@ from automation.model.plan import Plan
 from automation.model.records import Event, StepEnded, StepStarted
 from automation.recovery.history import read_history
 from automation.recovery.pauses import Pause, measure_pause
+from automation.recovery.pilot_resting import SERVED
 from automation.recovery.report import Report
 
 _E = TypeVar("_E", bound=Model)
@@ -79,6 +80,21 @@ class Ending(NamedTuple):
         return tuple(run.database for run in runs if isinstance(run, PromoteReplica))
 
     @property
+    def cleaning_up(self) -> bool:
+        """Whether clients are served at the other site, and what has served begins to be made anew or deleted.
+
+        It is done then: to take it back would lead clients to what is stopped, or is there no more.
+        """
+        known = {*self.folded.succeeded, *self.folded.failed, *self.folded.started}
+        steps = (step for step in self.plan.steps if step.service and step.id in known)
+        return any(SERVED in self.plan.stands_on(step.id) for step in steps)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it goes on, and is not taken back."""
+        return bool(self.promoted or self.replicas or self.perhaps_promoted or self.cleaning_up)
+
+    @property
     def paused_at(self) -> datetime | None:
         """When the first service was stopped, or a database."""
         stops = {step.id for step in self.plan.steps if isinstance(step.run, STOPS)}
@@ -103,21 +119,12 @@ def conclude_move(session: Session, finished: Finished, *, json: bool = False) -
         KeyboardInterrupt: a person stopped it.
     """
     events = tuple(read_journal(finished.folder / "journal.jsonl"))
-    folded = Folded()
-    for event in events:
-        folded.add(event)
-    ending = Ending(session, finished, read_plan(finished.folder), events, folded)
+    ending = Ending(session, finished, read_plan(finished.folder), events, fold(events))
     if finished.closed.status == "succeeded":
         return _moved(ending, json=json)
-    if (
-        finished.closed.status == "interrupted"
-        or ending.promoted
-        or ending.replicas
-        or ending.perhaps_promoted
-        or ending.powered_on
-    ):
+    if finished.closed.status == "interrupted" or ending.lasts or ending.powered_on:
         _raise_stopped(ending)
-    if folded.failed and (ending.paused_at is not None or ending.plan.mode == "planned-migration"):
+    if ending.folded.failed and (ending.paused_at is not None or ending.plan.mode == "planned-migration"):
         _take_back(ending)
     finished.raise_for_status()
     return 0
@@ -149,8 +156,10 @@ def _take_back(ending: Ending) -> None:
             f"{told}; left: {stuck}",
             hint=f"mend it, then {again}",
         )
+    undone = fold(read_journal(back.folder / "journal.jsonl")).undone
+    how = "was taken back" if undone else "had nothing to be taken back"
     raise StepFailed(
-        f"{ending.word} failed before the promotion and was taken back (run {run_id}): {told}; "
+        f"{ending.word} failed before the promotion and {how} (run {run_id}): {told}; "
         "every service runs where it ran, nothing was lost",
         hint=next((failure.hint for failure in failed.values() if failure.hint), None)
         or "mend it, then ask for it again",
@@ -164,6 +173,8 @@ def _raise_stopped(ending: Ending) -> None:
     elif ending.promoted or ending.replicas:
         names = ", ".join((*(run.host for run in ending.promoted), *ending.replicas))
         side = f"{names} is promoted: it goes on, it is not taken back"
+    elif ending.cleaning_up:
+        side = "clients are served where it moved to: it goes on, it is not taken back"
     else:
         side = "nothing was promoted"
     try:
@@ -171,9 +182,7 @@ def _raise_stopped(ending: Ending) -> None:
     except KeyboardInterrupt as exc:
         env, run_id = ending.plan.environment, ending.finished.folder.name
         back = f"; ./inv run.abort --env {env} --run {run_id} --undo --reason '...' takes it back"
-        exc.add_note(
-            f"({side}{'' if ending.promoted or ending.replicas or ending.perhaps_promoted else back})"
-        )
+        exc.add_note(f"({side}{'' if ending.lasts else back})")
         raise
     except OutcomeUnknown as exc:
         raise OutcomeUnknown(f"{ending.word}: {side}: {exc}", hint=exc.hint) from exc

@@ -1,0 +1,130 @@
+"""How a planned move is said to have ended: what is over is not taken back, and nothing is called so."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from automation.commands._moved import conclude_move
+from automation.engine.finished import Finished, finished
+from automation.engine.journal import Journal
+from automation.engine.run import read_plan
+from automation.model.environment import Inventory
+from automation.model.errors import StepFailed
+from automation.model.plan import Plan
+from automation.model.records import (
+    AbortStarted,
+    Failure,
+    Outcome,
+    RunClosed,
+    RunOpened,
+    RunResumed,
+    StepEnded,
+    StepStarted,
+    StepUndone,
+    UndoStarted,
+)
+from automation.recovery.migration import compile_migration
+from tests.recovery.cloud_city import PLAN, PORTAL
+from tests.recovery.test_pilot_moves import EAST, city_of, switch
+
+DONE = Outcome(changed=True, summary="done")
+DECLINED = Failure(error="StepFailed", message="clerk answered no")
+
+
+@pytest.fixture(autouse=True)
+def _no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fdatasync", lambda descriptor: None)
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
+def without_a_database(*, on_demand: bool = False) -> Plan:
+    city = city_of(EAST)
+    own = {name: city.inventory.server(name).model_copy(update={"on_demand": on_demand}) for name in EAST}
+    city = city._replace(inventory=Inventory(servers={**city.inventory.servers, **own}))
+    portal = city.catalog.services["portal"]
+    bare = portal.model_copy(update={"strategy": PORTAL.model_copy(update={"database": {}})})
+    return compile_migration(switch("aws-east"), PLAN, city, {"portal": bare})
+
+
+def stopped(folder: Path, plan: Plan, failed: str) -> Finished:
+    """Give a move that stopped at a step; all that this one needs has succeeded."""
+    folder.mkdir()
+    (folder / "plan.json").write_text(plan.model_dump_json())
+    journal = Journal(folder / "journal.jsonl")
+    journal.append(
+        RunOpened(
+            run_id=folder.name,
+            plan_format=plan.format,
+            plan_name=plan.name,
+            plan_digest=plan.digest,
+            environment="lab",
+            mode=plan.mode,
+            actor="a",
+            node="n",
+            version="1",
+        )
+    )
+    for step in plan.steps:
+        if step.id in plan.stands_on(failed):
+            journal.append(StepStarted(step=step.id))
+            journal.append(StepEnded(step=step.id, status="succeeded", outcome=DONE))
+    journal.append(StepEnded(step=failed, status="failed", failure=DECLINED))
+    journal.append(RunClosed(status="paused"))
+    journal.close()
+    return finished(folder)
+
+
+class Giving:
+    """A session that gives runs up: it takes back whatever has an undo, and keeps that it was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.asked = folder, 0
+
+    def abort(self, run_id: str, *, reason: str, undo: bool) -> Finished:
+        self.asked += 1
+        journal = Journal(self.folder / "journal.jsonl")
+        ended = {e.body.step for e in journal.events if isinstance(e.body, StepEnded)}
+        journal.append(RunResumed(actor="a", node="n", version="1"))
+        journal.append(AbortStarted(actor="a", reason=reason, undo=undo))
+        for step in reversed(read_plan(self.folder).steps):
+            if step.undo is not None and step.id in ended:
+                journal.append(UndoStarted(step=step.id))
+                journal.append(StepUndone(step=step.id, status="succeeded", outcome=DONE))
+        journal.append(RunClosed(status="aborted"))
+        journal.close()
+        return finished(self.folder)
+
+
+def conclude(folder: Path, failed: str, *, on_demand: bool = False) -> tuple[Giving, str]:
+    ended = stopped(folder, without_a_database(on_demand=on_demand), failed)
+    session: Any = Giving(folder)
+    with pytest.raises(StepFailed) as caught:
+        conclude_move(session, ended)
+    return session, str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("failed", "on_demand"),
+    [("rest-release-web-e1", False), ("rest-agreed", True), ("rest-retire-web-e1", True)],
+    ids=["a step", "a person's no", "a deletion"],
+)
+def test_a_clean_up_that_fails_takes_back_no_move_that_clients_see_done(
+    failed: str, on_demand: bool, tmp_path: Path
+) -> None:
+    session, said = conclude(tmp_path / "run", f"portal/{failed}", on_demand=on_demand)
+    assert session.asked == 0
+    assert "clients are served where it moved to: it goes on, it is not taken back" in said
+
+
+def test_what_fails_before_that_is_taken_back(tmp_path: Path) -> None:
+    session, said = conclude(tmp_path / "run", "checks")
+    assert session.asked == 1
+    assert "was taken back" in said
+
+
+def test_nothing_is_called_taken_back_where_nothing_was_done(tmp_path: Path) -> None:
+    session, said = conclude(tmp_path / "run", "portal/dns-answers")
+    assert session.asked == 1
+    assert "had nothing to be taken back" in said
+    assert "was taken back" not in said
