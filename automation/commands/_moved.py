@@ -81,7 +81,7 @@ class Ending(NamedTuple):
 
     @property
     def cleaning_up(self) -> bool:
-        """Whether clients are served at the other site, and what has served begins to be made anew or deleted.
+        """Whether clients are served at the other site, and what has served begins to be made a pilot light.
 
         It is done then: to take it back would lead clients to what is stopped, or is there no more.
         """

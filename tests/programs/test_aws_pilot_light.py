@@ -23,6 +23,7 @@ from automation.model.actions import (
     SwapRecord,
 )
 from automation.model.drill_evidence import Listing
+from automation.model.environment import Inventory, Server
 from automation.model.errors import AdapterError
 from automation.model.evidence import DnsChange, ServerState
 from automation.model.replicas import DatabaseChange, NetworkProven
@@ -103,6 +104,24 @@ def test_nothing_is_released_of_an_instance_that_is_made_only_then(web: AwsSimul
     assert adapter.release_instance(absent, step_of(web)).changed is False
     with pytest.raises(AdapterError, match="bears the mark"):
         adapter.release_instance(release, step_of(web))
+
+
+@pytest.mark.parametrize("kind", [FenceInstance, BlockInstance], ids=["power", "network"])
+def test_what_was_never_made_is_fenced_and_what_lost_its_mark_is_not(
+    web: AwsSimulated, kind: type[FenceInstance | BlockInstance]
+) -> None:
+    fence = adapter.fence_instance if kind is FenceInstance else adapter.block_instance
+    gone = fence(kind(host="web-2", site=SITE, absent_is_off=True), step_of(web))
+    assert isinstance(gone.evidence, ServerState)
+    assert (gone.changed, gone.evidence.power) == (False, "absent")
+    client, known = web.client("ec2"), step_of(web)
+    (instance,) = (one for page in client.describe_instances()["Reservations"] for one in page["Instances"])
+    place = {"site": SITE, "provider": "aws", "address": instance["PrivateIpAddress"]}
+    known.inventory = Inventory(servers={"web-1": Server.model_validate({"name": "web-1", **place})})  # type: ignore[misc]
+    for tag, ctx in (("mainstay:environment", step_of(web)), ("Name", known)):
+        client.delete_tags(Resources=[instance["InstanceId"]], Tags=[{"Key": tag}])
+        with pytest.raises(AdapterError, match="has its name or address at us-east-1, and nobody's mark"):
+            fence(kind(host="web-1", site=SITE, absent_is_off=True), ctx)
 
 
 def patiently(perform: Callable[[], object]) -> None:

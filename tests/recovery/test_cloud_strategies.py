@@ -6,8 +6,10 @@ import pytest
 
 from automation.model.actions import (
     AcceptLag,
+    BlockInstance,
     BlockVm,
     CreateInstance,
+    FenceInstance,
     FenceVm,
     LookAtReplicas,
     PowerOffServer,
@@ -71,6 +73,12 @@ def test_the_proof_names_every_fence_as_its_means(gis: Plan) -> None:
     assert isinstance(proof, ProveRefused)
     assert len(proof.means) == 2 * len(GIS.all_vms)
     assert (proof.server, proof.address, proof.port) == ("gis-app-a", "10.77.1.70", 8080)
+
+
+def test_an_instance_that_is_not_there_holds_no_failover_up(portal: Plan) -> None:
+    fences = [step.run for step in portal.steps if isinstance(step.run, FenceInstance | BlockInstance)]
+    assert len(fences) == 2 * len(PORTAL.hosts["aws-east"])
+    assert all(fence.absent_is_off for fence in fences)
 
 
 def test_an_instance_that_an_unfinished_move_cut_off_is_freed_before_it_is_launched(portal: Plan) -> None:

@@ -21,18 +21,23 @@ class _OnInstance(BaseAction):
     site: str
 
 
-class FenceInstance(_OnInstance):
+class _Fence(_OnInstance):
+    holds: ClassVar[bool] = True
+    absent_is_off: bool = Field(
+        default=False, description="fenced is, too, what has nothing there of its mark, name or address"
+    )
+
+
+class FenceInstance(_Fence):
     """Stop an EC2 instance of ours, and read it back; it stays stopped until somebody starts it."""
 
     do: Literal["aws.fence_instance"] = "aws.fence_instance"
-    holds: ClassVar[bool] = True
 
 
-class BlockInstance(_OnInstance):
+class BlockInstance(_Fence):
     """Put an EC2 instance into a security group that lets nothing in or out, and read it back."""
 
     do: Literal["aws.block_instance"] = "aws.block_instance"
-    holds: ClassVar[bool] = True
 
 
 class ReleaseInstance(_OnInstance):

@@ -42,11 +42,16 @@ def vms(scope: Scope, names: Sequence[str]) -> tuple[Machine, ...]:
 def instances(scope: Scope, names: Sequence[str], database: str) -> tuple[Machine, ...]:
     """Give the instances of a lost region, and its database if there is one.
 
-    A managed database is blocked, not stopped; who writes to it are the instances, which are both.
+    A managed database is blocked, not stopped; who writes to it are the instances, which are both. Of those
+    that are made by a failover alone, not all that are declared need be there.
     """
     site = scope.service.primary
     found = [
-        Machine(name, FenceInstance(host=name, site=site), BlockInstance(host=name, site=site))
+        Machine(
+            name,
+            FenceInstance(host=name, site=site, absent_is_off=True),
+            BlockInstance(host=name, site=site, absent_is_off=True),
+        )
         for name in names
     ]
     if database:
