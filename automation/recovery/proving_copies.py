@@ -1,6 +1,7 @@
 """What a test on copies proves of the recovery points that they were made of. Pure.
 
-Invariant: a point is proven only by a copy that this run made of it, and after that copy was made.
+Invariant: a point is proven only by a copy that this run made of it, and after that copy was made. The proof
+comes too when none could be made: of a point that cannot be brought up it says that it is bad.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,6 @@ def _prove(scope: Scope, kept: Kept, run: Action, made: tuple[str, ...]) -> Step
         service=scope.name,
         run=run,
         why=f"a copy that is well is the best proof of the point in {kept.store} that it was made of (L4)",
-        needs=made,
+        after=made,
         timeout_s=PROOF_TIMEOUT_S,
     )

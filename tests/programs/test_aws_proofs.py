@@ -68,7 +68,7 @@ def drill(city: Session, made: Action, removed: Action, *proofs: Action) -> Fini
     steps = (
         Step(id="portal/isolated", run=isolated, why="a network", on_failure="halt"),
         Step(id="portal/made", run=made, why="a copy", needs=("portal/isolated",), timeout_s=60),
-        *(Step(id=id_, run=one, why="a proof", needs=("portal/made",), timeout_s=5) for id_, one in judged),
+        *(Step(id=id_, run=one, why="a proof", after=("portal/made",), timeout_s=5) for id_, one in judged),
         Step(id="portal/removed", run=removed, why="gone", after=("portal/made", *proven), cleanup=True),
     )
     return city.run(Plan(name="drill", environment="city", mode="test-failover", steps=steps))

@@ -142,13 +142,20 @@ def test_what_copies_were_made_of_is_proven_by_them_and_before_they_are_gone() -
     assert isinstance(snapshot.run, ProveSnapshot)
     assert (image.run.image, image.run.store) == ("ami-0123456789abcdef0", "west")
     assert image.run.servers == ("web-w1-test", "web-w2-test")
-    assert image.needs == ("portal/launch-web-w1", "portal/launch-web-w2")
+    assert image.after == ("portal/launch-web-w1", "portal/launch-web-w2")
     assert (snapshot.run.snapshot, snapshot.run.store) == ("portal-db-copy-7", "west-open")
-    assert snapshot.needs == ("portal/restore",)
+    assert snapshot.after == ("portal/restore",)
     for step in plan.steps:
         if isinstance(step.run, RemoveInstance | RemoveDatabase):
             assert {image.id, snapshot.id} <= set(step.after)
     refuse_unsafe(plan, lab=True)
+
+
+def test_what_cannot_be_brought_up_is_judged_all_the_same() -> None:
+    plan = compile_copied(drill("portal"), PLAN, make_cloud_city("portal"), {"portal": PROVABLE})
+    assert plan.step("portal/restore").on_failure == "pause"
+    for name in ("portal/proven-portal-images", "portal/proven-portal-db"):
+        assert plan.step(name).needs == ()
 
 
 def test_nothing_is_proven_of_what_backups_yml_does_not_keep() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from automation.adapters.aws.instances import find, made_by
-from automation.adapters.aws.marks import tags_of
+from automation.adapters.aws.marks import Marks, named, tags_of
 from automation.adapters.aws.rds import find_database, list_kind, rds_tags, status_of
 from automation.adapters.aws.session import Region, Shown, region_of
 from automation.model.actions import ProveImage, ProveSnapshot
@@ -26,6 +26,8 @@ _POLL_S = 5.0
 _SHARE_OF_TIME = 0.9
 _WORDS = {True: "good", False: "BAD", None: "not known"}
 _UNOPENED = ("failed", "incompatible-restore", "restore-error")
+# EC2's reasons to end an instance at its launch that name what its image is made of; others tell of EC2.
+_OF_THE_IMAGE = ("Client.InvalidSnapshot.NotFound",)
 
 
 class Looked(NamedTuple):
@@ -39,8 +41,9 @@ def prove_image(action: ProveImage, ctx: Context) -> Outcome:
     """Wait for EC2's own checks of every server that was launched from an image, and judge the image by them.
 
     Raises:
-        AdapterError: a server failed the check of its system; its evidence is the failed proof. Or one is not
-            there or came to no verdict in time: that proves nothing, and comes without evidence.
+        AdapterError: a server failed the check of its system, or ended at its launch because of the image:
+            its evidence is the failed proof. Or one is not there or came to no verdict in time: that proves
+            nothing, and comes without evidence.
     """
     region, deadline = region_of(ctx, action.site), _deadline(ctx)
     what = f"image {action.image} could not be looked for"
@@ -91,6 +94,8 @@ def _nothing(part: str, resource: str) -> Outcome:
 def _await_server(region: Region, action: ProveImage, host: str, by: tuple[str, float]) -> Looked:
     """Wait for one server of this run; all of them together until the same deadline."""
     (run_id, deadline), instance = by, find(region, host)
+    if instance is None and (ended := _ended_at_launch(region, action, host, run_id)) is not None:
+        return ended
     if instance is None or made_by(instance) != run_id or instance.get("ImageId") != action.image:
         raise AdapterError(
             f"server {host} is not there as this run launched it from {action.image}: nothing is proven, "
@@ -101,6 +106,26 @@ def _await_server(region: Region, action: ProveImage, host: str, by: tuple[str, 
         if looked.good or time.monotonic() > deadline:
             return looked
         time.sleep(min(_POLL_S, max(0.0, deadline - time.monotonic())))
+
+
+def _ended_at_launch(region: Region, action: ProveImage, host: str, run_id: str) -> Looked | None:
+    """Judge a server of this run that EC2 ended at its launch, where its reason is the image."""
+    what = f"what became of {host} could not be looked for"
+    filters = [*Marks(region.environment, host, "").filters(), named("image-id", action.image)]
+    pages = region.pages("ec2.describe_instances", "Reservations", what, Filters=filters)
+    for one in (instance for page in pages for instance in page["Instances"]):
+        if made_by(one) == run_id and (looked := read_end(host, one)).good is False:
+            return looked
+    return None
+
+
+def read_end(host: str, shown: Shown) -> Looked:
+    """Read why EC2 ended an instance: because of its image, or for what proves nothing of it. Pure."""
+    reason = shown.get("StateReason", {})
+    says = (
+        f"{host} ({shown.get('InstanceId')}): EC2 ended it: {reason.get('Message') or 'it gives no reason'}"
+    )
+    return Looked(False if reason.get("Code") in _OF_THE_IMAGE else None, says)
 
 
 def _look_at_server(region: Region, host: str, instance_id: str) -> Looked:
