@@ -6,6 +6,7 @@ import pytest
 
 from automation.model.actions import (
     AcceptLag,
+    BlockDatabase,
     BlockVm,
     CreateInstance,
     FenceVm,
@@ -22,14 +23,17 @@ from automation.model.actions import (
 from automation.model.catalog import AwsPilotLight, VmReplica
 from automation.model.errors import PreflightError
 from automation.model.plan import Plan, Step
+from automation.model.replicas import DatabaseSeen
 from automation.recovery.failover import compile_failover, compile_walkthrough
 from automation.recovery.lint_steps import lint_steps, refuse_unsafe
 from automation.recovery.planner import City, compile_drill
 from automation.recovery.spec import Drill, Failover
+from automation.recovery.turning import turn
 from tests.recovery.cloud_city import GIS, NOW, PLAN, PORTAL, make_cloud_city, make_pilot, make_replicas
 
 HALL = Failover(plan="city", site="city-hall", title="fire", declaration="20261122-030000-aaaa")
 EAST = HALL.model_copy(update={"site": "aws-east"})
+REPLICA_HOME = DatabaseSeen(id="portal-db", of="portal-db", at=NOW)
 TAKES_OVER = RegisterReplica | PowerOnVm | PromoteReplica | RestoreDatabase | CreateInstance
 
 
@@ -113,6 +117,38 @@ def test_where_people_bear_it_the_fences_may_fail_and_the_doubt_is_marked_first(
     assert {plan.step(f"gis/fence-power-{vm}").on_failure for vm in GIS.all_vms} == {"continue"}
     assert "gis/suspect" in plan.stands_on("gis/register-gis-db-a")
     refuse_unsafe(plan, lab=True)
+
+
+def test_a_database_that_serves_under_the_others_name_is_shut_before_the_replica_of_it_takes_over() -> None:
+    city = make_cloud_city("portal", pilots={"portal": make_pilot(site="aws-east", replica=REPLICA_HOME)})
+    moved = turn(city.catalog.services["portal"])
+    one_name = PORTAL.model_copy(update={"database": {"aws-east": "portal-db"}})
+    services = {"portal": moved.model_copy(update={"strategy": one_name})}
+    specs = dict.fromkeys(("web-e1", "web-e2"), city.cloud.specs["web-w1"])
+    city = city._replace(
+        catalog=city.catalog.model_copy(update={"services": services}),
+        cloud=city.cloud.model_copy(update={"specs": specs}),
+    )
+    plan = fail_over(city, HALL.model_copy(update={"site": "aws-west"}))
+    assert BlockDatabase(site="aws-west", database="portal-db") in [
+        plan.step(name).run for name in plan.stands_on("portal/promote")
+    ]
+    refuse_unsafe(plan, lab=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"replica": make_pilot().replica}, {"replica": None}],
+    ids=["replica", "snapshot"],
+)
+def test_a_takeover_from_a_database_that_nothing_shuts_is_refused(changes: dict[str, object]) -> None:
+    plan = fail_over(make_cloud_city("portal", pilots={"portal": make_pilot(**changes)}), EAST)
+    block = "portal/fence-network-portal-db"
+    assert isinstance(plan.step(block).run, BlockDatabase)
+    steps = tuple(without(block)(plan, step) for step in plan.steps if step.id != block)
+    wrong = Plan(name="x", environment="lab", mode="failover", steps=steps)
+    with pytest.raises(PreflightError, match="nothing shuts the database that served"):
+        refuse_unsafe(wrong, lab=True)
 
 
 # --- in the right order ---------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def compile_failover(scope: Scope, strategy: AwsPilotLight) -> tuple[Step, ...]:
     """
     service = scope.service
     old = cloud_fencing.instances(
-        scope, strategy.hosts[service.primary], strategy.database.get(service.primary, "")
+        scope, strategy.hosts[service.primary], strategy.database_at(service.primary)
     )
     fences = cloud_fencing.fence(scope, old)
     answers = (scope.names_answer(),) if strategy.city_dns else ()
@@ -61,7 +61,7 @@ def bring_database(scope: Scope, strategy: AwsPilotLight, needs: tuple[str, ...]
         yield _database(scope, "promote", run, why, needs)
         return
     point = _snapshot(scope, seen)
-    name = strategy.database.get(site) or strategy.database[scope.service.primary]
+    name = strategy.database_at(site)
     assert point.at is not None
     network = network_of(scope, strategy.hosts[site][0])
     run = RestoreDatabase(site=site, database=name, snapshot=point.id, taken_at=point.at, network=network)
@@ -132,7 +132,7 @@ def _pilot(scope: Scope) -> PilotSeen:
 
 def assume_pilot(service: Service, strategy: AwsPilotLight) -> PilotSeen:
     """What a walkthrough reads aloud in the place of what nobody has looked at."""
-    of = strategy.database.get(service.primary, "")
+    of = strategy.database_at(service.primary)
     made = strategy.database.get(service.recovery, "")
     return PilotSeen(
         site=service.recovery,
