@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from automation.shipped.collector import watching
+from automation.shipped.collector import logs, watching
 from automation.shipped.collector.forwarding import destinations
 
 
@@ -86,7 +86,7 @@ def test_what_silences_all_rules_lets_none_record(rule: str, silent: bool) -> No
 
 
 @pytest.mark.parametrize(
-    ("text", "leaves", "tls", "everything"),
+    ("text", "leaves", "tls", "logins"),
     [
         ("*.* @@logs:6514", True, False, True),
         ("$DefaultNetstreamDriver gtls\n$ActionSendStreamDriverMode 1\n*.* @@(o)logs:6514", True, True, True),
@@ -112,14 +112,67 @@ def test_what_silences_all_rules_lets_none_record(rule: str, silent: bool) -> No
             True,
         ),
         ('action(type="omrelp" target="l" tls="on")', True, True, True),
+        (
+            'action(type="omfwd" target="l" protocol="tcp" StreamDriver="gtls" StreamDriverMode="1"'
+            ' StreamDriverAuthMode="anon")',
+            True,
+            False,
+            True,
+        ),
+        (
+            "$DefaultNetstreamDriver gtls\n$ActionSendStreamDriverMode 1\n"
+            "$ActionSendStreamDriverAuthMode anon\n*.* @@logs",
+            True,
+            False,
+            True,
+        ),
+        ("if $programname == 'x' then {\n  @logs\n}", True, False, False),
+        ("if $programname == 'x' then { @@logs }", True, False, False),
         ('if $programname == "x" then action(type="omrelp" target="l" tls="on")', True, True, False),
     ],
 )
-def test_a_place_is_told_with_how_messages_go_there(
-    text: str, leaves: bool, tls: bool, everything: bool
-) -> None:
+def test_a_place_is_told_with_how_messages_go_there(text: str, leaves: bool, tls: bool, logins: bool) -> None:
     (one,) = destinations(text)
-    assert (not one["local"], one["tls"], one["everything"]) == (leaves, tls, everything)
+    assert (not one["local"], one["tls"], one["logins"]) == (leaves, tls, logins)
+
+
+SAFE = 'action(type="omrelp" target="l" tls="on")'
+DEBIANS = "auth,authpriv.* /var/log/auth.log\n*.*;auth,authpriv.none -/var/log/syslog\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "logins"),
+    [
+        (f"if $programname == 'myapp' then {{\n {SAFE}\n}}", False),
+        (f"if $programname == 'myapp' then\n  {SAFE}", False),
+        (f"if $programname == 'x' then {{ stop }} else {{\n {SAFE}\n}}", False),
+        (f':programname, isequal, "myapp"\n{SAFE}', False),
+        (f"mail.*\n{SAFE}", False),
+        (f"mail.* /var/log/mail\n& {SAFE}", False),
+        (f'ruleset(name="unused") {{\n{SAFE}\n}}', False),
+        (f'ruleset(\n name="unused"\n)\n{{\n{SAFE}\n}}', False),
+        (f'template(name="t" string="# \\"{{\n")\nif $x == "y" then {{\n{SAFE}\n}}', False),
+        (f"{DEBIANS}& stop\n*.* {SAFE}", True),
+        (f"auth,authpriv.* /var/log/auth.log\n& stop\n*.* {SAFE}", False),
+        (f"auth,authpriv.* ~\n*.* {SAFE}", False),
+        (f"*.*;auth,authpriv.none ~\n*.* {SAFE}", True),
+        (f"*.*;auth.none ~\n*.* {SAFE}", False),
+        (f"mail.* /var/log/mail\n& stop\n*.* {SAFE}", True),
+        (f':msg, contains, "a }} stop" ~\n*.* {SAFE}', True),
+        (f"if $programname == 'haproxy' then {{\n /var/log/x\n stop\n}}\n*.* {SAFE}", True),
+        (f"if $programname == 'sshd' then {{\n /var/log/x\n stop\n}}\n*.* {SAFE}", False),
+        (f"if not ($programname == 'x') then\n stop\n*.* {SAFE}", False),
+        (f"stop\n{SAFE}", False),
+        (f"*.* {SAFE}\nauth.* stop", True),
+        (f"*.* {{\n{SAFE}\n}}", True),
+        (f"*.*\n{SAFE}", True),
+        (f"{DEBIANS}{SAFE}", True),
+        (f"if $x == 'y' then {{ /var/log/y }}\n{SAFE}", True),
+    ],
+)
+def test_logins_go_where_no_filter_keeps_them_from(text: str, logins: bool) -> None:
+    (one,) = destinations(text)
+    assert (one["tls"], one["logins"]) == (True, logins)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +184,26 @@ def test_a_place_is_told_with_how_messages_go_there(
         'module(load="imtcp" StreamDriver.Name="gtls" StreamDriver.Mode="1")',
         '$template mail,"to ops @@home"',
         'action(type="omfile" file="/var/log/omfwd")',
+        'action(type="omfile"\n template="to \\" @home")',
     ],
-    ids=["commented", "commented as in C", "an address", "what comes in", "a template", "a file"],
+    ids=["commented", "commented as in C", "an address", "what comes in", "a template", "a file", "text"],
 )
 def test_what_sends_nothing_is_no_place(text: str) -> None:
     assert destinations(text) == []
+
+
+@pytest.mark.parametrize(
+    ("include", "logins"),
+    [
+        ("$IncludeConfig /etc/rsyslog.d/*.conf", False),
+        ('include(file="/etc/rsyslog.d/*.conf" mode="optional")', False),
+        ("#$IncludeConfig /etc/rsyslog.d/*.conf", True),
+    ],
+)
+def test_a_file_that_is_included_first_drops_what_is_sent_later(include: str, logins: bool) -> None:
+    others = "auth,authpriv.* /var/log/auth.log\n& stop\n"
+    (one,) = destinations(logs.included(f"{include}\n*.* {SAFE}\n", others))
+    assert one["logins"] is logins
 
 
 def test_all_files_of_a_folder_are_no_comment() -> None:
