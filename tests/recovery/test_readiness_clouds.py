@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from automation.model.actions import LookAtPilot
+from automation.model.actions import LookAtPilot, LookAtRecords
 from automation.model.evidence import Evidence
 from automation.model.records import Event, Failure, Outcome, RunOpened, StepEnded
 from automation.model.recovery_points import Level
 from automation.model.replicas import DatabaseSeen
 from automation.recovery.readiness import Finding, Watched, compile_readiness, fold_readiness
 from automation.recovery.readiness_copies import Proven, judge_proof
-from tests.recovery.cloud_city import NOW, make_cloud_city, make_pilot, make_replicas
+from tests.recovery.cloud_city import NOW, PORTAL, make_cloud_city, make_pilot, make_replicas
 
 DAY = timedelta(days=1)
 
@@ -87,6 +87,18 @@ def test_a_pilot_light_is_looked_at_where_it_would_come_up() -> None:
         "portal-db",
         "portal-db-west",
     )
+
+
+def test_names_that_route_53_alone_has_are_not_asked_of_the_citys_dns() -> None:
+    city = make_cloud_city("portal", "payments")
+    services = dict(city.catalog.services)
+    for city_dns, asked in ((True, ("portal.city.lab",)), (False, ())):
+        strategy = PORTAL.model_copy(update={"city_dns": city_dns})
+        services["portal"] = services["portal"].model_copy(update={"strategy": strategy})
+        watched = Watched(city, "aws-east", "city", {"portal": services["portal"]})
+        run = compile_readiness(watched).step("dns").run
+        assert isinstance(run, LookAtRecords)
+        assert run.names == asked
 
 
 def test_a_pilot_light_that_is_fresh_is_ready_and_says_what_a_loss_would_cost() -> None:
