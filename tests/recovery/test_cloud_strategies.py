@@ -261,6 +261,10 @@ def test_instances_are_launched_as_declared_from_the_image_that_was_seen(portal:
         ({"pilots": {}}, "nobody looked at what stands ready"),
         ({"pilots": {"portal": make_pilot(image=None)}}, "has no image to launch from"),
         ({"pilots": {"portal": make_pilot(replica=None, snapshot=None)}}, "neither a replica nor a snapshot"),
+        (
+            {"pilots": {"portal": make_pilot(replica=None, standing="portal-db-west")}},
+            "database portal-db-west at aws-west is no replica of the one that serves",
+        ),
         ({"specs": {}}, "web-w1 of portal is not declared"),
     ],
 )

@@ -49,7 +49,11 @@ def compile_failover(scope: Scope, strategy: AwsPilotLight) -> tuple[Step, ...]:
 
 
 def bring_database(scope: Scope, strategy: AwsPilotLight, needs: tuple[str, ...]) -> Iterator[Step]:
-    """Promote the replica of the region, else restore its newest snapshot; nothing without a database."""
+    """Promote the replica of the region, else restore its newest snapshot; nothing without a database.
+
+    Raises:
+        PreflightError: there is neither, or a database that is no replica has the name.
+    """
     if not strategy.database:
         return
     seen, site = _pilot(scope), scope.service.recovery
@@ -60,6 +64,7 @@ def bring_database(scope: Scope, strategy: AwsPilotLight, needs: tuple[str, ...]
         why = f"{seen.replica.id} becomes a database of its own (point of no return); {_told(seen.replica)}"
         yield _database(scope, "promote", run, why, needs)
         return
+    _refuse_standing(scope, seen)
     point = _snapshot(scope, seen)
     name = strategy.database_at(site)
     assert point.at is not None
@@ -97,6 +102,17 @@ def network_of(scope: Scope, host: str) -> str:
         f"{host} of {scope.name} declares no network, so its database has none; nothing was changed",
         hint=f"give {host} server_networks in the inventory",
     )
+
+
+def _refuse_standing(scope: Scope, seen: PilotSeen) -> None:
+    """See that no database has the name of what would be restored: it may hold what no other does."""
+    if seen.standing:
+        raise PreflightError(
+            f"{scope.name}: database {seen.standing} at {seen.site} is no replica of the one that serves, "
+            "and has the name under which a snapshot would be restored; nothing was changed",
+            hint="see what it holds, and rename it at AWS: it is never overwritten; then "
+            f"./inv dr.readiness --env {scope.environment.name} --site {scope.service.primary}",
+        )
 
 
 def _snapshot(scope: Scope, seen: PilotSeen) -> DatabaseSeen:
