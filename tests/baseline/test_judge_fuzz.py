@@ -139,6 +139,11 @@ def test_no_section_that_is_not_known_lets_a_control_pass(control: Control) -> N
                 },
             },
         ),
+        (
+            "lin.accounts.umask",
+            "sure",
+            {"login_defs": {"UMASK": "027"}, "shells": {"sessions": [{"by": "pam_umask", "value": "027"}]}},
+        ),
         ("lin.logs.file-integrity", "idle", {"integrity": {"ways": [{"tool": "aide", "why_not": ""}]}}),
         ("lin.accounts.single-root", "another kind", {"accounts": {"users": [{"name": "a", "uid": "0"}]}}),
         ("lin.accounts.single-root", "uid", {"accounts": {"users": ["toor:x:0:0"]}}),

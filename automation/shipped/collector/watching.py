@@ -146,7 +146,8 @@ def share(path: str, place: str) -> bool:
 
 def by_rule(words: list[str]) -> tuple[str, set[str]]:
     """Give the file of which a rule records every change, or the calls that it records; else nothing."""
-    path, calls = "", set()
+    path = ""
+    calls: set[str] = set()
     if words[0] == "-w":
         permissions = words[words.index("-p") + 1 :][:1] if "-p" in words else ["rwxa"]
         path = words[1] if changes("".join(permissions)) else ""
