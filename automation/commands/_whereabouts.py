@@ -115,7 +115,8 @@ def _ask_zone(session: Session, name: str, service: Service, endpoint: str, *, b
             continue
         for site in (service.primary, service.recovery):
             hosts = strategy.hosts[site][: strategy.scale]
-            if found == tuple(sorted(session.inventory.server(host).address for host in hosts)):
+            addresses = [session.inventory.server(host).address for host in hosts]
+            if found in (tuple(sorted(addresses)), (*addresses[:1],)):  # the first one serves alone at first
                 return site
         told = f"{endpoint} leads to {', '.join(found) or 'nowhere'}"
         break

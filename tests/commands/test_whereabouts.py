@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from automation.adapters import aws, dns
+from automation.commands import _moving
 from automation.commands._session import Session
 from automation.commands._whereabouts import locate, turn_those_at
 from automation.model.actions import LookAtRecords
@@ -16,7 +17,7 @@ from automation.model.environment import Environment
 from automation.model.errors import AdapterError, PreflightError
 from automation.model.evidence import DnsRecord, RecordsSeen
 from automation.model.records import Outcome
-from tests.recovery.cloud_city import PORTAL, make_cloud_city
+from tests.recovery.cloud_city import PLAN, PORTAL, make_cloud_city
 
 EAST, WEST = ("10.77.5.70", "10.77.5.71"), ("10.77.6.70", "10.77.6.71")
 CITY = make_cloud_city("payments", "portal")
@@ -43,10 +44,10 @@ class World:
             raise AdapterError(f"{site} does not answer")
         return self.zone
 
-    def session(self, patch: pytest.MonkeyPatch) -> Session:
+    def session(self, patch: pytest.MonkeyPatch, state: Path = Path("/none")) -> Session:
         patch.setattr(dns, "look_at_records", self.look_at_records)
         patch.setattr(aws, "look_at_record", self.look_at_record)
-        known = {"environment": CITY.environment, "inventory": CITY.inventory, "state": Path("/none")}
+        known = {"environment": CITY.environment, "inventory": CITY.inventory, "state": state}
         return cast(Session, SimpleNamespace(**known, context=str, say=self.said.append))
 
 
@@ -62,7 +63,11 @@ def primaries(of: Catalog) -> Mapping[str, str]:
     return {name: service.primary for name, service in of.services.items()}
 
 
-@pytest.mark.parametrize(("zone", "site"), [(WEST, "aws-west"), (EAST, "aws-east")], ids=["moved", "at home"])
+@pytest.mark.parametrize(
+    ("zone", "site"),
+    [(WEST, "aws-west"), (WEST[:1], "aws-west"), (EAST, "aws-east"), (EAST[:1], "aws-east")],
+    ids=["moved", "moved, not scaled out", "at home", "at home, not scaled out"],
+)
 def test_a_service_that_route_53_alone_knows_is_lost_with_the_site_it_was_moved_to(
     monkeypatch: pytest.MonkeyPatch, zone: tuple[str, ...], site: str
 ) -> None:
@@ -96,6 +101,28 @@ def test_each_service_is_located_by_those_who_have_its_name(monkeypatch: pytest.
     assert "portal.city.lab" not in world.asked
 
 
-def test_a_name_that_leads_to_neither_site_stops_a_move(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(PreflightError, match=r"leads to the instances of neither site.*nothing was changed"):
-        locate(World(("10.9.9.9",)).session(monkeypatch), catalog())
+def test_a_service_that_never_scaled_out_is_where_its_first_instance_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert locate(World(WEST[:1]).session(monkeypatch), catalog())["portal"] == "aws-west"
+
+
+@pytest.mark.parametrize("addresses", [WEST[1:], (*WEST, "10.9.9.9"), ()], ids=["second", "more", "none"])
+def test_a_name_that_leads_elsewhere_is_at_neither_site(
+    monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
+) -> None:
+    with pytest.raises(PreflightError, match="leads to the instances of neither site"):
+        locate(World(addresses).session(monkeypatch), catalog())
+
+
+def test_a_name_that_leads_nowhere_stops_no_move_of_services_of_other_sites(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world = World(("10.9.9.9",))
+    monkeypatch.setattr(_moving, "_load", lambda *_: (PLAN, catalog()))
+    session = world.session(monkeypatch, tmp_path)
+    move = _moving.prepare_migration(session, _moving.ask_migration("city-hall", "city"))
+    assert list(move.services) == ["payments"]
+    assert world.asked == ["pay.city.lab"] * 2  # of both sites' servers
+    with pytest.raises(PreflightError, match="portal leads to the instances of neither site"):
+        _moving.prepare_migration(session, _moving.ask_migration("aws-east", "city"))

@@ -199,6 +199,7 @@ def test_a_record_is_changed_from_all_old_addresses_to_the_first_then_to_all_new
     assert isinstance(then, SwapRecord)
     assert (first.old, first.new) == (("10.77.5.70", "10.77.5.71"), ("10.77.6.70",))
     assert (then.old, then.new) == (("10.77.6.70",), ("10.77.6.70", "10.77.6.71"))
+    assert (first.half, then.half) == (("10.77.5.70",), ())  # one that never scaled out is moved all the same
 
 
 def test_a_name_that_is_in_route_53_alone_moves_there_alone() -> None:

@@ -230,7 +230,12 @@ def _records(
     old, new = change
     for endpoint_id, endpoint in scope.service.endpoints.items():
         run = SwapRecord(
-            site=scope.service.recovery, zone=strategy.zone, name=endpoint.name, old=old, new=new
+            site=scope.service.recovery,
+            zone=strategy.zone,
+            name=endpoint.name,
+            old=old,
+            new=new,
+            half=old[:1] if len(old) > 1 else (),
         )
         yield Step(
             id=scope.step_id(f"{what}-{endpoint_id}"),
