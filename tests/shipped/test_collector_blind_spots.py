@@ -169,6 +169,7 @@ def test_a_journal_is_kept_where_journald_writes_to_the_disk(
         ({"/etc/profile": "  [ -n x ] && umask 002; true\n"}, [("/etc/profile", "002", False)]),
         ({"/etc/bash.bashrc": "umask\t-S u=rwx,g=,o=\n"}, [("/etc/bash.bashrc", "u=rwx,g=,o=", False)]),
         ({"/etc/profile": "umask -S\n# umask 077\n"}, []),
+        ({"/etc/profile": "key=$(umask 077)"}, [("/etc/profile", "077", False)]),
     ],
     ids=[
         "nobody asks",
@@ -178,6 +179,7 @@ def test_a_journal_is_kept_where_journald_writes_to_the_disk(
         "on a condition",
         "in words",
         "only shown",
+        "in brackets",
     ],
 )
 def test_a_umask_is_told_where_sessions_take_it_from(

@@ -26,7 +26,7 @@ ALGORITHMS = {
     "2b": "bcrypt",
 }
 KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
-UMASK = re.compile(r"\bumask\s+(?:-[Sp]\s+)?([^\s;&|-][^\s;&|]*)")
+UMASK = re.compile(r"\bumask\s+(?:-[Sp]\s+)?([^\s;&|)-][^\s;&|)]*)")
 PLAIN_UMASK = re.compile(r"umask\s+(?:-[Sp]\s+)?[\w=,+]+;?")
 # What a block of the shell begins and ends with, and after what nobody can tell any more what is run.
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|`[^`]*`")
