@@ -1,5 +1,6 @@
 """Where recovery points are kept: stores of `backups.yml`, by the program or provider that has them."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from automation.model.base import Model
 from automation.model.secrets import SecretRef
 from automation.model.strategy import HostName, Name
 
+_ADDRESS = re.compile(r"(?:sftp|rest):(?:https?:)?(?://)?(?:[^@/]*@)?([^/:]+)")
 Medium = Literal["disk", "object-store", "tape"]
 
 
@@ -97,6 +99,18 @@ class VsphereStore(Model):
     def lock(self) -> None:
         """None: whoever may change a VM deletes its snapshots."""
         return None
+
+
+def servers_of(store: "Store") -> frozenset[str]:
+    """Name the servers without which nothing in a store is reached: its keeper, and where it lies."""
+    match store:
+        case ResticStore():
+            found = [_ADDRESS.match(one) for one in (store.repository, store.kept_at)]
+            return frozenset({store.keeper.host, *(one[1] for one in found if one)})
+        case PgbackrestStore():
+            return frozenset({store.keeper.host})
+        case _:
+            return frozenset()
 
 
 Store = Annotated[ResticStore | PgbackrestStore | AwsStore | VsphereStore, Field(discriminator="type")]

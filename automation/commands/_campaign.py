@@ -148,17 +148,18 @@ def summary(rows: Sequence[DrillRow]) -> str:
     acknowledged = sum(drill.acknowledged for drill in rows)
     met = sum(drill.verdict == "met" for drill in rows)
     middle = format_duration(statistics.median(outages))
-    return (
-        f"{met} of {len(rows)} met; {lost} of {acknowledged} acknowledged writes lost; median outage {middle}"
-    )
+    return f"{met} of {len(rows)} met; {_lost(lost, acknowledged)}; median outage {middle}"
 
 
 def _in_words(row: DrillRow) -> str:
     worst = max((service.rta_s or 0.0 for service in row.services), default=0.0)
-    lost = row.missing
-    return (
-        f"{row.verdict}, outage {format_duration(worst)}, {lost} acknowledged writes lost (run {row.run_id})"
-    )
+    lost = _lost(row.missing, row.acknowledged)
+    return f"{row.verdict}, outage {format_duration(worst)}, {lost} (run {row.run_id})"
+
+
+def _lost(missing: int, acknowledged: int) -> str:
+    """Say how many writes were lost of how many; where none was counted, nobody knows of any."""
+    return f"{missing} of {acknowledged} acknowledged writes lost" if acknowledged else "no write was counted"
 
 
 def needs_synchronous(drill: Drill) -> bool:

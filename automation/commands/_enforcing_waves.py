@@ -1,14 +1,13 @@
 """In which waves an enforcement changes subjects, and which services are looked at meanwhile."""
 
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 
 from automation.baseline.enforcement import Enforced
 from automation.baseline.planner import Beside, Watch
 from automation.baseline.settings import Baseline
 from automation.baseline.waves import MOST_APART, City, plan_waves, role_of, telling_groups
 from automation.commands._session import Session
-from automation.model.catalog import Catalog, load_catalog
+from automation.model.catalog import Catalog, find_catalog
 from automation.recovery.planner import list_probes
 
 
@@ -27,7 +26,7 @@ def city_of(session: Session, settings: Baseline) -> City:
     sites = {name: one.site for name, one in servers.items()}
     telling = telling_groups(groups, sites)
     roles = {name: role_of(one.groups, telling) for name, one in servers.items()}
-    catalog = _catalog(session)
+    catalog = find_catalog(session.environment.folder)
     declared = tuple(_stand_ins(catalog))
     known = frozenset().union(*declared)
     shared = [
@@ -54,14 +53,9 @@ def _stand_ins(catalog: Catalog) -> Iterator[frozenset[str]]:
     yield frozenset(site.dns_server for site in catalog.sites.values())
 
 
-def _catalog(session: Session) -> Catalog:
-    path: Path = session.environment.folder / "services.yml"
-    return load_catalog(path) if path.is_file() or path.with_suffix("").is_dir() else Catalog()
-
-
 def watch_of(session: Session, changing: Mapping[str, Beside]) -> Watch | None:
     """Give what tells whether services stay well: probes that write nothing, of those that could suffer."""
-    catalog = _catalog(session)
+    catalog = find_catalog(session.environment.folder)
     servers = {host for name, there in changing.items() for host in (name, *there.servers)}
     services = {name: catalog.services[name] for name in affected(catalog, servers)}
     probes = tuple(one for one in list_probes(services) if one.kind != "http-write")

@@ -21,7 +21,7 @@ from automation.recovery.migration import compile_migration
 from automation.recovery.planner import City
 from automation.recovery.report_subject import Subject, Target
 from automation.recovery.spec import Drill, Objective, RecoveryPlan, Switch, load_drill
-from automation.recovery.turning import choose_at, databases, refuse_split
+from automation.recovery.turning import choose_at, concerned, databases, refuse_split
 
 FENCED = ("off", False, "blocked")
 PAUSE = "30 s"
@@ -78,7 +78,7 @@ def prepare_migration(session: Session, switch: Switch) -> PreparedMove:
         PreflightError: a site is not well, nothing runs there, or a freeze is in force.
     """
     recovery, catalog = _load(session, switch, "planned-migration")
-    at = locate(session, catalog)
+    at = locate(session, concerned(switch.site, recovery, catalog))
     services, left = _choose(session, switch, recovery, catalog, at)
     clusters = observe_pairs(session, services)
     for name, (service, strategy) in databases(services).items():
@@ -105,7 +105,8 @@ def prepare_failback(session: Session, switch: Switch) -> PreparedMove:
         raise ConfigError(
             f"there is no site {switch.site!r}; nothing was touched", hint=", ".join(catalog.sites)
         )
-    at = locate(session, catalog, but=(catalog.sites[switch.site].dns_server,))
+    lost = catalog.sites[switch.site].dns_server
+    at = locate(session, concerned(switch.site, recovery, catalog), but=(lost,))
     services = _away(session, switch, recovery, catalog, at)
     fenced = _fenced(session, switch.site)
     home = [strategy.hosts[service.recovery] for service, strategy in databases(services).values()]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from automation.backups.spec import Backups, load_backups
+from automation.backups.stores import servers_of
 from automation.commands._provider_runs import Past, read_past
 from automation.commands._session import Session
 from automation.model.errors import AdapterError
@@ -161,6 +162,17 @@ def resources_of(session: Session, host: str) -> tuple[str, ...]:
     if backups is None:
         return ()
     return tuple(name for name in backups.resources if host in hosts_of(session, backups, name))
+
+
+def kept_on(session: Session, host: str) -> tuple[str, ...]:
+    """Name the stores of backups.yml that a host keeps or looks after; scratch, where points are restored."""
+    backups = _backups(session)
+    if backups is None:
+        return ()
+    server = session.inventory.servers.get(host)
+    names = {host, *((server.address,) if server else ())}
+    stores = [name for name, store in backups.stores.items() if names & servers_of(store)]
+    return (*stores, *(["scratch"] if host == backups.scratch else []))
 
 
 def hosts_of(session: Session, backups: Backups, resource: str) -> Sequence[str]:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from automation.backups.proof_age import demanded_at_will, is_proven
-from automation.commands._providers import Around, resources_of
+from automation.commands._providers import Around, kept_on, resources_of
 from automation.commands._session import Session
 from automation.model.actions import DeletePortGroup, DeleteSubnet
-from automation.model.catalog import load_catalog
+from automation.model.catalog import find_catalog
 from automation.model.errors import ConfigError, PreflightError
 from automation.model.plan import Gate, Plan, Step
 from automation.provisioning.compiling import what_stays
@@ -62,7 +62,7 @@ def retire(session: Session, around: Around, flags: RetireFlags) -> None:
         _take_back(session, decision, leave)
         return
     refuse_needed(session, flags.host)
-    refuse_unproven(session, flags.host, flags.unsaved)
+    refuse_unproven(session, decision, flags.unsaved, leave)
     if leave is None:
         session.run(plan_stop(name, decision)).raise_for_status()
         session.say(
@@ -107,41 +107,49 @@ def _find(session: Session, around: Around, host: str) -> Decision:
 
 
 def refuse_needed(session: Session, host: str) -> None:
-    """See that no service of the catalog stands on a server.
+    """See that a server serves nobody: no service, site or watch, and no store of backups.
 
     Raises:
-        PreflightError: names them; nothing was changed.
+        PreflightError: says whom; nothing was changed.
     """
-    path = session.environment.folder / "services.yml"
-    if not path.is_file():
-        return
-    services = who_needs(host, load_catalog(path).services)
-    if services:
+    environment, stores = session.environment, kept_on(session, host)
+    watches = host == environment.witness.host
+    needs = {
+        "services.yml": who_needs(host, find_catalog(environment.folder)),
+        "environment.yml": [f"clients are watched from {host}"] if watches else [],
+        "backups.yml": [f"{host} is needed for {', '.join(stores)} of backups.yml"] if stores else [],
+    }
+    if any(needs.values()):
+        files = [name for name, said in needs.items() if said]
         raise PreflightError(
-            f"{', '.join(services)} stands on {host}; nothing was changed",
-            hint="move the service to another server in services.yml first",
+            f"{'; '.join(one for said in needs.values() for one in said)}; nothing was changed",
+            hint=f"give that to another server first, in {' and '.join(files)}, and bring there what it has",
         )
 
 
-def refuse_unproven(session: Session, host: str, unsaved: bool) -> None:
+def refuse_unproven(session: Session, decision: Decision, unsaved: bool, leave: Leave | None) -> None:
     """See that what a server keeps was saved, and that the newest point was proven.
 
     Raises:
         PreflightError: it is not so; nothing was changed.
     """
+    host, env = decision.name, session.environment.name
     resources = resources_of(session, host)
     if not resources and not unsaved:
         raise PreflightError(
             f"nothing of {host} is saved: no resource of backups.yml names it; nothing was changed",
-            hint="--unsaved says that it keeps nothing; snapshots of its disks stay in any case",
+            hint=f"--unsaved says that it keeps nothing; {what_stays(decision.provider)} in any case",
         )
     problems = [problem for name in resources for problem in _unproven(session, name)]
     if problems:
-        first = resources[0]
+        prove = f"./inv backup.verify --env {env} --resource {resources[0]} proves it"
+        save = f"./inv backup.run --env {env} --resource {resources[0]} saves it anew"
+        back = f"./inv provision.retire --env {env} --host {host} --back"
         raise PreflightError(
             f"the last backup of {host} is unproven: {'; '.join(problems)}; nothing was changed",
-            hint=f"./inv backup.run --env {session.environment.name} --resource {first} saves it anew, "
-            f"./inv backup.verify --env {session.environment.name} --resource {first} proves it",
+            hint=f"{save}, {prove}"
+            if leave is None
+            else f"{prove}; if it cannot, {back} starts {host} again, and {save}",
         )
 
 

@@ -39,21 +39,34 @@ def locate(session: Session, catalog: Catalog, *, but: Collection[str] = ()) -> 
 def turn_those_at(session: Session, catalog: Catalog, site: str) -> Catalog:
     """Give the catalog as it is after planned moves to a site: services whose names lead there run there.
 
-    Asked are the DNS servers of other sites, because this one may be lost; silence changes nothing.
+    Asked are the DNS servers of other sites, or their regions for names that Route 53 alone has, because this
+    one may be lost; silence changes nothing.
     """
-    moved = {name for name, one in catalog.services.items() if one.recovery == site and is_moved(one)}
-    there: set[str] = set()
+    moved = {name: one for name, one in catalog.services.items() if one.recovery == site and is_moved(one)}
+    there = {name for name, one in moved.items() if _zone_leads_to(session, name, one, site)}
     for server in {s.dns_server for name, s in catalog.sites.items() if name != site} if moved else ():
         with suppress(PreflightError):
             told = _ask(session, server, catalog)
-            there |= {name for name in moved if _leads_to(session, catalog.services[name], site, told)}
+            there |= {name for name, one in moved.items() if _leads_to(session, one, site, told)}
     turned = {name: turn(one) if name in there else one for name, one in catalog.services.items()}
     return catalog.model_copy(update={"services": turned})
 
 
+def _zone_leads_to(session: Session, name: str, service: Service, site: str) -> bool:
+    """Whether Route 53 alone has its names, and all lead to a site; a zone that nobody can ask is told."""
+    if not _is_in_zone_alone(service):
+        return False
+    names = [endpoint.name for endpoint in service.endpoints.values()]
+    try:
+        return bool(names) and all(_ask_zone(session, name, service, n, but=site) == site for n in names)
+    except PreflightError as exc:
+        session.say(f"{name} is taken to be at {service.primary}, its primary site: {exc}")
+        return False
+
+
 def _leads_to(session: Session, service: Service, site: str, told: Answers) -> bool:
     host = session.inventory.server(service.hosts_at(site)[0])
-    names = [endpoint.name for endpoint in service.endpoints.values()]
+    names = service.city_names
     return bool(names) and all(told[name] == (host.address,) for name in names)
 
 
@@ -62,7 +75,7 @@ def _ask(session: Session, server: str, catalog: Catalog) -> Answers:
     from automation.model.actions import LookAtRecords
     from automation.model.evidence import RecordsSeen
 
-    names = {endpoint.name for one in catalog.services.values() for endpoint in one.endpoints.values()}
+    names = {name for one in catalog.services.values() for name in one.city_names}
     look = LookAtRecords(names=tuple(sorted(names)), servers=(server,), required=(server,))
     try:
         seen = dns.look_at_records(look, session.context("whereabouts")).evidence
@@ -81,8 +94,11 @@ def _is_in_zone_alone(service: Service) -> bool:
     return isinstance(service.strategy, AwsPilotLight) and not service.strategy.city_dns
 
 
-def _ask_zone(session: Session, name: str, service: Service, endpoint: str) -> str:
+def _ask_zone(session: Session, name: str, service: Service, endpoint: str, *, but: str = "") -> str:
     """Give the site to which a name leads in Route 53, which a region that answers is asked for.
+
+    Args:
+        but: site whose region may be lost, and is not asked.
 
     Raises:
         PreflightError: no region answers, or it leads to neither site's instances.
@@ -91,7 +107,7 @@ def _ask_zone(session: Session, name: str, service: Service, endpoint: str) -> s
 
     strategy, told = service.strategy, ""
     assert isinstance(strategy, AwsPilotLight)
-    for asked in (service.recovery, service.primary):
+    for asked in (site for site in (service.recovery, service.primary) if site != but):
         try:
             found = aws.look_at_record(session.environment, asked, session.state, strategy.zone, endpoint)
         except AdapterError as exc:
@@ -99,7 +115,8 @@ def _ask_zone(session: Session, name: str, service: Service, endpoint: str) -> s
             continue
         for site in (service.primary, service.recovery):
             hosts = strategy.hosts[site][: strategy.scale]
-            if found == tuple(sorted(session.inventory.server(host).address for host in hosts)):
+            addresses = [session.inventory.server(host).address for host in hosts]
+            if found in (tuple(sorted(addresses)), (*addresses[:1],)):  # the first one serves alone at first
                 return site
         told = f"{endpoint} leads to {', '.join(found) or 'nowhere'}"
         break

@@ -48,6 +48,7 @@ __all__ = [
     "Strategy",
     "Vendor",
     "VmReplica",
+    "find_catalog",
     "load_catalog",
     "parse_size_bytes",
     "read_catalog",
@@ -96,6 +97,17 @@ def load_catalog(path: Path) -> Catalog:
     if files.problems:
         raise ConfigError("the catalog is not valid; nothing was touched", problems=files.problems)
     return files.catalog
+
+
+def find_catalog(folder: Path) -> Catalog:
+    """Read the catalog of an environment's folder; empty where it has none.
+
+    Raises:
+        ConfigError: every fault of all files, each with file, line and key.
+    """
+    path = folder / "services.yml"
+    is_there = path.exists() or path.is_symlink() or path.with_suffix("").is_dir()
+    return load_catalog(path) if is_there else Catalog()
 
 
 def read_catalog(path: Path) -> CatalogFiles:

@@ -23,6 +23,7 @@ MOST_CYCLES = 20
 Database = PostgresqlStandby | RestoreFromBackup
 OnOneHost = Database | Redeploy | VmReplica
 OnHosts = Playbooks | AwsPilotLight
+Thing = tuple[str, str, str]  # kind; where; name
 
 
 class Finding(NamedTuple):
@@ -238,7 +239,7 @@ def _cycles(services: Mapping[str, Service]) -> Iterator[Finding]:
 def _shared(services: Mapping[str, Service]) -> Iterator[Finding]:
     """Find what two services would move or promote, each on its own."""
     names: dict[str, str] = {}
-    clusters: dict[tuple[str, str], str] = {}
+    owners: dict[Thing, str] = {}
     for name, service in services.items():
         for key, endpoint in service.endpoints.items():
             first = names.setdefault(endpoint.name, name)
@@ -247,15 +248,43 @@ def _shared(services: Mapping[str, Service]) -> Iterator[Finding]:
                     ("services", name, "endpoints", key, "name"),
                     f"{endpoint.name} is a name of {first} too; give each service its own",
                 )
-        if isinstance(service.strategy, Database):
-            for site, host in service.strategy.hosts.items():
-                first = clusters.setdefault((host, service.strategy.cluster), name)
-                if first != name:
-                    yield Finding(
-                        ("services", name, "strategy", "hosts", site),
-                        f"{first} promotes cluster {service.strategy.cluster} of {host} too; "
-                        "declare the database once and depend on it",
-                    )
+        told = dict[tuple[Where, str], str]()
+        for where, thing, words in _owned(service):
+            first = owners.setdefault(thing, name)
+            if first != name:
+                told.setdefault((where, words), first)
+        for (where, words), first in told.items():
+            yield Finding(("services", name, "strategy", *where), f"{first} {words}")
+
+
+def _owned(service: Service) -> Iterator[tuple[Where, Thing, str]]:
+    """What a service fences and moves as its own: its key, the thing, and what to say if another does."""
+    strategy, sites = service.strategy, (service.primary, service.recovery)
+    if isinstance(strategy, Database):
+        for site, host in strategy.hosts.items():
+            cluster = strategy.cluster
+            words = f"promotes cluster {cluster} of {host} too; declare the database once and depend on it"
+            yield ("hosts", site), ("cluster", host, cluster), words
+    elif isinstance(strategy, VmReplica):
+        for group, vms in enumerate(strategy.vms):
+            for number, vm in enumerate(vms):
+                words = f"moves VM {vm} too; declare it once and depend on that service"
+                for site in sites:
+                    yield ("vms", group, number), ("VM", site, vm), words
+    elif isinstance(strategy, AwsPilotLight):
+        yield from _owned_in_regions(strategy, sites)
+
+
+def _owned_in_regions(strategy: AwsPilotLight, sites: tuple[str, str]) -> Iterator[tuple[Where, Thing, str]]:
+    for site, hosts in strategy.hosts.items():
+        for number, host in enumerate(hosts):
+            words = f"stops and starts {host} too; give each service instances of its own"
+            yield ("hosts", site, number), ("instance", site, host), words
+    for site in sites if strategy.database else ():
+        name = strategy.database_at(site)
+        where = ("database", site) if site in strategy.database else ("database",)
+        words = f"promotes database {name} of {site} too; declare it once and depend on that service"
+        yield where, ("database", site, name), words
 
 
 def _named_hosts(service: Service) -> Iterator[tuple[Where, str, str]]:

@@ -102,3 +102,10 @@ class Service(Model):
         elif isinstance(self.strategy, Playbooks | AwsPilotLight):
             hosts = self.strategy.hosts.get(site, ())
         return tuple(dict.fromkeys((*hosts, *self.stands_on.get(site, ()))))
+
+    @property
+    def city_names(self) -> tuple[str, ...]:
+        """Its names that the city's own DNS servers hold: none where Route 53 alone has them."""
+        if isinstance(self.strategy, AwsPilotLight) and not self.strategy.city_dns:
+            return ()
+        return tuple(endpoint.name for endpoint in self.endpoints.values())

@@ -1,9 +1,10 @@
 """Taking a server out of service: stopped at first, and deleted after a time of grace. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from automation.model.base import Model
+from automation.model.catalog import Catalog
 from automation.model.plan import Plan, Step
 from automation.model.services import Service
 from automation.provisioning.compiling import (
@@ -33,9 +34,12 @@ class Leave(Model):
         return self.since + timedelta(days=grace_days)
 
 
-def who_needs(host: str, services: Mapping[str, Service]) -> tuple[str, ...]:
-    """Name every service that stands on a host at any site, by its strategy or beside it."""
-    return tuple(name for name, service in services.items() if host in set(_hosts(service)))
+def who_needs(host: str, catalog: Catalog) -> tuple[str, ...]:
+    """Say which services stand on a host at any site, and which sites' names it tells."""
+    services = [name for name, service in catalog.services.items() if host in set(_hosts(service))]
+    sites = [name for name, site in catalog.sites.items() if host == site.dns_server]
+    said = [f"{', '.join(services)} stands on {host}"] if services else []
+    return (*said, *([f"{host} is the DNS server of {', '.join(sites)}"] if sites else []))
 
 
 def _hosts(service: Service) -> Iterator[str]:

@@ -136,9 +136,10 @@ def _list_all(city: City, services: dict[str, Service], when: str) -> Iterator[S
 
 
 def _looks(city: City, services: dict[str, Service]) -> Iterator[tuple[str, Action]]:
-    names = tuple(one.name for service in services.values() for one in service.endpoints.values())
+    names = tuple(name for service in services.values() for name in service.city_names)
     servers = tuple(dict.fromkeys(site.dns_server for site in city.catalog.sites.values()))
-    yield "names", LookAtRecords(names=names, servers=servers, required=servers)
+    if names:
+        yield "names", LookAtRecords(names=names, servers=servers, required=servers)
     seen = set()
     for service in services.values():
         for site in (service.primary, service.recovery):

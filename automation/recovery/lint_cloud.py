@@ -10,6 +10,7 @@ from automation.model.actions import (
     CopyReplica,
     CreateInstance,
     DeleteDatabase,
+    PowerOffServer,
     PromoteReplica,
     ProvePortGroup,
     ProveRefused,
@@ -60,8 +61,21 @@ def _fenced(plan: Plan, step: Step) -> Iterator[LintFinding]:
     if passable and not _is_borne(above, step.service):
         message = f"{passable[0]} may fail and nobody bears that the old site may still serve"
         yield wrong("override-complete", step, message, "a suspicion that two roles sign, before it")
+    by_lab = any(isinstance(one.run, PowerOffServer) for one in own)  # who writes to it is off
+    if not (_is_shut(above, step.run) or by_lab or _is_borne(above, step.service)):
+        message = "takes over, and nothing shuts the database that served"
+        yield wrong("fence-before-promote", step, message, "it must need what blocks that database")
     if step.on_failure == "continue":
         yield wrong("promotion-may-fail", step, "goes on when it fails", "on_failure: halt")
+
+
+def _is_shut(above: Mapping[str, Step], run: Action) -> bool:
+    """Whether the database that one takes over from lets nobody in; true of what is no database."""
+    if not isinstance(run, PromoteReplica | RestoreDatabase):
+        return True
+    blocks = [one.run for one in above.values() if isinstance(one.run, BlockDatabase)]
+    source = run.expect_source if isinstance(run, PromoteReplica) else ""
+    return any(one.site != run.site and source in ("", one.database) for one in blocks)
 
 
 def _handed_over(plan: Plan) -> Iterator[LintFinding]:

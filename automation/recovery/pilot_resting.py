@@ -74,7 +74,7 @@ def _replace(scope: Scope, strategy: AwsPilotLight, served: tuple[str, ...]) -> 
     aside = step(scope, "rest-keep", rename, why, (*served, saved.id))
     yield from (saved, aside)
     if site not in strategy.database:
-        return  # declared is none there: its snapshots are what stands ready
+        return  # declared is none there: copies by backups are what stands ready
     copy = CreateReplica(site=site, database=name, source_site=now, source=source, like=kept)
     why = f"{site} is the pilot light for the next loss"
     made = step(scope, "rest-replica", copy, why, (*served, aside.id), timeout_s=DATABASE_TIMEOUT_S)

@@ -332,8 +332,10 @@ def _revocable(one: Step) -> Step:
     """Without a database nothing is promoted, so all of it is taken back."""
     run = one.run
     undo: Action | None = None
-    if isinstance(run, SwapAddress | SwapRecord):
+    if isinstance(run, SwapAddress):
         undo = run.model_copy(update={"old": run.new, "new": run.old})
+    elif isinstance(run, SwapRecord):
+        undo = run.model_copy(update={"old": run.new, "new": run.old, "half": ()})
     elif isinstance(run, StartInstance):
         undo = StopInstance(host=run.host, site=run.site)
     elif isinstance(run, ReleaseInstance):

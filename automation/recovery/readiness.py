@@ -161,7 +161,7 @@ def _replication(name: str, service: Service) -> Step:
 
 
 def _records(watched: Watched) -> Step:
-    names = {end.name for service in watched.services.values() for end in service.endpoints.values()}
+    names = {name for service in watched.services.values() for name in service.city_names}
     servers = tuple(site.dns_server for site in watched.city.catalog.sites.values())
     return Step(
         id="dns",

@@ -39,7 +39,7 @@ def look_at_pilot(service: Service, strategy: AwsPilotLight) -> LookAtPilot:
         site=service.recovery,
         images=strategy.images,
         database=strategy.database_at(service.primary),
-        replica=strategy.database.get(service.recovery, ""),
+        replica=strategy.database_at(service.recovery),
     )
 
 
@@ -79,6 +79,10 @@ def judge_pilot(name: str, strategy: AwsPilotLight, seen: PilotSeen, *, env: str
 def _judge_point(name: str, strategy: AwsPilotLight, seen: PilotSeen, told: str) -> Finding:
     """What counts is what a failover takes: the replica, else the snapshot, without a database the image."""
     database = seen.replica or seen.snapshot
+    if seen.standing:
+        said = f"database {seen.standing} at {seen.site} is no replica, and has the name of one{told}"
+        act = "see what it holds, and rename it at AWS: a failover restores over nothing, and is refused"
+        return amiss("point", name, said, act)
     if strategy.database and database is None:
         said = f"{seen.site} has neither a replica nor a whole snapshot of its database{told}"
         return amiss("point", name, said, f"make the replica again, or copy a snapshot to {seen.site}")

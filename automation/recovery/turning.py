@@ -21,6 +21,26 @@ def turn_from(catalog: Catalog, site: str) -> dict[str, Service]:
     }
 
 
+def concerned(site: str, plan: RecoveryPlan, catalog: Catalog) -> Catalog:
+    """Give the services that must be found before a move: those of the site and plan, and some beside them.
+
+    Beside one stands what it depends on, and what depends on it: neither is left behind unseen.
+    """
+    services = catalog.services
+    ours = {
+        name
+        for name, one in services.items()
+        if site in (one.primary, one.recovery) and plan.services.chooses(name, one)
+    }
+    below = {other for name in ours for other in services[name].depends_on}
+    found = {
+        name: one
+        for name, one in services.items()
+        if name in ours | below or not ours.isdisjoint(one.depends_on)
+    }
+    return catalog.model_copy(update={"services": found})
+
+
 def choose_at(
     site: str, plan: RecoveryPlan, catalog: Catalog, at: Mapping[str, str]
 ) -> tuple[dict[str, Service], tuple[str, ...]]:

@@ -3,11 +3,24 @@
 import json
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from automation.adapters.nspawn import client, hostkeys, image, machine, remains, seeds, status, supervisor
+from automation.adapters.nspawn import (
+    client,
+    hostkeys,
+    image,
+    machine,
+    remains,
+    retiring,
+    seeds,
+    status,
+    supervisor,
+)
 from automation.adapters.nspawn.hostkeys import HostKey
+from automation.model.actions.lab import DestroyServer
 from automation.model.environment import Inventory, LabSettings, Server
 from automation.model.errors import AdapterError, ConfigError, PreflightError
 from automation.shipped.labd.topology import parse as parse_topology
@@ -266,3 +279,21 @@ def test_only_mounts_of_this_lab_are_leftovers() -> None:
         "/var/lib/mainstay/t1/lab/hosts/pg-a/root",
         "/elsewhere",
     ]
+
+
+@pytest.mark.parametrize("is_taken", [False, True], ids=["free", "of a new host"])
+def test_a_removal_that_ends_late_leaves_the_key_of_whoever_has_the_address_now(
+    is_taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostkeys.pin(tmp_path / "known_hosts", "pg-x" if is_taken else "10.9.1.20", "10.9.1.20", KEY)
+    new = status.LabServer(
+        site="north", address="10.9.1.20", image="/i", power="on", autostart=True, network="connected"
+    )
+    servers = {"pg-x": new} if is_taken else {}
+    seen = status.LabStatus(lab_id="t1", running=True, servers=servers, kept_disks=("pg-a/run-1",))
+    monkeypatch.setattr(status, "read", lambda state, lab_id: seen)
+    environment = SimpleNamespace(require_lab=lambda: LAB)
+    context: Any = SimpleNamespace(state=tmp_path, environment=environment)
+    gone = DestroyServer(host="pg-a", site="north", address="10.9.1.20")
+    assert retiring.verify_destroy_server(gone, context).state == "done"
+    assert bool(hostkeys.listed(tmp_path / "known_hosts")) == is_taken

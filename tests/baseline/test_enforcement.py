@@ -278,17 +278,20 @@ def test_only_what_was_asked_for_is_taken() -> None:
         ("022", [], ["/etc/login.defs", "/etc/profile.d/50-mainstay-umask.sh"]),
         ("027", [], ["/etc/profile.d/50-mainstay-umask.sh"]),
         ("027", [{"file": "/etc/profile", "value": "022"}], []),
+        ("027", [{"file": "/etc/pam.d/common-session", "value": "022"}], []),
     ],
-    ids=["of neither", "that no session asks for", "that a file of people's relaxes"],
+    ids=["of neither", "that no session asks for", "that a file of people's relaxes", "that PAM relaxes"],
 )
 def test_a_umask_is_set_where_sessions_take_it_from(
     umask: str, umasks: list[Any], written: list[str]
 ) -> None:
-    sessions = [{"by": one["file"], "value": one["value"]} for one in umasks]
+    sessions = [{"by": one["file"], "value": one["value"], "sure": True} for one in umasks]
     told = {"login_defs": {"UMASK": umask}, "shells": {"umasks": umasks, "sessions": sessions}}
     found = decided(told, "lin.accounts.umask")
     assert [str(getattr(one.setting, "path", "")) for one in found.enforced.settings] == written
-    assert ("/etc/profile says umask 022" in "".join(one.why for one in found.left_out)) is not bool(written)
+    assert (" says umask 022, which people change" in "".join(one.why for one in found.left_out)) is not bool(
+        written
+    )
 
 
 def test_two_controls_that_want_one_thing_otherwise_are_not_both_enforced(

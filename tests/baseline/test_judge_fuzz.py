@@ -128,6 +128,23 @@ def test_no_section_that_is_not_known_lets_a_control_pass(control: Control) -> N
         ("lin.software.mail-local", "port", {"listeners": [{"local": False, "address": "0.0.0.0"}]}),
         ("lin.network.listeners", "local", {"listeners": [{"program": "nc"}]}),
         ("lin.ssh.authorized-keys", "type", {"authorized_keys": [{"user": "root"}]}),
+        (
+            "lin.logs.forwarded",
+            "logins",
+            {
+                "units": {"active": ["rsyslog.service"]},
+                "journald": {
+                    "upload": {},
+                    "rsyslog": {"to": [{"target": "l", "local": False, "everything": True, "tls": True}]},
+                },
+            },
+        ),
+        (
+            "lin.accounts.umask",
+            "sure",
+            {"login_defs": {"UMASK": "027"}, "shells": {"sessions": [{"by": "pam_umask", "value": "027"}]}},
+        ),
+        ("lin.logs.file-integrity", "idle", {"integrity": {"ways": [{"tool": "aide", "why_not": ""}]}}),
         ("lin.accounts.single-root", "another kind", {"accounts": {"users": [{"name": "a", "uid": "0"}]}}),
         ("lin.accounts.single-root", "uid", {"accounts": {"users": ["toor:x:0:0"]}}),
         ("lin.accounts.no-empty-password", "kind", {"accounts": {"users": [{"name": "a", "entry": 1}]}}),

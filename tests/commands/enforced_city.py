@@ -36,7 +36,7 @@ START: dict[str, Any] = {
     "packages": {"openssh-server": "1"},
     "sshd": {"effective": {"maxauthtries": "10", "logingracetime": "60"}, "contexts": []},
     "login_defs": {"UMASK": "022"},
-    "shells": {"umasks": [], "sessions": [{"by": "/etc/profile.d/city.sh", "value": "027"}]},
+    "shells": {"umasks": [], "sessions": [{"by": "/etc/profile.d/city.sh", "value": "027", "sure": True}]},
 }
 
 
@@ -118,7 +118,7 @@ class City:
 
     def _write(self, host: str, setting: FileContent, control: str) -> SettingSeen:
         sessions = self.now[host]["shells"]["sessions"]
-        own = {"by": str(setting.path), "value": str(setting.content).split()[-1]}
+        own = {"by": str(setting.path), "value": str(setting.content).split()[-1], "sure": True}
         new = own not in sessions
         if new and host not in self.deaf:
             sessions.append(own)

@@ -169,6 +169,7 @@ class Checkout:
         """Wait until every host lets us in and the databases stream: booted is not yet ready."""
         for host in self.inventory.standing:
             until(partial(self.sh, host, "echo in"), f"{host} lets us in", patience_s=90)
+        self.connections.close()  # none that a fault would leave behind, half dead
         self.await_streaming()
 
     def await_streaming(self) -> None:

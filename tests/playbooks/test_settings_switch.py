@@ -179,7 +179,8 @@ def test_the_unit_at_boot_holds_nothing_up_closes_no_cycle_and_tries_again(host:
 
 def test_after_a_boot_nobody_confirms_what_is_about_to_be_put_back(host: Folder) -> None:
     folder, host.boot = apply(host, risky()), "second"
-    assert revert.confirm(folder, host)["state"] == "armed"
+    said = revert.confirm(folder, host)
+    assert (said["state"], said["why"]) == ("armed", revert.REBOOTED)
     assert revert.revert(folder, host)["why"] == revert.REBOOTED
 
 
@@ -228,3 +229,56 @@ def test_a_journald_that_is_started_anew_is_told_to_write_to_the_disk(host: Fold
     apply(host, risky(kind="key-value", name="Storage", value="persistent", reload=units[0]))
     told = [words[2] for words in host.asked if words[1] == "try-reload-or-restart"]
     assert tuple(told) == units
+
+
+# --- how an sshd is told that its old settings are back ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("boot", "active", "socket", "told"),
+    [
+        ("first", "active", "inactive", ("reload-or-restart",)),
+        ("first", "active", "active", ("try-restart",)),
+        ("first", "failed", "active", ("restart",)),
+        ("second", "active", "inactive", ("--no-block", "try-restart")),
+        ("second", "activating", "inactive", ("--no-block", "try-restart")),
+        ("second", "failed", "inactive", ("--no-block", "restart")),
+    ],
+)
+def test_an_sshd_is_told_so_that_it_neither_ends_nor_misses_it(
+    boot: str, active: str, socket: str, told: tuple[str, ...], host: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.units["ssh.service"] = ["enabled", "active"]
+    folder = apply(host, RELOADING)
+    host.units |= {"ssh.service": ["enabled", active], "ssh.socket": ["enabled", socket]}
+    monkeypatch.setattr(revert, "START_S", 0.0)
+    host.boot, host.asked = boot, []
+    assert revert.revert(folder, host)["state"] == "reverted"
+    verbs = [words[1:-1] for words in host.asked if words[-1] == "ssh.service"]
+    assert [words for words in verbs if "restart" in words[-1]] == [told]
+
+
+def test_at_boot_a_unit_that_is_starting_is_waited_for(host: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.units["slow.service"] = ["enabled", "active"]
+    folder = apply(host, risky(kind="key-value", name="A", value="1", reload="slow.service"))
+    host.boot, host.units["slow.service"] = "second", ["enabled", "activating"]
+
+    def wait(seconds: float) -> None:
+        assert not [
+            words for words in host.asked if "try-reload-or-restart" in words and "--no-block" in words
+        ]
+        host.units["slow.service"][1] = "active"
+
+    monkeypatch.setattr(revert.time, "sleep", wait)
+    assert revert.revert(folder, host)["state"] == "reverted"
+    assert host.units["slow.service"][1] == "active", "it was told while it started"
+    assert ("systemctl", "--no-block", "try-reload-or-restart", "slow.service") in host.asked
+
+
+def test_what_is_put_back_is_read_again_in_the_order_in_which_it_was_told(host: Folder) -> None:
+    units = ("systemd-journald.service", "systemd-journal-flush.service")
+    host.units |= {unit: ["static", "active"] for unit in units}
+    folder = apply(host, risky(kind="key-value", name="Storage", value="persistent", reload=units[0]))
+    host.asked = []
+    revert.revert(folder, host)
+    assert tuple(words[2] for words in host.asked if words[1] == "reload-or-restart") == units

@@ -352,6 +352,14 @@ def test_a_name_that_somebody_moved_meanwhile_is_left_alone(aws: AwsSimulated, z
     assert adapter.verify_swap_record(swap(zone), step_of(aws)).state == "not_done"
 
 
+def test_a_name_of_one_that_never_scaled_out_is_moved_all_the_same(aws: AwsSimulated, zone: str) -> None:
+    action = swap(zone, old=("10.1.0.1", "10.1.0.2"))
+    with pytest.raises(AdapterError, match="nothing was changed"):
+        adapter.swap_record(action, step_of(aws))
+    assert adapter.swap_record(action.model_copy(update={"half": ("10.1.0.1",)}), step_of(aws)).changed
+    assert held(aws, zone) == (30, ["10.2.0.1", "10.2.0.2"])
+
+
 def test_a_name_that_is_not_there_is_not_made(aws: AwsSimulated, zone: str) -> None:
     action = swap(zone).model_copy(update={"name": "other.city.example"})
     with pytest.raises(AdapterError, match="has no A record"):

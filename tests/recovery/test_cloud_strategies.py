@@ -6,6 +6,7 @@ import pytest
 
 from automation.model.actions import (
     AcceptLag,
+    BlockDatabase,
     BlockInstance,
     BlockVm,
     CreateInstance,
@@ -25,14 +26,17 @@ from automation.model.actions import (
 from automation.model.catalog import AwsPilotLight, VmReplica
 from automation.model.errors import PreflightError
 from automation.model.plan import Plan, Step
+from automation.model.replicas import DatabaseSeen
 from automation.recovery.failover import compile_failover, compile_walkthrough
 from automation.recovery.lint_steps import lint_steps, refuse_unsafe
 from automation.recovery.planner import City, compile_drill
 from automation.recovery.spec import Drill, Failover
+from automation.recovery.turning import turn
 from tests.recovery.cloud_city import GIS, NOW, PLAN, PORTAL, make_cloud_city, make_pilot, make_replicas
 
 HALL = Failover(plan="city", site="city-hall", title="fire", declaration="20261122-030000-aaaa")
 EAST = HALL.model_copy(update={"site": "aws-east"})
+REPLICA_HOME = DatabaseSeen(id="portal-db", of="portal-db", at=NOW)
 TAKES_OVER = RegisterReplica | PowerOnVm | PromoteReplica | RestoreDatabase | CreateInstance
 
 
@@ -132,6 +136,38 @@ def test_where_people_bear_it_the_fences_may_fail_and_the_doubt_is_marked_first(
     refuse_unsafe(plan, lab=True)
 
 
+def test_a_database_that_serves_under_the_others_name_is_shut_before_the_replica_of_it_takes_over() -> None:
+    city = make_cloud_city("portal", pilots={"portal": make_pilot(site="aws-east", replica=REPLICA_HOME)})
+    moved = turn(city.catalog.services["portal"])
+    one_name = PORTAL.model_copy(update={"database": {"aws-east": "portal-db"}})
+    services = {"portal": moved.model_copy(update={"strategy": one_name})}
+    specs = dict.fromkeys(("web-e1", "web-e2"), city.cloud.specs["web-w1"])
+    city = city._replace(
+        catalog=city.catalog.model_copy(update={"services": services}),
+        cloud=city.cloud.model_copy(update={"specs": specs}),
+    )
+    plan = fail_over(city, HALL.model_copy(update={"site": "aws-west"}))
+    assert BlockDatabase(site="aws-west", database="portal-db") in [
+        plan.step(name).run for name in plan.stands_on("portal/promote")
+    ]
+    refuse_unsafe(plan, lab=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"replica": make_pilot().replica}, {"replica": None}],
+    ids=["replica", "snapshot"],
+)
+def test_a_takeover_from_a_database_that_nothing_shuts_is_refused(changes: dict[str, object]) -> None:
+    plan = fail_over(make_cloud_city("portal", pilots={"portal": make_pilot(**changes)}), EAST)
+    block = "portal/fence-network-portal-db"
+    assert isinstance(plan.step(block).run, BlockDatabase)
+    steps = tuple(without(block)(plan, step) for step in plan.steps if step.id != block)
+    wrong = Plan(name="x", environment="lab", mode="failover", steps=steps)
+    with pytest.raises(PreflightError, match="nothing shuts the database that served"):
+        refuse_unsafe(wrong, lab=True)
+
+
 # --- in the right order ---------------------------------------------------------------------------
 
 
@@ -180,6 +216,7 @@ def test_a_record_is_changed_from_all_old_addresses_to_the_first_then_to_all_new
     assert isinstance(then, SwapRecord)
     assert (first.old, first.new) == (("10.77.5.70", "10.77.5.71"), ("10.77.6.70",))
     assert (then.old, then.new) == (("10.77.6.70",), ("10.77.6.70", "10.77.6.71"))
+    assert (first.half, then.half) == (("10.77.5.70",), ())  # one that never scaled out is moved all the same
 
 
 def test_a_name_that_is_in_route_53_alone_moves_there_alone() -> None:
@@ -242,6 +279,10 @@ def test_instances_are_launched_as_declared_from_the_image_that_was_seen(portal:
         ({"pilots": {}}, "nobody looked at what stands ready"),
         ({"pilots": {"portal": make_pilot(image=None)}}, "has no image to launch from"),
         ({"pilots": {"portal": make_pilot(replica=None, snapshot=None)}}, "neither a replica nor a snapshot"),
+        (
+            {"pilots": {"portal": make_pilot(replica=None, standing="portal-db-west")}},
+            "database portal-db-west at aws-west is no replica of the one that serves",
+        ),
         ({"specs": {}}, "web-w1 of portal is not declared"),
     ],
 )

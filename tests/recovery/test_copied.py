@@ -9,6 +9,7 @@ from automation.model.actions import (
     CreateInstance,
     ListRegion,
     ListVcenter,
+    LookAtRecords,
     PowerOnVm,
     PromoteReplica,
     ProveImage,
@@ -27,7 +28,7 @@ from automation.recovery.copied import compile_copied
 from automation.recovery.lint_steps import lint_steps, refuse_unsafe
 from automation.recovery.proving_copies import Kept, Provable
 from automation.recovery.spec import Drill
-from tests.recovery.cloud_city import GIS, PLAN, make_cloud, make_cloud_city, make_pilot
+from tests.recovery.cloud_city import GIS, PLAN, PORTAL, make_cloud, make_cloud_city, make_pilot
 
 SITES = {"gis": "city-hall", "portal": "aws-east"}
 
@@ -160,3 +161,16 @@ def test_what_cannot_be_brought_up_is_judged_all_the_same() -> None:
 
 def test_nothing_is_proven_of_what_backups_yml_does_not_keep() -> None:
     assert not [s for s in copied("portal").steps if isinstance(s.run, ProveImage | ProveSnapshot)]
+
+
+def test_names_that_route_53_alone_has_are_not_asked_of_the_citys_dns() -> None:
+    city = make_cloud_city("portal")
+    alone = PORTAL.model_copy(update={"city_dns": False})
+    services = {"portal": city.catalog.services["portal"].model_copy(update={"strategy": alone})}
+    city = city._replace(catalog=city.catalog.model_copy(update={"services": services}))
+    plan = compile_copied(drill("portal"), PLAN, city)
+    assert not [step.id for step in plan.steps if isinstance(step.run, LookAtRecords)]
+    assert [step.id for step in copied("portal").steps if isinstance(step.run, LookAtRecords)] == [
+        "before/names",
+        "after/names",
+    ]

@@ -27,7 +27,7 @@ from automation.recovery.lint_steps import lint_steps, refuse_unsafe
 from automation.recovery.migration import compile_migration
 from automation.recovery.planner import City
 from automation.recovery.spec import PlanApprovals, RecoveryPlan, Switch, load_plan
-from automation.recovery.turning import choose_at, dependants, refuse_split, slot_of, turn_from
+from automation.recovery.turning import choose_at, concerned, dependants, refuse_split, slot_of, turn_from
 from tests.recovery.conftest import IDENTIFIER, REPOSITORY
 
 ASKED = Switch(name="move", title="A move", plan="city", site="city-hall", pause_s=30)
@@ -251,3 +251,17 @@ def test_names_that_were_moved_are_moved_back_unless_a_promotion_came_before(
     assert isinstance(swap.undo, SwapAddress)
     assert (swap.undo.old, swap.undo.new) == (swap.run.new, swap.run.old)
     assert swap.undo.required == swap.undo.servers == ("dns-a", "dns-b")
+
+
+def test_a_move_asks_where_its_own_services_and_those_beside_them_are(city: City) -> None:
+    below, one = city.catalog.services["payments-db"], city.catalog.services["payments"]
+    far = one.model_copy(update={"primary": "aws-east", "recovery": "aws-west", "depends_on": ()})
+    above = far.model_copy(update={"depends_on": ("payments",)})
+    services = {"payments-db": below, "payments": one, "far": far, "above": above}
+    catalog = city.catalog.model_copy(update={"services": services})
+    words = {"title": "t", "checks": ["drtests/checks"]}
+    plan = RecoveryPlan.model_validate({**words, "services": ["payments"]})
+    assert list(concerned("city-hall", plan, catalog).services) == ["payments-db", "payments", "above"]
+    assert list(concerned("aws-east", plan, catalog).services) == []
+    every = RecoveryPlan.model_validate({**words, "services": "all"})
+    assert list(concerned("aws-east", every, catalog).services) == ["payments", "far", "above"]

@@ -256,6 +256,9 @@ def test_a_service_without_a_database_is_moved_and_taken_back_as_a_whole() -> No
     for step in plan.steps:
         if isinstance(step.run, CreateInstance | SwapAddress | SwapRecord):
             assert step.undo is not None, step.id
+        if isinstance(step.run, SwapRecord):
+            assert isinstance(step.undo, SwapRecord)
+            assert (step.undo.old, step.undo.new, step.undo.half) == (step.run.new, step.run.old, ())
 
 
 def test_a_database_of_another_name_in_its_way_is_kept_when_services_go_there_too() -> None:

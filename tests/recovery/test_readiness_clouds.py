@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 
-from automation.model.actions import LookAtPilot
+from automation.model.actions import LookAtPilot, LookAtRecords
 from automation.model.evidence import Evidence
 from automation.model.records import Event, Failure, Outcome, RunOpened, StepEnded
 from automation.model.recovery_points import Level
 from automation.model.replicas import DatabaseSeen
 from automation.recovery.readiness import Finding, Watched, compile_readiness, fold_readiness
-from automation.recovery.readiness_copies import Proven, judge_proof
-from tests.recovery.cloud_city import NOW, make_cloud_city, make_pilot, make_replicas
+from automation.recovery.readiness_copies import Proven, judge_proof, look_at_pilot
+from tests.recovery.cloud_city import NOW, PORTAL, make_cloud_city, make_pilot, make_replicas
 
 DAY = timedelta(days=1)
 
@@ -89,6 +89,25 @@ def test_a_pilot_light_is_looked_at_where_it_would_come_up() -> None:
     )
 
 
+def test_where_no_replica_is_declared_one_under_the_other_name_is_looked_for() -> None:
+    service = make_cloud_city("portal").catalog.services["portal"]
+    strategy = PORTAL.model_copy(update={"database": {"aws-east": "portal-db"}})
+    look = look_at_pilot(service, strategy)
+    assert (look.site, look.database, look.replica) == ("aws-west", "portal-db", "portal-db")
+
+
+def test_names_that_route_53_alone_has_are_not_asked_of_the_citys_dns() -> None:
+    city = make_cloud_city("portal", "payments")
+    services = dict(city.catalog.services)
+    for city_dns, asked in ((True, ("portal.city.lab",)), (False, ())):
+        strategy = PORTAL.model_copy(update={"city_dns": city_dns})
+        services["portal"] = services["portal"].model_copy(update={"strategy": strategy})
+        watched = Watched(city, "aws-east", "city", {"portal": services["portal"]})
+        run = compile_readiness(watched).step("dns").run
+        assert isinstance(run, LookAtRecords)
+        assert run.names == asked
+
+
 def test_a_pilot_light_that_is_fresh_is_ready_and_says_what_a_loss_would_cost() -> None:
     image, point = of_pilot(make_pilot())
     assert (image.status, point.status) == ("ready", "ready")
@@ -98,6 +117,7 @@ def test_a_pilot_light_that_is_fresh_is_ready_and_says_what_a_loss_would_cost() 
 
 
 LATE = DatabaseSeen(id="portal-db-west", of="portal-db", at=NOW - timedelta(minutes=6))
+YOUNG = DatabaseSeen(id="portal-db-copy-8", of="portal-db", at=NOW - timedelta(minutes=1))
 UNKNOWN = DatabaseSeen(id="portal-db-west", of="portal-db", at=None)
 
 
@@ -109,8 +129,13 @@ UNKNOWN = DatabaseSeen(id="portal-db-west", of="portal-db", at=None)
         ({"replica": UNKNOWN}, "point", "nobody knows how far behind the replica portal-db-west is"),
         ({"replica": None}, "point", "a loss now would cost 4 h, by the snapshot portal-db-copy-7"),
         ({"replica": None, "snapshot": None}, "point", "neither a replica nor a whole snapshot"),
+        (
+            {"replica": None, "snapshot": YOUNG, "standing": "portal-db-west"},
+            "point",
+            "database portal-db-west at aws-west is no replica",
+        ),
     ],
-    ids=["no image", "late", "lag unknown", "old snapshot", "no database"],
+    ids=["no image", "late", "lag unknown", "old snapshot", "no database", "a database has the name"],
 )
 def test_a_pilot_light_that_lacks_something_is_not_ready(
     changes: dict[str, object], check: str, said: str

@@ -235,6 +235,17 @@ def test_the_program_that_holds_a_port_is_named() -> None:
     }
 
 
+def test_programs_that_share_a_port_and_an_address_are_all_named_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = [f"{n}: 00000000:0050 00000000:0000 0A 0:0 0:0 0 0 0 {inode}" for n, inode in enumerate((7, 8, 9))]
+    table = "\n".join(["sl", *rows])
+    monkeypatch.setattr(network, "read_if_there", lambda path: table if path.endswith("/tcp") else None)
+    monkeypatch.setattr(network, "programs", lambda inodes: {"7": "nc", "8": "nginx", "9": "nginx"})
+    told = [(one["address"], one["port"], one["program"]) for one in network.collect_listeners()]
+    assert told == [("0.0.0.0", 80, "nc"), ("0.0.0.0", 80, "nginx")]
+
+
 def test_a_file_that_a_program_closes_meanwhile_hides_no_socket_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,13 +5,14 @@ import json
 import os
 import struct
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from automation.shipped.labd.disks import SavedDisks, Seed, plant
+from automation.shipped.labd import machines
+from automation.shipped.labd.disks import SavedDisks, Seed, plant, remove
 from automation.shipped.labd.keeping import save_disks
 from automation.shipped.labd.lab import Lab, merge
 from automation.shipped.labd.machines import Disk, Machine, container_command
@@ -367,6 +368,31 @@ def test_saved_disks_come_back_and_a_half_saved_set_does_not_count(tmp_path: Pat
     (tmp_path / "saved/base/state.json").unlink()
     with pytest.raises(LabError, match="no disks are saved"):
         saved.load("base")
+
+
+@pytest.mark.parametrize("lets_go", [True, False])
+def test_a_disk_that_is_mounted_is_released_before_it_goes_or_stays_whole(
+    lets_go: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, kept = Disk(tmp_path / "hosts/pg-a", "t1"), tmp_path / "kept"
+    disk.folder.parent.mkdir()
+    disk.make()
+    for folder in (disk.upper, disk.root):
+        (folder / "data").write_text("the only one")
+    mounted = [str(disk.root)]
+
+    def unmount(target: str, flags: int) -> None:
+        assert not kept.exists(), "it is kept first, and what the deletion meets is in use"
+        if lets_go:
+            mounted.remove(target)
+
+    monkeypatch.setattr(os.path, "ismount", lambda path: str(path) in mounted)
+    monkeypatch.setattr(machines, "unmount", unmount)
+    with nullcontext() if lets_go else pytest.raises(LabError, match="pg-a is still mounted"):
+        remove(disk, kept, "run-1")
+    left = kept / "run-1/pg-a" if lets_go else disk.upper
+    assert (left / "data").read_text() == "the only one"
+    assert disk.folder.exists() is not lets_go
 
 
 def test_a_container_carries_the_lab_id_and_asks_no_systemd_of_the_machine() -> None:

@@ -16,7 +16,7 @@ _OF_POLICIES = ("SetIdentifier", "AliasTarget", "HealthCheckId")
 
 
 def swap_record(action: SwapRecord, ctx: Context) -> Outcome:
-    """Change the A record of a name from its old addresses to the new ones.
+    """Change the A record of a name from its old addresses, or the first of them alone, to the new ones.
 
     Raises:
         AdapterError: it holds others, or is an alias or one of several by a policy; nothing was changed.
@@ -87,7 +87,7 @@ def _addresses(record: Shown) -> list[str]:
 
 def _refuse_other(record: Shown, action: SwapRecord) -> None:
     held = _addresses(record)
-    if held != sorted(action.old):
+    if held not in (sorted(action.old), sorted(action.half or action.old)):
         raise AdapterError(
             f"{action.name} holds {', '.join(held) or 'no address'} in zone {action.zone}, expected "
             f"{', '.join(action.old)}; nothing was changed",

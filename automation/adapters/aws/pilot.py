@@ -1,13 +1,16 @@
 """What of a service stands ready in a region: its newest good image, its database's replica and snapshots."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from automation.adapters.aws.points import Part, look, taken_at
-from automation.adapters.aws.rds import find_database, holds_all_up_to, snapshots_of, source_of
+from automation.adapters.aws.rds import find_database, holds_all_up_to, rds_tags, snapshots_of, source_of
 from automation.adapters.aws.session import Region, Shown, region_seen
+from automation.model.actions.points import POINT
 from automation.model.environment import Environment
 from automation.model.replicas import DatabaseSeen, ImageSeen, PilotSeen
+from automation.model.servers import OWNER, ROLE
 
 
 def look_at_pilot(
@@ -60,10 +63,24 @@ def _name(image: Part) -> str:
 
 
 def _newest_snapshot(region: Region, database: str) -> DatabaseSeen | None:
-    newest = max(snapshots_of(region, database), key=_created, default=None)
+    return newest_snapshot(snapshots_of(region, database), database)
+
+
+def newest_snapshot(shown: Sequence[Shown], database: str) -> DatabaseSeen | None:
+    """Give the newest snapshot of a database that serves; what a move kept is of one that no longer did.
+
+    Both regions may know their database by one name: a kept one is young, and its data is as old as the move.
+    """
+    newest = max((one for one in shown if not _is_kept(one, database)), key=_created, default=None)
     if newest is None:
         return None
     return DatabaseSeen(id=str(newest["DBSnapshotIdentifier"]), of=database, at=_created(newest))
+
+
+def _is_kept(snapshot: Shown, database: str) -> bool:
+    """Whether it bears our mark under a name of its own, and is no part of a point of `backups.yml`."""
+    tags = rds_tags(snapshot)
+    return bool(tags.get(OWNER)) and not tags.get(POINT) and tags.get(ROLE) != database
 
 
 def _created(snapshot: Shown) -> datetime:

@@ -38,11 +38,11 @@ def pin(known_hosts: Path, server: str, address: str, key: HostKey) -> None:
         _write(known_hosts, [*lines, f"{server},{address} {kind} {base64}"])
 
 
-def forget(known_hosts: Path, server: str, address: str) -> None:
-    """Accept a server no more: it is gone."""
+def forget(known_hosts: Path, server: str, address: str = "") -> None:
+    """Accept a server no more: it is gone; without an address whoever has that now is still accepted."""
     with known_hosts.with_name(".known_hosts.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _write(known_hosts, without(_read(known_hosts), {server, address}))
+        _write(known_hosts, without(_read(known_hosts), {server, address} - {""}))
 
 
 def listed(known_hosts: Path) -> dict[str, str]:

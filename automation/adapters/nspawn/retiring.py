@@ -21,7 +21,6 @@ def destroy_server(action: DestroyServer, ctx: Context) -> Outcome:
                 f"expected {action.address} at {action.site}; nothing was changed"
             )
         lab.ask("remove_server", server=action.host, keep_in=ctx.run_id)
-    hostkeys.forget(ctx.state / "known_hosts", action.host, action.address)
     return _removed(action, ctx, changed=known is not None)
 
 
@@ -32,13 +31,16 @@ def verify_destroy_server(action: DestroyServer, ctx: Context) -> Progress:
         return Progress(state="unknown", why=f"lab {seen.lab_id} does not run")
     if action.host in seen.servers:
         return Progress(state="not_done", why=f"server {action.host} is there")
-    hostkeys.forget(ctx.state / "known_hosts", action.host, action.address)
     return Progress(state="done", outcome=_removed(action, ctx, changed=True))
 
 
 def _removed(action: DestroyServer, ctx: Context, *, changed: bool) -> Outcome:
+    """Trust the key of a server that is gone no more, and tell what is kept of it."""
     lab_id = ctx.environment.require_lab().id
-    run_id = _kept_in(status.read(ctx.state, lab_id).kept_disks, action.host)
+    seen = status.read(ctx.state, lab_id)
+    is_taken = any(one.address == action.address for one in seen.servers.values())  # by one made since
+    hostkeys.forget(ctx.state / "known_hosts", action.host, "" if is_taken else action.address)
+    run_id = _kept_in(seen.kept_disks, action.host)
     disks = {"snapshot:system": f"{action.host}/{run_id}"} if run_id else {}
     if changed and not disks:
         raise AdapterError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from automation.adapters.nspawn.cgroups import lab_cgroups, make_lab_cgroups, refuse_foreign
 from automation.adapters.nspawn.client import Supervisor
+from automation.adapters.nspawn.remains import remove_link
 from automation.model.environment import LabSettings
 from automation.model.errors import AdapterError
 
@@ -66,6 +67,7 @@ def start(state: Path, lab: LabSettings) -> bool:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     if not any(cgroup.is_populated() for cgroup in lab_cgroups(lab.id)):
+        remove_link(f"ms-{lab.id}")  # of a supervisor that just died: its namespaces go a moment later
         (folder / "topology.json").write_text(wanted)
         _spawn(state, lab.id)
     _await_answer(state, lab.id)  # also of one that another process began to start

@@ -163,6 +163,9 @@ class SwapRecord(BaseAction):
     name: str
     old: tuple[str, ...] = Field(min_length=1)
     new: tuple[str, ...] = Field(min_length=1)
+    half: tuple[str, ...] = Field(
+        default=(), description="taken for the old ones, too: what a move that never scaled out left"
+    )
 
 
 class ProveSubnet(BaseAction):

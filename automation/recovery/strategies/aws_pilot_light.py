@@ -38,7 +38,7 @@ def compile_failover(scope: Scope, strategy: AwsPilotLight) -> tuple[Step, ...]:
     """
     service = scope.service
     old = cloud_fencing.instances(
-        scope, strategy.hosts[service.primary], strategy.database.get(service.primary, "")
+        scope, strategy.hosts[service.primary], strategy.database_at(service.primary)
     )
     fences = cloud_fencing.fence(scope, old)
     answers = (scope.names_answer(),) if strategy.city_dns else ()
@@ -55,7 +55,11 @@ def compile_failover(scope: Scope, strategy: AwsPilotLight) -> tuple[Step, ...]:
 
 
 def bring_database(scope: Scope, strategy: AwsPilotLight, needs: tuple[str, ...]) -> Iterator[Step]:
-    """Promote the replica of the region, else restore its newest snapshot; nothing without a database."""
+    """Promote the replica of the region, else restore its newest snapshot; nothing without a database.
+
+    Raises:
+        PreflightError: there is neither, or a database that is no replica has the name.
+    """
     if not strategy.database:
         return
     seen, site = _pilot(scope), scope.service.recovery
@@ -66,8 +70,9 @@ def bring_database(scope: Scope, strategy: AwsPilotLight, needs: tuple[str, ...]
         why = f"{seen.replica.id} becomes a database of its own (point of no return); {_told(seen.replica)}"
         yield _database(scope, "promote", run, why, needs)
         return
+    _refuse_standing(scope, seen)
     point = _snapshot(scope, seen)
-    name = strategy.database.get(site) or strategy.database[scope.service.primary]
+    name = strategy.database_at(site)
     assert point.at is not None
     network = network_of(scope, strategy.hosts[site][0])
     run = RestoreDatabase(site=site, database=name, snapshot=point.id, taken_at=point.at, network=network)
@@ -105,6 +110,17 @@ def network_of(scope: Scope, host: str) -> str:
     )
 
 
+def _refuse_standing(scope: Scope, seen: PilotSeen) -> None:
+    """See that no database has the name of what would be restored: it may hold what no other does."""
+    if seen.standing:
+        raise PreflightError(
+            f"{scope.name}: database {seen.standing} at {seen.site} is no replica of the one that serves, "
+            "and has the name under which a snapshot would be restored; nothing was changed",
+            hint="see what it holds, and rename it at AWS: it is never overwritten; then "
+            f"./inv dr.readiness --env {scope.environment.name} --site {scope.service.primary}",
+        )
+
+
 def _snapshot(scope: Scope, seen: PilotSeen) -> DatabaseSeen:
     if seen.snapshot is None or seen.snapshot.at is None:
         raise PreflightError(
@@ -138,7 +154,7 @@ def _pilot(scope: Scope) -> PilotSeen:
 
 def assume_pilot(service: Service, strategy: AwsPilotLight) -> PilotSeen:
     """What a walkthrough reads aloud in the place of what nobody has looked at."""
-    of = strategy.database.get(service.primary, "")
+    of = strategy.database_at(service.primary)
     made = strategy.database.get(service.recovery, "")
     return PilotSeen(
         site=service.recovery,
@@ -234,7 +250,12 @@ def _records(
     old, new = change
     for endpoint_id, endpoint in scope.service.endpoints.items():
         run = SwapRecord(
-            site=scope.service.recovery, zone=strategy.zone, name=endpoint.name, old=old, new=new
+            site=scope.service.recovery,
+            zone=strategy.zone,
+            name=endpoint.name,
+            old=old,
+            new=new,
+            half=old[:1] if len(old) > 1 else (),
         )
         yield Step(
             id=scope.step_id(f"{what}-{endpoint_id}"),

@@ -26,7 +26,15 @@ ALGORITHMS = {
     "2b": "bcrypt",
 }
 KEY_TYPES = ("ssh-", "ecdsa-", "sk-")
-UMASK = re.compile(r"\bumask\s+(?:-[Sp]\s+)?([^\s;&|-][^\s;&|]*)")
+UMASK = re.compile(r"\bumask\s+(?:-[Sp]\s+)?([^\s;&|)-][^\s;&|)]*)")
+PLAIN_UMASK = re.compile(r"umask\s+(?:-[Sp]\s+)?[\w=,+]+;?")
+# What a block of the shell begins and ends with, and after what nobody can tell any more what is run.
+QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|`[^`]*`")
+COMMENT = re.compile(rf"{QUOTED.pattern}|(?:^|(?<=[\s;]))#.*")
+OPENS = re.compile(r"(?<![\w$./-])(?:if|case|for|while|until|select|\{)(?![\w=/.-])")
+CLOSES = re.compile(r"(?:^|[;&|)]\s*)(?:fi|esac|done|\})(?![\w=/.-])")
+ODD = re.compile(r"[\"'`]|<<|\b(?:return|exit|exec|alias|trap)\b")
+COMMON_SESSION = "/etc/pam.d/common-session"
 
 
 def collect_accounts() -> dict[str, Any]:
@@ -182,26 +190,48 @@ def loose(home: str) -> Iterator[str]:
 def collect_shells() -> dict[str, Any]:
     """Give what sets the umask of sessions, and the time after which idle shells end.
 
-    A umask of login.defs alone counts only where PAM is told to ask for it.
+    A umask of login.defs alone counts only where PAM is told to ask for it; one of a file is sure where every
+    login shell comes by its line, which none that is not interactive does in bash.bashrc.
     """
-    umasks, timeouts = [], []
+    timeouts: list[dict[str, str]] = []
+    umasks, sessions = umasks_of_pam()
     for path in ("/etc/bash.bashrc", "/etc/profile", *sorted(glob.glob("/etc/profile.d/*.sh"))):
-        for line in lines(read_if_there(path) or ""):
+        for line, always in steps(read_if_there(path) or ""):
             for word in line.replace(";", " ").split():
                 if word.startswith("TMOUT="):
                     timeouts.append({"file": path, "value": word[6:].strip("\"'")})
-            umasks += [{"file": path, "value": value} for value in UMASK.findall(line)]
-    by_files = [{"by": one["file"], "value": one["value"]} for one in umasks]
-    return {"umasks": umasks, "sessions": [*umasks_of_pam(), *by_files], "timeouts": timeouts}
+            values = UMASK.findall(line)
+            sure = always and path != "/etc/bash.bashrc" and bool(PLAIN_UMASK.fullmatch(line))
+            umasks += [{"file": path, "value": value} for value in values]
+            sessions += [{"by": path, "value": value, "sure": sure} for value in values]
+    return {"umasks": umasks, "sessions": sessions, "timeouts": timeouts}
 
 
-def umasks_of_pam() -> Iterator[dict[str, str]]:
-    """Give the umask that PAM sets, if it is told to: an argument wins over login.defs."""
-    for line in lines(read_if_there("/etc/pam.d/common-session") or ""):
+def steps(text: str) -> Iterator[tuple[str, bool]]:
+    """Give the lines of a file of the shell, and whether they are run whatever is so: within no block."""
+    blocks = brackets = 0
+    sure = True
+    for written in text.splitlines():
+        line = COMMENT.sub(lambda found: "" if found[0][0] == "#" else found[0], written).strip()
+        yield line, sure and not blocks and not brackets
+        bare = QUOTED.sub("_", line)
+        if ODD.search(bare) or bare.endswith(("\\", "&", "|")):
+            sure = False
+        blocks += len(OPENS.findall(bare)) - len(CLOSES.findall(bare))
+        brackets += bare.count("(") - bare.count(")")
+
+
+def umasks_of_pam() -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+    """Give the umasks that stand in PAM's file, and those that it sets: an argument wins over login.defs."""
+    written, sessions = [], []
+    for line in lines(read_if_there(COMMON_SESSION) or ""):
         words = line.split()
         if any(word.endswith("pam_umask.so") for word in words):
             own = next((word[6:] for word in words if word.startswith("umask=")), "")
-            yield {"by": "pam_umask", "value": own or collect_login_defs().get("UMASK", "")}
+            written += [{"file": COMMON_SESSION, "value": own}] if own else []
+            value = own or collect_login_defs().get("UMASK", "")
+            sessions.append({"by": "pam_umask", "value": value, "sure": True})
+    return written, sessions
 
 
 SECTIONS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
 
 from .forwarding import destinations
 from .system import (
@@ -22,6 +23,8 @@ from .system import (
 
 if TYPE_CHECKING:
     from typing import Any
+
+INCLUDE = re.compile(r"(?m)^[ \t]*(?:\$IncludeConfig|include\()[^#\n]*/etc/rsyslog\.d/.*$")
 
 
 def collect_journald() -> dict[str, Any]:
@@ -70,16 +73,22 @@ def section(text: str, name: str) -> dict[str, str]:
 
 def rsyslog() -> dict[str, Any]:
     """Tell where rsyslog sends messages, and with which stamps."""
-    text = "\n".join(
-        read(path)
-        for path in ("/etc/rsyslog.conf", *sorted(glob.glob("/etc/rsyslog.d/*.conf")))
-        if os.path.exists(path)
-    )
+    paths = sorted(glob.glob("/etc/rsyslog.d/*.conf"))
+    others = "\n".join(read(path) for path in paths if os.path.exists(path))
+    text = included(read_if_there("/etc/rsyslog.conf") or "", others)
     return {
         "installed": is_here("rsyslogd"),
         "to": destinations(text),
         "old_stamps": "RSYSLOG_TraditionalFileFormat" in "\n".join(lines(text)),
     }
+
+
+def included(text: str, others: str) -> str:
+    """Put files where they are included, as their order decides what is dropped before it is sent."""
+    before, asked, after = text, "", ""
+    if found := INCLUDE.search(text):
+        before, asked, after = text[: found.start()], found[0], text[found.end() :]
+    return "\n".join((before, asked, others, after))
 
 
 def collect_time() -> dict[str, Any]:

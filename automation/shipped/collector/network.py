@@ -20,23 +20,24 @@ MANAGERS = ("ufw", "firewalld", "nftables", "netfilter-persistent")
 
 def collect_listeners() -> list[dict[str, Any]]:
     """Give every port that is open: protocol, address, port, and the program that holds it."""
-    inodes = {}
+    sockets = set()  # of one address several programs may have one each
     for table, protocol in TABLES:
         for line in (read_if_there(f"/proc/net/{table}") or "").splitlines()[1:]:
             words = line.split()
             if words[3] == LISTENING or (protocol == "udp" and words[2].endswith(":0000")):
                 address, port = endpoint(words[1])
-                inodes[(protocol, port, address)] = words[9]
-    holders = programs(set(inodes.values()))
+                sockets.add((protocol, port, address, words[9]))
+    holders = programs({inode for *_, inode in sockets})
+    named = {(*place, holders.get(inode, "")) for *place, inode in sockets}
     return [
         {
             "protocol": protocol,
             "address": address,
             "port": port,
-            "program": holders.get(inode, ""),
+            "program": program,
             "local": is_local(address),
         }
-        for (protocol, port, address), inode in sorted(inodes.items())
+        for protocol, port, address, program in sorted(named)
     ]
 
 

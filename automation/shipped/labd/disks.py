@@ -53,6 +53,20 @@ def keep(disk: Disk, folder: Path, name: str) -> None:
         disk.upper.rename(target)
 
 
+def remove(disk: Disk, kept: Path, keep_in: str = "") -> None:
+    """Delete a disk that no server runs from; with `keep_in` what it holds is moved to `kept` first.
+
+    Raises:
+        LabError: it is mounted; nothing of it was changed.
+    """
+    disk.release()  # a boot that failed leaves it mounted, and a deletion would go on into what it holds
+    if os.path.ismount(disk.root):
+        raise LabError(f"the disk of {disk.folder.name} is still mounted at {disk.root}; it stays as it is")
+    if keep_in:
+        keep(disk, kept, keep_in)
+    shutil.rmtree(disk.folder, ignore_errors=True)
+
+
 def kept_in(folder: Path) -> list[str]:
     """List the disks of removed servers: server, then the name that it was kept under."""
     return sorted(f"{path.name}/{path.parent.name}" for path in folder.glob("*/*"))

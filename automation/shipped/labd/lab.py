@@ -1,12 +1,11 @@
 """The lab itself: every request it takes, in the words of the field."""
 
-import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from .console import run_inside
-from .disks import SavedDisks, Seed, keep, kept_in, plant
+from .disks import SavedDisks, Seed, kept_in, plant, remove
 from .machines import Disk, Machine
 from .network import Network
 from .parallel import in_parallel
@@ -163,9 +162,7 @@ class Lab:
                 draft.servers[server].power = "off"  # nothing boots it meanwhile
             self.cut_power_of([server])
             with machine.lock:
-                if keep_in:
-                    keep(machine.disk, self.folder / "kept", keep_in)
-                shutil.rmtree(machine.disk.folder, ignore_errors=True)
+                remove(machine.disk, self.folder / "kept", keep_in)
                 self.network.forget_isolated(server, self.topology.site(known.site), known.address)
                 self.network.prohibit(known.address, False)
                 with self.store.change() as draft:

@@ -24,7 +24,6 @@ from ansible.module_utils.baseline.wanted import Wanted
 
 CHANGES = "/var/lib/mainstay-changes"
 KEPT_DAYS = 730  # CJIS CM-3-e: records of changes for two years
-SSH_SOCKETS = ("ssh.socket", "sshd.socket")
 PID_FILE = "/run/sshd.pid"
 REREAD_S = 10.0
 UNTOLD_S = 1.0  # an sshd that leaves no note: a reload takes some 20 ms
@@ -257,8 +256,8 @@ def _reload(host: Host, wanted: Wanted) -> None:
 
 
 def _reload_sshd(host: Host, unit: str) -> None:
-    if any(program.unit_state(host, socket)["active"] == "active" for socket in SSH_SOCKETS):
-        host.must("systemctl", "try-restart", unit)  # sshd 9.2 ends if it is told to reload then
+    if program.has_ssh_socket(host):
+        host.must("systemctl", "try-restart", unit)
         return
     before = _note(host, unit)
     host.must("systemctl", "try-reload-or-restart", unit)

@@ -53,7 +53,7 @@ def keep(host: Host, wanted: Wanted, folder: Path) -> None:
         "folders": [*old.get("folders", ()), *missing_folders(host, wanted)],
         "kernel": sorted(kernel.values(), key=lambda value: (value["name"] not in FOLLOWING, value["name"])),
         "units": list(units.values()),
-        "reloads": sorted({*old.get("reloads", ()), *reloads(host, wanted)}),
+        "reloads": list(dict.fromkeys([*old.get("reloads", ()), *reloads(host, wanted)])),
         "settings": _seen(wanted, old.get("settings", ())),
     }
     source = program.__loader__.get_source(program.__name__)  # from Ansible's archive as from a folder

@@ -23,7 +23,9 @@ from pathlib import Path
 PROGRAM_S = 60.0
 LOCK_S = 20.0  # whoever holds the lock for longer hangs; a host is not left locked out for that
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+START_S = 10.0  # a unit that takes longer to start is told all the same
 SSH_UNITS = ("ssh.service", "sshd.service")
+SSH_SOCKETS = ("ssh.socket", "sshd.socket")
 LATE = "no fresh login confirmed it in time"
 REBOOTED = "the host was booted before a fresh login confirmed it"
 
@@ -362,10 +364,19 @@ class Restoring:
                 self.failed[f"reload {unit}"] = err.strip() or out.strip() or f"exit code {code}"
 
     def _verb(self, unit):
-        """Say how a unit is told; at boot one that failed is started, and others start by themselves."""
-        failed = unit_state(self.host, unit)["active"] == "failed"
-        at_boot = ("--no-block", "restart" if failed else "try-reload-or-restart")
-        return at_boot if self._booted() else ("reload-or-restart",)
+        """Say how a unit is told; at boot one that failed is started, and others start by themselves.
+
+        A reload of what is starting is lost; a restart of sshd comes after its start, and ends no session.
+        """
+        booted = self._booted()
+        active = await_start(self.host, unit) if booted else unit_state(self.host, unit)["active"]
+        anew = unit in SSH_UNITS and (booted or has_ssh_socket(self.host))
+        block = ("--no-block",) if booted else ()
+        if active == "failed" and (booted or anew):
+            return (*block, "restart")
+        if anew:
+            return (*block, "try-restart")
+        return (*block, "try-reload-or-restart" if booted else "reload-or-restart")
 
 
 def same_rights(one: dict, other: dict) -> bool:
@@ -377,6 +388,19 @@ def unit_state(host: Host, unit: str) -> dict:
     _, enabled, _ = host.run("systemctl", "is-enabled", unit)
     _, active, _ = host.run("systemctl", "is-active", unit)
     return {"enabled": enabled.strip() or "not-found", "active": active.strip() or "unknown"}
+
+
+def await_start(host: Host, unit: str) -> str:
+    """Say whether a unit runs once it starts no more, or has been starting for too long to wait on."""
+    deadline = time.monotonic() + START_S
+    while (active := unit_state(host, unit)["active"]) == "activating" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return active
+
+
+def has_ssh_socket(host: Host) -> bool:
+    """Whether systemd holds sshd's socket: sshd 9.2 ends if it is told to reload then."""
+    return any(unit_state(host, socket)["active"] == "active" for socket in SSH_SOCKETS)
 
 
 def set_unit(host: Host, unit: str, now: dict, wanted: dict, wait: bool = True) -> None:
@@ -407,6 +431,8 @@ def state(folder: Path) -> dict:
 def confirm(folder: Path, host: Host) -> dict:
     """Keep an armed change for good, unless some of it is put back already, or is to be after a boot.
 
+    Gives what became of it; of one that a boot keeps from that, also why.
+
     Raises:
         OSError: somebody else holds it, or that cannot be written; it is put back in time.
     """
@@ -417,7 +443,10 @@ def confirm(folder: Path, host: Host) -> dict:
             marked = mark(folder, "confirmed")
     if marked["state"] in ("confirmed", "kept"):
         disarm(host, folder.name)
-    return state(folder)
+    said = state(folder)
+    if said["state"] == "armed" and not same_boot:
+        said["why"] = said["why"] or REBOOTED
+    return said
 
 
 def revert(folder: Path, host: Host, why: str = "", always: bool = False) -> dict:

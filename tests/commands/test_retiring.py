@@ -1,0 +1,96 @@
+"""What a server may not be retired for, and what a refusal tells a person to do."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from automation.commands import _retiring
+from automation.commands._retiring import refuse_needed, refuse_unproven
+from automation.model.environment import Inventory, Server, load_environment
+from automation.model.errors import PreflightError
+from automation.provisioning.retiring import Leave
+from tests.conftest import ROOT
+
+LAB = ROOT / "inventories/lab"
+NAS = Server(name="nas", address="10.77.1.99")
+LEAVE = Leave(name="files-a", site="city-hall", since=datetime(2026, 11, 1, tzinfo=UTC), run_id="r")
+DECISION: Any = SimpleNamespace(name="files-a", provider="nspawn")
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Any:
+    """The lab's own files in a folder that a test may change; its inventory knows one host more."""
+    for name in ("services.yml", "backups.yml"):
+        (tmp_path / name).write_text((LAB / name).read_text())
+    environment = load_environment(ROOT, "lab").model_copy(update={"folder": tmp_path})
+    return SimpleNamespace(environment=environment, inventory=Inventory(servers={"nas": NAS}))
+
+
+@pytest.mark.parametrize(
+    ("host", "why", "file"),
+    [
+        ("pg-a", "payments-db stands on pg-a", "services.yml"),
+        ("dns-b", "dns-b is the DNS server of eoc", "services.yml"),
+        ("client-1", "clients are watched from client-1", "environment.yml"),
+        ("bk-b", "bk-b is needed for eoc-nas, eoc-pg, scratch of backups.yml", "backups.yml"),
+    ],
+    ids=["a service's", "a DNS server", "the witness", "a keeper of backups"],
+)
+def test_a_host_that_serves_is_not_retired(city: Any, host: str, why: str, file: str) -> None:
+    with pytest.raises(PreflightError, match=why) as told:
+        refuse_needed(city, host)
+    assert str(told.value).endswith("; nothing was changed")
+    assert file in (told.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "place", ["sftp:backup@nas:/srv/restic", "sftp://b@10.77.1.99:22//srv", "rest:http://nas/"]
+)
+def test_a_server_that_only_holds_a_repository_is_not_retired(city: Any, place: str) -> None:
+    path = city.environment.folder / "backups.yml"
+    path.write_text(path.read_text().replace("sftp:backup@bk-a:/srv/restic/main", place))
+    with pytest.raises(PreflightError, match=r"nas is needed for hall-nas of backups\.yml"):
+        refuse_needed(city, "nas")
+
+
+def test_a_catalog_of_several_files_counts_as_one(city: Any) -> None:
+    folder = city.environment.folder
+    (folder / "services").mkdir()
+    (folder / "services.yml").rename(folder / "services/all.yml")
+    with pytest.raises(PreflightError, match="payments-db stands on pg-a"):
+        refuse_needed(city, "pg-a")
+
+
+def test_where_nothing_is_declared_nothing_is_needed_but_the_witness(city: Any) -> None:
+    for path in city.environment.folder.iterdir():
+        path.unlink()
+    for host in ("pg-a", "bk-b", "nas"):
+        refuse_needed(city, host)
+    with pytest.raises(PreflightError, match="clients are watched from"):
+        refuse_needed(city, "client-1")
+
+
+def test_one_that_is_not_saved_is_told_what_stays_of_it_at_its_provider(city: Any) -> None:
+    nas: Any = SimpleNamespace(name="nas", provider="nspawn")
+    with pytest.raises(PreflightError, match="nothing of nas is saved") as told:
+        refuse_unproven(city, nas, False, None)
+    assert "its disk stays until lab.down in any case" in (told.value.hint or "")
+
+
+def test_a_host_that_stands_is_proven_first_and_saved_anew_only_once_it_runs(
+    city: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_retiring, "_unproven", lambda session, name: [f"{name} is old"])
+    hints = []
+    for leave in (None, LEAVE):
+        with pytest.raises(PreflightError, match="city-share is old") as told:
+            refuse_unproven(city, DECISION, False, leave)
+        hints.append(told.value.hint or "")
+    running, standing = (
+        [hint.find(word) for word in ("backup.verify", "--back", "backup.run")] for hint in hints
+    )
+    assert 0 <= running[2] < running[0]
+    assert 0 <= standing[0] < standing[1] < standing[2]
