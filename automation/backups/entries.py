@@ -181,7 +181,7 @@ def _timed(noted: Noted, event: Event, plan: Plan | None, first: Mapping[str, da
     if not isinstance(noted, PointProven) or noted.seconds or not isinstance(event.body, StepEnded):
         return noted
     step = plan.by_id.get(event.body.step) if plan else None
-    made = [name for name in (step.needs if step else ()) if name in first]
+    made = [name for name in ((*step.needs, *step.after) if step else ()) if name in first]
     began = [first[name] for name in made if plan and isinstance(plan.by_id[name].run, _COPYING)]
     seconds = (event.at - min(began)).total_seconds() if began else 0.0
     return noted.model_copy(update={"seconds": max(seconds, 0.0)})
