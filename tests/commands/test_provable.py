@@ -59,7 +59,7 @@ def run_of_drill(state: Path, end: StepEnded) -> None:
         site="aws-west", resource="portal-images", store="west", image="ami-1", servers=("web-w1-test",)
     )
     made = Step(id="portal/launch", run=launch, why="a copy")
-    proven = Step(id="portal/proven", run=proof, why="a proof", needs=("portal/launch",))
+    proven = Step(id="portal/proven", run=proof, why="a proof", after=("portal/launch",))
     plan = Plan(name="portal-test", environment="lab", mode="test-failover", steps=(made, proven))
     launched = Outcome(changed=True, summary="made")
     bodies: tuple[Body, ...] = (
