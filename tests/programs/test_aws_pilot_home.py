@@ -127,6 +127,21 @@ def test_a_database_is_saved_once_and_the_moment_is_told(away: AwsSimulated) -> 
     assert adapter.verify_save_database(save(), step_of(away)).state == "done"
 
 
+def test_what_a_move_saved_is_no_snapshot_that_a_failover_would_restore(away: AwsSimulated) -> None:
+    """Both regions know their database by one name; what people save of it counts."""
+    environment, state, both = environment_of(away), away.state, (OLD, OLD)
+    adapter.save_database(save(), step_of(away))
+    assert adapter.look_at_pilot(environment, SITE, state, "portal-images", both).snapshot is None
+    rds = away.client("rds", REGION_OF[SITE])
+    rds.create_db_snapshot(DBInstanceIdentifier=OLD, DBSnapshotIdentifier="by-people")
+    rds.get_waiter("db_snapshot_available").wait(
+        DBSnapshotIdentifier="by-people", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+    )
+    newest = adapter.look_at_pilot(environment, SITE, state, "portal-images", both).snapshot
+    assert newest is not None
+    assert newest.id == "by-people"
+
+
 def test_a_snapshot_of_another_instance_under_that_name_is_refused(away: AwsSimulated) -> None:
     make(away, (REGION_OF[SITE], "other-db"))
     adapter.save_database(save("other-db"), step_of(away))
