@@ -28,7 +28,7 @@ def collect_listeners() -> list[dict[str, Any]]:
                 address, port = endpoint(words[1])
                 sockets.add((protocol, port, address, words[9]))
     holders = programs({inode for *_, inode in sockets})
-    named = {(*place, holders.get(inode, "")) for *place, inode in sockets}
+    named = {(protocol, port, at, holders.get(inode, "")) for protocol, port, at, inode in sockets}
     return [
         {
             "protocol": protocol,

@@ -2,6 +2,7 @@
 
 It lies in the folder of its change, beside what was before, and is run by a timer, at boot, by Mainstay, or
 by hand: python3 -I revert.py revert|confirm|undo|state [--edited PATH ...]. Prints JSON; needs only Python.
+One file, however long: a host that nobody can log in to any more has to find all of it in that one place.
 """
 
 from __future__ import annotations
