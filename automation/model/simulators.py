@@ -98,6 +98,12 @@ class AwsSimulator(Model):
         description="databases that it has from the first, region/name: empty, or region/name of the source",
     )
     changes_take_s: float = Field(default=1.0, ge=0, description="time that a change of state takes")
+    lag_told_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=60,
+        description="how often a replica's lag is told; by AWS itself, once a minute",
+    )
     powers: Mapping[str, Powered] = Field(
         default_factory=dict, description="instance of ours, region/name, to the host that it starts"
     )

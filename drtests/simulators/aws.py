@@ -35,7 +35,7 @@ from aws_names import install_names
 from aws_power import Powers
 from aws_quotas import install_quotas
 from aws_rds import install_rds
-from aws_seeds import measure_replicas, seed_database
+from aws_seeds import measure_replicas, seed_database, tell_measurements_every
 from aws_speed import hasten
 from aws_tokens import Tokens
 from cryptography.hazmat.bindings._rust import openssl
@@ -52,7 +52,7 @@ from moto.sts.models import sts_backends
 from s3_access import parse_login
 from tls_server import TlsServer
 
-SAVE_EVERY_S = 30.0
+SAVE_EVERY_S, A_MINUTE_S = 30.0, 60.0
 IMAGES = ("debian-13",)
 
 
@@ -65,6 +65,7 @@ class Accounts:
         self.databases: Mapping[str, str] = settings.get("databases", {})
         self.changes, self.tokens = Changes(float(settings["changes_take_s"])), Tokens()
         self._pace_s = float(settings["changes_take_s"])
+        self._lag_told_s = float(settings.get("lag_told_s", A_MINUTE_S))
         self.path, self._changed = folder / "state.pickle", False
         self.logins = {}
         for name, path in settings["logins"].items():
@@ -76,6 +77,8 @@ class Accounts:
         install_names(self.changes)
         install_quotas(settings.get("quotas", {}))
         install_account(self.regions)
+        if self._lag_told_s < A_MINUTE_S:
+            tell_measurements_every(self._lag_told_s)
         if self.path.exists():
             self._restore()
         self._seed()
@@ -127,6 +130,11 @@ class Accounts:
         with self.changes.lock:
             for region in self.regions:
                 measure_replicas(self.account, region)
+
+    def measure_until(self, ended: threading.Event) -> None:
+        """Measure twice in the time after which a lag is told."""
+        while not ended.wait(self._lag_told_s / 2):
+            self.measure()
 
     def save(self) -> None:
         """Write everything, whole or not at all, if anything was changed."""
@@ -200,9 +208,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     threading.Thread(target=accounts.changes.run, daemon=True).start()
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    if accounts.databases:  # a lab's; tests measure themselves
+        threading.Thread(target=accounts.measure_until, args=(ended,), daemon=True).start()
     while not ended.wait(SAVE_EVERY_S):
-        if accounts.databases:  # a lab's; tests measure themselves
-            accounts.measure()
         accounts.save()
     server.shutdown()
     accounts.save()

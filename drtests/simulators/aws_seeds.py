@@ -1,9 +1,10 @@
 """Databases that a simulated region has from the first: nothing of ours makes them, recovery needs them."""
 
 import secrets
+from datetime import datetime
 from typing import Any
 
-from moto.cloudwatch.models import cloudwatch_backends
+from moto.cloudwatch.models import CloudWatchBackend, cloudwatch_backends
 from moto.core.utils import utcnow
 from moto.rds.models import rds_backends
 
@@ -49,3 +50,23 @@ def measure_replicas(account: str, region: str) -> None:
                 "Unit": "Seconds",
             }
             cloudwatch_backends[account][region].put_metric_data("AWS/RDS", [measured])
+
+
+def tell_measurements_every(seconds: float) -> None:
+    """Have CloudWatch tell what was measured more often than once a minute, whatever period is asked for."""
+    told = CloudWatchBackend.get_metric_statistics
+
+    def often(
+        self: CloudWatchBackend,
+        namespace: str,
+        metric_name: str,
+        start_time: datetime,
+        end_time: datetime,
+        period: int,
+        *more: Any,
+        **named: Any,
+    ) -> Any:
+        asked = (namespace, metric_name, start_time, end_time, min(period, seconds))
+        return told(self, *asked, *more, **named)
+
+    CloudWatchBackend.get_metric_statistics = often
