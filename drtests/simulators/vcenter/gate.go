@@ -36,6 +36,7 @@ func newGate(center *vcenter) *gate {
 	routes.HandleFunc("POST /_mainstay/reset", one.reset)
 	routes.HandleFunc("GET /_mainstay/calls", one.calls)
 	routes.HandleFunc("GET /_mainstay/sessions", one.sessions)
+	routes.HandleFunc("GET /_mainstay/privileges", one.privileges)
 	return one
 }
 
@@ -183,6 +184,10 @@ func (one *gate) calls(answer http.ResponseWriter, _ *http.Request) {
 func (one *gate) sessions(answer http.ResponseWriter, _ *http.Request) {
 	one.center.endIdleSessions()
 	writeJSON(answer, map[string]int{"open": len(one.center.openSessions())})
+}
+
+func (one *gate) privileges(answer http.ResponseWriter, _ *http.Request) {
+	writeJSON(answer, one.center.asked.take())
 }
 
 func writeJSON(answer http.ResponseWriter, value any) {

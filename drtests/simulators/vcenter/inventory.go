@@ -34,6 +34,7 @@ type vcenter struct {
 	client  *vim25.Client
 	plans   *plans
 	records *records
+	asked   *askedFor
 
 	folders map[string]string // of datastores
 	naming  sync.Mutex        // held from the look for a name until it is taken
@@ -46,7 +47,7 @@ func build(told settings) (*vcenter, error) {
 	if err != nil {
 		return nil, err
 	}
-	center := &vcenter{settings: told, service: model.Service, plans: newPlans()}
+	center := &vcenter{settings: told, service: model.Service, plans: newPlans(), asked: &askedFor{needs: map[string][]string{}}}
 	center.records = newRecords(center)
 	center.service.Listen = &url.URL{Host: told.Address, User: url.User("told")}
 	root := center.service.Context

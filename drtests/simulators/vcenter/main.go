@@ -3,12 +3,13 @@
 // `vcenter FOLDER`: the folder holds settings.json and gets the datastores and state.json, by which the
 // inventory lives on from one start to the next: machines with their references, power, marks and snapshots,
 // folders, networks, hosts' services, clocks, options and lockdown. A killed one loses what changed in the last
-// half second; sessions, tasks, events, distributed switches, branches of snapshots and relocations to another
-// datastore are always lost.
+// half second; sessions, tasks, events, roles, permissions, distributed switches, branches of snapshots and
+// relocations to another datastore are always lost.
 //
-// Real are TLS, logins, sessions, tasks and the API's words. Not real are guests and what is on disks (a revert
-// restores power alone), rights (every login may do all), DRS, HA and performance; a replicated datastore is
-// one folder that two vCenters share, so that it never lags, and both may write to it.
+// Real are TLS, logins, sessions, tasks, what a limited login may change, and the API's words. Not real are
+// guests and what is on disks (a revert restores power alone), what a login may read (all), DRS, HA and
+// performance; a replicated datastore is one folder that two vCenters share, so that it never lags, and both may
+// write to it.
 package main
 
 import (

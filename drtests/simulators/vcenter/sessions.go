@@ -78,6 +78,9 @@ func (center *vcenter) dispatch(ctx *simulator.Context, method *simulator.Method
 		return nil, refuseStranger(method)
 	}
 	fillDatacenter(method.Body)
+	if fault := center.refuseUnentitled(ctx, method); fault != nil {
+		return nil, fault
+	}
 	var ours mo.Reference
 	switch one := ctx.Map.Get(method.This).(type) {
 	case *simulator.VirtualMachine:
@@ -93,6 +96,8 @@ func (center *vcenter) dispatch(ctx *simulator.Context, method *simulator.Method
 			return nil, nil
 		}
 		ours = &hostOptions{OptionManager: one}
+	case *simulator.AuthorizationManager:
+		ours = &authorization{AuthorizationManager: one, center: center}
 	case *simulator.DistributedVirtualSwitch:
 		ours = &distributedSwitch{DistributedVirtualSwitch: one}
 	case *simulator.DistributedVirtualPortgroup:
