@@ -14,11 +14,15 @@ from typing import Any, cast
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from pyVim.task import WaitForTask
+from pyVmomi import vim
 
 from automation.adapters import vsphere
+from automation.adapters.vsphere.marks import KEY
 from automation.adapters.vsphere.places import find_vm, require_vm
 from automation.adapters.vsphere.powering import start_by_itself, starts_by_itself
 from automation.adapters.vsphere.sessions import at
+from automation.adapters.vsphere.settling import run_task
 from automation.adapters.vsphere.snapshots import list_chains, remove_snapshot, take_snapshot
 from automation.model import known_hosts
 from automation.model.actions import (
@@ -52,6 +56,7 @@ from automation.model.machine_evidence import HostKeyLearned, ProviderChange
 from automation.model.records import Outcome
 from automation.model.replicas import ReplicasSeen
 from automation.model.servers import FoundServer, NetworkSpec
+from tests.programs.vsphere_planted import hosts_of
 from tests.programs.vsphere_sites import GIB, REPLICATED, Sites, spec, two_sites
 
 pytestmark = pytest.mark.lab
@@ -231,6 +236,38 @@ def test_what_a_way_home_took_out_is_as_good_as_off_and_nothing_else_is(sites: S
     state = sites.do(again).evidence
     assert isinstance(state, ServerState)
     assert (state.power, sites.verify(again).state) == ("absent", "done")
+
+
+@pytest.mark.parametrize("kind", [FenceVm, BlockVm])
+def test_a_vm_that_was_deleted_is_off_while_every_host_answers_its_vcenter(
+    sites: Sites, kind: type[FenceVm | BlockVm]
+) -> None:
+    fence = kind(host="deleted", site="hall", unseen_is_off=True)
+    state = sites.do(fence).evidence
+    assert isinstance(state, ServerState)
+    assert (state.power, sites.verify(fence).state) == ("absent", "done")
+    with hosts_of(sites.hall) as hosts:
+        WaitForTask(hosts[1].DisconnectHost_Task())
+        try:
+            said = str(refused(sites, fence))
+        finally:
+            WaitForTask(hosts[1].ReconnectHost_Task())
+    assert "does not answer it: it may run there unseen; nothing was changed" in said
+    assert not sites.do(fence).changed
+
+
+@pytest.mark.parametrize("kind", [FenceVm, BlockVm])
+def test_a_vm_that_only_lost_its_mark_is_not_taken_for_a_deleted_one(
+    sites: Sites, kind: type[FenceVm | BlockVm]
+) -> None:
+    name = f"unmarked-{kind.__name__.lower()}"
+    create(sites, name)
+    with at(sites.context(), "hall", "x") as vcenter:
+        vm = require_vm(vcenter, name)
+        forget = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=KEY, value="")])
+        run_task(vcenter, "forget", lambda _content: vm.ref.ReconfigVM_Task(forget), timeout_s=30)
+    assert "has its name or address" in str(refused(sites, kind(host=name, site="hall", unseen_is_off=True)))
+    assert found(sites, name).power == "on"
 
 
 def test_a_fence_takes_a_vm_from_its_hosts_autostart_and_a_release_gives_it_back(sites: Sites) -> None:

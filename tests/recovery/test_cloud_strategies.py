@@ -85,6 +85,12 @@ def test_an_instance_that_is_not_there_holds_no_failover_up(portal: Plan) -> Non
     assert all(fence.absent_is_off for fence in fences)
 
 
+def test_a_vm_that_was_deleted_holds_no_failover_up(gis: Plan) -> None:
+    fences = [step.run for step in gis.steps if isinstance(step.run, FenceVm | BlockVm)]
+    assert len(fences) == 2 * len(GIS.all_vms)
+    assert all(fence.unseen_is_off for fence in fences)
+
+
 def test_an_instance_that_an_unfinished_move_cut_off_is_freed_before_it_is_launched(portal: Plan) -> None:
     for host in ("web-w1", "web-w2"):
         release = portal.step(f"portal/release-{host}")

@@ -4,6 +4,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from automation.adapters.vsphere.absent import unseen
 from automation.adapters.vsphere.devices import cards, is_switched, plan_connections
 from automation.adapters.vsphere.files import list_files
 from automation.adapters.vsphere.outcomes import mark_of, remark, within
@@ -20,6 +21,8 @@ from automation.model.records import Context, Outcome, Progress
 def block_vm(action: BlockVm, ctx: Context) -> Outcome:
     """Disconnect every adapter of a VM, now and at power-on; read back."""
     with at(ctx, action.site, f"VM {action.host} could not be disconnected") as vcenter:
+        if (gone := unseen(vcenter, action, ctx)) is not None:
+            return gone
         vm = require_vm(vcenter, action.host)
         was_so = _is_blocked(vm)
         if not was_so:
@@ -38,6 +41,8 @@ def block_vm(action: BlockVm, ctx: Context) -> Outcome:
 def verify_block_vm(action: BlockVm, ctx: Context) -> Progress:
     """See whether every adapter is disconnected."""
     with at(ctx, action.site, f"VM {action.host} could not be looked at") as vcenter:
+        if (gone := unseen(vcenter, action, ctx)) is not None:
+            return Progress(state="done", outcome=gone)
         if not _is_blocked(require_vm(vcenter, action.host)):
             return Progress(state="not_done", why="an adapter is connected")
         done = _state(vcenter, action.host, "is disconnected from every network", changed=True)

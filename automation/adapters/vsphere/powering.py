@@ -5,6 +5,7 @@ from typing import Any
 
 from pyVmomi import vim
 
+from automation.adapters.vsphere.absent import unseen
 from automation.adapters.vsphere.outcomes import changed_server, mark_of, remark, within
 from automation.adapters.vsphere.places import Vm, find_vm, places_of, read_vm, require_vm
 from automation.adapters.vsphere.reading import Seen, read_one, watch
@@ -63,7 +64,7 @@ def verify_shut_down_vm(action: ShutDownVm, ctx: Context) -> Progress:
 def fence_vm(action: FenceVm, ctx: Context) -> Outcome:
     """Cut a VM's power, take it from its host's autostart and mark it as fenced; all is read back."""
     with at(ctx, action.site, f"VM {action.host} could not be fenced") as vcenter:
-        if (gone := _gone(vcenter, action)) is not None:
+        if (gone := _gone(vcenter, action) or unseen(vcenter, action, ctx)) is not None:
             return gone
         vm = require_vm(vcenter, action.host)
         before = (vm.on, starts_by_itself(vcenter, vm), bool(mark_of(vm).fenced_by))
@@ -85,7 +86,7 @@ def fence_vm(action: FenceVm, ctx: Context) -> Outcome:
 def verify_fence_vm(action: FenceVm, ctx: Context) -> Progress:
     """See whether it is off, starts not by itself, and is marked as fenced."""
     with at(ctx, action.site, f"VM {action.host} could not be looked at") as vcenter:
-        if (gone := _gone(vcenter, action)) is not None:
+        if (gone := _gone(vcenter, action) or unseen(vcenter, action, ctx)) is not None:
             return Progress(state="done", outcome=gone)
         vm, state = require_vm(vcenter, action.host), fence_state(vcenter, action.host)
         if state.power != "off" or state.autostart or not mark_of(vm).fenced_by:

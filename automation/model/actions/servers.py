@@ -183,6 +183,9 @@ class FenceVm(_Fence):
     absent_is_off: bool = Field(
         default=False, description="a VM that its vCenter has no more, as a later step takes it out, is off"
     )
+    unseen_is_off: bool = Field(
+        default=False, description="off is, too, a VM that no host has, while each answers its vCenter"
+    )
 
 
 class AdoptVm(_Adopt):

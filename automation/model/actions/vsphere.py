@@ -66,6 +66,9 @@ class BlockVm(BaseAction):
     holds: ClassVar[bool] = True
     host: HostName
     site: str
+    unseen_is_off: bool = Field(
+        default=False, description="cut off is, too, a VM that no host has, while each answers its vCenter"
+    )
 
 
 class ReleaseVm(BaseAction):

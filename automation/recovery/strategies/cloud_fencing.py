@@ -34,9 +34,16 @@ class Machine(NamedTuple):
 
 
 def vms(scope: Scope, names: Sequence[str]) -> tuple[Machine, ...]:
-    """Give the VMs of a lost site."""
+    """Give the VMs of a lost site; one that was deleted there since holds nothing up."""
     site = scope.service.primary
-    return tuple(Machine(vm, FenceVm(host=vm, site=site), BlockVm(host=vm, site=site)) for vm in names)
+    return tuple(
+        Machine(
+            name,
+            FenceVm(host=name, site=site, unseen_is_off=True),
+            BlockVm(host=name, site=site, unseen_is_off=True),
+        )
+        for name in names
+    )
 
 
 def instances(scope: Scope, names: Sequence[str], database: str) -> tuple[Machine, ...]:
