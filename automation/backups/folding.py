@@ -4,7 +4,7 @@ Entries may come in any order and more than once: they are sorted by time and ea
 ledger is the same however it was read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 
 from automation.backups.entries import Entry, PointsGoing, PointsMissed, PointsSeen
@@ -25,6 +25,23 @@ from automation.model.backup_evidence import (
     SpaceReclaimed,
     TakeFailed,
 )
+
+# What speaks for a point or its store, and was made at a simulator or at the real one.
+SPEAKING = (PointProven, RepositoryChecked, CanaryRefused, LocksLengthened)
+
+
+def of_the_real(entries: Iterable[Entry], simulated: Collection[str]) -> Iterator[Entry]:
+    """Leave out what a simulator showed of a store that is real now: it speaks for no point of that one.
+
+    What stands against a store stays, wherever it was seen.
+
+    Args:
+        simulated: stores at which a simulator answers now.
+    """
+    for entry in entries:
+        noted = entry.noted
+        if not isinstance(noted, SPEAKING) or noted.source == "real" or noted.store in simulated:
+            yield entry
 
 
 def fold(entries: Iterable[Entry]) -> Ledger:

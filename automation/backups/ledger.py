@@ -288,4 +288,5 @@ def _proof(point: str, level: Level, checks: list[Checked]) -> Proof:
         seconds=sum(max(one.found.seconds, 0.0) for one in checks),
         size_bytes=sum(max(one.found.size_bytes, 0) for one in checks),
         by=checks[-1].run_id,
+        source="simulated" if any(one.found.source == "simulated" for one in checks) else "real",
     )

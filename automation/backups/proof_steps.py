@@ -53,6 +53,7 @@ class Proof(NamedTuple):
     devices: tuple[str, ...]
     primary: str  # of its database now; empty: as declared
     patience_s: float
+    simulated: bool  # whether a simulator answers as the store
 
     @property
     def host(self) -> str:
@@ -123,6 +124,7 @@ def _of_devices(proof: Proof, source: DeviceConfig) -> tuple[Step, ...]:
         vendor=source.vendor,
         folder=f"{proof.folder}{config_folder(proof.duty.resource)}",
         devices=proof.devices,
+        simulated=proof.simulated,
     )
     prove = proof.step("prove", look, f"the checker of {source.vendor} reads them", "restore")
     return restore, prove, _clear(proof, (restore, prove))
@@ -202,6 +204,7 @@ def _examine(proof: Proof, source: Postgresql | PostgresqlDump, cluster: str, ne
         assertions=_assertions(wanted, database),
         source=(proof.primary or source.host) if compared else None,
         source_cluster=source.cluster if compared else None,
+        simulated=proof.simulated,
     )
     why = "it is whole, and holds what it must"
     return proof.step("examine", run, why, needs, patience_s=proof.patience_s)

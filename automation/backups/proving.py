@@ -6,7 +6,7 @@ follow each other, so that there is one scratch restore at a time; what fails in
 and what was restored is removed all the same.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -57,6 +57,7 @@ class Seen:
     silent: Mapping[str, str] = field(default_factory=dict)  # store that cannot be looked at to why
     blind: Mapping[Place, str] = field(default_factory=dict)  # why nobody knows its moments
     free_bytes: int | None = None  # on the scratch host
+    simulated: Collection[str] = ()  # stores at which a simulator answers
 
 
 class Draw(NamedTuple):
@@ -156,7 +157,7 @@ def _made(backups: Backups, duty: Duty, seen: Seen, draw: Draw, before: tuple[in
     if duty.store in seen.silent:
         return [_left_out(duty, seen.silent[duty.store])]
     if not duty.resource:
-        return [_check(backups, duty, draw.now)]
+        return [_check(backups, duty, seen, draw.now)]
     if place in seen.blind:
         return [_left_out(duty, seen.blind[place])]
     good = [p for p in seen.points.get(place, ()) if p.status == "ok" and p.claimed_at <= draw.now]
@@ -178,7 +179,7 @@ def _left_out(duty: Duty, reason: str) -> LeftOut:
     return LeftOut(resource=duty.resource, store=duty.store, level=duty.level, reason=reason)
 
 
-def _check(backups: Backups, duty: Duty, now: datetime) -> tuple[Unit, tuple[Step, ...]]:
+def _check(backups: Backups, duty: Duty, seen: Seen, now: datetime) -> tuple[Unit, tuple[Step, ...]]:
     """Plan a look at a repository's structure, or the reading of a part of it."""
     store, reads = backups.stores[duty.store], duty.level >= Level.L2
     why = "its structure holds together" if not reads else "every byte of it can be read"
@@ -202,6 +203,7 @@ def _check(backups: Backups, duty: Duty, now: datetime) -> tuple[Unit, tuple[Ste
             of=stanza(backups, duty.store),
             bytes_read=reads,
             pitr_since=None if since is None else since + _A_DAY,
+            simulated=duty.store in seen.simulated,
         )
     word = f"read-{duty.part}" if reads else "check"
     step = Step(
@@ -325,6 +327,7 @@ def _restore(backups: Backups, duty: Duty, chosen: Chosen, seen: Seen, draw: Dra
             devices=seen.devices.get(duty.resource, ()),
             primary=seen.primaries.get(duty.resource, ""),
             patience_s=patience_s(size * 2 if heavy else size),
+            simulated=duty.store in seen.simulated,
         )
     )
     unit = Unit(

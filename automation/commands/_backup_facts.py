@@ -13,6 +13,7 @@ from automation.backups.ledger import Ledger
 from automation.backups.resources import EbsSnapshots, Files, MachineImage
 from automation.backups.spec import Backups
 from automation.commands._backups import FILE, database_hosts, load_area
+from automation.commands._clouds import simulated_stores
 from automation.commands._ledger import ledger_as_of
 from automation.commands._session import Session
 from automation.model.base import Model
@@ -76,7 +77,7 @@ def _declared(session: Session, at: datetime) -> Declared | str:
     if not (session.environment.folder / FILE).is_file():
         return f"there is no {FILE}: nobody declared what is saved"
     backups, catalog = load_area(session)
-    ledger = ledger_as_of(session.state, at)
+    ledger = ledger_as_of(session.state, at, simulated_stores(session, backups))
     if ledger is None:
         return "the ledger of backups begins later than these facts"
     return Declared(backups, catalog, ledger, at)

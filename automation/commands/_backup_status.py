@@ -4,14 +4,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from automation.backups.copies import bucket_of
 from automation.backups.proof_steps import stanza
 from automation.backups.sighting import strangers
-from automation.backups.spec import Backups
 from automation.backups.standing import BackupStanding, Facts, Place, Reach, ResourceStanding, stand
 from automation.backups.stores import PgbackrestStore
 from automation.commands._backups import Area, choose, load_area, look, look_at_archiving, rpo_of
-from automation.commands._clouds import simulated_clouds
+from automation.commands._clouds import simulated_stores
 from automation.commands._session import Session
 from automation.model.base import Model
 from automation.model.errors import EXIT_PARTIAL, AdapterError, NotMet
@@ -61,13 +59,6 @@ def look_at_standing(session: Session, resource: str = "") -> BackupStanding:
         resources=tuple(stand(facts, name, rpos[name]) for name in named),
         strangers=tuple(_strangers(area)),
     )
-
-
-def simulated_stores(session: Session, backups: Backups) -> frozenset[str]:
-    """Name the stores at which a simulator of the lab answers."""
-    places = {name: bucket_of(store) for name, store in backups.stores.items()}
-    at_buckets = {name for name, url in places.items() if session.environment.simulator_at(url)}
-    return frozenset(at_buckets | simulated_clouds(session, backups))
 
 
 def judge(standing: BackupStanding) -> int:

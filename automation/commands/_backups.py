@@ -18,7 +18,7 @@ from automation.backups.sighting import ArchiverSeen, Observed, StoreSeen, entri
 from automation.backups.spec import Backups, load_backups
 from automation.backups.stores import AwsStore, PgbackrestStore, ResticStore, VsphereStore
 from automation.backups.taking import Places
-from automation.commands._clouds import look_at_cloud
+from automation.commands._clouds import look_at_cloud, simulated_stores
 from automation.commands._ledger import FOLDER, note, read_ledger
 from automation.commands._session import Session, actor
 from automation.model.catalog import Catalog, PostgresqlStandby, load_catalog
@@ -68,15 +68,27 @@ def look(session: Session, resources: Iterable[str] = ()) -> Area:
     wanted = choose(backups, resources)
     at = datetime.now(UTC)
     seen = _list_stores(session, backups, wanted)
-    ledger = read_ledger(session.state)
+    ledger = ledger_of(session, backups)
     found = tuple(news(ledger, seen, _read_looks(session.state), at))
     if found:
         name = f"look-{at:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         # Of now: what a person clears while a store is still being listed is not what that listing shows.
         note(session.state, entries(found, name, actor(), datetime.now(UTC)))
-        ledger = read_ledger(session.state)
+        ledger = ledger_of(session, backups)
     _keep_looks(session.state, [key for one in seen if not one.problem for key in one.looked_at], at)
     return Area(backups, catalog, ledger, observe(backups, ledger, seen, at))
+
+
+def ledger_of(session: Session, backups: Backups, now: datetime | None = None) -> Ledger:
+    """Read the ledger; what a simulator showed of a store that is real now does not count.
+
+    Args:
+        now: aware; none: the time of this machine.
+
+    Raises:
+        PreflightError: it cannot be read or written.
+    """
+    return read_ledger(session.state, now, simulated_stores(session, backups))
 
 
 def choose(backups: Backups, resources: Iterable[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Looking at stores of cloud providers: what a region or a vCenter holds, and whether it is simulated."""
 
 from automation.backups.clouds import families_in, vault
+from automation.backups.copies import bucket_of
 from automation.backups.sighting import StoreSeen
 from automation.backups.spec import Backups
 from automation.backups.stores import AwsStore, VsphereStore
@@ -22,7 +23,14 @@ def look_at_cloud(session: Session, backups: Backups, store: str) -> StoreSeen:
         return StoreSeen(store=store, problem=str(exc))
 
 
-def simulated_clouds(session: Session, backups: Backups) -> frozenset[str]:
+def simulated_stores(session: Session, backups: Backups) -> frozenset[str]:
+    """Name the stores at which a simulator of the lab answers."""
+    places = {name: bucket_of(store) for name, store in backups.stores.items()}
+    at_buckets = {name for name, url in places.items() if session.environment.simulator_at(url)}
+    return frozenset(at_buckets | _simulated_clouds(session, backups))
+
+
+def _simulated_clouds(session: Session, backups: Backups) -> frozenset[str]:
     """Name the stores whose provider is a simulator of the lab."""
     return frozenset(
         name

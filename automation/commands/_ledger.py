@@ -7,14 +7,14 @@ a controller that was killed loses nothing, and what was taken in stays when its
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
 from automation.backups.entries import KINDS, Entry, entries_of
-from automation.backups.folding import fold
+from automation.backups.folding import fold, of_the_real
 from automation.backups.ledger import Ledger
 from automation.commands._command import progress
 from automation.engine.journal import GENESIS, check_line
@@ -55,7 +55,7 @@ class Kept(NamedTuple):
     read: dict[str, int]
 
 
-def read_ledger(state: Path, now: datetime | None = None) -> Ledger:
+def read_ledger(state: Path, now: datetime | None = None, simulated: Collection[str] = ()) -> Ledger:
     """Take in what runs have proven since, and give the ledger; says which journals cannot be believed.
 
     What was proven, agreed to or cleared while a clock was ahead does not count before that time: it would
@@ -63,22 +63,27 @@ def read_ledger(state: Path, now: datetime | None = None) -> Ledger:
 
     Args:
         now: aware; none: the time of this machine.
+        simulated: stores at which a simulator answers now; of others what one showed is left out.
 
     Raises:
         PreflightError: the ledger cannot be read or written.
     """
-    return fold(_of_the_past(_taken_in(state), now or datetime.now(UTC)))
+    entries = _of_the_past(_taken_in(state), now or datetime.now(UTC))
+    return fold(of_the_real(entries, simulated))
 
 
-def ledger_as_of(state: Path, at: datetime) -> Ledger | None:
+def ledger_as_of(state: Path, at: datetime, simulated: Collection[str] = ()) -> Ledger | None:
     """Take in what runs have proven since, and give the ledger as it was then; None: it begins later.
+
+    Args:
+        simulated: as `read_ledger` takes it.
 
     Raises:
         PreflightError: the ledger cannot be read or written.
     """
     entries = _of_the_past(_taken_in(state), datetime.now(UTC))
     then = [one for one in entries if one.at <= at]
-    return None if entries and not then else fold(then)
+    return None if entries and not then else fold(of_the_real(then, simulated))
 
 
 def _taken_in(state: Path) -> list[Entry]:

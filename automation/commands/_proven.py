@@ -5,9 +5,8 @@ from datetime import datetime
 
 from automation.backups.proof_age import proof_age
 from automation.backups.spec import Backups
-from automation.commands._backup_status import simulated_stores
-from automation.commands._backups import load_area
-from automation.commands._ledger import read_ledger
+from automation.commands._backups import ledger_of, load_area
+from automation.commands._clouds import simulated_stores
 from automation.commands._provable import provable_in
 from automation.commands._session import Session
 from automation.model.catalog import AwsPilotLight, RestoreFromBackup, Service
@@ -29,7 +28,7 @@ def proven_of(session: Session, services: Mapping[str, Service], now: datetime) 
     if not restoring or not (session.environment.folder / "backups.yml").is_file():
         return ()
     backups, _ = load_area(session)
-    ledger, simulated = read_ledger(session.state, now), simulated_stores(session, backups)
+    ledger, simulated = ledger_of(session, backups, now), simulated_stores(session, backups)
     found = []
     for name, service in restoring.items():
         for resource, store in places_of(backups, service):

@@ -7,8 +7,8 @@ from automation.backups.proof_steps import stanza
 from automation.backups.resources import Postgresql
 from automation.backups.spec import Backups
 from automation.backups.stores import PgbackrestStore
-from automation.commands._backups import load_area
-from automation.commands._ledger import read_ledger
+from automation.commands._backups import ledger_of, load_area
+from automation.commands._clouds import simulated_stores
 from automation.commands._session import Session
 from automation.model.catalog import RestoreFromBackup, Service
 from automation.model.errors import AdapterError, ConfigError, PreflightError
@@ -88,13 +88,14 @@ def look_at_copy(session: Session, backups: Backups, resource: str, store: str) 
         proven_at=best.at if best else None,
         restore_s=best.seconds if best else None,
         size_bytes=best.size_bytes if best else 0,
+        simulated=store in simulated_stores(session, backups),
     )
 
 
 def _best_proof(session: Session, backups: Backups, resource: str, store: str) -> Proof | None:
     """The highest proof that counts today, of those the newest."""
     now = datetime.now(UTC)
-    proofs = read_ledger(session.state).proofs(resource, store, backups.resources[resource])
+    proofs = ledger_of(session, backups).proofs(resource, store, backups.resources[resource])
     current = [one for one in proofs if one.is_current(now)]
     return max(current, key=lambda one: (one.level, one.at), default=None)
 

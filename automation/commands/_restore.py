@@ -31,10 +31,9 @@ from automation.backups.restoring import (
 )
 from automation.backups.spec import Backups
 from automation.backups.stores import PgbackrestStore
-from automation.commands._backups import choose, load_area
+from automation.commands._backups import choose, ledger_of, load_area
 from automation.commands._command import progress
 from automation.commands._hosts_seen import clusters_of, free_bytes, holds_something, moments_of
-from automation.commands._ledger import read_ledger
 from automation.commands._restore_shown import Scene, shown
 from automation.commands._session import Session
 from automation.commands._unfinished import list_unfinished
@@ -113,7 +112,7 @@ def prepare(session: Session, flags: RestoreFlags, now: datetime) -> Prepared:
     )
     free = _refuse_no_room(session, choice)
     plan = plan_restore(choice, asked, backups, environment=session.environment.name)
-    ledger = read_ledger(session.state)
+    ledger = ledger_of(session, backups)
     lines = (*passed_over, *shown(Scene(backups, asked, choice, found.moments, ledger, free, now)))
     return Prepared(plan, lines)
 

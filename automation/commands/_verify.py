@@ -14,10 +14,9 @@ from automation.backups.spec import Backups
 from automation.backups.stores import PgbackrestStore
 from automation.backups.verifying import Duty, Wanted, history_of, list_duties
 from automation.commands._authorisations import ALL, JobFlags, look_again, unattended
-from automation.commands._backup_status import simulated_stores
-from automation.commands._backups import Area, choose, find_places, load_area, look
+from automation.commands._backups import Area, choose, find_places, ledger_of, load_area, look
+from automation.commands._clouds import simulated_stores
 from automation.commands._hosts_seen import free_bytes, moments_of
-from automation.commands._ledger import read_ledger
 from automation.commands._session import Session
 from automation.commands._unfinished import settle_unfinished
 from automation.engine.finished import Finished
@@ -119,7 +118,7 @@ def _is_anything_due(session: Session, flags: VerifyFlags) -> bool:
     """Ask the ledger alone: a timer that comes every hour bothers no host for nothing."""
     backups, _ = load_area(session)
     choose(backups, [flags.resource])
-    history = history_of(read_ledger(session.state), backups)
+    history = history_of(ledger_of(session, backups), backups)
     return bool(list_duties(backups, history, _wanted(flags, backups), datetime.now(UTC)))
 
 
@@ -211,6 +210,7 @@ def _look_further(session: Session, area: Area, duties: Sequence[Duty]) -> Seen:
         primaries=places.primaries,
         silent={store: why for store, why in silent.items() if why and why != "it was not looked at"},
         blind=blind,
+        simulated=simulated_stores(session, area.backups),
         free_bytes=free_bytes(session, scratch, "/var/lib") if named and scratch else None,
     )
 

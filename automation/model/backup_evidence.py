@@ -91,6 +91,7 @@ class RepositoryChecked(Model):
     seconds: float
     size_bytes: int = Field(description="bytes read, or as far as the tool says")
     points: tuple[str, ...] = Field(default=(), description="ids in it; every one is proven that far")
+    source: Source = "real"
 
 
 class PointProven(Model):

@@ -46,6 +46,7 @@ class Restorable(Model):
     proven_at: AwareDatetime | None = None
     restore_s: float | None = Field(default=None, ge=0, description="what its last proven restore took")
     size_bytes: int = Field(default=0, ge=0)
+    simulated: bool = Field(default=False, description="a simulator answers as the store")
 
     @property
     def latest(self) -> datetime | None:

@@ -228,6 +228,7 @@ def _prove(scene: Scene) -> Iterator[Step]:
                 cluster=restore.cluster,
                 services=tuple(scene.services),
                 until=restore.until,
+                simulated=source.simulated,
             ),
             why="a service that was recovered from it is the best proof of a backup (L5)",
             needs=(CHECKS,),

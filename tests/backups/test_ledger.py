@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from automation.backups.doubts import doubts_of, signals_of
 from automation.backups.entries import Entry, PointsGoing, PointsMissed, PointsSeen
-from automation.backups.folding import fold
+from automation.backups.folding import fold, of_the_real
+from automation.backups.guards import never_drop_last_verified
 from automation.backups.ledger import Ledger, dress, shelf_life_s
+from automation.backups.rotating import make_case
 from automation.backups.sighting import StoreSeen, news
 from automation.backups.spec import Backups
 from automation.model.backup_evidence import PointsDeleted, PointsMarked, PolicyAccepted, SpaceReclaimed
@@ -145,6 +147,40 @@ def test_points_that_a_rotation_began_to_delete_are_not_missed() -> None:
 
 
 # --- proofs ---------------------------------------------------------------------------------------
+
+
+def test_what_a_simulator_proved_holds_no_point_and_clears_no_doubt_of_the_real_store(
+    backups: Backups,
+) -> None:
+    simulated = checked(0, 1, NOW - HOUR, ("a",), level=Level.L1)
+    looked = simulated.noted.model_copy(update={"source": "simulated"})
+    story = [
+        taken("a", NOW - 2 * DAY),
+        take_failed(NOW - 3 * DAY),
+        proven("a", NOW - DAY, source="simulated"),
+        simulated.model_copy(update={"noted": looked}),
+    ]
+    point = make_point(NOW - 2 * DAY, "a", resource="share", copy_name="nas")
+
+    def ruling(answering: set[str]) -> tuple[str, int]:
+        ledger = fold(of_the_real(story, answering))
+        case = make_case(backups, ledger, (point,), ("share", "nas"), NOW)
+        return never_drop_last_verified(case).answer, len(case.doubts)
+
+    assert ruling({"nas"}) == ("hold", 0)
+    assert ruling({"eoc"}) == ("refuse", 1)
+
+
+def test_a_look_at_a_simulators_repository_is_a_simulated_proof(backups: Backups) -> None:
+    look = checked(0, 1, NOW, ("a",), level=Level.L1)
+    simulated = look.noted.model_copy(update={"source": "simulated"})
+    ledger = fold([taken("a", NOW - DAY), look.model_copy(update={"noted": simulated})])
+    assert [one.source for one in proofs(ledger, backups)] == ["simulated"]
+
+
+def test_what_stands_against_a_store_stays_wherever_it_was_seen(backups: Backups) -> None:
+    story = [taken("a", NOW - DAY), proof_failed(NOW, point="a", resource="share", level=Level.L3)]
+    assert fold(of_the_real(story, ())).suspended("nas")
 
 
 def test_a_proof_is_believed_for_twice_the_time_after_which_it_is_due(backups: Backups) -> None:

@@ -18,6 +18,7 @@ from automation.commands._ledger import note
 from automation.commands._session import Session
 from automation.model.backup_evidence import PointsCopied, PointsDeleted
 from automation.model.catalog import load_catalog
+from automation.model.environment import load_environment
 from automation.model.facts import Facts
 from automation.model.recovery_points import Level
 from tests.backups.entries import NOW, entry, proof_failed, proven, taken
@@ -103,7 +104,8 @@ def test_a_database_is_of_both_its_hosts_and_a_host_without_data_expects_nothing
 def make(tmp_path: Path) -> Make:
     def session(folder: Path = LAB, *entries: Entry) -> Session:
         note(tmp_path, entries)
-        return cast(Session, SimpleNamespace(environment=SimpleNamespace(folder=folder), state=tmp_path))
+        environment = load_environment(ROOT, "lab").model_copy(update={"folder": folder})
+        return cast(Session, SimpleNamespace(environment=environment, state=tmp_path))
 
     return session
 

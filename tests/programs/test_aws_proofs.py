@@ -88,7 +88,7 @@ def proof_of(image: str, resource: str = "images") -> ProveImage:
 
 def proofs(city: Session, resource: str) -> list[Proof]:
     spec = load_backups(city.environment.folder / "backups.yml").resources[resource]
-    found = read_ledger(city.state).proofs(resource, "west", spec)
+    found = read_ledger(city.state, simulated={"west"}).proofs(resource, "west", spec)
     return [one for one in found if one.level is Level.L4]
 
 

@@ -39,6 +39,7 @@ def check_points(action: CheckVault, ctx: Context) -> Outcome:
         seconds=time.monotonic() - began,
         size_bytes=sum(part.size_bytes for part in parts),
         points=whole,
+        source=region.source,
     )
     said = f"{len(whole)} points of {action.of.store} are whole, {len(parts)} parts"
     return Outcome(changed=False, summary=said, evidence=evidence_)

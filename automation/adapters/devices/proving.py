@@ -57,6 +57,7 @@ def prove(action: ProveConfig, ctx: Context) -> Outcome:
         size_bytes=sum(len(as_bytes(text)) for text in whole.values()),
         found=tuple(f"{device}: whole, and {kind.checker[0]} reads every line" for device in action.devices),
         host=action.host,
+        source="simulated" if action.simulated else "real",
     )
     summary = f"{len(whole)} configurations with {lines} lines are read by {kind.checker[0]} on {action.host}"
     return Outcome(changed=False, summary=summary, evidence=evidence)

@@ -61,6 +61,7 @@ def check(action: CheckStanza, ctx: Context) -> Outcome:
         seconds=time.monotonic() - began,
         size_bytes=_size(told, archive) if action.bytes_read else 0,
         points=good,
+        source="simulated" if action.simulated else "real",
     )
     what = "every file read" if action.bytes_read else "no WAL is missing"
     return Outcome(

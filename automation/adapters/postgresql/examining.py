@@ -98,6 +98,7 @@ def examine(action: ExamineCluster, ctx: Context) -> Outcome:
         found=tuple(one.says for one in found),
         until=action.until,
         host=action.host,
+        source="simulated" if action.simulated else "real",
     )
     summary = f"{action.resource}: {action.point} is good: {len(found)} looks, all well"
     return Outcome(changed=False, summary=summary, evidence=evidence)

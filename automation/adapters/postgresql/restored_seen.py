@@ -117,6 +117,7 @@ def prove_service(action: ProveService, ctx: Context) -> Outcome:
         found=(f"{', '.join(action.services)} ran on it and passed the checks", seen.summary),
         until=action.until,
         host=action.host,
+        source="simulated" if action.simulated else "real",
     )
     return Outcome(changed=False, summary=f"{action.point} is proven at L5: {proof.found[0]}", evidence=proof)
 

@@ -55,6 +55,7 @@ def check(action: CheckRepository, ctx: Context) -> Outcome:
         seconds=seconds,
         size_bytes=number(checked, "bytes"),
         points=tuple(one.id for one in points),
+        source="real" if ctx.environment.simulator_at(action.of.url) is None else "simulated",
     )
     what = f"part {action.part} of {action.parts} is read" if action.part else "the structure holds together"
     summary = f"{action.of.store}: {what}, in {format_duration(seconds)}; {len(points)} points"

@@ -60,6 +60,7 @@ class CheckStanza(BaseAction):
     pitr_since: datetime | None = Field(
         default=None, description="every moment since then must be reachable; none: since the oldest backup"
     )
+    simulated: bool = Field(default=False, description="a simulator answers as the store")
 
 
 class ExpireBackups(BaseAction):
@@ -111,6 +112,7 @@ class ExamineCluster(BaseAction):
     assertions: tuple[Assertion, ...] = Field(min_length=1)
     source: str | None = Field(default=None, description="host of the primary, for what is compared with it")
     source_cluster: str | None = None
+    simulated: bool = Field(default=False, description="a simulator answers as the store")
 
 
 class RemoveCluster(BaseAction):

@@ -39,6 +39,7 @@ class ProveConfig(BaseAction):
     vendor: Vendor
     folder: str = Field(pattern=r"^/", description="where the point was restored")
     devices: tuple[str, ...] = Field(min_length=1)
+    simulated: bool = Field(default=False, description="a simulator answers as the store")
 
 
 class TryDelete(BaseAction):

@@ -127,6 +127,7 @@ class ProveService(BaseAction):
     cluster: str = Field(pattern=CLUSTER)
     services: tuple[str, ...] = Field(min_length=1, description="that run on it, and were checked")
     until: datetime | None = None
+    simulated: bool = Field(default=False, description="a simulator answers as the store")
 
 
 class LookAtPilot(BaseAction):
