@@ -6,14 +6,23 @@ Source: the "Required Privileges" of each method in the vSphere Web Services API
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 _BROWSE = ("Datastore.Browse",)
 _FILES = ("Datastore.FileManagement",)
-_NEW_DISK = ("VirtualMachine.Config.AddNewDisk", "Datastore.AllocateSpace")
-_ADAPTERS = ("VirtualMachine.Config.EditDevice", "VirtualMachine.Config.AddRemoveDevice", "Network.Assign")
-_SIZE = ("VirtualMachine.Config.CPUCount", "VirtualMachine.Config.Memory")
-_CONNECTION = ("VirtualMachine.Interact.DeviceConnection", "VirtualMachine.Config.EditDevice")
+_HARDWARE = (
+    "VirtualMachine.Config.AddNewDisk",
+    "VirtualMachine.Config.AddRemoveDevice",
+    "VirtualMachine.Config.AdvancedConfig",
+    "VirtualMachine.Config.Annotation",
+    "VirtualMachine.Config.CPUCount",
+    "VirtualMachine.Config.DiskExtend",
+    "VirtualMachine.Config.EditDevice",
+    "VirtualMachine.Config.Memory",
+    "VirtualMachine.Config.RemoveDisk",
+    "VirtualMachine.Config.Settings",
+    "Datastore.AllocateSpace",
+    "Network.Assign",
+)
 
 READS: Mapping[str, tuple[str, ...]] = {
     "RetrieveServiceContent": (),
@@ -34,14 +43,9 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
         "VirtualMachine.Provisioning.DeployTemplate",
         "VirtualMachine.Inventory.CreateFromExisting",
         "Resource.AssignVMToPool",
-        "VirtualMachine.Config.AdvancedConfig",
-        "VirtualMachine.Config.Annotation",
-        "VirtualMachine.Config.Settings",
-        *_NEW_DISK,
-        *_ADAPTERS,
-        *_SIZE,
+        *_HARDWARE,
     ),
-    "ReconfigVM_Task": ("VirtualMachine.Config.AdvancedConfig",),  # our mark; what else a call sets: SETTINGS
+    "ReconfigVM_Task": _HARDWARE,
     "PowerOnVM_Task": ("VirtualMachine.Interact.PowerOn",),
     "PowerOffVM_Task": ("VirtualMachine.Interact.PowerOff",),
     "ShutdownGuest": ("VirtualMachine.Interact.PowerOff",),
@@ -128,38 +132,8 @@ ACTIONS: Mapping[str, frozenset[str]] = {
     "vsphere.enforce_calls": _HARDENED,
     "vsphere.undo_calls": _HARDENED,
 }
-# What the settings need that an action changes of a VM beside its mark.
-SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "vsphere.change_vm": (*_NEW_DISK, *_ADAPTERS, *_SIZE, "VirtualMachine.Config.DiskExtend"),
-    "vsphere.destroy_vm": ("VirtualMachine.Config.RemoveDisk",),
-    "vsphere.block_vm": _CONNECTION,
-    "vsphere.release_vm": _CONNECTION,
-    "vsphere.register_replica": (*_CONNECTION, "Network.Assign"),
-    "vsphere.copy_replica": (*_CONNECTION, "Network.Assign"),
-}
 # What a login for VMs alone may lack.
 OF_BASELINES = frozenset({"vsphere.collect_facts", "vsphere.enforce_calls", "vsphere.undo_calls"})
-
-
-class Grant(NamedTuple):
-    """What one role holds, where in a vCenter it is given, and whether all below has it, too."""
-
-    place: str
-    propagate: bool
-    privileges: tuple[str, ...]
-
-
-# A role on an object counts there instead of what is given above it, so each holds all that is needed there;
-# a VM alone has what its folder and what its resource pool hand down.
-_PLACES: Mapping[str, tuple[bool, tuple[str, ...]]] = {
-    "root folder": (False, ("Global.ManageCustomFields",)),
-    "datacenter": (
-        True,
-        ("VirtualMachine.", "Folder.", "Network.", "DVPortgroup.", "Global.SetCustomField", *_BROWSE),
-    ),
-    "cluster": (True, ("Host.", "Resource.", "Global.Settings")),
-    "datastores": (False, ("Datastore.",)),
-}
 
 
 def privileges_of(methods: Iterable[str]) -> tuple[str, ...]:
@@ -169,20 +143,18 @@ def privileges_of(methods: Iterable[str]) -> tuple[str, ...]:
 
 def privileges_for(addresses: Iterable[str]) -> tuple[str, ...]:
     """Give the privileges that actions need; an address of another adapter needs none here."""
-    known = [address for address in addresses if address in ACTIONS]
-    methods = {method for address in known for method in ACTIONS[address]}
-    of_settings = {privilege for address in known for privilege in SETTINGS.get(address, ())}
-    return tuple(sorted({*privileges_of(methods), *of_settings}))
+    methods = {method for address in addresses for method in ACTIONS.get(address, ())}
+    return privileges_of(methods)
 
 
-def grants_for(addresses: Iterable[str]) -> tuple[Grant, ...]:
-    """Give the roles by which actions succeed; that on the root folder is there for reading alone, if need be.
-
-    Source: vSphere Security, "Hierarchical Inheritance of Permissions" and "Multiple Permission Settings".
-    """
-    needed = privileges_for(addresses)
-    grants = (
-        Grant(place, below, tuple(one for one in needed if one.startswith(kinds)))
-        for place, (below, kinds) in _PLACES.items()
-    )
-    return tuple(one for one in grants if one.privileges or one.place in ("root folder", "datacenter"))
+def place_of(privilege: str) -> str:
+    """Say on what a privilege is to be granted, in the words of a vCenter's inventory."""
+    group = privilege.partition(".")[0]
+    return {
+        "Datastore": "datastore",
+        "Network": "networks",
+        "DVPortgroup": "networks",
+        "Resource": "resource pool",
+        "Host": "cluster",
+        "Global": "root folder",
+    }.get(group, "datacenter")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pyVmomi import vim
 
-from automation.adapters.vsphere.errors import FAULTS, Asked, in_words
+from automation.adapters.vsphere.errors import FAULTS, in_words
 from automation.adapters.vsphere.stub import AnswerLost, NotReached, Stub
 from automation.model.environment import Environment
 from automation.model.errors import AdapterError
@@ -121,8 +121,9 @@ class Vcenter:
             exc.evidence = exc.evidence or sent.evidence
             raise
         except FAULTS as exc:
-            asked = Asked(self.provider.address, self.environment, self.user, self.names)
-            error = in_words(exc, what, asked, sent=sent.methods, lost=sent.lost)
+            error = in_words(
+                exc, what, self.provider.address, self.environment, sent=sent.methods, lost=sent.lost
+            )
             error.evidence = sent.evidence
             raise error from exc
 
@@ -151,11 +152,6 @@ class Vcenter:
     def calls(self) -> Mapping[str, int]:
         """How often each method was called."""
         return dict(self._stub.calls)
-
-    @property
-    def user(self) -> str:
-        """The name of the login, without its secret."""
-        return self._login.get("VSPHERE_USER", "")
 
     @property
     def session_key(self) -> str:
