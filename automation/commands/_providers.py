@@ -1,11 +1,12 @@
 """Looking at the providers of an environment: what is there, what is denied, what past runs left."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from automation.backups.resources import VsphereSnapshots
 from automation.backups.spec import Backups, load_backups
 from automation.backups.stores import servers_of
 from automation.commands._provider_runs import Past, read_past
@@ -149,19 +150,32 @@ def _trusted(session: Session) -> frozenset[str] | None:
 
 
 def saved_hosts(session: Session) -> frozenset[str]:
-    """Name the hosts of which backups.yml saves anything."""
+    """Name the hosts of which backups.yml saves anything; a VM's rollback guards save nothing."""
     backups = _backups(session)
     if backups is None:
         return frozenset()
-    return frozenset(host for name in backups.resources for host in hosts_of(session, backups, name))
+    return frozenset(
+        host
+        for name, one in backups.resources.items()
+        if not isinstance(one.source, VsphereSnapshots)
+        for host in hosts_of(session, backups, name)
+    )
 
 
 def resources_of(session: Session, host: str) -> tuple[str, ...]:
-    """Name the resources of backups.yml that save something of a host."""
+    """Name the resources of backups.yml that are about a host, rollback guards of a VM as well."""
     backups = _backups(session)
     if backups is None:
         return ()
     return tuple(name for name in backups.resources if host in hosts_of(session, backups, name))
+
+
+def guards_of(session: Session, resources: Iterable[str]) -> tuple[str, ...]:
+    """Name those of some resources that are a VM's rollback guards: they go with it, and are no backup."""
+    backups = _backups(session)
+    if backups is None:
+        return ()
+    return tuple(name for name in resources if isinstance(backups.resources[name].source, VsphereSnapshots))
 
 
 def kept_on(session: Session, host: str) -> tuple[str, ...]:

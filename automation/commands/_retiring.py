@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from automation.backups.proof_age import demanded_at_will, is_proven
-from automation.commands._providers import Around, kept_on, resources_of
+from automation.commands._providers import Around, guards_of, kept_on, resources_of
 from automation.commands._session import Session
 from automation.model.actions import DeletePortGroup, DeleteSubnet
 from automation.model.catalog import find_catalog
@@ -134,11 +134,19 @@ def refuse_unproven(session: Session, decision: Decision, unsaved: bool, leave: 
         PreflightError: it is not so; nothing was changed.
     """
     host, env = decision.name, session.environment.name
-    resources = resources_of(session, host)
+    named = resources_of(session, host)
+    guards = guards_of(session, named)
+    resources = tuple(name for name in named if name not in guards)
     if not resources and not unsaved:
+        why = (
+            f"{', '.join(guards)} of backups.yml only rolls changes back, and goes with the VM"
+            if guards
+            else "no resource of backups.yml names it"
+        )
         raise PreflightError(
-            f"nothing of {host} is saved: no resource of backups.yml names it; nothing was changed",
-            hint=f"--unsaved says that it keeps nothing; {what_stays(decision.provider)} in any case",
+            f"nothing of {host} is saved: {why}; nothing was changed",
+            hint=f"declare and prove a backup of what it keeps, or --unsaved says that it keeps nothing; "
+            f"{what_stays(decision.provider)} in any case",
         )
     problems = [problem for name in resources for problem in _unproven(session, name)]
     if problems:

@@ -171,9 +171,10 @@ def retire(
     unsaved: bool = False,
     back: bool = False,
 ) -> None:
-    """Stop a server; called again after the days of grace, delete it and keep snapshots of its disks.
+    """Stop a server; called again after the days of grace, delete it and keep what its disks hold.
 
-    Of a server of the lab the disk itself is kept, until lab.down.
+    At AWS snapshots of its disks are kept; of a VM the disks themselves, moved aside in their datastore, so
+    it is refused while it has snapshots; of a server of the lab its disk, until lab.down.
 
     Refused while a service of services.yml stands on it, or while its last backup is unproven. A person says
     yes to the deletion.

@@ -43,6 +43,12 @@ POWER_TIMEOUT_S = 600.0
 KEY_TIMEOUT_S = 900.0
 READY_TIMEOUT_S = 600.0
 RETRIES = 3
+# A snapshot of vSphere goes with its VM, so there the disks themselves are kept.
+STAYS: Mapping[str, str] = {
+    "aws": "snapshots of its disks stay",
+    "vsphere": "its disks stay, moved aside in their datastore",
+    "nspawn": "its disk stays until lab.down",
+}
 # What a plan does by itself; everything else waits for a person, or is nobody's to do.
 DONE: frozenset[Verdict] = frozenset({"create", "start", "trust", "change"})
 
@@ -252,7 +258,7 @@ def _delete_of(decision: Decision, *, keep_snapshot: bool) -> Action:
 
 def what_stays(provider: str) -> str:
     """Say what of a server is there after it is deleted."""
-    return "its disk stays until lab.down" if provider == "nspawn" else "snapshots of its disks stay"
+    return STAYS[provider]
 
 
 def remove_steps(decision: Decision, *, keep_snapshot: bool, ask: str) -> Iterator[Step]:

@@ -74,7 +74,7 @@ def plan_back(environment: str, decision: Decision) -> Plan:
 
 
 def plan_delete(environment: str, decision: Decision, leave: Leave) -> Plan:
-    """Delete the server that was stopped, and no other; snapshots of its disks stay."""
+    """Delete the server that was stopped, and no other; its disks stay, or snapshots of them."""
     ask = (
         f"Delete {decision.name} ({decision.id}) for good? It was stopped on {leave.since:%Y-%m-%d}; "
         f"{what_stays(decision.provider)}"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from automation.commands import _retiring
+from automation.commands._providers import saved_hosts
 from automation.commands._retiring import refuse_needed, refuse_unproven
 from automation.model.environment import Inventory, Server, load_environment
 from automation.model.errors import PreflightError
@@ -73,11 +74,39 @@ def test_where_nothing_is_declared_nothing_is_needed_but_the_witness(city: Any) 
         refuse_needed(city, "client-1")
 
 
-def test_one_that_is_not_saved_is_told_what_stays_of_it_at_its_provider(city: Any) -> None:
-    nas: Any = SimpleNamespace(name="nas", provider="nspawn")
+@pytest.mark.parametrize(
+    ("provider", "stays"),
+    [
+        ("nspawn", "its disk stays until lab.down"),
+        ("aws", "snapshots of its disks stay"),
+        ("vsphere", "its disks stay, moved aside in their datastore"),
+    ],
+)
+def test_one_that_is_not_saved_is_told_what_stays_of_it_at_its_provider(
+    city: Any, provider: str, stays: str
+) -> None:
+    nas: Any = SimpleNamespace(name="nas", provider=provider)
     with pytest.raises(PreflightError, match="nothing of nas is saved") as told:
         refuse_unproven(city, nas, False, None)
-    assert "its disk stays until lab.down in any case" in (told.value.hint or "")
+    assert f"{stays} in any case" in (told.value.hint or "")
+
+
+def test_rollback_guards_of_a_vm_are_no_backup_of_it_to_be_proven(city: Any) -> None:
+    path = city.environment.folder / "backups.yml"
+    guard = (
+        "  nas-guard:\n    source: {kind: vsphere-snapshots, vm: nas}\n    rpo: 24 h\n"
+        "    take: {on_demand: true}\n    to: [nas-vcenter]\n    keep: {profile: rollback}\n"
+        "    verify: [{level: L0, every: 1 day}]\n"
+    )
+    store = "stores:\n  nas-vcenter: {type: vsphere, site: city-hall}\n"
+    text = path.read_text().replace("resources:\n", f"resources:\n{guard}").replace("stores:\n", store)
+    path.write_text(text.replace("retention:\n", "retention:\n  rollback: {all_for: 2 days}\n"))
+    nas: Any = SimpleNamespace(name="nas", provider="vsphere")
+    with pytest.raises(PreflightError, match=r"nas-guard of backups\.yml only rolls changes back") as told:
+        refuse_unproven(city, nas, False, None)
+    assert "--unsaved" in (told.value.hint or "")
+    refuse_unproven(city, nas, True, None)
+    assert "nas" not in saved_hosts(city)
 
 
 def test_a_host_that_stands_is_proven_first_and_saved_anew_only_once_it_runs(

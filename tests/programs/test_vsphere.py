@@ -199,6 +199,12 @@ def test_only_the_vm_that_was_seen_is_destroyed_and_its_disks_are_kept(sites: Si
     sites.do(ShutDownVm(host="doomed", site="hall"))
     other = changed(create(sites, "other")).ids["server"]
     assert "does not bear our mark" in str(refused(sites, destroy.model_copy(update={"id": other})))
+    with at(sites.context(), "hall", "snapshots") as vcenter:
+        vm = find_vm(vcenter, "doomed")
+        assert vm is not None
+        one = take_snapshot(vcenter, vm, "before", "run-1", quiesce=False, timeout_s=30)
+        assert "cannot be kept without" in str(refused(sites, destroy))
+        assert remove_snapshot(vcenter, vm, one.id, timeout_s=30)
     gone = sites.do(destroy)
     kept = {name: file for name, file in changed(gone).ids.items() if name.startswith("snapshot:")}
     assert set(kept) == {"snapshot:system-0", "snapshot:data"}

@@ -11,6 +11,7 @@ from automation.adapters.vsphere.outcomes import changed_server, mark_of, remark
 from automation.adapters.vsphere.places import Vm, find_vm, read_vm
 from automation.adapters.vsphere.sessions import Vcenter, at
 from automation.adapters.vsphere.settling import run_task, settle
+from automation.adapters.vsphere.snapshots import read_chain
 from automation.model.actions import DestroyVm, UnregisterVm
 from automation.model.errors import AdapterError
 from automation.model.machine_evidence import ProviderChange
@@ -32,6 +33,7 @@ def destroy_vm(action: DestroyVm, ctx: Context) -> Outcome:
             return _gone(vcenter, action, _kept_files(vcenter, action), changed=False)
         kept: Mapping[str, str] = {}
         if action.keep_snapshot:
+            _refuse_snapshots(vcenter, vm, action)
             kept = _keep_disks(vcenter, vm, within(ctx))
         settle(
             vcenter,
@@ -92,6 +94,17 @@ def _doomed(vcenter: Vcenter, action: DestroyVm) -> Vm | None:
 def _require_off(vm: Vm, host: str) -> None:
     if vm.on:
         raise AdapterError(f"VM {host} ({vm.moid}) is powered on; nothing was changed")
+
+
+def _refuse_snapshots(vcenter: Vcenter, vm: Vm, action: DestroyVm) -> None:
+    """See that its disks are whole by themselves: what a snapshot is read through goes with the VM."""
+    if found := read_chain(vcenter, vm).snapshots:
+        raise AdapterError(
+            f"VM {action.host} ({vm.moid}) has {len(found)} snapshots, first {found[0].name!r}, and its "
+            "disks cannot be kept without what those hold; nothing was changed",
+            hint=f"./inv backup.rotate --env {vcenter.environment} removes ours after 48 hours; remove "
+            "others in the vSphere client, then resume the run",
+        )
 
 
 def _kept_folder(store: str, name: str, moid: str) -> str:
