@@ -1,6 +1,6 @@
 """How a planned move ended: what serves now, what clients saw, and what was taken back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple, TypeVar
@@ -68,10 +68,18 @@ class Ending(NamedTuple):
         return (*hosts, *(run.database for run in runs if isinstance(run, PromoteReplica)))
 
     @property
-    def powered_on(self) -> bool:
-        """Whether a VM was powered on at the other site, or may have been: clients may have written there."""
-        known = {*self.folded.succeeded, *self.folded.failed, *self.folded.started}
-        return any(isinstance(step.run, PowerOnVm) and step.id in known for step in self.plan.steps)
+    def powered_on(self) -> tuple[str, ...]:
+        """VMs that were powered on at the other site: clients may have written there."""
+        return self._powered(self.folded.succeeded)
+
+    @property
+    def perhaps_powered_on(self) -> tuple[str, ...]:
+        """VMs whose power-on began and did not come to its end: it fails also where the VM runs."""
+        return self._powered({*self.folded.failed, *self.folded.started})
+
+    def _powered(self, among: Container[str]) -> tuple[str, ...]:
+        runs = (step.run for step in self.plan.steps if step.id in among)
+        return tuple(run.host for run in runs if isinstance(run, PowerOnVm))
 
     @property
     def replicas(self) -> tuple[str, ...]:
@@ -92,7 +100,8 @@ class Ending(NamedTuple):
     @property
     def lasts(self) -> bool:
         """Whether it goes on, and is not taken back."""
-        return bool(self.promoted or self.replicas or self.perhaps_promoted or self.cleaning_up)
+        promoted = self.promoted or self.replicas or self.perhaps_promoted
+        return bool(promoted or self.powered_on or self.perhaps_powered_on or self.cleaning_up)
 
     @property
     def paused_at(self) -> datetime | None:
@@ -122,7 +131,7 @@ def conclude_move(session: Session, finished: Finished, *, json: bool = False) -
     ending = Ending(session, finished, read_plan(finished.folder), events, fold(events))
     if finished.closed.status == "succeeded":
         return _moved(ending, json=json)
-    if finished.closed.status == "interrupted" or ending.lasts or ending.powered_on:
+    if finished.closed.status == "interrupted" or ending.lasts:
         _raise_stopped(ending)
     if ending.folded.failed and (ending.paused_at is not None or ending.plan.mode == "planned-migration"):
         _take_back(ending)
@@ -168,15 +177,7 @@ def _take_back(ending: Ending) -> None:
 
 def _raise_stopped(ending: Ending) -> None:
     """Say on which side of the point of no return it stopped."""
-    if ending.perhaps_promoted:
-        side = f"whether {', '.join(ending.perhaps_promoted)} was promoted is not known"
-    elif ending.promoted or ending.replicas:
-        names = ", ".join((*(run.host for run in ending.promoted), *ending.replicas))
-        side = f"{names} is promoted: it goes on, it is not taken back"
-    elif ending.cleaning_up:
-        side = "clients are served where it moved to: it goes on, it is not taken back"
-    else:
-        side = "nothing was promoted"
+    side = _side(ending)
     try:
         ending.finished.raise_for_status()
     except KeyboardInterrupt as exc:
@@ -190,6 +191,24 @@ def _raise_stopped(ending: Ending) -> None:
         raise NotMet(f"{ending.word}: {side}: {exc}", hint=exc.hint) from exc
     except StepFailed as exc:
         raise StepFailed(f"{ending.word} stopped: {side}: {exc}", hint=exc.hint) from exc
+
+
+def _side(ending: Ending) -> str:
+    if ending.perhaps_promoted:
+        return f"whether {', '.join(ending.perhaps_promoted)} was promoted is not known"
+    if ending.promoted or ending.replicas:
+        names = ", ".join((*(run.host for run in ending.promoted), *ending.replicas))
+        return f"{names} is promoted: it goes on, it is not taken back"
+    if ending.cleaning_up:
+        return "clients are served where it moved to: it goes on, it is not taken back"
+    if ending.powered_on:
+        names = ", ".join(ending.powered_on)
+        return f"{names} runs where it moved to and clients may have written there: it is not taken back"
+    if ending.perhaps_powered_on:
+        names, env = ", ".join(ending.perhaps_powered_on), ending.plan.environment
+        again = f"./inv run.abort --env {env} --run {ending.finished.folder.name} --undo --reason '...'"
+        return f"whether {names} runs where it moved to is not known; {again} takes it back only if it is off"
+    return "nothing was promoted"
 
 
 # --- it is done ------------------------------------------------------------------------------------

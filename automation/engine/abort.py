@@ -1,8 +1,9 @@
 """Giving a run up: look at what has no end, take steps back in reverse, clean up.
 
 Invariant: nothing is taken back that an irreversible step which has succeeded, or may have, stands on: to
-lift the fence of an old primary after a promotion would make two. One thing at a time, each journalled
-before and after, so that an abort that was cut off or failed is simply run again.
+lift the fence of an old primary after a promotion would make two. In a move the same holds for a VM that was
+powered on where it goes to: clients may have written to it, also if it is off by now. One thing at a time,
+each journalled before and after, so that an abort that was cut off or failed is simply run again.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from automation.engine.attempt import Message, Work, attempt
 from automation.engine.context import RunContext
 from automation.engine.executor import in_doubt
 from automation.engine.fold import Folded
+from automation.engine.holding import serves_by_power
 from automation.model.plan import Plan, Step
 from automation.model.records import (
     Body,
@@ -70,7 +72,7 @@ def _stop_wanted(messages: SimpleQueue[Message]) -> bool:
 def _acts(
     plan: Plan, ctx: RunContext, folded: Folded, append: Append, work: Work
 ) -> Iterator[Callable[[], None]]:
-    for step in in_doubt(plan, folded):
+    for step in _to_be_seen(plan, folded):
         yield lambda step=step: _look(step, ctx, folded, append, work)  # type: ignore[misc]
     if folded.aborting is not None and folded.aborting.undo:
         for step in _undoable(plan, folded):
@@ -79,6 +81,17 @@ def _acts(
                 break  # what came before may be what keeps this one safe
     for step in reversed(_dirty(plan, folded)):
         yield lambda step=step: _clean(step, ctx, folded, append, work)  # type: ignore[misc]
+
+
+def _to_be_seen(plan: Plan, folded: Folded) -> list[Step]:
+    """What may have had its effect: what is in doubt, and a VM's power-on before it is taken back.
+
+    A power-on fails also when the VM runs and its tools do not answer in time.
+    """
+    seen = {step.id for step in in_doubt(plan, folded)}
+    if folded.aborting is not None and folded.aborting.undo:
+        seen |= {step.id for step in plan.steps if step.id in folded.failed and serves_by_power(plan, step)}
+    return [step for step in plan.steps if step.id in seen]
 
 
 def _undoable(plan: Plan, folded: Folded) -> list[Step]:
@@ -105,9 +118,10 @@ def _dirty(plan: Plan, folded: Folded) -> tuple[Step, ...]:
 
 
 def _stood_on(plan: Plan, folded: Folded) -> set[str]:
-    """Ids of everything that an irreversible step, done or perhaps done, needs, directly or not."""
+    """Ids of everything that a step of no return, done or perhaps done, needs, directly or not."""
     begun = [*folded.succeeded, *(step.id for step in in_doubt(plan, folded))]
-    open_ = [name for name in begun if plan.step(name).run.irreversible]
+    steps = [plan.step(name) for name in begun]
+    open_ = [step.id for step in steps if step.run.irreversible or serves_by_power(plan, step)]
     found: set[str] = set()
     while open_:
         name = open_.pop()

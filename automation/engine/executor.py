@@ -2,10 +2,11 @@
 
 Invariant: a step's start is in the journal, synced, before its effect begins, and its end before anything
 that waits for it starts. Threads carry effects; only the loop of `execute` decides and only it writes the
-journal. A run that is resumed looks first at every step whose end is not written down; and while a step that
-cannot be taken back, or that brings up what is to serve, is not done, what must hold at its moment is done
-again before it, however long ago it succeeded: the declaration, the fences, their proof. A fence is lifted in
-the same way: its guard, the look at the old primary, is done again by a resume and after a person's answer.
+journal. A run that is resumed looks first at every step whose end is not written down; and before a step that
+cannot be taken back, or that brings up what is to serve, what must hold at its moment is done again, however
+long ago it succeeded: the declaration, the fences, their proof. What is done again and fails holds back what
+stands on it, nothing else; what follows a takeover does not wait for it. A fence is lifted in the same way:
+its guard, the look at the old primary, is done again by a resume and after a person's answer.
 """
 
 import time
@@ -19,11 +20,11 @@ from typing import Literal
 from automation.engine.attempt import Message, Work, attempt
 from automation.engine.context import RunContext
 from automation.engine.fold import Folded, fold
-from automation.engine.holding import MOVES, must_hold, outlived, takes_over
+from automation.engine.holding import MOVES, Again, is_grave, pauses, plan_again
 from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal
 from automation.engine.schedule import Schedule
-from automation.model.actions import RunPlaybook
+from automation.model.actions import CiteDeclaration
 from automation.model.errors import AutomationError
 from automation.model.plan import Gate, Plan, Step
 from automation.model.records import (
@@ -92,11 +93,6 @@ def _passed(step: Step) -> bool:
     return step.on_failure == "continue"
 
 
-def _fences(step: Step) -> bool:
-    """Whether it is done again before each step that needs it: a city's own fence, and what guards a step."""
-    return (isinstance(step.run, RunPlaybook) and step.run.fence) or step.run.guards
-
-
 class _Execution:
     """One process's share of a run."""
 
@@ -106,8 +102,6 @@ class _Execution:
     def __init__(self, plan: Plan, ctx: RunContext, journal: Journal, folded: Folded, hooks: Hooks) -> None:
         self.plan, self.ctx, self.journal, self.folded, self.hooks = plan, ctx, journal, folded, hooks
         passed = [name for name in folded.failed if name in plan.by_id and _passed(plan.step(name))]
-        ended = {*folded.succeeded, *passed} & plan.by_id.keys()
-        self.once_good = {name for name in ended if plan.step(name).run.holds or _fences(plan.step(name))}
         self.schedule = Schedule(plan, succeeded=folded.succeeded, passed_over=passed)
         self.running: dict[str, float] = {}
         self.delayed: list[tuple[float, str]] = []
@@ -120,8 +114,11 @@ class _Execution:
         self.stopping: float | None = None
 
     def run(self) -> RunClosed:
-        doubtful = in_doubt(self.plan, self.folded)
+        resumed = bool(self.folded.once)
         try:
+            if resumed:
+                self._let_go(self._again())
+            doubtful = in_doubt(self.plan, self.folded)
             for step in doubtful:
                 self.schedule.occupy(step)
                 self._launch(step, "verified")
@@ -129,9 +126,10 @@ class _Execution:
             self.looking = set(looked_at)
             while self.looking and (self.stopping is None or time.monotonic() < self.stopping):
                 self._take()
-            if self.stopping is None and not self.halted:
-                self._let_go()
-                self._repeat(put_back=bool(looked_at))
+            if resumed and self.stopping is None and not self.halted:
+                again = self._again()
+                self._let_go(again)
+                self._repeat(again)
             while self._start_ready():
                 self._take()
             closed = RunClosed(
@@ -143,13 +141,15 @@ class _Execution:
             raise
         return closed
 
-    def _let_go(self) -> None:
-        """End what had to hold for a promotion that is done, in whatever state an earlier resume left it.
+    def _again(self) -> Again:
+        return plan_again(self.plan, self.folded, waiting=self.schedule.waiting, running=self.running)
+
+    def _let_go(self, again: Again) -> None:
+        """End what had to hold for what is done by now, in whatever state an earlier resume left it.
 
         To do it again would find another world: a replica that is none any more, a fence of what serves now.
         """
-        outdated = outlived(self.plan, self.folded)
-        for name in [name for name in self.schedule.waiting if name in outdated]:
+        for name in sorted(again.over):
             said = {"changed": False, "summary": "it held for what is done by now; it was not done again"}
             outcome = self._earlier(name).model_copy(update=said)
             self._append(StepEnded(step=name, status="succeeded", outcome=outcome))
@@ -162,33 +162,15 @@ class _Execution:
         outcomes = (end.outcome for end in ends if end.step == name and end.outcome is not None)
         return next(outcomes, Outcome(changed=False, summary=""))
 
-    def _repeat(self, *, put_back: bool) -> None:
-        """Have all done again that must hold when a step starts which takes over or cannot be taken back.
-
-        What follows a restore that goes on by itself waits for them, too. A city's own fence is done again
-        before whatever needs it: nothing else tells whether it holds. So is a guard, and only while the step
-        that needs it is to come: afterwards its host has another role.
-        """
-        waiting = [self.plan.step(name) for name in self.schedule.waiting]
-        under = must_hold(self.plan, self.folded, [*filter(self._is_grave, waiting), *self._joined()])
-        needed = {name for name in under if not self.plan.step(name).run.guards}
-        needed |= {name for s in waiting for name in s.needs if _fences(self.plan.step(name))}
-        again = needed & self.once_good
-        if again or put_back:  # what was put back waits for what it stands on, of which some may be in doubt
-            self.schedule.repeat(again)
-
-    def _joined(self) -> list[Step]:
-        """Steps on their way that bring up what will serve, but promotions: these are over in a moment."""
-        steps = (self.plan.step(name) for name in self.running)
-        return [step for step in steps if takes_over(self.plan, step) and not may_be_settled_done(step)]
-
-    def _is_grave(self, step: Step) -> bool:
-        return may_be_settled_done(step) or takes_over(self.plan, step)
+    def _repeat(self, again: Again) -> None:
+        """Have all done again that must hold when a step starts which takes over or cannot be taken back."""
+        needs = {name: before for name, before in again.needs.items() if name not in again.over}
+        self.schedule.repeat(again.steps, needs)
 
     def _stands_on_looks(self, step: Step) -> bool:
         """Whether it is begun again only when all is looked at: what a move needed may be over by then."""
-        may_be_over = step.run.holds and self.plan.mode in MOVES
-        return self._is_grave(step) or may_be_over or bool(self._guards(step))
+        may_be_over = step.run.holds and (self.plan.mode in MOVES or step.run.effect == "read")
+        return is_grave(self.plan, step) or may_be_over or bool(self._guards(step))
 
     def _guards(self, step: Step) -> set[str]:
         return {name for name in step.needs if self.plan.step(name).run.guards}
@@ -394,10 +376,14 @@ class _Execution:
         self._conclude(step, failure)
 
     def _conclude(self, step: Step, failure: Failure) -> None:
+        alone = pauses(self.plan, self.folded, step)
+        if alone and not _passed(step):
+            hint = _way_out(self.plan, self.ctx.run_id, step, failure)
+            failure = failure.model_copy(update={"hint": hint})
         self._append(StepEnded(step=step.id, status="failed", failure=failure))
         self.schedule.end(step.id, good=_passed(step))
         grave = not failure.known and may_be_settled_done(step)
-        self.halted = self.halted or grave or step.on_failure == "halt"
+        self.halted = self.halted or grave or (step.on_failure == "halt" and not alone)
 
     def _let_end(self) -> None:
         """Wait for what runs; its ends cannot be written down, so the resume looks at it."""
@@ -430,6 +416,20 @@ def _unknown(step: Step, why: str) -> Failure:
         message=f"step {step.id} ({step.run.do}) began and its end is not written down: {why}; state unknown",
         hint=f"look at it, then resume with {settle}" if may_be_settled_done(step) else "resume the run",
         known=False,
+    )
+
+
+def _way_out(plan: Plan, run_id: str, step: Step, failure: Failure) -> str:
+    """Say what can be done when what must hold before a takeover cannot be done again."""
+    env, runs = plan.environment, [one.run for one in plan.steps]
+    site = next((run.site for run in runs if isinstance(run, CiteDeclaration)), None)
+    told = failure.hint or f"mend it, then ./inv run.resume --env {env} --run {run_id}"
+    if plan.mode != "failover" or site is None or isinstance(step.run, CiteDeclaration):
+        return told
+    return (
+        f"{told}; if it cannot be mended, give this run up and fail over anew what has not come up: "
+        f"./inv run.abort --env {env} --run {run_id} --reason '...', then "
+        f"./inv dr.failover --env {env} --site {site} --accept-unfenced --reason '...'"
     )
 
 

@@ -35,7 +35,8 @@ class Folded:
 
     `started` keeps the steps that have a start and no end, with the retries they had; `succeeded` is in the
     order of the ends; `attempts` counts failures that were written down with a known state; `unseen` has the
-    steps whose last look, since they were started, could not say whether they are done.
+    steps whose last look, since they were started, could not say whether they are done; `once` keeps those
+    that have succeeded at any time, also if they were begun again since.
     """
 
     opened: RunOpened | None = None
@@ -48,6 +49,7 @@ class Folded:
     failed: dict[str, Failure] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
     unseen: set[str] = field(default_factory=set)
+    once: set[str] = field(default_factory=set)
     gates: dict[str, GateAnswered] = field(default_factory=dict)
     overrides: dict[str, OverrideRecorded] = field(default_factory=dict)
     undoing: set[str] = field(default_factory=set)
@@ -146,6 +148,7 @@ def _succeed(state: Folded, step: str) -> None:
     state.started.pop(step, None)
     state.failed.pop(step, None)
     state.succeeded[step] = None
+    state.once.add(step)
 
 
 def _fold_undo(state: Folded, body: UndoStarted | StepUndone) -> None:

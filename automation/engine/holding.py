@@ -1,6 +1,12 @@
-"""What must hold when a step starts that makes something serve, and so is done again by a resume. Pure."""
+"""What must hold when a step starts that makes something serve, and so is done again by a resume. Pure.
 
-from collections.abc import Iterable, Mapping
+Invariant: what is about to take over waits until all that must hold at its moment is made again and proven.
+What a service needs once it has taken over (names, routes, checks) waits for nothing that is done again.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from typing import NamedTuple
 
 from automation.engine.fold import Folded
 from automation.model.actions import (
@@ -11,15 +17,29 @@ from automation.model.actions import (
     RegisterReplica,
     RestoreCluster,
     RestoreDatabase,
+    RunPlaybook,
+    StartInstance,
 )
 from automation.model.plan import Plan, Step
 
-# Modes that lift the fences of what they bring home. Those of a failover last: they are always made again.
+# Modes that lift the fences of what they bring home. Those of a failover last.
 MOVES = ("planned-migration", "failback")
 # Modes in which what is brought up serves. A test's copies serve nobody, and nothing is fenced for them.
 SERVING = ("exercise", "failover", *MOVES)
 # What becomes the one that serves, beside what cannot be taken back: a promotion.
 TAKING = RestoreCluster | RestoreDatabase | RegisterReplica | PowerOnVm | CreateInstance
+
+
+class Again(NamedTuple):
+    """What a resume does once more.
+
+    `needs` has, for every step that waits and every one of `steps`, all that must have succeeded before it.
+    `over` held for what is done by now: it is not done again, in whatever state an earlier resume left it.
+    """
+
+    steps: Collection[str]
+    needs: Mapping[str, Collection[str]]
+    over: Collection[str]
 
 
 def takes_over(plan: Plan, step: Step) -> bool:
@@ -37,68 +57,203 @@ def takes_over(plan: Plan, step: Step) -> bool:
     return not any(one.service == step.service and takes_over(plan, one) for one in below)
 
 
-def must_hold(plan: Plan, folded: Folded, last: Iterable[Step]) -> set[str]:
-    """Name what steps stand on that are to take over, without what has served its purpose.
+def serves_by_power(plan: Plan, step: Step) -> bool:
+    """Whether a step powers a VM on where a move goes to: from then on clients may write to it."""
+    return plan.mode in MOVES and isinstance(step.run, PowerOnVm)
+
+
+def is_grave(plan: Plan, step: Step) -> bool:
+    """Whether what a step stands on must hold at the moment when it starts."""
+    return step.run.effect == "destroy" or takes_over(plan, step)
+
+
+def pauses(plan: Plan, folded: Folded, step: Step) -> bool:
+    """Whether a step that fails as it is done again holds back what stands on it, and nothing else.
+
+    A move that is before every point of no return stops as a whole instead: then it is taken back.
+    """
+    seen = _Seen(plan, folded)
+    return plan.mode in SERVING and step.id in seen.once and (plan.mode not in MOVES or bool(seen.past))
+
+
+def plan_again(plan: Plan, folded: Folded, *, waiting: Collection[str], running: Iterable[str]) -> Again:
+    """Say what a resume does once more, and which steps wait for it.
+
+    A city's own fence is done again before whatever needs it: nothing else tells whether it holds. So is a
+    guard, and only while the step that needs it is to come: afterwards its host has another role.
 
     Args:
-        last: the steps that wait; whatever of this has `holds` is done again before them.
+        waiting: steps that have not begun, or have failed.
+        running: steps that go on by themselves, or are tried already.
     """
-    past, home = _past_return(plan, folded), _brought_up(plan, folded)
-    under = {name for step in last for name in plan.stands_on(step.id) - _served(plan, step, past)}
-    return {name for name in under if not _hits(plan.step(name), home)}
+    seen, steps = _Seen(plan, folded), [plan.step(name) for name in waiting]
+    begun = {*_joined(plan, running), *_unproven(seen)}
+    points = {*begun, *(step.id for step in steps if is_grave(plan, step))}
+    held = {name: _must_hold(seen, plan.step(name)) for name in points}
+    guards = {name for step in steps for name in step.needs if _fences(plan.step(name))} & seen.once
+    under = frozenset[str]().union(*held.values())
+    wanted = guards | {name for name in under if not plan.step(name).run.guards}
+    again = frozenset(wanted & {*seen.good, *waiting})
+    if plan.mode not in SERVING:  # nothing takes over: whatever stands on what is done again waits for it
+        rest = {name: {*plan.step(name).needs, *(seen.under(name) & wanted)} for name in {*waiting, *again}}
+        return Again(again, rest, frozenset())
+    waits = _waits(seen, held, begun, waiting)
+    needs = {name: set(plan.step(name).needs) - seen.once for name in {*waiting, *again}}
+    for name, before in needs.items():
+        before |= seen.under(name) & wanted & (wanted if name in again else guards | waits[name])
+    return Again(again, needs, (seen.once - seen.good - wanted) & set(waiting))
 
 
-def outlived(plan: Plan, folded: Folded) -> set[str]:
-    """Name what had to hold for a promotion of its own service, which a planned move is past.
+class _Seen:
+    """A plan and how far it came, with what follows from both."""
 
-    A first power-on is no such point: other VMs of the service are to come, which need their fences.
+    def __init__(self, plan: Plan, folded: Folded) -> None:
+        self.plan, self.folded = plan, folded
+        self._under: dict[str, frozenset[str]] = {}
+
+    def under(self, name: str) -> frozenset[str]:
+        """Give all that a step stands on."""
+        if name not in self._under:
+            self._under[name] = self.plan.stands_on(name)
+        return self._under[name]
+
+    @cached_property
+    def good(self) -> frozenset[str]:
+        """What needs nothing more: it has succeeded, or may fail."""
+        failed = (name for name in self.folded.failed if name in self.plan.by_id)
+        passed = (name for name in failed if self.plan.step(name).on_failure == "continue")
+        return frozenset({*self.folded.succeeded, *passed} & self.plan.by_id.keys())
+
+    @cached_property
+    def once(self) -> frozenset[str]:
+        """What must hold and has held once, whatever became of it since: only this is done again."""
+        ended = (self.plan.step(name) for name in {*self.folded.once, *self.good} & self.plan.by_id.keys())
+        return frozenset(step.id for step in ended if step.run.holds or _fences(step))
+
+    @cached_property
+    def home(self) -> frozenset[tuple[str, str]]:
+        """VMs that this run has registered or begun to, each with its site: it made them anew there."""
+        runs = (step.run for step in self.plan.steps if step.id in self._begun)
+        return frozenset((run.host, run.site) for run in runs if isinstance(run, RegisterReplica))
+
+    @cached_property
+    def past(self) -> Mapping[str, frozenset[str]]:
+        """The points of no return that a planned move is past, and what each stands on.
+
+        Of VMs it is the first power-on, also one that has only begun: it may run, and clients write to it.
+        """
+        if self.plan.mode not in MOVES:
+            return {}
+        return {
+            step.id: self.under(step.id)
+            for step in self.plan.steps
+            if (step.run.irreversible and step.id in self.folded.succeeded)
+            or (serves_by_power(self.plan, step) and step.id in self._begun)
+        }
+
+    @cached_property
+    def done(self) -> frozenset[str]:
+        """Services of a failover of which all has taken over that is to."""
+        if self.plan.mode not in SERVING:
+            return frozenset()
+        taking = [
+            step for step in self.plan.steps if step.run.effect != "destroy" and takes_over(self.plan, step)
+        ]
+        open_ = {step.service for step in taking if step.id not in self.folded.succeeded}
+        return frozenset(step.service for step in taking if step.service and step.service not in open_)
+
+    @cached_property
+    def _begun(self) -> frozenset[str]:
+        return frozenset({*self.folded.succeeded, *self.folded.started, *self.folded.failed})
+
+
+def _fences(step: Step) -> bool:
+    """Whether it is done again before each step that needs it: a city's own fence, and what guards a step."""
+    return (isinstance(step.run, RunPlaybook) and step.run.fence) or step.run.guards
+
+
+def _joined(plan: Plan, running: Iterable[str]) -> set[str]:
+    """Name steps on their way that bring up what will serve, but promotions: these are over in a moment."""
+    steps = (plan.step(name) for name in running)
+    return {step.id for step in steps if takes_over(plan, step) and not _for_good(step)}
+
+
+def _unproven(seen: _Seen) -> set[str]:
+    """Name what has taken over while a fence of its service, made again, failed: what follows waits still.
+
+    A promotion is not among them: it begins only when they all hold, and is over in a moment.
     """
-    found = set[str]()
-    for point, under in _past_return(plan, folded).items():
-        step = plan.step(point)
-        if step.run.irreversible and step.run.effect != "destroy":
-            own = (plan.step(name) for name in under)
-            found |= {one.id for one in own if one.run.holds and one.service == step.service}
+    fences = (seen.plan.step(name) for name in seen.once - seen.good)
+    lapsed = {(step.id, step.service) for step in fences if not step.run.guards}
+    done = (step for step in seen.plan.steps if step.id in seen.folded.succeeded) if lapsed else ()
+    return {
+        step.id
+        for step in done
+        if takes_over(seen.plan, step) and not _for_good(step)
+        if any(service == step.service and name in seen.under(step.id) for name, service in lapsed)
+    }
+
+
+def _for_good(step: Step) -> bool:
+    return step.run.irreversible or step.run.effect == "destroy"
+
+
+def _must_hold(seen: _Seen, point: Step) -> frozenset[str]:
+    """Name what has held once for a step that is to take over, without what has served its purpose."""
+    under = (seen.under(point.id) & seen.once) - _served(seen, point)
+    return frozenset(name for name in under if not _hits(seen.plan.step(name), seen.home))
+
+
+def _waits(
+    seen: _Seen, held: Mapping[str, frozenset[str]], begun: Collection[str], waiting: Collection[str]
+) -> Mapping[str, set[str]]:
+    """Give what each step waits for: one that takes over, what leads to it, what follows one that has begun.
+
+    What leads to it is of its own service, or of none: another service goes on meanwhile. Each waits for the
+    fences of its own service too, but for those that its service's takeover stood on.
+    """
+    services = {name: seen.plan.step(name).service for name in {*held, *waiting, *seen.once}}
+    spared = {name: _spared(seen, begun, name) for name in {*waiting} - held.keys()}
+    found = {name: set(held.get(name, ())) for name in waiting}
+    for point, must in held.items():
+        for name in seen.under(point) & spared.keys():
+            if services[name] in (None, services[point]):
+                found[name] |= must - spared[name]
+    for name, past in spared.items():
+        own = {fence for fence in seen.once if services[name] and services[fence] == services[name]}
+        found[name] |= own - past
+        found[name] |= frozenset[str]().union(*(held[one] for one in begun if one in seen.under(name)))
     return found
 
 
-def _brought_up(plan: Plan, folded: Folded) -> set[tuple[str, str]]:
-    """Give the VMs that this run has registered or begun to, each with its site: it made them anew there."""
-    begun = {*folded.succeeded, *folded.started, *folded.failed}
-    runs = (step.run for step in plan.steps if step.id in begun)
-    return {(run.host, run.site) for run in runs if isinstance(run, RegisterReplica)}
+def _spared(seen: _Seen, begun: Collection[str], name: str) -> set[str]:
+    """Name what held for what took over for a step's own service, before it."""
+    service = seen.plan.step(name).service
+    below = (seen.plan.step(one) for one in seen.under(name) & seen.folded.succeeded.keys() - set(begun))
+    done = (one for one in below if service and one.service == service)
+    taken = (one for one in done if takes_over(seen.plan, one) or isinstance(one.run, StartInstance))
+    return {under for one in taken for under in seen.under(one.id)}
 
 
-def _hits(step: Step, home: set[tuple[str, str]]) -> bool:
+def _hits(step: Step, home: Collection[tuple[str, str]]) -> bool:
     """Whether it is the fence of what a VM was before it came home: made again it would hit the new one."""
     return isinstance(step.run, FenceVm | BlockVm) and (step.run.host, step.run.site) in home
 
 
-def _served(plan: Plan, step: Step, past: Mapping[str, frozenset[str]]) -> set[str]:
-    """Name what a service's own point of no return stood on, once that is past.
+def _served(seen: _Seen, step: Step) -> set[str]:
+    """Name what another service's takeover, or the own point of no return, stood on, once that is past.
 
     Its hosts have other roles by then: a fence that is made again would hit what serves now. A point of
-    another service does not count, which may have needed the same fences, long before this step.
+    another service does not count, which may have needed the same fences, long before this step. In a
+    failover it is what another service stood on of which all has taken over: it may be the standby by now.
     """
-    above, found = plan.stands_on(step.id), set[str]()
-    for point, under in past.items():
-        service = plan.step(point).service
+    above = seen.under(step.id)
+    if seen.plan.mode not in MOVES:
+        others = seen.done - {step.service}
+        return {name for name in above if seen.plan.step(name).service in others}
+    found = set[str]()
+    for point, under in seen.past.items():
+        service = seen.plan.step(point).service
         if point in above or service != step.service:
-            found |= {name for name in under if service and plan.step(name).service == service}
+            found |= {name for name in under if service and seen.plan.step(name).service == service}
     return found
-
-
-def _past_return(plan: Plan, folded: Folded) -> Mapping[str, frozenset[str]]:
-    """Give the points of no return that a planned move is past, and what each stands on.
-
-    Of VMs it is the first power-on, also one that has only begun: it may run, and clients write to it.
-    """
-    if plan.mode not in MOVES:
-        return {}
-    begun = {*folded.succeeded, *folded.started, *folded.failed}
-    return {
-        step.id: plan.stands_on(step.id)
-        for step in plan.steps
-        if (step.run.irreversible and step.id in folded.succeeded)
-        or (isinstance(step.run, PowerOnVm) and step.id in begun)
-    }

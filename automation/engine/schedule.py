@@ -1,7 +1,7 @@
 """Which step may start next. Pure; the work for one event does not grow with the plan."""
 
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from graphlib import TopologicalSorter
 from heapq import heapify, heappop, heappush
 
@@ -51,18 +51,16 @@ class Schedule:
                 self._enter(step, set(step.needs))
         self._find_ready()
 
-    def repeat(self, names: Collection[str]) -> None:
-        """Let steps that have ended run once more; all that stands on them, directly or not, waits for them.
+    def repeat(self, names: Collection[str], needs: Mapping[str, Collection[str]]) -> None:
+        """Let steps that have ended run once more, and have every step that waits need these, and no others.
 
         To be called before the first step is taken.
         """
         self._good -= set(names)
-        self._ended -= set(names)
-        waiting = {*self._blockers, *names}
         for table in (self._blockers, self._needed_by, self._followed_by):
             table.clear()
-        for name in waiting:
-            self._enter(self._plan.step(name), set(self._plan.stands_on(name)))
+        for name, before in needs.items():
+            self._enter(self._plan.step(name), set(before))
         self._find_ready()
 
     def precede(self, names: Collection[str], held: str) -> None:

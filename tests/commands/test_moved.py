@@ -25,7 +25,7 @@ from automation.model.records import (
     UndoStarted,
 )
 from automation.recovery.migration import compile_migration
-from tests.recovery.cloud_city import PLAN, PORTAL
+from tests.recovery.cloud_city import PLAN, PORTAL, make_cloud_city
 from tests.recovery.test_pilot_moves import EAST, city_of, switch
 
 DONE = Outcome(changed=True, summary="done")
@@ -47,8 +47,17 @@ def without_a_database(*, on_demand: bool = False) -> Plan:
     return compile_migration(switch("aws-east"), PLAN, city, {"portal": bare})
 
 
-def stopped(folder: Path, plan: Plan, failed: str) -> Finished:
-    """Give a move that stopped at a step; all that this one needs has succeeded."""
+def of_vms() -> Plan:
+    city = make_cloud_city("gis")
+    return compile_migration(switch("city-hall"), PLAN, city, city.catalog.services)
+
+
+def stopped(folder: Path, plan: Plan, failed: str, how: Failure | None = DECLINED) -> Finished:
+    """Give a move that stopped at a step; all that this one needs has succeeded.
+
+    Args:
+        how: None when a person stopped it before this step began.
+    """
     folder.mkdir()
     (folder / "plan.json").write_text(plan.model_dump_json())
     journal = Journal(folder / "journal.jsonl")
@@ -69,8 +78,9 @@ def stopped(folder: Path, plan: Plan, failed: str) -> Finished:
         if step.id in plan.stands_on(failed):
             journal.append(StepStarted(step=step.id))
             journal.append(StepEnded(step=step.id, status="succeeded", outcome=DONE))
-    journal.append(StepEnded(step=failed, status="failed", failure=DECLINED))
-    journal.append(RunClosed(status="paused"))
+    if how is not None:
+        journal.append(StepEnded(step=failed, status="failed", failure=how))
+    journal.append(RunClosed(status="paused" if how else "interrupted"))
     journal.close()
     return finished(folder)
 
@@ -128,3 +138,35 @@ def test_nothing_is_called_taken_back_where_nothing_was_done(tmp_path: Path) -> 
     assert session.asked == 1
     assert "had nothing to be taken back" in said
     assert "was taken back" not in said
+
+
+# --- VMs -------------------------------------------------------------------------------------------
+
+
+def test_who_stops_a_move_of_vms_is_not_told_to_take_back_what_clients_may_write_to(tmp_path: Path) -> None:
+    ended = stopped(tmp_path / "run", of_vms(), "gis/power-on-gis-app-a", None)
+    session: Any = Giving(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        conclude_move(session, ended)
+    note = caught.value.__notes__[-1]
+    assert "gis-db-a runs where it moved to and clients may have written there: it is not taken back" in note
+    assert "--undo" not in note
+    assert session.asked == 0
+
+
+def test_who_stops_a_move_before_any_vm_was_powered_on_is_told_how_it_is_taken_back(tmp_path: Path) -> None:
+    ended = stopped(tmp_path / "run", of_vms(), "gis/power-on-gis-db-a", None)
+    session: Any = Giving(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        conclude_move(session, ended)
+    note = caught.value.__notes__[-1]
+    assert "nothing was promoted; ./inv run.abort --env lab --run run --undo" in note
+
+
+def test_a_vm_that_may_have_been_powered_on_is_taken_back_by_a_person_alone(tmp_path: Path) -> None:
+    ended = stopped(tmp_path / "run", of_vms(), "gis/power-on-gis-db-a")
+    session: Any = Giving(tmp_path / "run")
+    with pytest.raises(StepFailed, match="whether gis-db-a runs where it moved to is not known") as caught:
+        conclude_move(session, ended)
+    assert "--undo --reason '...' takes it back only if it is off" in str(caught.value)
+    assert session.asked == 0

@@ -11,10 +11,10 @@ from automation.engine.context import RunContext
 from automation.engine.fold import fold
 from automation.engine.journal import read_journal
 from automation.engine.run import abort_run, make_run_folder, resume_run, run_plan
-from automation.model.actions import BlockServer, Promote, UnblockServer, Wait
+from automation.model.actions import BlockServer, PowerOnVm, Promote, UnblockServer, Wait
 from automation.model.errors import AdapterError, PreflightError
-from automation.model.plan import Plan, Step
-from automation.model.records import Outcome, StepUndone
+from automation.model.plan import Mode, Plan, Step
+from automation.model.records import Outcome, Progress, ProgressState, StepUndone
 from tests.engine.conftest import in_folder
 
 DONE = Outcome(changed=True, summary="done")
@@ -186,3 +186,47 @@ def test_each_undo_is_written_down_before_and_after(ctx: RunContext, tmp_path: P
     assert kinds.index("undo-started") + 1 == kinds.index("step-undone")
     assert [body.step for body in bodies if isinstance(body, StepUndone)] == ["a"]
     assert fold(read_journal(ctx.artifacts.parent / "journal.jsonl")).undone == {"a"}
+
+
+POWER_ON = PowerOnVm(host="gis-db-a", site="eoc")
+
+
+@pytest.mark.parametrize("mode", ["planned-migration", "failback"])
+def test_a_move_takes_nothing_back_that_a_vm_stands_on_which_was_powered_on(
+    mode: Mode, ctx: RunContext
+) -> None:
+    notes = Notes("second")
+    steps = (
+        step("register-1", undo=UNDO),
+        step("register-2", undo=UNDO),
+        step("first", "register-1", run=POWER_ON),
+        step("second", "first", "register-2"),
+    )
+    run(make_plan(*steps).model_copy(update={"mode": mode}), ctx, notes)
+    notes.work = replace(notes.work, verify=lambda step, ctx: Progress(state="not_done"))  # it is off by now
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["undo register-2"]
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "taken_back"),
+    [("not_done", "aborted", ["undo register"]), ("done", "aborted", []), ("unknown", "paused", [])],
+)
+def test_a_vm_whose_power_on_failed_is_looked_at_before_a_move_is_taken_back(
+    state: ProgressState, status: str, taken_back: list[str], ctx: RunContext
+) -> None:
+    notes = Notes("on")
+    plan = make_plan(step("register", undo=UNDO), step("on", "register", run=POWER_ON))
+    run(plan.model_copy(update={"mode": "planned-migration"}), ctx, notes)
+    progress = Progress(state=state, outcome=DONE if state == "done" else None)
+    notes.work = replace(notes.work, verify=lambda step, ctx: progress)
+    assert abort(ctx, notes) == status
+    assert notes.said == taken_back
+
+
+def test_a_test_s_vm_is_taken_back_though_it_was_powered_on(ctx: RunContext) -> None:
+    notes = Notes("looked")
+    plan = make_plan(step("register", undo=UNDO), step("on", "register", run=POWER_ON), step("looked", "on"))
+    run(plan.model_copy(update={"mode": "test-failover"}), ctx, notes)
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["undo register"]

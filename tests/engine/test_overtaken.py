@@ -6,7 +6,21 @@ from automation.engine.attempt import Work
 from automation.engine.context import RunContext
 from automation.engine.overtaken import refuse_overtaken
 from automation.engine.run import abort_run, make_run_folder, run_plan
-from automation.model.actions import Action, PowerOnVm, Promote, RegisterReplica, UnregisterVm, Wait
+from automation.model.actions import (
+    Action,
+    BlockServer,
+    PowerOffServer,
+    PowerOnVm,
+    Promote,
+    RegisterReplica,
+    ReleaseServer,
+    StartFenced,
+    StartInstance,
+    SwapAddress,
+    UnblockServer,
+    UnregisterVm,
+    Wait,
+)
 from automation.model.errors import AdapterError, OutcomeUnknown, PreflightError
 from automation.model.plan import Mode, Plan, Step
 from automation.model.records import Outcome
@@ -14,6 +28,8 @@ from tests.engine.conftest import in_folder
 
 PROMOTE = Promote(host="pg-b", cluster="15/main", expect_system_identifier="1", expect_timeline=1)
 POWER_ON = PowerOnVm(host="gis-db-a", site="eoc")
+START = StartInstance(host="web-w1", site="aws-west")
+SWAP = SwapAddress(name="portal", old="10.0.0.1", new="10.0.0.2", servers=("dns-b",), required=("dns-b",))
 REGISTER = RegisterReplica(host="gis-db-a", site="eoc", datastore="replicated", networks={})
 
 
@@ -87,6 +103,39 @@ def test_what_was_brought_up_elsewhere_without_a_promotion_overtakes_a_run(
     run(context, "failover", action, None, "gis", mode="failover")
     with pytest.raises(PreflightError, match="run failover has taken gis over since run move stopped"):
         refuse(context, "move")
+
+
+@pytest.mark.parametrize("action", [START, SWAP], ids=["started", "named"])
+def test_what_leads_clients_elsewhere_without_any_data_overtakes_a_run(
+    context: RunContext, action: Action
+) -> None:
+    run(context, "failback", Wait(seconds=0), AdapterError("no"), "portal", mode="failback")
+    run(context, "test", action, None, "portal", mode="test-failover")
+    refuse(context, "failback")
+    run(context, "failed", action, AdapterError("no"), "portal", mode="failover")
+    refuse(context, "failback")
+    run(context, "failover", action, None, "portal", mode="failover")
+    with pytest.raises(PreflightError, match="run failover has taken portal over since run failback"):
+        refuse(context, "failback")
+
+
+LIFTS = [StartFenced(host="pg-a"), UnblockServer(host="pg-a"), ReleaseServer(host="pg-a")]
+
+
+@pytest.mark.parametrize("lift", LIFTS, ids=lambda action: action.do)
+@pytest.mark.parametrize(
+    "fence", [BlockServer(host="pg-a"), PowerOffServer(host="pg-a")], ids=["net", "power"]
+)
+def test_a_host_that_begins_to_come_home_overtakes_the_run_that_fenced_it(
+    context: RunContext, fence: Action, lift: Action
+) -> None:
+    run(context, "failover", fence, None, "db", mode="failover")
+    run(context, "elsewhere", fence.model_copy(update={"host": "pg-z"}), None, "db", mode="failover")
+    refuse(context, "failover")
+    run(context, "failback", lift, None, "db", mode="failback")
+    with pytest.raises(PreflightError, match="run failback has lifted a fence of pg-a since run failover"):
+        refuse(context, "failover")
+    refuse(context, "elsewhere")
 
 
 @pytest.mark.parametrize("mode", ["test-failover", "apply"])
