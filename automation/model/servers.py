@@ -1,6 +1,6 @@
 """What servers and networks are to be, and what a provider shows them to be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from ipaddress import ip_network
@@ -107,6 +107,30 @@ class FoundDisk(Model):
     name: str = Field(description="as declared; empty: not ours to name")
     size_bytes: int
     kind: str = ""
+
+
+def name_disks(declared: Sequence[Disk], found: Sequence[FoundDisk]) -> dict[str, str]:
+    """Say which disks of a server that nobody of ours made are the declared ones: declared name to id.
+
+    Those of the very size and kind come first, then those of the size, and what is left goes by its order: no
+    empty disk is to be made beside one that has the data.
+
+    Args:
+        found: without that of the system, in the order of their devices.
+    """
+    left, names = list(found), dict[str, str]()
+    fits: tuple[Callable[[Disk, FoundDisk], bool], ...] = (
+        lambda disk, one: (disk.size_bytes, disk.kind or one.kind) == (one.size_bytes, one.kind),
+        lambda disk, one: disk.size_bytes == one.size_bytes,
+        lambda disk, one: True,
+    )
+    for fit in fits:
+        for disk in declared:
+            match = next((one for one in left if fit(disk, one)), None)
+            if disk.name not in names and match is not None:
+                names[disk.name] = match.id
+                left.remove(match)
+    return names
 
 
 class FoundServer(Model):

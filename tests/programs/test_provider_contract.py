@@ -135,7 +135,9 @@ def test_a_stranger_is_left_alone_until_it_is_adopted_by_its_id(rented: City) ->
     assert [step.id for step in planned.plan.steps] == [f"network/{rented.network}"]
     rented.apply()
     assert rented.census().servers == ()
-    adopt(rented.session(), rented.look(), name, id_)
+    rented.declare(name, disks=[DATA])
+    told = adopt(rented.session(), rented.look(), name, id_)
+    assert any(one.startswith("disks:data: none is to be") for one in told), told
     assert rented.census().servers == (id_,)
     assert verdicts(rented)[name] != "create", "it is not made a second time"
 

@@ -9,6 +9,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "adopt_instance": (
         "ec2.create_tags",
         "ec2.describe_instances",
+        "ec2.describe_volumes",
         "sts.get_caller_identity",
     ),
     "await_replica": (
