@@ -103,7 +103,7 @@ def disk_marks(server: str, disks: Sequence[Disk]) -> dict[str, str]:
 
 
 def disk_names(tags: Mapping[str, str]) -> dict[str, str]:
-    """Give the disk of each device, as its server's tag tells: `data`, or `data=/dev/sdb` by others' choice."""
+    """Give the disk of each device, as its server's tag tells: `data`, of an adopted one `data=/dev/sdb`."""
     listed = tags.get(DISKS, "")
     entries = (one.partition("=") for one in (listed.split(",") if listed else ()))
     return {at or device(place): name for place, (name, _, at) in enumerate(entries)}
