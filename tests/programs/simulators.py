@@ -113,8 +113,8 @@ class AwsSimulated:
         """Have every change of state that begins from now on take so long, until the next reset."""
         self._control("POST", "pace", json.dumps({"changes_take_s": changes_take_s}).encode())
 
-    def plant(self, **told: Mapping[str, int]) -> None:
-        """Let the account be what no call makes it: `root`, and the ages in days of `logins` and `keys`."""
+    def plant(self, **told: Mapping[str, int] | Sequence[str]) -> None:
+        """Let the account be what no call makes it: `root`, ages of `logins` and `keys`, `damaged`."""
         self._control("POST", "plant", json.dumps(told).encode())
 
     def settle(self) -> None:
