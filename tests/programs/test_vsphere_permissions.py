@@ -10,10 +10,12 @@ import pytest
 
 from automation.adapters.vsphere.permissions import OF_SERVERS, privileges_for
 from automation.commands._permissions import permissions_of
-from automation.model.actions import ChangeVm, CreateVm, ListVcenter
+from automation.model.actions import ChangeVm, CreateVm, ListVcenter, UndoVcenter
 from automation.model.drill_evidence import Listing
 from automation.model.errors import AdapterError
 from automation.model.machine_evidence import ProviderChange
+from tests.programs.test_vsphere_baseline import HALL, OF_PEOPLE, collected, enforced, saved, states, wanted
+from tests.programs.vsphere_planted import plant, state_of
 from tests.programs.vsphere_rights import (
     USER,
     Done,
@@ -132,3 +134,16 @@ def test_a_role_on_an_object_counts_instead_of_what_is_handed_down_to_it(sites: 
     denied = sites.look("hall", [spec("gis")]).denied
     assert denied.keys() == {"Resource.AssignVMToPool", "Host.Config.Network"}
     assert denied["Host.Config.Network"] == f"{USER} does not hold it on cluster main"
+
+
+def test_a_baseline_needs_all_that_is_printed_for_it_and_no_more(tmp_path: Path) -> None:
+    with limited_sites(tmp_path, "baselines") as sites:
+        plant(sites.hall)
+        was = state_of(sites.hall)
+        made = enforced(sites, wanted(collected(sites)), "run-1")
+        assert states(collected(sites), "fail") == OF_PEOPLE
+        sites.do(UndoVcenter(vcenter=HALL, saved=saved(made)))
+        assert state_of(sites.hall) == was
+        roles = json.loads(permissions_of(sites.environment, HALL, "baselines"))["roles"]
+        printed = {one for role in roles for one in role["privileges"]}
+        assert {*sites.hall.needed()} - {"System.Read"} == printed
