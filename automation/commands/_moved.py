@@ -80,6 +80,13 @@ class Ending(NamedTuple):
         return tuple(run.database for run in runs if isinstance(run, PromoteReplica))
 
     @property
+    def serving(self) -> str:
+        """Say what serves now: the databases that were promoted; without any, the services that moved."""
+        databases = (*(run.host for run in self.promoted), *self.replicas)
+        names = databases or tuple(dict.fromkeys(step.service for step in self.plan.steps if step.service))
+        return f"{', '.join(names)} {'serve' if len(names) > 1 else 'serves'}"
+
+    @property
     def cleaning_up(self) -> bool:
         """Whether clients are served at the other site, and what has served begins to be made a pilot light.
 
@@ -206,7 +213,6 @@ def _moved(ending: Ending, *, json: bool) -> int:
     report = make_report(ending.session, ending.finished.folder)
     page = write_report(report, ending.finished.folder)
     _keep_positions(ending)
-    hosts = ", ".join((*(run.host for run in ending.promoted), *ending.replicas)) or "no database"
     pause = _pause(ending)
     said = (*_say_pause(pause, report), *_say_kept(ending), *_say_synchrony(ending))
     if json:
@@ -214,7 +220,7 @@ def _moved(ending: Ending, *, json: bool) -> int:
     else:
         print_result(report)
     say = progress if json else print
-    for line in (f"{ending.word}: {hosts} serves; run {report.run_id}", *said):
+    for line in (f"{ending.word}: {ending.serving}; run {report.run_id}", *said):
         say(line)
     progress(f"report: {page}")
     beyond = pause.failed_beyond if pause else 0

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from automation.commands._moved import conclude_move
+from automation.commands._moved import Ending, conclude_move
 from automation.engine.finished import Finished, finished
+from automation.engine.fold import fold
 from automation.engine.journal import Journal
 from automation.engine.run import read_plan
 from automation.model.environment import Inventory
@@ -128,3 +129,9 @@ def test_nothing_is_called_taken_back_where_nothing_was_done(tmp_path: Path) -> 
     assert session.asked == 1
     assert "had nothing to be taken back" in said
     assert "was taken back" not in said
+
+
+def test_a_move_without_a_database_is_said_to_serve_by_its_services(tmp_path: Path) -> None:
+    plan, events = without_a_database(), ()
+    nothing: Any = None
+    assert Ending(nothing, nothing, plan, events, fold(events)).serving == "portal serves"
