@@ -70,7 +70,7 @@ def _stop_wanted(messages: SimpleQueue[Message]) -> bool:
 def _acts(
     plan: Plan, ctx: RunContext, folded: Folded, append: Append, work: Work
 ) -> Iterator[Callable[[], None]]:
-    for step in in_doubt(plan, folded):
+    for step in _unsure(plan, folded):
         yield lambda step=step: _look(step, ctx, folded, append, work)  # type: ignore[misc]
     if folded.aborting is not None and folded.aborting.undo:
         for step in _undoable(plan, folded):
@@ -79,6 +79,19 @@ def _acts(
                 break  # what came before may be what keeps this one safe
     for step in reversed(_dirty(plan, folded)):
         yield lambda step=step: _clean(step, ctx, folded, append, work)  # type: ignore[misc]
+
+
+def _unsure(plan: Plan, folded: Folded) -> tuple[Step, ...]:
+    """What is looked at first: what is in doubt; before an undo also what is said to have failed for good.
+
+    An irreversible step whose failure was told wrong would otherwise have its fences lifted under it.
+    """
+    undo = folded.aborting is not None and folded.aborting.undo
+    declined = {name for name, gate in folded.gates.items() if gate.answer == "no"}  # these never began
+    ended = folded.failed.keys() - declined if undo else set[str]()
+    unsure = {name for name in ended if plan.step(name).run.irreversible}
+    unsure |= {step.id for step in in_doubt(plan, folded)}
+    return tuple(step for step in plan.steps if step.id in unsure)
 
 
 def _undoable(plan: Plan, folded: Folded) -> list[Step]:
