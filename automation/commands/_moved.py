@@ -152,6 +152,7 @@ def _take_back(ending: Ending) -> None:
     run_id = ending.finished.folder.name
     reason = "failed before the promotion; taken back by itself"
     back = ending.session.abort(run_id, reason=reason, undo=True)
+    _refuse_done(ending, back, told)
     again = f"./inv run.abort --env {ending.plan.environment} --run {run_id} --undo --reason '...'"
     left = {step: failure for step, failure in back.failures.items() if step not in failed}
     if back.closed.status != "aborted" or left:
@@ -171,6 +172,19 @@ def _take_back(ending: Ending) -> None:
         hint=next((failure.hint for failure in failed.values() if failure.hint), None)
         or "mend it, then ask for it again",
     )
+
+
+def _refuse_done(ending: Ending, back: Finished, told: str) -> None:
+    """Call nothing taken back where the look before it found a promotion done that was told as failed."""
+    after = fold(read_journal(back.folder / "journal.jsonl"))
+    done = [step.id for step in ending.plan.steps if step.run.irreversible and step.id in after.succeeded]
+    if done:
+        env, run_id = ending.plan.environment, back.folder.name
+        raise StepFailed(
+            f"{ending.word} failed (run {run_id}): {told}; but {', '.join(done)} is done: what it stands on "
+            "was not taken back, and what stands on it was not started",
+            hint=f"./inv run.show --env {env} --run {run_id}: it is promoted, and nobody is led to it",
+        )
 
 
 def _raise_stopped(ending: Ending) -> None:

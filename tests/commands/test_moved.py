@@ -27,7 +27,7 @@ from automation.model.records import (
 )
 from automation.recovery.migration import compile_migration
 from tests.recovery.cloud_city import PLAN, PORTAL
-from tests.recovery.test_pilot_moves import EAST, city_of, switch
+from tests.recovery.test_pilot_moves import EAST, city_of, going, switch
 
 DONE = Outcome(changed=True, summary="done")
 DECLINED = Failure(error="StepFailed", message="clerk answered no")
@@ -79,8 +79,8 @@ def stopped(folder: Path, plan: Plan, failed: str) -> Finished:
 class Giving:
     """A session that gives runs up: it takes back whatever has an undo, and keeps that it was asked."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.asked = folder, 0
+    def __init__(self, folder: Path, *, found_done: str = "") -> None:
+        self.folder, self.asked, self.found_done = folder, 0, found_done
 
     def abort(self, run_id: str, *, reason: str, undo: bool) -> Finished:
         self.asked += 1
@@ -88,6 +88,8 @@ class Giving:
         ended = {e.body.step for e in journal.events if isinstance(e.body, StepEnded)}
         journal.append(RunResumed(actor="a", node="n", version="1"))
         journal.append(AbortStarted(actor="a", reason=reason, undo=undo))
+        if self.found_done:
+            journal.append(StepEnded(step=self.found_done, status="succeeded", outcome=DONE))
         for step in reversed(read_plan(self.folder).steps):
             if step.undo is not None and step.id in ended:
                 journal.append(UndoStarted(step=step.id))
@@ -129,6 +131,13 @@ def test_nothing_is_called_taken_back_where_nothing_was_done(tmp_path: Path) -> 
     assert session.asked == 1
     assert "had nothing to be taken back" in said
     assert "was taken back" not in said
+
+
+def test_a_promotion_that_a_look_finds_done_is_not_called_taken_back(tmp_path: Path) -> None:
+    ended = stopped(tmp_path / "run", going(), "portal/promote")
+    session: Any = Giving(tmp_path / "run", found_done="portal/promote")
+    with pytest.raises(StepFailed, match="but portal/promote is done: what it stands on was not taken back"):
+        conclude_move(session, ended)
 
 
 def test_a_move_without_a_database_is_said_to_serve_by_its_services(tmp_path: Path) -> None:
