@@ -90,14 +90,17 @@ def apply(
 def show(context: Context, env: str, all: bool = False, json: bool = False) -> int:
     """Show the servers that are at AWS, vSphere and in the lab now; changes nothing.
 
+    At AWS also the snapshots that were kept of servers which went: they stay until a person removes them.
+
     Exit codes: 0 shown, 2 faulty files, 3 shown, but a provider could not be looked at.
     """
-    from automation.commands._provision_views import list_servers, look
+    from automation.commands._provision_views import list_servers, look, with_kept
     from automation.commands._render_servers import print_servers
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        shown = list_servers(look(session), every=all)
+        around = look(session)
+        shown = with_kept(session, around, list_servers(around, every=all))
         if json:
             print_json(shown)
         else:

@@ -109,6 +109,18 @@ class FoundDisk(Model):
     kind: str = ""
 
 
+class KeptSnapshot(Model):
+    """What was kept of one disk when its server went."""
+
+    id: str
+    site: str
+    server: str
+    disk: str
+    size_bytes: int = Field(description="of the disk")
+    at: AwareDatetime
+    run_id: str = Field(description="that retired or replaced the server")
+
+
 def name_disks(declared: Sequence[Disk], found: Sequence[FoundDisk]) -> dict[str, str]:
     """Say which disks of a server that nobody of ours made are the declared ones: declared name to id.
 

@@ -208,6 +208,10 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "rds.describe_db_subnet_groups",
         "sts.get_caller_identity",
     ),
+    "list_kept": (
+        "ec2.describe_snapshots",
+        "sts.get_caller_identity",
+    ),
     "list_points": (
         "autoscaling.describe_auto_scaling_groups",
         "autoscaling.describe_launch_configurations",
