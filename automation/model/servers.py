@@ -29,7 +29,7 @@ class Disk(Model):
 
 
 class Size(Model):
-    """How large a server is: an instance type (AWS), or processors and memory (vSphere)."""
+    """How large a server is: a type (AWS), processors and memory (vSphere), or bounds of both (nspawn)."""
 
     type: str = Field(default="", description="t3.medium")
     cpus: int = Field(default=0, ge=0, le=768)

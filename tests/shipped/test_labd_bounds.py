@@ -92,6 +92,11 @@ def test_a_machine_without_the_controllers_says_so(tmp_path: Path) -> None:
         require(NO_CONTROLLERS, Bounds(1, GIB))
 
 
+def test_a_group_that_is_not_the_labs_own_bounds_nobody(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("")
+    assert find_controllers(tmp_path, "4:memory:/\n3:cpu,cpuacct:/mainstay-other\n0::/x\n") == {}
+
+
 def test_a_machine_of_pure_v2_bounds_in_the_servers_own_group(tmp_path: Path) -> None:
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
     found = find_controllers(tmp_path, "0::/mainstay-t1/supervisor\n")

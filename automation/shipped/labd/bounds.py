@@ -4,6 +4,7 @@ The controllers of the kernel's cgroups stand in cgroup v2, or each in a hierarc
 server with bounds has a group beside its own. A server without bounds has none, and shares what there is.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -106,12 +107,22 @@ def find_controllers(lab: Path, membership: str) -> Controllers:
     found = {name: Controller(name, lab, True) for name in KNOWN if name in in_v2}
     for line in membership.splitlines():
         _, names, path = line.split(":", 2)
-        for name in (name for name in KNOWN if name in names.split(",")):
-            target = PLACE / name
-            target.mkdir(parents=True, exist_ok=True)
-            mount("mainstay-cgroup", str(target), "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, names)
-            found[name] = Controller(name, target / path.strip("/"), False)
+        own = [name for name in KNOWN if name in names.split(",")]
+        if own and Path(path).name == lab.name and _mounted(names):
+            found |= {name: Controller(name, PLACE / names / path.strip("/"), False) for name in own}
     return found
+
+
+def _mounted(names: str) -> bool:
+    """Mount a hierarchy of v1; where that is refused a lab runs all the same, without bounds."""
+    target = PLACE / names
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        mount("mainstay-cgroup", str(target), "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, names)
+    except OSError as exc:
+        print(f"labd: no server can be bounded in {names}: {exc}", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def require(controllers: Controllers, bounds: Bounds) -> None:
