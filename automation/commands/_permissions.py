@@ -29,6 +29,7 @@ _OF_RECOVERY = frozenset(
     }
 )
 _ACTIONS = get_args(get_args(Action)[0])
+LONGEST_POLICY = 6144  # characters of a managed policy without white space: quotas of IAM
 
 
 def permissions_of(environment: Environment, provider: str, areas: str) -> str:
@@ -49,6 +50,11 @@ def permissions_of(environment: Environment, provider: str, areas: str) -> str:
 
         return policy(addresses, environment.name, known)
     return _roles(environment.name, known, addresses)
+
+
+def is_too_long(policy: str) -> bool:
+    """Whether AWS takes a policy for too long to be one."""
+    return len(json.dumps(json.loads(policy), separators=(",", ":"))) > LONGEST_POLICY
 
 
 def _chosen(areas: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from invoke import Context
 
-from automation.commands._command import ENV_HELP, JSON_HELP, ROOT, command, print_json
+from automation.commands._command import ENV_HELP, JSON_HELP, ROOT, command, print_json, progress
 from automation.model.errors import EXIT_PARTIAL
 
 AUTHORISATION_HELP = "For a job with nobody watching: the standing authorisation it runs under."
@@ -234,7 +234,10 @@ def permissions(context: Context, env: str, provider: str, area: str = "") -> No
 
     Made from the actions that plans may take there. Exit codes: 0 printed, 2 faulty files or flags.
     """
-    from automation.commands._permissions import permissions_of
+    from automation.commands._permissions import AREAS, is_too_long, permissions_of
     from automation.model.environment import load_environment
 
-    print(permissions_of(load_environment(ROOT, env), provider, area))
+    printed = permissions_of(load_environment(ROOT, env), provider, area)
+    print(printed)
+    if "Statement" in printed and is_too_long(printed):
+        progress(f"this is longer than AWS lets a policy be; print one for each area: {', '.join(AREAS)}")

@@ -7,9 +7,11 @@ from typing import Any, cast, get_args
 
 import pytest
 
+from automation.adapters.aws.permissions import policy
 from automation.adapters.vsphere.permissions import OF_SERVERS
-from automation.commands._permissions import AREAS, addresses_of
+from automation.commands._permissions import AREAS, addresses_of, is_too_long
 from automation.model.actions import Action
+from automation.model.providers import AwsProvider
 
 PACKAGE = Path(__file__).resolve().parents[2] / "automation"
 FOLDERS = {
@@ -46,3 +48,11 @@ def test_all_areas_together_permit_every_action(kind: str) -> None:
 def test_preflight_asks_for_what_plans_of_servers_do() -> None:
     others = {"vsphere.fence_vm", "vsphere.learn_host_key"}  # of recovery; of no privilege
     assert OF_SERVERS | others == addresses("vsphere", "provisioning")
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_the_policy_of_an_area_is_one_that_aws_takes(area: str) -> None:
+    region = {"kind": "aws", "site": "east", "region": "us-gov-west-1", "account": "123456789012"}
+    provider = AwsProvider.model_validate(region)
+    assert not is_too_long(policy(addresses_of(provider, (area,)), "a-long-environment", provider))
+    assert is_too_long(policy(addresses_of(provider, tuple(AREAS)), "city", provider))

@@ -109,6 +109,10 @@ class AwsSimulated:
     def forget_calls(self) -> None:
         self._control("DELETE", "calls")
 
+    def needed(self) -> list[str]:
+        """Give the permissions that users with policies needed since this was asked, in their order."""
+        return cast("list[str]", self._control("GET", "permissions"))
+
     def pace(self, changes_take_s: float) -> None:
         """Have every change of state that begins from now on take so long, until the next reset."""
         self._control("POST", "pace", json.dumps({"changes_take_s": changes_take_s}).encode())
