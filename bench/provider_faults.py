@@ -159,7 +159,8 @@ def declare(city: City, act: Act) -> None:
         for name in (city.one, city.two):
             city.declare(name, disks=[{"name": "data", "size": "1 GiB"}])
     elif act == "change":
-        city.declare(city.one, disks=[{"name": "data", "size": "2 GiB"}], size=city.cloud.larger)
+        larger = city.cloud.change.after["size"]
+        city.declare(city.one, disks=[{"name": "data", "size": "2 GiB"}], size=larger)
 
 
 def hold(city: City, act: Act, when: str) -> None:

@@ -86,7 +86,7 @@ def _declare(city: City, servers: int) -> None:
     """Declare what was made, but for two: one is to be larger, one has a tag that lacks."""
     for number in range(servers):
         city.declare(f"{city.name}-{number}")
-    city.declare(f"{city.name}-0", size=city.cloud.larger)
+    city.declare(f"{city.name}-0", size=city.cloud.change.after["size"])
     city.declare(f"{city.name}-1", tags={"team": "web"})
 
 

@@ -12,7 +12,7 @@ from invoke import Context, Exit
 
 from automation.commands._command import command
 from automation.commands._program import Inv
-from automation.commands._suites import run_suites
+from automation.commands._suites import SUITES, run_suites
 from automation.model import errors
 from automation.model.environment import list_environments
 from tasks import namespace
@@ -206,6 +206,15 @@ def test_a_failed_command_stops_those_after_it_and_a_good_one_does_not(sample: R
 def test_the_lab_suite_is_not_run_without_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert set(run_suites(["lab", "backups"]).values()) == {("not run, needs root", 0.0)}
+
+
+def test_every_module_of_lab_tests_is_in_one_suite_and_the_judge_in_both() -> None:
+    modules = {f"tests/lab/{path.name}" for path in (ROOT / "tests/lab").glob("test_*.py")}
+    elsewhere = {word.removeprefix("--ignore=") for word in SUITES["lab"] if word.startswith("--ignore=")}
+    backups = {word for word in SUITES["backups"] if word.endswith(".py")}
+    assert elsewhere < modules
+    assert backups - elsewhere == {"tests/lab/test_whole_suite.py"}
+    assert elsewhere < backups
 
 
 # --- the wrapper's environment --------------------------------------------------------------------

@@ -18,6 +18,7 @@ from automation.backups.guards import Case, Rotation, judge, most_at_once
 from automation.backups.ledger import Ledger
 from automation.backups.needed import bad_holds, pitr_holds, without_bad
 from automation.backups.places import repository
+from automation.backups.proven_copies import proofs_by_copies
 from automation.backups.resources import VsphereSnapshots
 from automation.backups.retention import decide
 from automation.backups.rollbacks import decide_rollbacks
@@ -149,7 +150,7 @@ def make_case(
         retention=retention,
         settings=backups.guards_of(resource),
         rpo_s=0.0,
-        proofs=proofs,
+        proofs=(*proofs, *proofs_by_copies(backups, ledger, place)),
         holds=(
             *backups.holds(resource),
             *pitr_holds(backups, resource, sound, now),

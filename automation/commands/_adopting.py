@@ -1,12 +1,16 @@
 """Taking over a server that was there before Mainstay: by its provider's id, once a person asks for it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from automation.commands._providers import Around
 from automation.commands._session import Session
+from automation.engine.journal import read_journal
 from automation.model.actions import AdoptInstance, AdoptVm
 from automation.model.errors import ConfigError, PreflightError
+from automation.model.machine_evidence import ProviderChange
 from automation.model.plan import Plan, Step
+from automation.model.records import StepEnded
 from automation.model.servers import FoundServer, ServerSpec
 from automation.provisioning.decisions import compare
 
@@ -44,10 +48,26 @@ def adopt(session: Session, around: Around, host: str, id_: str) -> tuple[str, .
         why=f"{found.name} ({id_}) bears nobody's mark and is taken over as {host}",
         timeout_s=TIMEOUT_S,
     )
-    session.run(Plan(name="adopt", environment=name, mode="apply", steps=(step,))).raise_for_status()
+    finished = session.run(Plan(name="adopt", environment=name, mode="apply", steps=(step,)))
+    finished.raise_for_status()
     images = {image: known for view in around.seen.views for image, known in view.images.items()}
-    differences = (one for one in compare(spec, found, images) if not one.key.startswith("disks"))
-    return tuple(f"{one.key}: {one.found} is to be {one.declared}" for one in differences)
+    taken_over = _with_names(found, {disk.name for disk in spec.disks}, finished.folder)
+    return tuple(
+        f"{one.key}: {one.found} is to be {one.declared}" for one in compare(spec, taken_over, images)
+    )
+
+
+def _with_names(found: FoundServer, declared: Collection[str], run: Path) -> FoundServer:
+    """Give a server with the names that its disks got of those declared, as the run's journal tells."""
+    named: dict[str, str] = {}
+    for event in read_journal(run / "journal.jsonl"):
+        if isinstance(event.body, StepEnded) and event.body.outcome is not None:
+            told = event.body.outcome.evidence
+            if isinstance(told, ProviderChange):
+                named |= {id_: part.removeprefix("disk:") for part, id_ in told.ids.items()}
+    names = {id_: name for id_, name in named.items() if name in declared}
+    disks = tuple(one.model_copy(update={"name": names.get(one.id, "")}) for one in found.disks)
+    return found.model_copy(update={"disks": disks})
 
 
 def find_adoptable(around: Around, spec: ServerSpec, id_: str, environment: str) -> FoundServer:

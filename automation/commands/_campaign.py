@@ -51,16 +51,24 @@ RESULTS = ROOT / "bench/results"
 
 
 def run_campaign(
-    session: Session, drills: Sequence[str], times: int, *, results: Path = RESULTS
+    session: Session,
+    drills: Sequence[str],
+    times: int,
+    *,
+    results: Path = RESULTS,
+    lab: "FreshLab | None" = None,
 ) -> list[DrillRow]:
     """Bring the lab up, run every drill so many times, keep the rows in the folder of results.
+
+    Args:
+        lab: one that is up already; its saved disks are used again.
 
     Raises:
         ConfigError: a drill does not exist; nothing was touched.
         NotMet: a drill did not meet its objectives, or a lost write is not accounted for.
     """
     specs = [load_drill(ROOT, name) for name in drills]
-    lab = FreshLab(session)
+    lab = lab or FreshLab(session)
     every = []
     for spec in specs:
         rows = [_drill_afresh(session, lab, spec, f"{number} of {times}") for number in range(1, times + 1)]
@@ -99,11 +107,13 @@ class FreshLab:
         self._used = False
 
     def _configure(self, synchronous: bool) -> None:
+        variables: dict[str, str | int | bool] = {"postgresql_synchronous": synchronous}
         if self._saved:
             restore_disks(self._session, next(iter(self._saved.values())))
+            converge_servers(self._session, limit="postgresql", variables=variables)
         else:
             bring_up(self._session)
-        converge_servers(self._session, variables={"postgresql_synchronous": synchronous})
+            converge_servers(self._session, variables=variables)
         name = f"{DISKS}-synchronous" if synchronous else DISKS
         save_disks(self._session, name)
         self._saved[synchronous] = name

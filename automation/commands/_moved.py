@@ -88,6 +88,13 @@ class Ending(NamedTuple):
         return tuple(run.database for run in runs if isinstance(run, PromoteReplica))
 
     @property
+    def serving(self) -> str:
+        """Say what serves now: the databases that were promoted; without any, the services that moved."""
+        databases = (*(run.host for run in self.promoted), *self.replicas)
+        names = databases or tuple(dict.fromkeys(step.service for step in self.plan.steps if step.service))
+        return f"{', '.join(names)} {'serve' if len(names) > 1 else 'serves'}"
+
+    @property
     def cleaning_up(self) -> bool:
         """Whether clients are served at the other site, and what has served begins to be made a pilot light.
 
@@ -154,6 +161,7 @@ def _take_back(ending: Ending) -> None:
     run_id = ending.finished.folder.name
     reason = "failed before the promotion; taken back by itself"
     back = ending.session.abort(run_id, reason=reason, undo=True)
+    _refuse_done(ending, back, told)
     again = f"./inv run.abort --env {ending.plan.environment} --run {run_id} --undo --reason '...'"
     left = {step: failure for step, failure in back.failures.items() if step not in failed}
     if back.closed.status != "aborted" or left:
@@ -173,6 +181,19 @@ def _take_back(ending: Ending) -> None:
         hint=next((failure.hint for failure in failed.values() if failure.hint), None)
         or "mend it, then ask for it again",
     )
+
+
+def _refuse_done(ending: Ending, back: Finished, told: str) -> None:
+    """Call nothing taken back where the look before it found a promotion done that was told as failed."""
+    after = fold(read_journal(back.folder / "journal.jsonl"))
+    done = [step.id for step in ending.plan.steps if step.run.irreversible and step.id in after.succeeded]
+    if done:
+        env, run_id = ending.plan.environment, back.folder.name
+        raise StepFailed(
+            f"{ending.word} failed (run {run_id}): {told}; but {', '.join(done)} is done: what it stands on "
+            "was not taken back, and what stands on it was not started",
+            hint=f"./inv run.show --env {env} --run {run_id}: it is promoted, and nobody is led to it",
+        )
 
 
 def _raise_stopped(ending: Ending) -> None:
@@ -225,7 +246,6 @@ def _moved(ending: Ending, *, json: bool) -> int:
     report = make_report(ending.session, ending.finished.folder)
     page = write_report(report, ending.finished.folder)
     _keep_positions(ending)
-    hosts = ", ".join((*(run.host for run in ending.promoted), *ending.replicas)) or "no database"
     pause = _pause(ending)
     said = (*_say_pause(pause, report), *_say_kept(ending), *_say_synchrony(ending))
     if json:
@@ -233,7 +253,7 @@ def _moved(ending: Ending, *, json: bool) -> int:
     else:
         print_result(report)
     say = progress if json else print
-    for line in (f"{ending.word}: {hosts} serves; run {report.run_id}", *said):
+    for line in (f"{ending.word}: {ending.serving}; run {report.run_id}", *said):
         say(line)
     progress(f"report: {page}")
     beyond = pause.failed_beyond if pause else 0

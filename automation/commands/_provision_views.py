@@ -5,8 +5,8 @@ from automation.commands._providers import Around, look_around
 from automation.commands._servers import look_at_lab
 from automation.commands._session import Session
 from automation.model.base import Model
-from automation.model.errors import EXIT_PARTIAL, NotMet
-from automation.model.servers import FoundNetwork, FoundServer
+from automation.model.errors import EXIT_PARTIAL, AdapterError, NotMet
+from automation.model.servers import FoundNetwork, FoundServer, KeptSnapshot
 from automation.provisioning.decisions import Decision, Verdict, decide
 
 # Decisions that say that what is there is as it should be, or nobody's business here.
@@ -19,6 +19,7 @@ class ServersShown(Model):
     environment: str
     servers: tuple[FoundServer, ...]
     networks: tuple[FoundNetwork, ...]
+    kept: tuple[KeptSnapshot, ...] = ()
     notes: tuple[str, ...] = ()
     unseen: bool = False
 
@@ -80,6 +81,28 @@ def list_servers(around: Around, *, every: bool) -> ServersShown:
         notes=(*trips, *unseen),
         unseen=bool(unseen),
     )
+
+
+def with_kept(session: Session, around: Around, shown: ServersShown) -> ServersShown:
+    """Add the snapshots that AWS keeps of servers that went; a region that does not tell is a note."""
+    sites = [one.site for one in session.environment.providers.values() if one.kind == "aws"]
+    kept: list[KeptSnapshot] = []
+    notes: list[str] = []
+    for site in sites:  # also where nothing is declared any more
+        if ("aws", site) in around.seen.assumed or f"aws at {site}" in around.seen.unseen:
+            continue
+        try:
+            kept += _list_kept(session, site)
+        except AdapterError as exc:
+            notes.append(f"what is kept of retired servers is not known: aws at {site}: {exc}")
+    found = {"kept": tuple(kept), "notes": (*shown.notes, *notes), "unseen": shown.unseen or bool(notes)}
+    return shown.model_copy(update=found)
+
+
+def _list_kept(session: Session, site: str) -> tuple[KeptSnapshot, ...]:
+    from automation.adapters import aws
+
+    return aws.list_kept(session.environment, site, session.state)
 
 
 def find_drift(around: Around) -> DriftShown:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from automation.commands._clouds_fencing import look_at_fences
 from automation.commands._drill import check_hosts, plan_for
 from automation.commands._observations import keep_position
 from automation.commands._proven import proven_of
@@ -41,7 +42,8 @@ def look(session: Session, plan: str, site: str) -> Readiness:
         outcome = event.body.outcome if isinstance(event.body, StepEnded) else None
         if outcome and isinstance(outcome.evidence, ReplicationSeen) and outcome.evidence.primary:
             keep_position(session.state, outcome.evidence.primary)
-    readiness = fold_readiness(watched, steps, events, proven)
+    fences = look_at_fences(session, watched.services)
+    readiness = fold_readiness(watched, steps, events, proven, fences=fences)
     (finished.folder / "readiness.json").write_text(readiness.model_dump_json(indent=1))
     return readiness
 

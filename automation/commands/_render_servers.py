@@ -11,7 +11,7 @@ from rich.text import Text
 from automation.commands._provision_views import DriftShown, ServersShown
 from automation.commands._render import print_plan
 from automation.model.base import format_size
-from automation.model.servers import FoundServer, Size
+from automation.model.servers import FoundServer, KeptSnapshot, Size
 from automation.provisioning.composing import Wanted
 from automation.provisioning.decisions import Decision
 
@@ -86,8 +86,19 @@ def print_servers(shown: ServersShown) -> None:
             ", ".join(server.addresses),
         )
     console.print(table if shown.servers else Text("no servers"))
+    for kept in shown.kept:
+        console.print(Text(f"kept: {kept_in_words(kept)}"))
     for line in shown.notes:
         console.print(Text(line))
+
+
+def kept_in_words(kept: KeptSnapshot) -> str:
+    """Say what was kept of a disk, since when, and by which run."""
+    size = format_size(kept.size_bytes)
+    return (
+        f"{kept.id} at {kept.site}, disk {kept.disk} of {kept.server} ({size}), since {kept.at:%Y-%m-%d} "
+        f"(run {kept.run_id}); a person may remove it"
+    )
 
 
 def size_in_words(size: Size) -> str:

@@ -1,6 +1,6 @@
 """What stands ready of services in vCenters and regions: looked at before a plan is made; changes nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from automation.commands._session import Session
@@ -17,6 +17,8 @@ _STEP = "replicas"
 def look_at_clouds(session: Session, services: Mapping[str, Service], *, primaries: bool = False) -> Cloud:
     """See what VMs, images and databases of services stand ready at their recovery sites.
 
+    Of a pilot light it is seen, too, which of its instances are not at the primary site.
+
     Args:
         primaries: see whether the vCenter or region of each primary site answers, too: what does not
             fences nothing.
@@ -29,12 +31,14 @@ def look_at_clouds(session: Session, services: Mapping[str, Service], *, primari
         return Cloud(specs=session.inventory.specs)
     replicas = {name: _replicas(session, name, service) for name, service in ours.items()}
     pilots = {name: _pilot(session, name, service) for name, service in ours.items()}
+    silent, absent = _primaries(session, ours, every=primaries)
     cloud = Cloud(
         replicas={name: seen for name, seen in replicas.items() if seen is not None},
         pilots={name: seen for name, seen in pilots.items() if seen is not None},
         specs=session.inventory.specs,
         networks=load_networks(session.environment),
-        silent=tuple(dict.fromkeys(_silent(session, ours))) if primaries else (),
+        silent=silent if primaries else (),
+        absent=absent,
     )
     for name in ours:
         session.say(tell(cloud, name, datetime.now(UTC)))
@@ -104,14 +108,25 @@ def _not_ready(name: str, service: Service, exc: AdapterError) -> PreflightError
     )
 
 
-def _silent(session: Session, services: Mapping[str, Service]) -> Iterator[str]:
-    """Sites whose vCenter or region does not answer."""
+def _primaries(
+    session: Session, services: Mapping[str, Service], *, every: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the sites whose vCenter or region does not answer, and the instances that one which does lacks."""
     from automation.adapters import aws, vsphere
 
+    silent, absent = dict[str, None](), dict[str, None]()
     for service in services.values():
-        looks = vsphere.look if isinstance(service.strategy, VmReplica) else aws.look
+        strategy, site = service.strategy, service.primary
+        if not every and isinstance(strategy, VmReplica):
+            continue
+        looks = vsphere.look if isinstance(strategy, VmReplica) else aws.look
         try:
-            looks(session.environment, service.primary, session.state, (), ())
+            seen = looks(session.environment, site, session.state, (), ())
         except AdapterError as exc:
-            session.say(f"{service.primary} does not answer, so it fences nothing: {exc}")
-            yield service.primary
+            session.say(f"{site} does not answer, so it fences nothing: {exc}")
+            silent[site] = None
+            continue
+        if isinstance(strategy, AwsPilotLight):
+            there = {one.name for one in seen.servers if one.owner == session.environment.name}
+            absent |= dict.fromkeys(name for name in strategy.hosts[site] if name not in there)
+    return tuple(silent), tuple(absent)

@@ -68,11 +68,10 @@ def plan_provisioning(session: Session, flags: ProvisionFlags = EVERYTHING) -> W
     around = look_around(session, lab)
     only = _limited(session.inventory, flags.limit) if flags.limit else None
     retiring = {name: leave.since for name, leave in around.past.leaves.items()}
-    hosts = plan_servers(environment, session.inventory, lab, retiring) if lab else None
+    allowed = Allowed(_named(session, flags.restart), _named(session, flags.replace), only)
+    hosts = plan_servers(environment, session.inventory, lab, retiring, allowed) if lab else None
     if hosts is not None and only is not None:
         hosts = only_of(hosts, only)
-    allowed = Allowed(_named(session, flags.restart), _named(session, flags.replace), only)
-    refuse_of_lab(session, allowed.restart | allowed.replace)
     return compose(environment, around.declared, hosts, around.seen, allowed)
 
 
@@ -101,24 +100,6 @@ def _named(session: Session, words: str) -> frozenset[str]:
     for name in sorted(names):
         session.inventory.server(name)
     return names
-
-
-def refuse_of_lab(session: Session, names: Iterable[str]) -> None:
-    """See that none of the servers is a host of the lab, which is made and retired, and not changed.
-
-    Raises:
-        ConfigError: names those that are.
-    """
-    servers = session.inventory.servers
-    ours = [name for name in sorted(names) if servers[name].provider == "nspawn"]
-    if ours:
-        name = session.environment.name
-        raise ConfigError(
-            f"{', '.join(ours)}: a server of a lab (nspawn) is neither changed nor replaced in place; "
-            "nothing was touched",
-            hint=f"./inv provision.retire --env {name} --host {ours[0]}, then ./inv provision.apply "
-            f"--env {name} makes it anew",
-        )
 
 
 def bring_up(

@@ -4,10 +4,12 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from invoke import Context
 
@@ -35,7 +37,12 @@ def lint(context: Context) -> None:
 
     Exit codes: 0 no finding, 6 findings.
     """
-    found = [name for name, words in _LINTERS.items() if not _passes(name, words)]
+    with ExitStack() as stack:
+        begun = [
+            (name, *_begin(words, stack.enter_context(tempfile.TemporaryFile())))
+            for name, words in _LINTERS.items()
+        ]
+        found = [name for name, process, said in begun if not _passes(name, process, said)]
     if found:
         raise NotMet(f"findings of {', '.join(found)}", hint="they stand above, under each tool's name")
 
@@ -62,10 +69,10 @@ def schemas(context: Context, to: str = "") -> None:
     leaves="if the lab suite was cut short, a test lab; lab.status and lab.down deal with it",
 )
 def test(context: Context, only: str = "") -> None:
-    """Run the unit suite, real programs, then the two lab suites.
+    """Run the unit suite, then the two lab suites and the one of real programs side by side.
 
-    Those make labs of their own, side by side, and take them down again; what `backups` says is shown when
-    it has ended.
+    The lab suites make labs of their own and take them down again; what runs beside `lab` is shown when it
+    has ended.
 
     Exit codes: 0 all passed, 6 a test failed, a suite could not run or had no test.
     """
@@ -211,20 +218,20 @@ def _checked(session: "Session", names: str, kill: bool, seed: int, watch: int) 
     return lambda times: run_checked_campaign(session, scenarios, times, how)
 
 
-def _passes(name: str, words: Sequence[str]) -> bool:
-    progress(f"--- {name}")
-    started = time.monotonic()
-    code = _run([str(_BIN / words[0]), *words[1:]])
-    progress(f"    {'ok' if code == 0 else 'findings'}, {time.monotonic() - started:.1f} s")
-    return code == 0
-
-
-def _run(argv: Sequence[str]) -> int:
-    """Run a program of our environment in the checkout, output untouched; give its exit code."""
+def _begin(words: Sequence[str], said: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    """Start a program of our environment in the checkout; it says everything into a file."""
     path = os.pathsep.join([str(_BIN), os.environ.get("PATH", os.defpath)])
-    process = subprocess.Popen(argv, cwd=ROOT, env={**os.environ, "PATH": path})
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.wait()  # the terminal interrupted it too: a suite takes its lab down before it ends
-        raise
+    argv, environ = [str(_BIN / words[0]), *words[1:]], {**os.environ, "PATH": path}
+    return subprocess.Popen(argv, cwd=ROOT, env=environ, stdout=said, stderr=subprocess.STDOUT), said
+
+
+def _passes(name: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> bool:
+    """Await a linter and show what it found."""
+    progress(f"--- {name}")
+    code = process.wait()
+    said.seek(0)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(said.read())
+    sys.stdout.flush()
+    progress(f"    {'ok' if code == 0 else f'findings, exit code {code}'}")
+    return code == 0

@@ -2,7 +2,7 @@
 
 from invoke import Context
 
-from automation.commands._command import ENV_HELP, JSON_HELP, ROOT, command, print_json
+from automation.commands._command import ENV_HELP, JSON_HELP, ROOT, command, print_json, progress
 from automation.model.errors import EXIT_PARTIAL
 
 AUTHORISATION_HELP = "For a job with nobody watching: the standing authorisation it runs under."
@@ -90,14 +90,17 @@ def apply(
 def show(context: Context, env: str, all: bool = False, json: bool = False) -> int:
     """Show the servers that are at AWS, vSphere and in the lab now; changes nothing.
 
+    At AWS also the snapshots that were kept of servers which went: they stay until a person removes them.
+
     Exit codes: 0 shown, 2 faulty files, 3 shown, but a provider could not be looked at.
     """
-    from automation.commands._provision_views import list_servers, look
+    from automation.commands._provision_views import list_servers, look, with_kept
     from automation.commands._render_servers import print_servers
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        shown = list_servers(look(session), every=all)
+        around = look(session)
+        shown = with_kept(session, around, list_servers(around, every=all))
         if json:
             print_json(shown)
         else:
@@ -231,7 +234,10 @@ def permissions(context: Context, env: str, provider: str, area: str = "") -> No
 
     Made from the actions that plans may take there. Exit codes: 0 printed, 2 faulty files or flags.
     """
-    from automation.commands._permissions import permissions_of
+    from automation.commands._permissions import AREAS, is_too_long, permissions_of
     from automation.model.environment import load_environment
 
-    print(permissions_of(load_environment(ROOT, env), provider, area))
+    printed = permissions_of(load_environment(ROOT, env), provider, area)
+    print(printed)
+    if "Statement" in printed and is_too_long(printed):
+        progress(f"this is longer than AWS lets a policy be; print one for each area: {', '.join(AREAS)}")

@@ -72,7 +72,7 @@ def _stop_wanted(messages: SimpleQueue[Message]) -> bool:
 def _acts(
     plan: Plan, ctx: RunContext, folded: Folded, append: Append, work: Work
 ) -> Iterator[Callable[[], None]]:
-    for step in _to_be_seen(plan, folded):
+    for step in _unsure(plan, folded):
         yield lambda step=step: _look(step, ctx, folded, append, work)  # type: ignore[misc]
     if folded.aborting is not None and folded.aborting.undo:
         for step in _undoable(plan, folded):
@@ -83,15 +83,18 @@ def _acts(
         yield lambda step=step: _clean(step, ctx, folded, append, work)  # type: ignore[misc]
 
 
-def _to_be_seen(plan: Plan, folded: Folded) -> list[Step]:
-    """What may have had its effect: what is in doubt, and a VM's power-on before it is taken back.
+def _unsure(plan: Plan, folded: Folded) -> tuple[Step, ...]:
+    """What is looked at first: what is in doubt; before an undo also what is said to have failed for good.
 
-    A power-on fails also when the VM runs and its tools do not answer in time.
+    An irreversible step whose failure was told wrong would otherwise have its fences lifted under it, and so
+    would a VM of a move that runs: its power-on fails also when its tools do not answer in time.
     """
-    seen = {step.id for step in in_doubt(plan, folded)}
-    if folded.aborting is not None and folded.aborting.undo:
-        seen |= {step.id for step in plan.steps if step.id in folded.failed and serves_by_power(plan, step)}
-    return [step for step in plan.steps if step.id in seen]
+    undo = folded.aborting is not None and folded.aborting.undo
+    declined = {name for name, gate in folded.gates.items() if gate.answer == "no"}  # these never began
+    ended = folded.failed.keys() - declined if undo else set[str]()
+    unsure = {step.id for step in plan.steps if step.id in ended and _is_point(plan, step)}
+    unsure |= {step.id for step in in_doubt(plan, folded)}
+    return tuple(step for step in plan.steps if step.id in unsure)
 
 
 def _undoable(plan: Plan, folded: Folded) -> list[Step]:
@@ -121,7 +124,7 @@ def _stood_on(plan: Plan, folded: Folded) -> set[str]:
     """Ids of everything that a step of no return, done or perhaps done, needs, directly or not."""
     begun = [*folded.succeeded, *(step.id for step in in_doubt(plan, folded))]
     steps = [plan.step(name) for name in begun]
-    open_ = [step.id for step in steps if step.run.irreversible or serves_by_power(plan, step)]
+    open_ = [step.id for step in steps if _is_point(plan, step)]
     found: set[str] = set()
     while open_:
         name = open_.pop()
@@ -129,6 +132,10 @@ def _stood_on(plan: Plan, folded: Folded) -> set[str]:
             found.add(name)
             open_ += plan.step(name).needs
     return found
+
+
+def _is_point(plan: Plan, step: Step) -> bool:
+    return step.run.irreversible or serves_by_power(plan, step)
 
 
 def _look(step: Step, ctx: RunContext, folded: Folded, append: Append, work: Work) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from automation.model.base import Model
+from automation.model.servers import Size
 
 
 class PostgresqlCluster(Model):
@@ -65,6 +66,7 @@ class ObservedServer(Model):
     site: str = Field(default="", description="where it was made; empty: not told")
     address: str = ""
     image: str = Field(default="", description="name of what it was made of")
+    size: Size = Field(default=Size(), description="what it may use; of one that runs, as the kernel has it")
 
 
 class ObservedLab(Model):

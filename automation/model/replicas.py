@@ -76,6 +76,9 @@ class Cloud(Model):
     networks: Mapping[str, NetworkSpec] = Field(default_factory=dict, description="by name")
     silent: tuple[str, ...] = Field(default=(), description="sites whose vCenter or region does not answer")
     instances: Mapping[str, str] = Field(default_factory=dict, description="server that is there, to its id")
+    absent: tuple[str, ...] = Field(
+        default=(), description="instances that should serve, and that a region which answers does not show"
+    )
 
 
 class DatabaseChange(Model):

@@ -1,6 +1,6 @@
 """What servers and networks are to be, and what a provider shows them to be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from ipaddress import ip_network
@@ -29,7 +29,7 @@ class Disk(Model):
 
 
 class Size(Model):
-    """How large a server is: an instance type (AWS), or processors and memory (vSphere)."""
+    """How large a server is: a type (AWS), processors and memory (vSphere), or bounds of both (nspawn)."""
 
     type: str = Field(default="", description="t3.medium")
     cpus: int = Field(default=0, ge=0, le=768)
@@ -107,6 +107,42 @@ class FoundDisk(Model):
     name: str = Field(description="as declared; empty: not ours to name")
     size_bytes: int
     kind: str = ""
+
+
+class KeptSnapshot(Model):
+    """What was kept of one disk when its server went."""
+
+    id: str
+    site: str
+    server: str
+    disk: str
+    size_bytes: int = Field(description="of the disk")
+    at: AwareDatetime
+    run_id: str = Field(description="that retired or replaced the server")
+
+
+def name_disks(declared: Sequence[Disk], found: Sequence[FoundDisk]) -> dict[str, str]:
+    """Say which disks of a server that nobody of ours made are the declared ones: declared name to id.
+
+    Those of the very size and kind come first, then those of the size, and what is left goes by its order: no
+    empty disk is to be made beside one that has the data.
+
+    Args:
+        found: without that of the system, in the order of their devices.
+    """
+    left, names = list(found), dict[str, str]()
+    fits: tuple[Callable[[Disk, FoundDisk], bool], ...] = (
+        lambda disk, one: (disk.size_bytes, disk.kind or one.kind) == (one.size_bytes, one.kind),
+        lambda disk, one: disk.size_bytes == one.size_bytes,
+        lambda disk, one: True,
+    )
+    for fit in fits:
+        for disk in declared:
+            match = next((one for one in left if fit(disk, one)), None)
+            if disk.name not in names and match is not None:
+                names[disk.name] = match.id
+                left.remove(match)
+    return names
 
 
 class FoundServer(Model):

@@ -69,6 +69,7 @@ def compose(
         return tuple(name for name in (_KEYS.id, f"simulator/{simulator}") if name in names)
 
     steps = compile_steps(declared, decisions, allowed, waits_for)
+    everything = (*(lab.decisions if lab else ()), *decisions)
     looked_at = [view for view in seen.views if (view.provider, view.site) not in seen.assumed]
     plan = Plan(
         name="provision",
@@ -80,8 +81,8 @@ def compose(
     return Wanted(
         environment=environment.name,
         plan=plan,
-        decisions=decisions,
-        waiting=tuple(one for one in decisions if allowed.leaves(one)),
+        decisions=everything,
+        waiting=tuple(one for one in everything if allowed.leaves(one)),
         left_alone=lab.left_alone if lab else {},
         obstacles=find_obstacles(environment, declared.servers, decisions, looked_at, allowed),
         warnings=(

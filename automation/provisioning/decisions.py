@@ -123,7 +123,7 @@ def _declared_server(
         ids = ", ".join(one.id for one in ours)
         return _server(spec, "foreign", f"{len(ours)} bear our mark under this name, and one may: {ids}")
     if ours:
-        return _found_server(declared, spec, ours[0], view)
+        return decide_found(declared, spec, ours[0], view.images)
     for other in found:
         if other.owner:
             why = f"{other.id} of this name is environment {other.owner}'s; ours needs another name"
@@ -134,8 +134,15 @@ def _declared_server(
     return _server(spec, "create", "declared and not there")
 
 
-def _found_server(declared: Declared, spec: ServerSpec, found: FoundServer, view: ProviderView) -> Decision:
-    differences = tuple(compare(spec, found, view.images))
+def decide_found(
+    declared: Declared, spec: ServerSpec, found: FoundServer, images: Mapping[str, str]
+) -> Decision:
+    """Decide on a server that is declared, there and ours.
+
+    Args:
+        images: those that were asked for: to id, where their provider has ids.
+    """
+    differences = tuple(compare(spec, found, images))
     since = declared.retiring.get(spec.name)
     if since is not None:
         why = f"is being retired since {since:%Y-%m-%d}; nothing is changed on it"
@@ -220,7 +227,7 @@ def compare(spec: ServerSpec, found: FoundServer, images: Mapping[str, str]) -> 
     What the declaration leaves open, or the provider does not tell, is no difference.
     """
     yield from _compare_image(spec, found, images)
-    yield from _compare_size(spec.size, found.size)
+    yield from (_compare_bounds if spec.provider == "nspawn" else _compare_size)(spec.size, found.size)
     yield from _compare_disks(spec, {disk.name: disk for disk in found.disks if disk.name})
     if spec.networks and found.networks and spec.networks != found.networks:
         # A port of a VM is put into another port group; the first of an EC2 instance stays for life.
@@ -253,6 +260,17 @@ def _compare_size(wanted: Size, found: Size) -> Iterator[Difference]:
     if wanted.memory_bytes and wanted.memory_bytes != found.memory_bytes:
         words = format_size(wanted.memory_bytes), format_size(found.memory_bytes)
         yield _differs("size:memory", *words, "restart")
+
+
+def _compare_bounds(wanted: Size, found: Size) -> Iterator[Difference]:
+    """What a host of a lab may use: more at once; memory that it has, it gives back at a restart alone."""
+    if wanted.cpus and wanted.cpus != found.cpus:
+        yield _differs("size:cpus", str(wanted.cpus), str(found.cpus or "no whole number"), "change")
+    if wanted.memory_bytes and wanted.memory_bytes != found.memory_bytes:
+        is_more = 0 < found.memory_bytes < wanted.memory_bytes
+        is_ = format_size(found.memory_bytes) if found.memory_bytes else "no bound"
+        reach: Reach = "change" if is_more else "restart"
+        yield _differs("size:memory", format_size(wanted.memory_bytes), is_, reach)
 
 
 def _compare_disks(spec: ServerSpec, found: Mapping[str, FoundDisk]) -> Iterator[Difference]:

@@ -7,21 +7,23 @@ from typing import Literal, NamedTuple
 from automation.model.actions import (
     AwaitReady,
     BuildImage,
-    CreateServer,
     MakeKeys,
     StartLab,
-    StartServer,
     StartSimulator,
 )
 from automation.model.environment import Environment, Inventory, Server
 from automation.model.errors import ConfigError
 from automation.model.observations import ObservedLab, ObservedServer
 from automation.model.plan import Plan, Step
+from automation.provisioning.compiling import Allowed
+from automation.provisioning.decisions import Decision
+from automation.provisioning.hosts import decide_host, host_steps, spec_of
 
 SECRETS = ("tsig_key", "replication_password", "payments_owner_password", "payments_app_password")
 # Of a lab with an object store, which is one with backups.
 BACKUP_SECRETS = ("restic_main", "pgbackrest_cipher_pass", "router_password")
 IMAGE_TIMEOUT_S = 1800
+NOTHING_NAMED = Allowed()
 
 
 class Provisioning(NamedTuple):
@@ -29,6 +31,7 @@ class Provisioning(NamedTuple):
 
     plan: Plan
     left_alone: dict[str, str]
+    decisions: tuple[Decision, ...] = ()  # on servers that are there and not as declared
 
 
 def needed_secrets(environment: Environment) -> tuple[str, ...]:
@@ -71,6 +74,7 @@ def plan_servers(
     inventory: Inventory,
     seen: ObservedLab,
     retiring: Mapping[str, datetime] | None = None,
+    allowed: Allowed = NOTHING_NAMED,
 ) -> Provisioning:
     """Compare the inventory with what is there; an empty plan means nothing is to do.
 
@@ -78,6 +82,7 @@ def plan_servers(
 
     Args:
         retiring: servers that are being retired, and since when.
+        allowed: servers that a person lets be restarted or replaced.
 
     Raises:
         ConfigError: a server stands at no site of the lab, or its provider is not one of the lab's.
@@ -86,31 +91,35 @@ def plan_servers(
     servers = tuple(one for one in inventory.standing.values() if one.provider == "nspawn")
     base = _base(environment, servers, seen)
     needs = tuple(step.id for step in base)
-    steps, left_alone = [*base, *_simulators(environment, seen, needs)], {}
+    steps, left_alone = [*base, *_simulators(environment, seen, needs)], dict[str, str]()
+    decisions: list[Decision] = []
     for server in servers:
-        known = seen.servers.get(server.name)
-        if known is not None and (why := _why_left(environment, server, known, retiring or {})):
+        known, spec = seen.servers.get(server.name), spec_of(server, inventory)
+        decision = decide_host(environment, spec, known)
+        if why := _why_left(environment, server, known, seen, retiring or {}):
             left_alone[server.name] = why
-        elif server.site in seen.failed_sites:
-            left_alone[server.name] = f"site {server.site} has no power: lab.heal returns it"
-        elif known is not None and known.power == "on" and seen.running:
+        elif decision.verdict == "nothing" and seen.running:
             continue
         elif server.site in seen.dark_sites:
             left_alone[server.name] = f"the management of site {server.site} is silent: lab.heal returns it"
-        elif server.site in seen.cut_sites:
-            left_alone[server.name] = f"site {server.site} is cut off: it is started and cannot be seen"
-            steps += _bring_up(server, known is None, needs)[:1]
         else:
-            steps += _bring_up(server, known is None, needs)
+            decisions += [decision] if decision.differences else []
+            taken = tuple(host_steps(spec, decision, allowed, needs))
+            unseen = tuple(step for step in taken if not isinstance(step.run, AwaitReady))
+            if server.site in seen.cut_sites and taken != unseen:
+                left_alone[server.name] = f"site {server.site} is cut off: it is started and cannot be seen"
+                taken = unseen
+            steps += taken
     plan = Plan(name="provision", environment=environment.name, mode="apply", steps=tuple(steps))
-    return Provisioning(plan, left_alone)
+    return Provisioning(plan, left_alone, tuple(decisions))
 
 
 def only_of(whole: Provisioning, hosts: Collection[str]) -> Provisioning:
     """Leave out the steps of all other hosts; what stands before every host stays."""
     kept = tuple(step for step in whole.plan.steps if getattr(step.run, "host", None) in (None, *hosts))
     left = {name: reason for name, reason in whole.left_alone.items() if name in hosts}
-    return Provisioning(whole.plan.model_copy(update={"steps": kept}), left)
+    decisions = tuple(one for one in whole.decisions if one.name in hosts)
+    return Provisioning(whole.plan.model_copy(update={"steps": kept}), left, decisions)
 
 
 def _check(environment: Environment, servers: tuple[Server, ...]) -> None:
@@ -132,23 +141,23 @@ def _check(environment: Environment, servers: tuple[Server, ...]) -> None:
 
 
 def _why_left(
-    environment: Environment, server: Server, known: ObservedServer, retiring: Mapping[str, datetime]
+    environment: Environment,
+    server: Server,
+    known: ObservedServer | None,
+    seen: ObservedLab,
+    retiring: Mapping[str, datetime],
 ) -> str:
-    """Say why a server that is there is nobody's to start or change here; empty: it is as it may be."""
-    if server.name in retiring and known.power == "off":
+    """Say why a server is nobody's to make, start or change here; empty: it is as it may be."""
+    if known is not None and server.name in retiring and known.power == "off":
         return f"is being retired since {retiring[server.name]:%Y-%m-%d}"
-    if is_fenced(known):
+    if known is not None and is_fenced(known):
         return "fenced: released only by failback or a new lab"
-    pairs = (
-        ("site", known.site, server.site),
-        ("address", known.address, server.address),
-        ("image", known.image, server.image),
-    )
-    told = "; ".join(
-        f"{key}: {found} is to be {wanted}" for key, found, wanted in pairs if found not in ("", wanted)
-    )
-    retire = f"./inv provision.retire --env {environment.name} --host {server.name}"
-    return f"{told}: a server of a lab is not changed; {retire}, then apply makes it anew" if told else ""
+    if known is not None and known.site not in ("", server.site):
+        retire = f"./inv provision.retire --env {environment.name} --host {server.name}"
+        return (
+            f"site: {known.site} is to be {server.site}: no server moves; {retire}, then apply makes it anew"
+        )
+    return f"site {server.site} has no power: lab.heal returns it" if server.site in seen.failed_sites else ""
 
 
 def is_fenced(server: ObservedServer) -> bool:
@@ -195,21 +204,3 @@ def _simulators(environment: Environment, seen: ObservedLab, needs: tuple[str, .
             run = StartSimulator(simulator=name)
             why = f"stands for {simulator.name}, and does not run"
             yield Step(id=f"simulator/{name}", run=run, why=why, needs=needs)
-
-
-def _bring_up(server: Server, is_new: bool, needs: tuple[str, ...]) -> tuple[Step, Step]:
-    if is_new:
-        run: CreateServer | StartServer = CreateServer(
-            host=server.name, site=server.site, address=server.address, image=server.image
-        )
-        first = Step(id=f"create/{server.name}", run=run, why="declared and not there", needs=needs)
-    else:
-        run = StartServer(host=server.name)
-        first = Step(id=f"start/{server.name}", run=run, why="declared and not running", needs=needs)
-    ready = Step(
-        id=f"ready/{server.name}",
-        run=AwaitReady(host=server.name),
-        why="up is what answers over SSH",
-        needs=(first.id,),
-    )
-    return first, ready

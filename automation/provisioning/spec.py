@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from automation.model.base import Model
+from automation.model.base import Model, format_size
 from automation.model.environment import Environment
 from automation.model.errors import ConfigError, Problem
 from automation.model.loading import load_model, read_document
@@ -18,6 +18,7 @@ from automation.model.strategy import Name
 FILE = "networks.yml"
 # AWS keeps the first four addresses of a subnet and its last; a broadcast address is nobody's.
 _KEPT = {"aws": 4}
+_LEAST_BYTES = 2**26  # a bare host takes 13 MB, and needs room for what it is for
 
 
 class Networks(Model):
@@ -167,8 +168,8 @@ def check_servers(
 
 def _check_lab_server(spec: ServerSpec) -> Iterator[str]:
     """What a host of a lab cannot have: it shares this machine and the network of its site."""
+    yield from _check_bounds(spec.size)
     said = {
-        "size": spec.size != Size(),
         "disks": spec.disks,
         "networks": spec.networks,
         "tags": spec.tags,
@@ -176,6 +177,15 @@ def _check_lab_server(spec: ServerSpec) -> Iterator[str]:
     }
     for key in (key for key, given in said.items() if given):
         yield f"server_{key}: a server of a lab (nspawn) has none of its own; delete it"
+
+
+def _check_bounds(size: Size) -> Iterator[str]:
+    if size.type:
+        yield "server_size: a lab has no types of servers; write for example {cpus: 2, memory: 1 GiB}"
+    if size.memory_bytes and size.memory_bytes < _LEAST_BYTES:
+        yield f"server_size: memory: give a host of a lab {format_size(_LEAST_BYTES)} or more"
+    if size.memory_bytes % 2**20:
+        yield "server_size: memory: is no whole number of MiB"
 
 
 def _check_server(

@@ -278,7 +278,7 @@ def _take_over(scope: Scope, strategy: AwsPilotLight, needs: tuple[str, ...]) ->
     yield step(
         scope,
         "promote",
-        PromoteReplica(site=site, database=name, expect_source=source),
+        PromoteReplica(site=site, database=name, expect_source=source, ready_within_s=scope.pause_s),
         f"{name} holds all and becomes a database of its own (point of no return)",
         (*needs, scope.step_id("replicated"), *answers),
         timeout_s=aws_pilot_light.DATABASE_TIMEOUT_S,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import NamedTuple
 
 from automation.model.actions import (
@@ -38,6 +39,7 @@ from automation.recovery.readiness_copies import (
     judge_replicas,
     look_at_pilot,
 )
+from automation.recovery.readiness_fences import FencesSeen, judge_fences
 from automation.recovery.readiness_findings import Finding as Finding
 from automation.recovery.readiness_findings import amiss, well
 from automation.recovery.spec import Failover, RecoveryPlan
@@ -107,13 +109,20 @@ def compile_readiness(watched: Watched) -> Plan:
 
 
 def fold_readiness(
-    watched: Watched, plan: Plan, events: Sequence[Event], proven: Sequence[Proven] = ()
+    watched: Watched,
+    plan: Plan,
+    events: Sequence[Event],
+    proven: Sequence[Proven] = (),
+    *,
+    fences: Mapping[str, FencesSeen] = MappingProxyType({}),
 ) -> Readiness:
     """Judge what was seen; a step that could not look is a finding too.
 
     Args:
         proven: of every backup that a service is brought back from, how far it is proven.
+        fences: by site, what its vCenter or region showed that would have to fence.
     """
+    city, env = watched.city, watched.city.environment.name
     ends = {event.body.step: event.body for event in events if isinstance(event.body, StepEnded)}
     opened = next(event.body for event in events if isinstance(event.body, RunOpened))
     findings = [finding for step in plan.steps for finding in _judge(watched, step, ends.get(step.id))]
@@ -126,6 +135,7 @@ def fold_readiness(
             *findings,
             *_proofs(watched, proven, events[0].at),
             *_without_fence(watched),
+            *judge_fences(watched.services, city.inventory, fences, env=env),
             *_acceptances(watched, events[0].at.date()),
             _control_node(watched, opened.node),
         ),

@@ -148,7 +148,8 @@ def isolation_in_words(result: IsolatedResult) -> str:
     """Say whether it could touch production, and on what that rests."""
     proof = result.proof
     if result.networks:
-        told = "; ".join(f"{one.name} at {one.site}: {listing(list(one.seen))}" for one in result.networks)
+        seen = (f"{one.name} at {one.site}: {listing(list(one.seen))}" for one in result.networks)
+        told = "; ".join(dict.fromkeys(seen))  # services may share one
         simulated = " (simulated)" if any(one.source == "simulated" for one in result.networks) else ""
         return f"No: its network leads nowhere, as its provider reads it back{simulated}. {told}."
     if proof is None:

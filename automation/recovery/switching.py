@@ -211,6 +211,7 @@ def scope_of(move: Move, name: str) -> Scope:
         _ready(move, name),
         mode=move.mode,
         cloud=city.cloud,
+        pause_s=move.switch.pause_s,
     )
 
 

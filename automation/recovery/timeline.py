@@ -181,19 +181,26 @@ def place_marks(moments: Sequence[tuple[str, datetime]], axis: Axis) -> tuple[Ma
 def _moments(report: Report) -> list[tuple[str, datetime]]:
     marks = report.marks
     good = [row.outage.client_good_at for row in report.services if row.outage.client_good_at]
+    served = max(good, default=None) or report.served_again_at
     named = (
         ("detected", marks.detected_at),
         ("declared", marks.declared_at),
         ("approved", marks.approved_at),
         ("moved", marks.run_ended_at),
-        ("clients good", max(good, default=None) or report.served_again_at),
+        ("copies ran" if _on_copies(report) else "clients good", served),
     )
     faults = [(fault.fault, fault.at) for fault in report.faults]
     return [*faults, *((label, at) for label, at in named if at is not None)]
 
 
+def _on_copies(report: Report) -> bool:
+    return report.isolated is not None and bool(report.isolated.copies)
+
+
 def _outage(report: Report, axis: Axis) -> tuple[float, float] | None:
-    """Place and width of the time in which any service was out."""
+    """Place and width of the time in which any service was out; of a test on copies, none was."""
+    if _on_copies(report):
+        return None
     rows = [row.outage for row in report.services if row.outage.first_failed_at]
     starts = [outage.first_failed_at for outage in rows if outage.first_failed_at]
     if not starts:

@@ -2,10 +2,10 @@
 
 `python aws.py FOLDER`: the folder holds `settings.json` and gets `state.pickle`. What there is is in memory;
 it is written to the disk every half minute and at SIGTERM, so that a killed one loses what changed last. Real
-are TLS, signatures, expiry, client tokens, states that take their time, and the order of errors; not real are
-permissions (nothing is denied unless a fault says so; a dry run looks at nothing else), prices, durability,
-and what no instance runs: an instance is a row in a table, unless `powers` names the host of the lab that it
-starts.
+are TLS, signatures, expiry, client tokens, states that take their time, the order of errors, and what managed
+policies allow users at EC2; not real are other permissions (logins of settings and roles may do all, unless a
+fault says so; a dry run looks at nothing else), prices, durability, and what no instance runs: an instance is
+a row in a table, unless `powers` names the host of the lab that it starts.
 """
 
 import copyreg

@@ -17,6 +17,7 @@ import moto.cloudtrail.models
 import moto.iam.models
 from aws_access import Login
 from aws_ec2_calls import Calls
+from aws_rds import Rds
 from moto.backup.models import BackupBackend, backup_backends
 from moto.backup.responses import BackupResponse
 from moto.cloudtrail.models import CloudTrailBackend, cloudtrail_backends
@@ -135,9 +136,11 @@ def plant(account: str, told: Mapping[str, Any]) -> None:
 
     Args:
         told: `root`: names of the account's summary, to numbers, until the simulator ends; `logins`: users,
-            and `keys`: access keys, to how many days ago they were made and last used.
+            and `keys`: access keys, to how many days ago they were made and last used; `damaged`: snapshots
+            of which RDS cannot open what it restores, until the simulator ends.
     """
     Summary.root |= told.get("root", {})
+    Rds.damaged |= set(told.get("damaged", ()))
     backend = iam_backends[account]["aws"]
     for name, days in told.get("logins", {}).items():
         user = backend.get_user(name)

@@ -28,6 +28,7 @@ from aws_access import (
 )
 from aws_changes import Changes
 from aws_faults import AFTERWARDS, Faults, Rule, strike
+from aws_policies import refuse_unless_allowed
 from aws_tokens import Tokens
 from moto.core.request import Request as MotoRequest
 from moto.core.responses import get_service_router
@@ -63,6 +64,7 @@ class Door:
         self.account, self.faults = account, Faults()
         self._applications: dict[str, Callable[..., Any]] = {}
         self._numbers = itertools.count(1)
+        self._needed: dict[str, None] = {}  # permissions of users with policies, in their order
 
     def respond(self, request: Request) -> Answer:
         """Answer a request, or say in the service's words why not."""
@@ -94,6 +96,7 @@ class Door:
         for rule in rules:
             if rule.mode not in AFTERWARDS:
                 strike(rule.mode, call)
+        self._needed.update(dict.fromkeys(refuse_unless_allowed(call)))
         if call.service == "ec2" and call.parameters.get("DryRun") == "true":
             message = "Request would have succeeded, but DryRun flag is set."
             raise RefusedCallError("DryRunOperation", message, "412 Precondition Failed")
@@ -150,6 +153,10 @@ class Door:
             xml = f"<ErrorResponse>{inner}<RequestId>{request_id}</RequestId></ErrorResponse>"
         return Answer.of_xml(error.status, xml)
 
+    def _take_needed(self) -> list[str]:
+        needed, self._needed = list(self._needed), {}
+        return needed
+
     def _control(self, request: Request) -> Answer:
         """Answer tests and benches: faults, calls, pace, reset."""
         try:
@@ -158,8 +165,8 @@ class Door:
                     told: Any = {"rules": self.faults.order(json.loads(request.body), time.monotonic())}
                 case "DELETE", "faults":
                     told = self.faults.drop()
-                case "GET", "calls":
-                    told = self.faults.calls()
+                case "GET", ("calls" | "permissions") as what:
+                    told = self.faults.calls() if what == "calls" else self._take_needed()
                 case "DELETE", "calls":
                     told = self.faults.forget_calls()
                 case "POST", "pace":

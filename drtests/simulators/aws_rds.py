@@ -28,6 +28,7 @@ class Rds(RDSBackend):  # type: ignore[misc]  # moto has no types
 
     __module__ = "moto.rds.models"  # by which moto finds the paths, and pickle finds it again
     changes: ClassVar[Changes]
+    damaged: ClassVar[set[str]] = set()  # snapshots of which no engine opens what is restored
 
     # --- instances -----------------------------------------------------------------------------------
 
@@ -166,7 +167,10 @@ class Rds(RDSBackend):  # type: ignore[misc]  # moto has no types
         self, from_snapshot_id: str, overrides: dict[str, Any]
     ) -> DBInstance:
         _check_snapshot(self.get_db_snapshot(from_snapshot_id))
-        return super().restore_db_instance_from_db_snapshot(from_snapshot_id, overrides)
+        made = super().restore_db_instance_from_db_snapshot(from_snapshot_id, overrides)
+        if from_snapshot_id in self.damaged:
+            made.status = "incompatible-restore"
+        return made
 
     def get_db_snapshot(self, identifier: str) -> DBSnapshot:
         """Give a snapshot by name or ARN; one of another account if it is shared with this one."""

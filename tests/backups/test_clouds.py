@@ -9,15 +9,17 @@ import pytest
 
 from automation.backups.clouds import take_of
 from automation.backups.deleting import deletion_of
-from automation.backups.entries import Entry
+from automation.backups.entries import Entry, Noted, PointsSeen
 from automation.backups.folding import fold
-from automation.backups.guards import judge
+from automation.backups.guards import judge, never_drop_last_verified
 from automation.backups.rotating import decide_one, make_case, plan_rotation
 from automation.backups.sighting import StoreSeen, observe
 from automation.backups.spec import Backups, check_backups
 from automation.backups.standing import Facts, stand
 from automation.model.actions import DeleteVaultPoints, RemoveRollbacks, TakeSnapshots
-from automation.model.recovery_points import RecoveryPoint
+from automation.model.backup_evidence import PointProven, PointsCopied, ProofFailed, RepositoryChecked
+from automation.model.recovery_points import Level, RecoveryPoint
+from tests.backups.entries import entry
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -150,6 +152,61 @@ def test_aws_says_what_is_locked_and_what_is_declared_is_no_lock() -> None:
     seen = seen.model_copy(update={"locked_until": {"pt-1": NOW + HOUR}})
     (point,) = observe(policy(), no_story(), [seen], NOW).places["disks", "west"]
     assert point.locked_until == NOW + HOUR
+
+
+# --- what a drill proves of a copy ------------------------------------------------------------------
+
+DRILLED = {**DISKS, "keep": {"profile": "standard", "never_drop_last_verified": "L4"}}
+LOOKED = RepositoryChecked(
+    store="east", level=Level.L1, part=0, parts=1, seconds=1.0, size_bytes=0, points=("pt-1", "pt-2", "pt-3")
+)
+DRILL = PointProven(
+    resource="disks",
+    store="west",
+    point="pt-2",
+    level=Level.L4,
+    seconds=9.0,
+    size_bytes=1,
+    found=("EC2's checks say ok",),
+    host="web-1-test",
+)
+
+
+def story(*more: Noted) -> list[Entry]:
+    """Three points taken in the east, of which two were copied to the west and all were seen whole."""
+    listed = PointsSeen(resource="disks", store="east", points=("pt-1", "pt-2", "pt-3"))
+    copies = PointsCopied(
+        resource="disks", store="west", source="east", points={"pt-1": "pt-1", "pt-2": "pt-2"}, seconds=1.0
+    )
+    told: tuple[Noted, ...] = (listed, copies, LOOKED, *more)
+    return [entry(one, NOW - HOUR + number * HOUR / 60) for number, one in enumerate(told)]
+
+
+BAD = ProofFailed(resource="disks", store="west", point="pt-1", level=Level.L4, found=("BAD: x",))
+DOUBTED = {
+    "no drill was": (),
+    "a look at the copy alone": (LOOKED.model_copy(update={"store": "west"}),),
+    "a proof of a point that was not copied": (DRILL.model_copy(update={"point": "pt-3"}),),
+    "the copy's store is doubted": (DRILL, BAD),
+    "the point is not seen whole in its own region": (DRILL, LOOKED.model_copy(update={"points": ("pt-1",)})),
+    "a point of another store": (DRILL.model_copy(update={"store": "open"}),),
+}
+
+
+def last_verified(*more: Noted) -> tuple[str, tuple[str, ...]]:
+    backups, points = policy(disks=DRILLED), [made(number, number * HOUR) for number in (1, 2, 3)]
+    case = make_case(backups, fold(story(*more)), points, ("disks", "east"), NOW)
+    ruling = never_drop_last_verified(case)
+    return ruling.answer, ruling.points
+
+
+def test_a_drill_on_a_copy_proves_the_point_that_it_is_a_copy_of_and_that_one_stays() -> None:
+    assert last_verified(DRILL) == ("hold", ("pt-2",))
+
+
+@pytest.mark.parametrize("more", DOUBTED.values(), ids=DOUBTED)
+def test_what_says_nothing_of_a_point_keeps_everything(more: tuple[Noted, ...]) -> None:
+    assert last_verified(*more) == ("refuse", ())
 
 
 # --- snapshots of VMs -------------------------------------------------------------------------------

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from automation.commands._moved import conclude_move
+from automation.commands._moved import Ending, conclude_move
 from automation.engine.finished import Finished, finished
+from automation.engine.fold import fold
 from automation.engine.journal import Journal
 from automation.engine.run import read_plan
 from automation.model.environment import Inventory
@@ -26,7 +27,7 @@ from automation.model.records import (
 )
 from automation.recovery.migration import compile_migration
 from tests.recovery.cloud_city import PLAN, PORTAL, make_cloud_city
-from tests.recovery.test_pilot_moves import EAST, city_of, switch
+from tests.recovery.test_pilot_moves import EAST, city_of, going, switch
 
 DONE = Outcome(changed=True, summary="done")
 DECLINED = Failure(error="StepFailed", message="clerk answered no")
@@ -88,8 +89,8 @@ def stopped(folder: Path, plan: Plan, failed: str, how: Failure | None = DECLINE
 class Giving:
     """A session that gives runs up: it takes back whatever has an undo, and keeps that it was asked."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.asked = folder, 0
+    def __init__(self, folder: Path, *, found_done: str = "") -> None:
+        self.folder, self.asked, self.found_done = folder, 0, found_done
 
     def abort(self, run_id: str, *, reason: str, undo: bool) -> Finished:
         self.asked += 1
@@ -97,6 +98,8 @@ class Giving:
         ended = {e.body.step for e in journal.events if isinstance(e.body, StepEnded)}
         journal.append(RunResumed(actor="a", node="n", version="1"))
         journal.append(AbortStarted(actor="a", reason=reason, undo=undo))
+        if self.found_done:
+            journal.append(StepEnded(step=self.found_done, status="succeeded", outcome=DONE))
         for step in reversed(read_plan(self.folder).steps):
             if step.undo is not None and step.id in ended:
                 journal.append(UndoStarted(step=step.id))
@@ -170,3 +173,16 @@ def test_a_vm_that_may_have_been_powered_on_is_taken_back_by_a_person_alone(tmp_
         conclude_move(session, ended)
     assert "--undo --reason '...' takes it back only if it is off" in str(caught.value)
     assert session.asked == 0
+
+
+def test_a_promotion_that_a_look_finds_done_is_not_called_taken_back(tmp_path: Path) -> None:
+    ended = stopped(tmp_path / "run", going(), "portal/promote")
+    session: Any = Giving(tmp_path / "run", found_done="portal/promote")
+    with pytest.raises(StepFailed, match="but portal/promote is done: what it stands on was not taken back"):
+        conclude_move(session, ended)
+
+
+def test_a_move_without_a_database_is_said_to_serve_by_its_services(tmp_path: Path) -> None:
+    plan, events = without_a_database(), ()
+    nothing: Any = None
+    assert Ending(nothing, nothing, plan, events, fold(events)).serving == "portal serves"

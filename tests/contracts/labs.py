@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -18,16 +18,25 @@ from automation.commands._session import Session
 from automation.model.environment import state_root
 from automation.model.evidence import ServerState
 from automation.model.machine_evidence import ProviderChange
+from automation.model.plan import Step
 from automation.model.records import StepEnded
+from automation.model.servers import Size
 from automation.provisioning.compiling import Allowed
 from automation.provisioning.composing import Wanted
 from tests.contracts.lab_door import LabDoor, door_of
-from tests.contracts.providers import NOTHING_NAMED, Census, City, Cloud
+from tests.contracts.providers import NOTHING_NAMED, Census, Change, City, Cloud
 from tests.lab.small import until
 
 # Several workers of pytest's may have one each.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 LAB, NET = f"plan{_WORKER}", f"10.{110 + _WORKER}"
+SMALL, OTHER = {"cpus": 1, "memory": "512 MiB"}, {"cpus": 2, "memory": "384 MiB"}
+CHANGE = Change(
+    before={"size": SMALL},
+    after={"size": OTHER},
+    restarting=frozenset({"size:memory"}),
+    replacing={"address": f"{NET}.1.99"},
+)
 
 
 @dataclass
@@ -42,7 +51,7 @@ class LabCity(City):
 
     def declare(self, name: str, **more: object) -> None:
         known = self.hosts.get(name, {}).get("server_address")
-        address = known or f"{NET}.1.{next(self._addresses)}"
+        address = more.get("address") or known or f"{NET}.1.{next(self._addresses)}"
         self.hosts[name] = {
             "ansible_host": address,
             "server_provider": "nspawn",
@@ -71,6 +80,16 @@ class LabCity(City):
     def plan(self, allowed: Allowed = NOTHING_NAMED) -> Wanted:
         flags = ProvisionFlags(restart=",".join(allowed.restart), replace=",".join(allowed.replace))
         return plan_provisioning(self.session(), flags)
+
+    def apply_steps(self) -> tuple[Step, ...]:
+        """Apply; give the steps that it took."""
+        steps = self.plan().plan.steps
+        self.apply()
+        return steps
+
+    def console(self, host: str) -> str:
+        """Give what a host wrote on its console in all its lives."""
+        return (self.state / "lab/hosts" / host / "console.log").read_text(errors="replace")
 
     def recorded(self) -> Census:
         servers: set[str] = set()
@@ -104,7 +123,11 @@ def lab_city(root: Path) -> Iterator[LabCity]:
         city.session().run(city.plan().plan).raise_for_status()
         with door_of(city.state / "lab") as door:
             city.door = door
-            city.cloud = replace(_provider(door), census=lambda _name: census(city.state))
+            city.cloud = replace(
+                _provider(door),
+                census=lambda _name: census(city.state),
+                identity_of=lambda id_: identity_of(city.state, id_),
+            )
             yield city
     finally:
         nspawn.remove_lab(city.state, LAB)
@@ -114,6 +137,65 @@ def census(state: Path) -> Census:
     """Count hosts by their disks, and disks that were kept, in the lab's folder alone."""
     hosts = sorted(f"{LAB}-{path.parent.name}" for path in state.glob("lab/hosts/*/upper"))
     return Census(tuple(hosts), 0, 0, len(list(state.glob("lab/kept/*/*"))))
+
+
+def size_of(id_: str) -> Size:
+    """Read what the kernel lets all processes of a host use, each found by what it was started with."""
+    found = {tuple(_bounds(process)) for process in _processes(id_)}
+    assert len(found) == 1, f"processes of {id_} are held to {found}"
+    cpus, memory_bytes = found.pop()
+    return Size(cpus=cpus, memory=memory_bytes)
+
+
+def _processes(id_: str) -> list[Path]:
+    """Find every process of a host's systemd-nspawn, from its command line down."""
+    parents: dict[str, str] = {}
+    own: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[process.name] = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+            words = process.joinpath("cmdline").read_bytes().split(b"\0")
+            own |= {process.name} if f"--machine={id_}".encode() in words else set()
+    while more := {pid for pid, parent in parents.items() if parent in own} - own:
+        own |= more
+    assert own, f"{id_} does not run"
+    return [Path("/proc", pid) for pid in sorted(own)]
+
+
+def _bounds(process: Path) -> Iterator[int]:
+    """Read a process's own bounds on processors and memory."""
+    yield max(0, int(_file_of(process, "cpu", "cpu.cfs_quota_us").read_text()) // 100_000)  # -1: none
+    yield int(_file_of(process, "memory", "memory.limit_in_bytes").read_text())
+
+
+def _file_of(process: Path, controller: str, file: str) -> Path:
+    """Find a file of the group that a process is in, in the hierarchy of a controller (cgroup v1)."""
+    known = [line.split(":", 2) for line in process.joinpath("cgroup").read_text().splitlines()]
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    path = next(path for _, names, path in known if controller in names.split(","))
+    place = next(one[4] for one in mounts if one[-3] == "cgroup" and controller in one[-1].split(","))
+    return Path(f"{place}{path}", file)
+
+
+def bound_by_hand(id_: str, *, cpus: float, memory_bytes: int) -> None:
+    """Change what a host may use behind everyone's back, in the kernel's own files."""
+    process = _processes(id_)[0]
+    _file_of(process, "cpu", "cpu.cfs_quota_us").write_text(str(int(cpus * 100_000)))
+    _file_of(process, "memory", "memory.limit_in_bytes").write_text(str(memory_bytes))
+
+
+def life_of(id_: str) -> str:
+    """Tell a running host's life from its next: when the first of its processes began."""
+    return min(
+        (process.joinpath("stat").read_text().rpartition(")")[2].split()[19] for process in _processes(id_)),
+        key=int,
+    )
+
+
+def identity_of(state: Path, id_: str) -> str:
+    """Read who a host is from its disk: one made anew has another number."""
+    host = id_.removeprefix(f"{LAB}-")
+    return (state / "lab/hosts" / host / "upper/etc/machine-id").read_text()
 
 
 def _provider(door: LabDoor | None = None) -> Cloud:
@@ -131,9 +213,11 @@ def _provider(door: LabDoor | None = None) -> Cloud:
         keys={},
         network={},
         size={},
-        larger={},
         image="debian-12",
+        change=CHANGE,
         census=nowhere,
+        size_of=size_of,
+        identity_of=nowhere,
         make_stranger=nowhere,
         stop=_cut_power,
         faults=order,

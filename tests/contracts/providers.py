@@ -24,6 +24,7 @@ from automation.model.errors import AdapterError
 from automation.model.machine_evidence import ProviderChange
 from automation.model.plan import Plan
 from automation.model.records import Event, GateAnswered, StepEnded
+from automation.model.servers import Size
 from automation.provisioning.compiling import Allowed
 from automation.provisioning.composing import Wanted, compose
 
@@ -41,6 +42,39 @@ class Census(NamedTuple):
     snapshots: int = 0
 
 
+class Change(NamedTuple):
+    """What of a server is declared anew, and how far that reaches."""
+
+    before: Mapping[str, object]
+    after: Mapping[str, object]
+    restarting: frozenset[str]
+    replacing: Mapping[str, object]
+
+    def size(self) -> Size:
+        """Give the size that it has in the end."""
+        told = self.after["size"]
+        return Size.model_validate({"type": told} if isinstance(told, str) else told)
+
+    def more_disks(self) -> int:
+        """Give how many disks are declared beside those that were."""
+        many = [len(list(one.get("disks", ()))) for one in (self.before, self.after)]  # type: ignore[call-overload]
+        return many[1] - many[0]
+
+
+DISK = {"name": "data", "size": "10 GiB"}
+GROWN = {"disks": [{**DISK, "size": "12 GiB"}, {"name": "more", "size": "1 GiB"}], "tags": {"team": "sea"}}
+
+
+def change_of_cloud(larger: object, *restarting: str) -> Change:
+    """Give the change of a server at AWS or vSphere: disks and tags in place, its size with a restart."""
+    return Change(
+        before={"disks": [DISK], "tags": {"team": "web"}},
+        after={**GROWN, "size": larger},
+        restarting=frozenset(restarting),
+        replacing={"disks": [{**DISK, "size": "2 GiB"}], "tags": {"team": "web"}},
+    )
+
+
 @dataclass(frozen=True)
 class Cloud:
     """One provider that runs, and how its city is declared."""
@@ -51,9 +85,12 @@ class Cloud:
     keys: Mapping[str, Path]
     network: Mapping[str, object]
     size: object
-    larger: object
     image: str
+    change: Change
     census: Callable[[str], Census]
+    size_of: Callable[[str], Size]
+    # What tells one server from the next of its name, which may have the same id.
+    identity_of: Callable[[str], str]
     make_stranger: Callable[[str, str], str]
     stop: Callable[[str], None]
     faults: Callable[..., None]

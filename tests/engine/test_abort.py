@@ -148,6 +148,25 @@ def test_a_fence_is_never_lifted_after_the_promotion_that_stands_on_it(ctx: RunC
     assert notes.said == ["undo other"]
 
 
+@pytest.mark.parametrize(
+    ("seen", "ends", "undone"),
+    [("done", "aborted", []), ("unknown", "paused", []), ("not_done", "aborted", ["undo fence"])],
+)
+def test_a_promotion_that_is_said_to_have_failed_is_looked_at_before_its_fence_is_lifted(
+    seen: str, ends: str, undone: list[str], ctx: RunContext
+) -> None:
+    notes = Notes("promote")
+    progress = Progress.model_validate({"state": seen, "outcome": DONE if seen == "done" else None})
+    notes.work = replace(notes.work, verify=lambda step, ctx: progress)
+    block = BlockServer(host="pg-a")
+    plan = make_plan(
+        step("fence", run=block, undo=UnblockServer(host="pg-a")), step("promote", "fence", run=PROMOTE)
+    )
+    assert run(plan, ctx, notes) == "paused"
+    assert abort(ctx, notes) == ends
+    assert notes.said == undone
+
+
 def test_an_aborted_run_is_not_resumed_and_not_aborted_twice(ctx: RunContext) -> None:
     notes = Notes("a")
     run(make_plan(step("a")), ctx, notes)

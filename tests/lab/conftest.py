@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from automation.commands._campaign import FreshLab
+from automation.commands._servers import refuse_running_lab
+from automation.commands._session import Session, open_session
+from automation.commands.lab import take_down
 from automation.model.environment import state_root
 from tests.lab.checkout import Checkout
 from tests.lab.city import City, open_city
 from tests.lab.secrecy import SuiteWatch, find_states
+from tests.lab.traces import machine
 
 JUDGE = "test_whole_suite.py"
+LAB = os.environ.get("MAINSTAY_LAB", "lab")
+# They share the environment `lab`, last of all but those of backups; the second one takes it down in the end.
+OF_LAB = ("test_split_brain.py", "test_drill.py")
 # They share one city, so they follow each other; the first one sees it as it was made.
 OF_BACKUPS = (
     "test_baselines.py",
@@ -32,10 +40,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _place(item: pytest.Item) -> int:
-    name = item.path.name
-    if name in OF_BACKUPS:
-        return 1 + OF_BACKUPS.index(name)
-    return 1 + len(OF_BACKUPS) if name == JUDGE else 0
+    last = (*OF_LAB, *OF_BACKUPS, JUDGE)
+    return 1 + last.index(item.path.name) if item.path.name in last else 0
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,7 +49,7 @@ def suite_watch(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[SuiteWatch]:
     """Looks on from the first lab test on; judged by the last ones."""
-    environments = {"lab", os.environ.get("MAINSTAY_LAB", "lab")}
+    environments = {"lab", LAB}
     watch = SuiteWatch(
         lambda: [tmp_path_factory.getbasetemp(), *(state_root() / name for name in environments)]
     )
@@ -61,6 +67,34 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     last_of_module = nextitem is None or nextitem.path != item.path
     if last_of_module or _has_a_lab_of_its_own(item):
         watch.look()
+
+
+# --- one lab for all drills ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def bare() -> list[str]:
+    """The machine before the lab."""
+    return machine()
+
+
+@pytest.fixture(scope="session")
+def lab_session(bare: list[str]) -> Iterator[Session]:
+    """The environment `lab`, of which nothing runs yet; it is gone at the end."""
+    with open_session(LAB) as session:
+        refuse_running_lab(session)  # a lab that somebody uses is not ours to break
+        try:
+            yield session
+        finally:
+            take_down(LAB)
+
+
+@pytest.fixture(scope="session")
+def fresh_lab(lab_session: Session) -> FreshLab:
+    """The lab, converged, with its disks saved."""
+    lab = FreshLab(lab_session)
+    lab.prepare()
+    return lab
 
 
 # --- one city for all tests of backups --------------------------------------------------------------

@@ -10,6 +10,7 @@ import subprocess
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from threading import Event, Lock, Thread
 
@@ -17,7 +18,7 @@ from threading import Event, Lock, Thread
 # A lab that is being removed is renamed first.
 AT_HOME = ("secrets/", "ssh/", "lab/hosts/", "lab/saved/", ".lab-")
 # What a host writes down of what it does, on its disk; its own journal is in its memory.
-LOGS = "lab/hosts/*/upper/var/log"
+LOGS = "upper/var/log"
 TICK_S = 0.1
 # A process that was just made still shows its parent's words; it is looked at again so many times.
 YOUNG = 5
@@ -66,7 +67,10 @@ def find_states(roots: Iterable[Path]) -> Iterator[Path]:
 
 
 def list_files(state: Path) -> Iterator[Path]:
-    """Give every file of a state folder that no secret may stand in, its hosts' logs among them."""
+    """Give every file of a state folder that no secret may stand in, its hosts' logs among them.
+
+    A host may be removed meanwhile: a folder that is gone ends nothing here.
+    """
     for folder, inner, names in os.walk(state):
         for name in [*inner, *names]:
             path = Path(folder, name)
@@ -75,9 +79,9 @@ def list_files(state: Path) -> Iterator[Path]:
                 inner.remove(name)
             elif name in names and not at_home and path.is_file() and not path.is_symlink():
                 yield path
-    for logs in state.glob(LOGS):
-        yield from (path for path in logs.rglob("*") if path.is_file() and not path.is_symlink())
-    yield from state.glob("lab/hosts/*/console.log")
+    for host in _folders(state / "lab/hosts"):
+        yield from (path for path in _walk(host / LOGS) if path.is_file() and not path.is_symlink())
+        yield from (path for path in (host / "console.log",) if path.is_file())
 
 
 def search(state: Path, secrets: Secrets) -> dict[str, set[str]]:
@@ -102,7 +106,9 @@ def read_journals(state: Path) -> dict[str, bytes]:
 def _journal(pid: str) -> bytes:
     said = b""
     for folder in (f"/proc/{pid}/root/{where}/log/journal" for where in ("run", "var")):
-        if any(Path(folder).glob("*/*.journal")):  # it is in one of them, and moved by a baseline
+        if any(
+            path.suffix == ".journal" for path in _walk(Path(folder))
+        ):  # it is in one of them, and moved by a baseline
             argv = ["journalctl", "--no-pager", "-a", "-o", "cat", "-D", folder]
             said += subprocess.run(argv, capture_output=True, check=False).stdout
     return said
@@ -246,8 +252,19 @@ class SuiteWatch:
             self._seen[path] = (about.st_mtime_ns, about.st_size)
 
 
+def _walk(folder: Path) -> Iterator[Path]:
+    """Give every name below a folder that is no folder; nothing where it is not, or is gone meanwhile."""
+    return (Path(where, name) for where, _, names in os.walk(folder) for name in names)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [folder / name for _, names, _ in islice(os.walk(folder), 1) for name in names]
+
+
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    with suppress(FileNotFoundError):
+        return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    return []
 
 
 def _processes() -> Iterator[tuple[str, list[bytes]]]:

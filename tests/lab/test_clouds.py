@@ -79,6 +79,16 @@ def test_status_shows_every_simulator_and_that_it_is_not_real(city: Checkout) ->
     assert shown.count("runs; it is not real") == 3
 
 
+@pytest.mark.parametrize(("site", "services"), [("city-hall", {"gis", "gis-db"}), ("aws-east", {"portal"})])
+def test_readiness_sees_what_a_failover_would_have_to_hold_off(
+    city: Checkout, site: str, services: set[str]
+) -> None:
+    findings = json.loads(city.inv("dr.readiness", "--site", site, "--json").stdout)["findings"]
+    fences = {one["subject"]: one for one in findings if one["check"] == "fence"}
+    assert {name: fences[name]["status"] for name in services} == dict.fromkeys(services, "ready")
+    assert all("simulated: nothing is proven" in fences[name]["seen"] for name in services)
+
+
 @pytest.mark.parametrize("vcenter", ["vcenter-hall", "vcenter-eoc"])
 def test_no_session_is_left_at_a_vcenter(city: Checkout, vcenter: str) -> None:
     (address,) = city.ask("status")["simulators"][vcenter]["places"].values()

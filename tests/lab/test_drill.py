@@ -5,18 +5,15 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
-from automation.commands._campaign import DrillRow, run_campaign
-from automation.commands._drill import restore_disks, save_disks
+from automation.commands._campaign import DISKS, DrillRow, FreshLab, run_campaign
+from automation.commands._drill import restore_disks
 from automation.commands._past import read_past
-from automation.commands._servers import bring_up, converge_servers, refuse_running_lab
-from automation.commands._session import Session, open_session
+from automation.commands._session import Session
 from automation.commands._subject import read_subject
 from automation.commands.lab import take_down
 from automation.engine.journal import read_journal
@@ -24,34 +21,17 @@ from automation.model.environment import state_root
 from automation.model.plan import Plan
 from automation.recovery.prediction import predict
 from tests.conftest import ROOT
+from tests.lab.traces import machine, processes
 
 INV = str(ROOT / "inv")
-DISKS = "test"
 
 
 @pytest.fixture(scope="module")
-def bare() -> list[str]:
-    """The machine before this module's lab."""
-    return machine()
-
-
-@pytest.fixture(scope="module")
-def session(bare: list[str]) -> Iterator[Session]:
-    with open_session("lab") as opened:
-        refuse_running_lab(opened)  # a lab that somebody uses is not ours to break
-        try:
-            yield opened
-        finally:
-            take_down("lab")
-
-
-@pytest.fixture(scope="module")
-def city(session: Session) -> Session:
+def city(lab_session: Session, fresh_lab: FreshLab) -> Session:
     """The lab, converged, with its disks saved."""
-    bring_up(session)
-    converge_servers(session)
-    save_disks(session, DISKS)
-    return session
+    if lab_session.environment.name != "lab":
+        pytest.skip("these tests type --env lab")
+    return lab_session
 
 
 def inv(*words: str) -> subprocess.CompletedProcess[str]:
@@ -141,9 +121,8 @@ def test_a_standby_that_is_weaker_than_its_primary_fails_a_drill_that_met_all_el
 
 
 @pytest.fixture
-def rows(city: Session, tmp_path: Path) -> list[DrillRow]:
-    restore_disks(city, DISKS)
-    return run_campaign(city, ["site-loss-synchronous"], 3, results=tmp_path)
+def rows(city: Session, fresh_lab: FreshLab, tmp_path: Path) -> list[DrillRow]:
+    return run_campaign(city, ["site-loss-synchronous"], 3, results=tmp_path, lab=fresh_lab)
 
 
 def test_no_acknowledged_write_is_lost_in_synchronous_drills(rows: list[DrillRow]) -> None:
@@ -208,37 +187,6 @@ def test_a_pilot_light_comes_home_after_its_region_was_lost(city: Session) -> No
 # --- a dead controller ------------------------------------------------------------------------------
 
 
-def machine() -> list[str]:
-    """List the machine's links, addresses, routes, mounts, namespaces and the lab's cgroups.
-
-    What other labs have meanwhile is left out; that they come and go is not our doing.
-    """
-    shown = [
-        line.split(" valid_lft")[0]
-        for words in ("-oneline address", "route show table all", "netns list")
-        for line in subprocess.run(
-            ["ip", *words.split()], capture_output=True, text=True, check=True
-        ).stdout.splitlines()
-        if "ms-" not in line or "ms-lab" in line
-    ]
-    mounts = [line.split(" ", 3)[3] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("**/mainstay-lab")]
-    return sorted(shown + [line for line in mounts if "/var/tmp/" not in line] + cgroups)
-
-
-def processes() -> list[str]:
-    """List what runs for the lab: supervisor, WAN, containers, playbooks on its inventory."""
-    inventory = str(ROOT / "inventories/lab/hosts.yml")
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            words = path.read_bytes().decode(errors="replace").split("\0")
-            of_lab = "--lab-id" in words and words[words.index("--lab-id") + 1] == "lab"
-            if of_lab or inventory in words or any(word.startswith("--machine=lab-") for word in words):
-                found.append(" ".join(words))
-    return found
-
-
 def killed(words: list[str], until: str, limit_s: float = 60.0) -> None:
     """Start a command and kill -9 its whole process when it has said something."""
     with subprocess.Popen(
@@ -265,7 +213,7 @@ def test_a_controller_killed_during_a_drill_leaves_what_lab_down_removes(
 
 
 @pytest.fixture
-def before(session: Session) -> list[str]:
+def before(lab_session: Session) -> list[str]:
     take_down("lab")
     return machine()
 

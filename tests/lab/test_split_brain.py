@@ -1,11 +1,10 @@
 """The checkers' word on every drill, a failover and a copy: never two nodes that take writes.
 
-One lab for the module; the tests stand in the order of what they leave behind. MAINSTAY_LAB names another
-environment than `lab` to build it in. The watches are short here; ./inv dev.campaign makes them 60 s long.
+They come before test_drill.py, which goes on in the same lab, and stand in the order of what they leave
+behind. MAINSTAY_LAB names another environment than `lab` to build it in. The watches are short here;
+./inv dev.campaign makes them 60 s long.
 """
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -18,13 +17,10 @@ from automation.commands._checked_campaign import COPY_S
 from automation.commands._controller import Killing
 from automation.commands._driving import await_well
 from automation.commands._scenarios import find_scenario
-from automation.commands._servers import refuse_running_lab
-from automation.commands._session import Session, open_session
+from automation.commands._session import Session
 from automation.commands._watch import begin_watch, end_watch, let_time_pass
-from automation.commands.lab import take_down
 from automation.model.actions import CutLink, HealLink
 
-ENV = os.environ.get("MAINSTAY_LAB", "lab")
 SITE = "city-hall"
 WATCH_S, GLANCE_S = 6, 3
 LINK = (SITE, "eoc")
@@ -34,21 +30,14 @@ ONE_KILL, TWO_KILLS = 9, 39
 
 
 @pytest.fixture(scope="module")
-def city() -> Iterator[Session]:
-    with open_session(ENV) as session:
-        refuse_running_lab(session)  # a lab that somebody uses is not ours to break
-        try:
-            yield session
-        finally:
-            take_down(ENV)
+def city(lab_session: Session) -> Session:
+    return lab_session
 
 
 @pytest.fixture(scope="module")
-def lab(city: Session) -> FreshLab:
+def lab(fresh_lab: FreshLab) -> FreshLab:
     """The lab, converged, with its disks saved."""
-    lab = FreshLab(city)
-    lab.prepare()
-    return lab
+    return fresh_lab
 
 
 class Runner:

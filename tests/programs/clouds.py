@@ -9,8 +9,8 @@ from pyVmomi import vim
 
 from automation.adapters.vsphere.marks import KEY
 from automation.adapters.vsphere.removing import KEPT
-from automation.model.servers import OWNER
-from tests.contracts.providers import Census, Cloud
+from automation.model.servers import OWNER, Size
+from tests.contracts.providers import Census, Cloud, change_of_cloud
 from tests.programs.simulators import ACCOUNT, REGIONS, AwsSimulated
 from tests.programs.simulators_vcenter import TEMPLATE, VcenterSimulated
 
@@ -68,6 +68,10 @@ def cloud_of_aws(aws: AwsSimulated) -> Cloud:
             InstanceIds=[id_], WaiterConfig={"Delay": 1, "MaxAttempts": 20}
         )
 
+    def size_of(id_: str) -> Size:
+        (told,) = aws.client("ec2").describe_instances(InstanceIds=[id_])["Reservations"]
+        return Size(type=told["Instances"][0]["InstanceType"])
+
     return Cloud(
         kind="aws",
         provider={
@@ -92,7 +96,9 @@ def cloud_of_aws(aws: AwsSimulated) -> Cloud:
             "rules": [{"protocol": "tcp", "ports": "443", "from": "10.0.0.0/8"}],
         },
         size="t3.micro",
-        larger="t3.large",
+        change=change_of_cloud("t3.large", "size:type"),
+        size_of=size_of,
+        identity_of=str,
         image="debian-13",
         census=census,
         make_stranger=make_stranger,
@@ -145,6 +151,11 @@ def cloud_of_vcenter(vcenter: VcenterSimulated) -> Cloud:
         with _vms(vcenter) as (_, vms):
             _done(next(vm for vm in vms if vm._moId == id_).PowerOff())
 
+    def size_of(id_: str) -> Size:
+        with _vms(vcenter) as (_, vms):
+            hardware = next(vm for vm in vms if vm._moId == id_).config.hardware
+            return Size(cpus=hardware.numCPU, memory=hardware.memoryMB << 20)
+
     return Cloud(
         kind="vsphere",
         provider={
@@ -168,7 +179,9 @@ def cloud_of_vcenter(vcenter: VcenterSimulated) -> Cloud:
         keys={"certificates/cloud-ca.crt": vcenter.ca, "secrets/cloud": vcenter.login},
         network={"cidr": "10.30.0.0/24", "part_of": "vSwitch0", "vlan": 30},
         size={"cpus": 1, "memory": "1 GiB"},
-        larger={"cpus": 2, "memory": "2 GiB"},
+        change=change_of_cloud({"cpus": 2, "memory": "2 GiB"}, "size:cpus", "size:memory"),
+        size_of=size_of,
+        identity_of=str,
         image=TEMPLATE,
         census=census,
         make_stranger=make_stranger,

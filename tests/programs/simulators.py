@@ -109,12 +109,16 @@ class AwsSimulated:
     def forget_calls(self) -> None:
         self._control("DELETE", "calls")
 
+    def needed(self) -> list[str]:
+        """Give the permissions that users with policies needed since this was asked, in their order."""
+        return cast("list[str]", self._control("GET", "permissions"))
+
     def pace(self, changes_take_s: float) -> None:
         """Have every change of state that begins from now on take so long, until the next reset."""
         self._control("POST", "pace", json.dumps({"changes_take_s": changes_take_s}).encode())
 
-    def plant(self, **told: Mapping[str, int]) -> None:
-        """Let the account be what no call makes it: `root`, and the ages in days of `logins` and `keys`."""
+    def plant(self, **told: Mapping[str, int] | Sequence[str]) -> None:
+        """Let the account be what no call makes it: `root`, ages of `logins` and `keys`, `damaged`."""
         self._control("POST", "plant", json.dumps(told).encode())
 
     def settle(self) -> None:

@@ -68,6 +68,10 @@ class VcenterSimulated:
         """Give how many sessions are open."""
         return cast("dict[str, int]", self._control("GET", "sessions"))["open"]
 
+    def needed(self) -> list[str]:
+        """Give the privileges that calls of limited logins needed since this was asked, in their order."""
+        return cast("list[str]", self._control("GET", "privileges"))
+
     def reset(self) -> None:
         """Forget all faults and counts; machines and networks stay."""
         self._control("POST", "reset")

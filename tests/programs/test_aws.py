@@ -35,10 +35,12 @@ from automation.model.actions import (
     StopInstance,
     TerminateInstance,
 )
+from automation.model.environment import Inventory
 from automation.model.errors import AdapterError
 from automation.model.machine_evidence import HostKeyLearned, ProviderChange
 from automation.model.records import Context, Outcome
-from automation.model.servers import FoundServer, NetworkSpec, ProviderView, ServerSpec
+from automation.model.servers import Disk, FoundServer, NetworkSpec, ProviderView, ServerSpec
+from automation.provisioning.decisions import compare
 from tests.programs.aws_city import (
     SITE,
     environment_of,
@@ -255,6 +257,38 @@ def test_what_bears_nobodys_mark_is_adopted_with_its_parts(city: AwsSimulated) -
     there = marked(city.client("ec2"))
     assert (there["server"], len(there["disk"])) == ({instance_id}, 1)
     assert not adopt(city, "web-1", instance_id).changed
+
+
+def with_disks(aws: AwsSimulated, **devices: int) -> str:
+    """An instance that somebody else made, with disks of so many GiB at devices of their own choice."""
+    disks = [{"DeviceName": f"/dev/{at}", "Ebs": {"VolumeSize": size}} for at, size in devices.items()]
+    request = {"ImageId": aws.image(), "MinCount": 1, "MaxCount": 1, "InstanceType": "t3.small"}
+    made = aws.client("ec2").run_instances(**request, BlockDeviceMappings=disks)
+    return str(made["Instances"][0]["InstanceId"])
+
+
+def test_disks_of_an_adopted_server_are_named_grown_and_kept_as_those_of_a_made_one(
+    city: AwsSimulated,
+) -> None:
+    perform(city, CreateSubnet(network=network()))
+    spec = server("web-1", networks=(), disks=({"name": "wal", "size": "5 GiB"}, DISK))
+    instance_id = with_disks(city, sdb=10, sdc=5)
+    step = step_of(city, step="web-1")
+    cast("Any", step).inventory = Inventory(servers={}, specs={"web-1": spec})
+    adopted = dispatch.perform(AdoptInstance(host="web-1", site=SITE, id=instance_id), step)
+    ids = change_of(adopted).ids
+    assert {part for part in ids if part.startswith("disk")} == {"disk:system", "disk:data", "disk:wal"}
+    seen = found(city, "web-1")
+    sizes = {one.name: one.size_bytes // 2**30 for one in seen.disks if one.name}
+    assert sizes == {"data": 10, "wal": 5}
+    assert [one.key for one in compare(spec, seen, {})] == [], "a plan changes and replaces nothing"
+    larger = (*spec.disks, Disk(name="more", size_bytes=2**30))
+    wanted = spec.model_copy(update={"disks": larger})
+    assert perform(city, change(wanted, "disks")).summary.count("disk") == 1
+    kept = change_of(retire(city, "web-1")).ids
+    assert {part for part in kept if part.startswith("snapshot")} == {
+        f"snapshot:{name}" for name in ("system", "data", "wal", "more")
+    }
 
 
 def test_what_bears_anothers_mark_is_left_alone(city: AwsSimulated) -> None:

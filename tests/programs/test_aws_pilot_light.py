@@ -124,6 +124,20 @@ def test_what_was_never_made_is_fenced_and_what_lost_its_mark_is_not(
             fence(kind(host="web-1", site=SITE, absent_is_off=True), ctx)
 
 
+@pytest.mark.parametrize("kind", [FenceInstance, BlockInstance], ids=["power", "network"])
+def test_one_that_runs_under_another_mark_is_not_taken_for_gone(
+    web: AwsSimulated, kind: type[FenceInstance | BlockInstance]
+) -> None:
+    client = web.client("ec2")
+    (instance,) = (one for page in client.describe_instances()["Reservations"] for one in page["Instances"])
+    client.create_tags(Resources=[instance["InstanceId"]], Tags=[{"Key": "mainstay:name", "Value": "web-9"}])
+    fence = adapter.fence_instance if kind is FenceInstance else adapter.block_instance
+    with pytest.raises(
+        AdapterError, match="the mark of web-9 of city: it is not fenced; nothing was changed"
+    ):
+        fence(kind(host="web-1", site=SITE, absent_is_off=True), step_of(web))
+
+
 def patiently(perform: Callable[[], object]) -> None:
     """Do it again after an error that passes, as the executor or a resumed run does."""
     try:

@@ -13,6 +13,8 @@ from automation.commands._ledger import read_ledger
 from automation.commands._session import Session
 from automation.commands._taking import TakeFlags, back_up, raise_failed
 from automation.engine.finished import Finished
+from automation.engine.fold import fold
+from automation.engine.journal import read_journal
 from automation.model.actions import (
     Action,
     CreateInstance,
@@ -128,7 +130,8 @@ def test_what_another_run_or_another_image_made_proves_nothing_good_or_bad(
     assert read_ledger(city.state).suspended("west") == ""
 
 
-def test_a_database_that_rds_opened_proves_its_snapshot(city: Session, aws: AwsSimulated) -> None:
+def saved_snapshot(city: Session, aws: AwsSimulated) -> str:
+    """Save a database of the east to the west; give the identifier of its snapshot there."""
     rds = aws.client("rds", EAST)
     rds.create_db_instance(
         DBInstanceIdentifier="payments",
@@ -144,6 +147,11 @@ def test_a_database_that_rds_opened_proves_its_snapshot(city: Session, aws: AwsS
     save(city, "payments")
     shown = aws.client("rds", WEST).describe_db_snapshots(SnapshotType="manual")["DBSnapshots"]
     (snapshot,) = (str(one["DBSnapshotIdentifier"]) for one in shown)
+    return snapshot
+
+
+def bring_back(city: Session, snapshot: str) -> Finished:
+    """Run a test failover of a database."""
     restored = RestoreDatabase(
         site=OTHER_SITE,
         database="payments-test",
@@ -155,7 +163,26 @@ def test_a_database_that_rds_opened_proves_its_snapshot(city: Session, aws: AwsS
         site=OTHER_SITE, resource="payments", store="west", snapshot=snapshot, database="payments-test"
     )
     removed = RemoveDatabase(site=OTHER_SITE, database="payments-test")
-    drill(city, restored, removed, judged).raise_for_status()
+    return drill(city, restored, removed, judged)
+
+
+def test_a_database_that_rds_opened_proves_its_snapshot(city: Session, aws: AwsSimulated) -> None:
+    bring_back(city, saved_snapshot(city, aws)).raise_for_status()
     (proof,) = proofs(city, "payments")
     assert (proof.source, "postgres is available" in proof.evidence) == ("simulated", True)
     assert not [line for line in look_at_standing(city, "payments").resources[0].wrong if "L4" in line]
+
+
+def test_a_snapshot_that_rds_cannot_open_is_a_failed_proof_and_its_copy_is_removed(
+    city: Session, aws: AwsSimulated
+) -> None:
+    snapshot = saved_snapshot(city, aws)
+    aws.plant(damaged=[snapshot])
+    finished = bring_back(city, snapshot)
+    folded = fold(read_journal(finished.folder / "journal.jsonl"))
+    assert {"portal/made", "portal/proven-0"} == folded.failed.keys()
+    assert "portal/removed" in folded.succeeded
+    assert proofs(city, "payments") == []
+    assert "incompatible-restore" in read_ledger(city.state).suspended("west")
+    left = aws.client("rds", WEST).describe_db_instances()["DBInstances"]
+    assert "payments-test" not in {one["DBInstanceIdentifier"] for one in left}

@@ -11,17 +11,17 @@ from automation.adapters import nspawn
 from automation.commands._adopting import adopt
 from automation.commands._provision_views import find_drift, list_servers
 from automation.commands._retiring import RetireFlags, retire
-from automation.model.actions.lab import DestroyServer
+from automation.model.actions.lab import DestroyServer, ResizeServer
 from automation.model.errors import AdapterError, AutomationError, ConfigError, PreflightError
 from automation.model.machine_evidence import ProviderChange
+from automation.model.servers import Size
 from automation.provisioning.compiling import Allowed
 from tests.contracts.lab_door import MODES
-from tests.contracts.labs import LAB, NET, LabCity, lab_city
+from tests.contracts.labs import LAB, NET, OTHER, SMALL, LabCity, bound_by_hand, lab_city, life_of, size_of
 from tests.contracts.providers import Census
 from tests.programs.clouds import folder
 
-SIZES = {
-    "size": {"cpus": 2, "memory": "1 GiB"},
+NOT_OF_A_LAB = {
     "disks": [{"name": "data", "size": "1 GiB"}],
     "networks": ["main"],
     "tags": {"team": "web"},
@@ -38,11 +38,11 @@ def city(tmp_path: Path) -> Iterator[LabCity]:
 # --- what a lab has not ------------------------------------------------------------------------------
 
 
-def test_a_size_a_disk_a_network_and_a_tag_are_refused_and_not_passed_over(city: LabCity) -> None:
-    city.declare(city.one, **SIZES)
+def test_a_disk_a_network_and_a_tag_are_refused_and_not_passed_over(city: LabCity) -> None:
+    city.declare(city.one, **NOT_OF_A_LAB)
     with pytest.raises(ConfigError, match="not as they should be; nothing was touched") as told:
         city.plan()
-    for key in SIZES:
+    for key in NOT_OF_A_LAB:
         assert f"server_{key}: a server of a lab (nspawn) has none of its own" in str(told.value)
     assert told.value.exit_code == 2
 
@@ -62,18 +62,6 @@ def test_an_image_without_a_recipe_is_refused_before_the_first_step(city: LabCit
         city.plan()
 
 
-def test_one_that_is_declared_anew_elsewhere_is_drift_and_stays_until_it_is_retired(city: LabCity) -> None:
-    city.declare(city.one)
-    city.apply()
-    city.hosts[city.one]["server_address"] = f"{NET}.1.99"
-    assert [(row.key, row.declared) for row in find_drift(city.look()).rows] == [("address", f"{NET}.1.99")]
-    planned = city.plan()
-    assert planned.plan.steps == ()
-    assert "a server of a lab is not changed; ./inv provision.retire" in planned.left_alone[city.one]
-    with pytest.raises(ConfigError, match="neither changed nor replaced in place"):
-        city.plan(Allowed(replace=frozenset({city.one})))
-
-
 def test_one_that_is_declared_no_more_is_drift(city: LabCity) -> None:
     city.declare(city.one)
     city.apply()
@@ -81,6 +69,66 @@ def test_one_that_is_declared_no_more_is_drift(city: LabCity) -> None:
     assert [(row.name, row.declared) for row in find_drift(city.look()).rows] == [(city.one, "not declared")]
     assert city.plan().plan.steps == ()
     assert len(city.census().servers) == 1, gone
+
+
+# --- what the kernel holds a host to -----------------------------------------------------------------
+
+
+def test_more_is_given_at_once_and_stays_when_power_is_lost(city: LabCity) -> None:
+    city.declare(city.one, size=SMALL)
+    city.apply()
+    life = life_of(f"{LAB}-{city.one}")
+    city.declare(city.one, size={"cpus": 2, "memory": "640 MiB"})
+    assert [step.id for step in city.apply_steps()] == [f"change/{city.one}"]
+    larger = Size(cpus=2, memory=640 << 20)
+    assert size_of(f"{LAB}-{city.one}") == larger
+    assert life_of(f"{LAB}-{city.one}") == life, "it was not restarted"
+    city.cloud.stop(f"{LAB}-{city.one}")
+    city.apply()
+    assert size_of(f"{LAB}-{city.one}") == larger
+
+
+def test_bounds_that_were_changed_by_hand_are_drift_and_are_mended(city: LabCity) -> None:
+    city.declare(city.one, size=SMALL)
+    city.apply()
+    bound_by_hand(f"{LAB}-{city.one}", cpus=1.5, memory_bytes=400 << 20)
+    rows = [(row.key, row.declared, row.found) for row in find_drift(city.look()).rows]
+    assert rows == [("size:cpus", "1", "no whole number"), ("size:memory", "512 MiB", "400 MiB")]
+    city.apply()
+    assert find_drift(city.look()).rows == ()
+    assert size_of(f"{LAB}-{city.one}") == Size(cpus=1, memory=512 << 20)
+    bound_by_hand(f"{LAB}-{city.one}", cpus=2, memory_bytes=600 << 20)
+    assert [(one.name, one.verdict) for one in city.plan().waiting] == [(city.one, "restart")]
+    assert [step.id for step in city.apply_steps()] == [f"change/{city.one}"]
+    assert size_of(f"{LAB}-{city.one}") == Size(cpus=1, memory=600 << 20)
+    city.apply(Allowed(restart=frozenset({city.one})))
+    assert size_of(f"{LAB}-{city.one}") == Size(cpus=1, memory=512 << 20)
+
+
+def test_a_host_without_bounds_is_bounded_at_a_restart_alone(city: LabCity) -> None:
+    city.declare(city.one)
+    city.apply()
+    city.declare(city.one, size={"memory": "256 MiB"})
+    assert city.plan().plan.steps == ()
+    context = city.session().context("20261122-000000-aaaa")
+    bounded = ResizeServer(host=city.one, size=Size(memory=256 << 20))
+    with pytest.raises(AdapterError, match="until it is restarted; nothing was changed"):
+        nspawn.resize_server(bounded, context)
+    life = life_of(f"{LAB}-{city.one}")
+    city.apply(Allowed(restart=frozenset({city.one})))
+    assert size_of(f"{LAB}-{city.one}") == Size(memory=256 << 20)
+    assert life_of(f"{LAB}-{city.one}") != life
+    assert "Trying to halt container" in city.console(city.one), "it was asked to shut down, not cut off"
+    life = life_of(f"{LAB}-{city.one}")
+    again = nspawn.resize_server(bounded.model_copy(update={"restart": True}), context)
+    assert not again.changed, "a second time changes nothing"
+    assert life_of(f"{LAB}-{city.one}") == life
+    city.cloud.stop(f"{LAB}-{city.one}")
+    city.declare(city.one, size={"memory": "200 MiB", "cpus": 1})
+    assert [step.id for step in city.apply_steps()] == [
+        *(f"{verb}/{city.one}" for verb in ("change", "start", "ready"))
+    ]
+    assert size_of(f"{LAB}-{city.one}") == Size(cpus=1, memory=200 << 20)
 
 
 # --- whose a host is ---------------------------------------------------------------------------------
@@ -131,14 +179,16 @@ def test_a_removal_that_was_cut_short_is_ended_by_the_next_and_its_disk_is_found
 
 # --- each fault at each call -------------------------------------------------------------------------
 
-ACTS = ("make", "start", "stop", "delete")
+ACTS = ("make", "change", "shrink", "start", "stop", "delete")
+MORE = {"cpus": 2, "memory": "640 MiB"}
+HELD_TO = {"make": SMALL, "change": MORE, "shrink": OTHER, "start": OTHER}
 TRIES = 8
 LIVES = 2
 
 
 def test_each_call_of_a_life_may_be_lost_and_the_journals_say_all_that_is_there(city: LabCity) -> None:
     calls = {act: _calls_of(city, act) for act in ACTS}
-    changing = {"create_server", "start_server", "power_off_server", "remove_server"}
+    changing = {"create_server", "resize_server", "start_server", "power_off_server", "remove_server"}
     assert changing <= {call for made in calls.values() for call in made}
     for number in range(LIVES):
         host = f"{city.name}-{number}"
@@ -151,6 +201,8 @@ def test_each_call_of_a_life_may_be_lost_and_the_journals_say_all_that_is_there(
             assert city.door.waiting() == 0, f"{act}: {lost} was not met twice"
             assert city.recorded() == city.census(), f"{act}: after {lost}"
             assert bool(city.census().servers) == (act != "delete")
+            if act in HELD_TO:
+                assert size_of(f"{LAB}-{host}") == Size.model_validate(HELD_TO[act]), f"{act}: after {lost}"
 
 
 def _calls_of(city: LabCity, act: str) -> list[str]:
@@ -164,7 +216,9 @@ def _calls_of(city: LabCity, act: str) -> list[str]:
 def _prepare(city: LabCity, host: str, act: str) -> None:
     if act == "make":
         city.hosts.clear()
-        city.declare(host)
+        city.declare(host, size=SMALL)
+    elif act in ("change", "shrink"):
+        city.declare(host, size=HELD_TO[act])
     elif act == "start":
         city.cloud.stop(city.census().servers[0])
 
@@ -181,8 +235,8 @@ def _do(city: LabCity, host: str, act: str) -> None:
 
 
 def _try(city: LabCity, host: str, act: str) -> bool:
-    if act in ("make", "start"):
-        wanted = city.plan()
+    if act in ("make", "change", "shrink", "start"):
+        wanted = city.plan(Allowed(restart=frozenset({host})))
         if wanted.plan.steps:
             city.run_patiently(wanted.plan)
         return not wanted.plan.steps

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from automation.commands._provision_views import list_servers, with_kept
 from automation.commands._retiring import RetireFlags, retire
 from automation.commands._taking import TakeFlags, back_up, raise_failed
 from automation.commands._verify import VerifyFlags, verify
@@ -94,6 +95,12 @@ def test_what_is_not_saved_goes_by_a_persons_word_and_its_network_when_nothing_n
     with pytest.raises(StepFailed):
         retire(city.session(), city.look(), unsaved)
     city.say_yes(city.runs()[-1], f"delete/{city.one}").raise_for_status()
+    around = city.look()
+    shown = with_kept(city.session(), around, list_servers(around, every=False))
+    assert [(one.server, one.disk, one.run_id) for one in shown.kept] == [
+        (city.one, "system", city.runs()[-1])
+    ]
+    assert (len(shown.kept), shown.unseen) == (city.census().snapshots, False)
     assert "is needed: networks.yml declares it" in str(refusal(city, network))
     city.networks[f"{city.name}-other"] = {**city.networks.pop(city.network), "cidr": "10.20.16.0/20"}
     city.hosts[city.one]["server_networks"] = [f"{city.name}-other"]

@@ -50,6 +50,7 @@ from automation.model.actions import (
 )
 from automation.model.actions.points import RemoveRollbacks, TakeRollback, Vault
 from automation.model.backup_evidence import PointTaken
+from automation.model.environment import Inventory
 from automation.model.errors import AdapterError
 from automation.model.evidence import ServerState
 from automation.model.machine_evidence import HostKeyLearned, ProviderChange
@@ -164,7 +165,8 @@ def test_disks_and_networks_change_while_it_runs(sites: Sites) -> None:
 
 
 def test_a_vm_of_nobody_is_touched_only_once_it_is_adopted(sites: Sites) -> None:
-    moid = changed(create(sites, "strange")).ids["server"]
+    made = spec("strange", disks=[{"name": "a", "size": "2 GiB"}, {"name": "b", "size": "1 GiB"}])
+    moid = changed(sites.do(CreateVm(host="strange", site="hall", spec=made))).ids["server"]
     forget_mark(sites, "strange")
     assert found(sites, "strange").owner == ""
     assert "mark" in str(refused(sites, ShutDownVm(host="strange", site="hall")))
@@ -172,7 +174,12 @@ def test_a_vm_of_nobody_is_touched_only_once_it_is_adopted(sites: Sites) -> None
         refused(sites, CreateVm(host="strange", site="hall", spec=spec("strange")))
     )
     adopt = AdoptVm(host="strange", site="hall", id=moid)
-    assert sites.do(adopt).changed
+    declared = spec("strange", disks=[{"name": "logs", "size": "1 GiB"}, {"name": "files", "size": "2 GiB"}])
+    ctx = sites.context()
+    cast("Any", ctx).inventory = Inventory(servers={}, specs={"strange": declared})
+    assert {"disk:logs", "disk:files"} <= changed(sites.do(adopt, ctx)).ids.keys()
+    sizes = {one.name: one.size_bytes for one in found(sites, "strange").disks if one.name}
+    assert sizes == {"logs": GIB, "files": 2 * GIB}, "by their size, not by their order"
     assert not sites.do(adopt).changed
     assert (found(sites, "strange").owner, found(sites, "strange").id) == ("city", moid)
     other = sites.declare("village")

@@ -40,8 +40,10 @@ class StepContext:
 class Sites:
     """The environment `city` over two vCenters, and ways to do one action after the other."""
 
-    def __init__(self, state: Path, hall: VcenterSimulated, annex: VcenterSimulated) -> None:
-        self.state, self.hall, self.annex = state, hall, annex
+    def __init__(
+        self, state: Path, hall: VcenterSimulated, annex: VcenterSimulated, login: str = "secrets/vcenter"
+    ) -> None:
+        self.state, self.hall, self.annex, self.login = state, hall, annex, login
         (state / "ssh").mkdir(exist_ok=True)
         (state / "ssh/id_ed25519.pub").write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMq ops\n")
         self.environment = self.declare()
@@ -72,14 +74,13 @@ class Sites:
             }
         )
 
-    @staticmethod
-    def _provider(site: str, port: int) -> dict[str, object]:
+    def _provider(self, site: str, port: int) -> dict[str, object]:
         return {
             "kind": "vsphere",
             "site": site,
             "address": "localhost",
             "port": port,
-            "login": {"file": "secrets/vcenter"},
+            "login": {"file": self.login},
             "ca": "certificates/ca.crt",
             "datacenter": site,
             "cluster": "main",

@@ -4,9 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from automation.model.actions.lab import CreateServer, ResizeServer
 from automation.model.environment import Environment, Inventory, Server, load_environment
 from automation.model.errors import ConfigError
 from automation.model.observations import ObservedLab, ObservedServer
+from automation.model.servers import ServerSpec, Size
+from automation.provisioning.compiling import Allowed
 from automation.provisioning.planner import (
     SECRETS,
     make_keys,
@@ -87,23 +90,109 @@ def test_a_fenced_host_is_left_alone_and_said_so(lab: Environment, fence: dict[s
     assert "fenced" in wanted.left_alone["pg-a"]
 
 
+def test_a_host_does_not_move_to_another_site(lab: Environment) -> None:
+    wanted = plan_servers(lab, inventory(), seen(site="eoc"))
+    assert wanted.plan.steps == ()
+    assert wanted.left_alone["pg-a"].startswith(
+        "site: eoc is to be city-hall: no server moves; ./inv provision.retire"
+    )
+
+
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "why"),
     [
         ({"address": "10.77.1.9"}, "address: 10.77.1.9 is to be 10.77.1.20"),
-        ({"site": "eoc"}, "site: eoc is to be city-hall"),
         ({"image": "debian-11"}, "image: debian-11 is to be debian-12"),
     ],
-    ids=["address", "site", "image"],
+    ids=["address", "image"],
 )
-def test_a_host_that_is_to_be_another_is_left_to_a_person(
-    lab: Environment, change: dict[str, object], words: str
+def test_a_host_that_is_to_be_another_is_replaced_when_a_person_names_it(
+    lab: Environment, change: dict[str, object], why: str
 ) -> None:
     wanted = plan_servers(lab, inventory(), seen(**change))
     assert wanted.plan.steps == ()
-    assert wanted.left_alone["pg-a"].startswith(
-        f"{words}: a server of a lab is not changed; ./inv provision.retire"
-    )
+    assert [(one.name, one.verdict, one.why) for one in wanted.decisions] == [("pg-a", "replace", why)]
+    named = Allowed(replace=frozenset({"pg-a", "pg-b"}))
+    plan = plan_servers(lab, inventory(), seen(**change), allowed=named).plan
+    assert [step.id for step in plan.steps] == ["stop/pg-a", "delete/pg-a", "create/pg-a", "ready/pg-a"]
+    assert plan.step("delete/pg-a").gate
+    assert plan.step("create/pg-a").needs == ("delete/pg-a",)
+
+
+SIZES = {
+    "more processors": ({"cpus": 1}, {"cpus": 2}, "change", {"cpus": 2}, {"cpus": 2}),
+    "fewer processors": ({"cpus": 4}, {"cpus": 2}, "change", {"cpus": 2}, {"cpus": 2}),
+    "a first bound on processors": ({}, {"cpus": 2}, "change", {"cpus": 2}, {"cpus": 2}),
+    "more memory": ({"memory": 256}, {"memory": 512}, "change", {"memory": 512}, {"memory": 512}),
+    "less memory": ({"memory": 512}, {"memory": 256}, "restart", {}, {"memory": 256}),
+    "a first bound on memory": ({}, {"memory": 256}, "restart", {}, {"memory": 256}),
+    "some of each": (
+        {"cpus": 1, "memory": 512},
+        {"cpus": 2, "memory": 256},
+        "restart",
+        {"cpus": 2},
+        {"cpus": 2, "memory": 256},
+    ),
+    "as it is": ({"cpus": 1}, {"cpus": 1}, "", {}, {}),
+    "what is declared no more": ({"cpus": 1, "memory": 512}, {}, "", {}, {}),
+}
+
+
+@pytest.mark.parametrize(("found", "declared", "verdict", "alone", "named"), SIZES.values(), ids=SIZES)
+def test_a_host_is_bounded_in_place_as_far_as_that_takes_no_memory_from_it(
+    lab: Environment,
+    found: dict[str, int],
+    declared: dict[str, int],
+    verdict: str,
+    alone: dict[str, int],
+    named: dict[str, int],
+) -> None:
+    sized = with_size(inventory(), size(**declared))
+    planned = plan_servers(lab, sized, seen(size=size(**found)))
+    assert [one.verdict for one in planned.decisions] == ([verdict] if verdict else [])
+    assert [step.run for step in planned.plan.steps] == ([resize(alone)] if alone else [])
+    allowed = Allowed(restart=frozenset(NAMES))
+    steps = plan_servers(lab, sized, seen(size=size(**found)), allowed=allowed).plan.steps
+    restart = verdict == "restart"
+    assert [step.run for step in steps][:1] == ([resize(named, restart=restart)] if named else [])
+    assert [step.id for step in steps][1:] == (["ready/pg-a"] if restart else [])
+
+
+def test_a_host_that_is_off_is_bounded_before_it_is_started(lab: Environment) -> None:
+    sized = with_size(inventory(), size(cpus=1, memory=256))
+    plan = plan_servers(lab, sized, seen(power="off", size=size(memory=512))).plan
+    assert [step.id for step in plan.steps] == ["change/pg-a", "start/pg-a", "ready/pg-a"]
+    assert plan.step("change/pg-a").run == resize({"cpus": 1, "memory": 256})
+    assert plan.step("start/pg-a").needs == ("change/pg-a",)
+
+
+def test_a_new_host_is_made_with_its_bounds(lab: Environment) -> None:
+    sized = with_size(inventory(), size(cpus=1, memory=256))
+    empty = seen().model_copy(update={"servers": {}})
+    made = plan_servers(lab, sized, empty).plan.step("create/pg-a").run
+    assert isinstance(made, CreateServer)
+    assert made.size == size(cpus=1, memory=256)
+
+
+def test_a_host_whose_site_is_cut_off_is_bounded_and_not_awaited(lab: Environment) -> None:
+    sized = with_size(inventory(), size(memory=256))
+    cut = seen(size=size(memory=512)).model_copy(update={"cut_sites": ("city-hall",)})
+    plan = plan_servers(lab, sized, cut, allowed=Allowed(restart=frozenset({"pg-a"}))).plan
+    assert [step.id for step in plan.steps] == ["change/pg-a"]
+
+
+def size(*, cpus: int = 0, memory: int = 0) -> Size:
+    return Size(cpus=cpus, memory=memory << 20)
+
+
+def resize(bounds: dict[str, int], *, restart: bool = False) -> ResizeServer:
+    return ResizeServer(host="pg-a", size=size(**bounds), restart=restart)
+
+
+def with_size(known: Inventory, wanted: Size) -> Inventory:
+    """Declare a size of pg-a."""
+    spec = ServerSpec(name="pg-a", provider="nspawn", site="city-hall", image="debian-12", size=wanted)
+    return known.model_copy(update={"specs": {"pg-a": spec}})
 
 
 def test_a_host_that_is_being_retired_is_not_started(lab: Environment) -> None:

@@ -170,17 +170,36 @@ def test_a_vm_has_processors_and_memory(environment: Environment) -> None:
     assert fault == "gis: server_size: write for example {cpus: 2, memory: 4 GiB}"
 
 
-def test_a_host_of_a_lab_has_no_size_disk_network_or_tag_of_its_own(environment: Environment) -> None:
-    host = {"server_provider": "nspawn", "server_site": "hall", "server_image": "debian-12"}
+HOST = {"server_provider": "nspawn", "server_site": "hall", "server_image": "debian-12"}
+
+
+def test_a_host_of_a_lab_has_no_disk_network_or_tag_of_its_own(environment: Environment) -> None:
     told = faults(
         environment,
-        pg={**host, "server_size": {"cpus": 2, "memory": "1 GiB"}, "server_tags": {"team": "sea"}},
-        app={**host, "server_address": "10.9.9.9"},
+        pg={**HOST, "server_networks": ["web"], "server_tags": {"team": "sea"}},
+        app={**HOST, "server_address": "10.9.9.9"},
     )
     assert told == [
-        "pg: server_size: a server of a lab (nspawn) has none of its own; delete it",
+        "pg: server_networks: a server of a lab (nspawn) has none of its own; delete it",
         "pg: server_tags: a server of a lab (nspawn) has none of its own; delete it",
     ]
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ({"cpus": 2, "memory": "1 GiB"}, ""),
+        ({"cpus": 1}, ""),
+        ("t3.small", "a lab has no types of servers; write for example {cpus: 2, memory: 1 GiB}"),
+        ({"memory": "1 MiB"}, "memory: give a host of a lab 64.0 MiB or more"),
+        ({"memory": "100000 KiB"}, "memory: is no whole number of MiB"),
+    ],
+)
+def test_a_host_of_a_lab_is_bounded_in_processors_and_memory(
+    environment: Environment, size: object, words: str
+) -> None:
+    told = faults(environment, pg={**HOST, "server_size": size})
+    assert told == ([f"pg: server_size: {words}"] if words else [])
 
 
 def test_an_address_is_one_servers(environment: Environment) -> None:

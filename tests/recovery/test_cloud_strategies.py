@@ -24,6 +24,7 @@ from automation.model.actions import (
     SwapRecord,
 )
 from automation.model.catalog import AwsPilotLight, VmReplica
+from automation.model.environment import Inventory
 from automation.model.errors import PreflightError
 from automation.model.plan import Plan, Step
 from automation.model.replicas import DatabaseSeen
@@ -79,10 +80,26 @@ def test_the_proof_names_every_fence_as_its_means(gis: Plan) -> None:
     assert (proof.server, proof.address, proof.port) == ("gis-app-a", "10.77.1.70", 8080)
 
 
-def test_an_instance_that_is_not_there_holds_no_failover_up(portal: Plan) -> None:
-    fences = [step.run for step in portal.steps if isinstance(step.run, FenceInstance | BlockInstance)]
+def absent_is_off(city: City) -> dict[str, set[bool]]:
+    steps = [step.run for step in fail_over(city, EAST).steps]
+    fences = [run for run in steps if isinstance(run, FenceInstance | BlockInstance)]
     assert len(fences) == 2 * len(PORTAL.hosts["aws-east"])
-    assert all(fence.absent_is_off for fence in fences)
+    return {
+        host: {one.absent_is_off for one in fences if one.host == host} for host in PORTAL.hosts["aws-east"]
+    }
+
+
+def test_an_instance_that_was_seen_to_be_gone_holds_no_failover_up() -> None:
+    city = make_cloud_city("portal", absent=("web-e2",))
+    assert absent_is_off(city) == {"web-e1": {False}, "web-e2": {True}}
+
+
+def test_an_instance_that_only_a_failover_makes_need_not_be_there() -> None:
+    city = make_cloud_city("portal")
+    spare = city.inventory.server("web-e2").model_copy(update={"on_demand": True})
+    servers = {**city.inventory.servers, "web-e2": spare}
+    city = city._replace(inventory=Inventory(servers=servers))
+    assert absent_is_off(city) == {"web-e1": {False}, "web-e2": {True}}
 
 
 def test_a_vm_that_was_deleted_holds_no_failover_up(gis: Plan) -> None:

@@ -137,6 +137,7 @@ def test_a_replica_that_stands_ready_is_promoted_and_none_is_made_before() -> No
     run = plan.step("portal/promote").run
     assert isinstance(run, PromoteReplica)
     assert (run.site, run.database, run.expect_source) == ("aws-west", "portal-db-west", "portal-db")
+    assert run.ready_within_s == switch("aws-east").pause_s  # clients are without it meanwhile
     assert ids_of(plan, CreateReplica) == ["portal/rest-replica"]
     assert ids_of(plan, FenceInstance) == []
 

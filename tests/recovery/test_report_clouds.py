@@ -18,6 +18,7 @@ from automation.recovery.report import Report
 from automation.recovery.report_fold import Facts, fold_report
 from automation.recovery.report_subject import Subject, Target, subject_of
 from automation.recovery.spec import Drill, Failover
+from automation.recovery.timeline import draw_frame, find_axis
 from automation.recovery.turning import turn
 from tests.recovery.cloud_city import NOW, PLAN, make_cloud_city, make_replicas
 from tests.recovery.test_pilot_moves import coming
@@ -206,6 +207,15 @@ def test_a_test_on_copies_says_how_long_how_old_and_that_its_network_leads_nowhe
     assert answers["Is everything as it was?"].startswith("Yes: all of 2 things")
     assert report.verdict == "met"
     assert report.headline.startswith("Brought up on copies in isolation, and everything is as it was.")
+
+
+def test_nobody_is_drawn_as_out_while_copies_came_up() -> None:
+    report = try_out()
+    frame = draw_frame(report, find_axis(report))
+    assert frame.outage is None
+    labels = [mark.label for mark in frame.marks]
+    assert "copies ran" in labels
+    assert "clients good" not in labels
 
 
 def test_a_test_that_leaves_something_behind_has_failed() -> None:

@@ -1,6 +1,8 @@
 """RDS instances of a pilot light: promoted, restored, blocked, and those of a test removed."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from automation.adapters.aws.cut_off import GROUPS
@@ -11,6 +13,7 @@ from automation.adapters.aws.database_parts import (
     marks_for,
     told_of,
 )
+from automation.adapters.aws.faults import was_never_judged
 from automation.adapters.aws.guarding import fenced_group
 from automation.adapters.aws.instances import deadline_of, done_once, made_once
 from automation.adapters.aws.marks import as_tags
@@ -30,13 +33,15 @@ from automation.adapters.aws.rds import (
 )
 from automation.adapters.aws.session import Region, Shown, region_of
 from automation.model.actions import BlockDatabase, PromoteReplica, RemoveDatabase, RestoreDatabase
-from automation.model.errors import AdapterError
+from automation.model.errors import AdapterError, OutcomeUnknown
 from automation.model.evidence import ServerState
 from automation.model.records import Context, Outcome, Progress
 from automation.model.servers import RUN
 
 _POLL_S, _LONGEST_POLL_S = 0.5, 15.0
+_BUSY = ("backing-up", "modifying")  # RDS promotes none meanwhile; of any other state it is left to judge
 _PROMOTING = ("modifying", "rebooting")  # what RDS says of a replica until it is a database of its own
+_SERVES_TOO = ("storage-optimization",)  # for hours, and it takes writes
 
 
 # --- promote -----------------------------------------------------------------------------------------
@@ -48,23 +53,19 @@ def promote_replica(action: PromoteReplica, ctx: Context) -> Outcome:
     RDS promotes none that it backs up or changes just then: that is waited for first.
 
     Raises:
-        AdapterError: it is the replica of another, or of none; nothing was changed.
+        AdapterError: it is the replica of another, or of none, or not ready in time; nothing was changed.
+            Any error after RDS was asked says `unknown`: a promotion that it took must not be called failed.
     """
     region, deadline = region_of(ctx, action.site), deadline_of(ctx)
-    seen = require_database(region, action.database)
-    source = source_of(seen)
-    if source != action.expect_source:
-        held = f"is a replica of {source}" if source else "is no replica"
-        raise AdapterError(
-            f"database {action.database} {held}, expected was one of {action.expect_source}; nothing was "
-            "changed",
-            hint="somebody promoted or made it anew meanwhile: plan anew",
-        )
+    with _not_asked_for(action.database):
+        region.require_account()
+        replica = _await_ready(region, action, deadline)
     point_at = None
-    if source_of(await_available(region, action.database, deadline)):
+    if source_of(replica):
         point_at = holds_all_up_to(region, action.database)
         _begin(region, action.database)
-    return _promoted(region, action, _await_own(region, action.database, deadline), point_at)
+    with _perhaps_promoted(action.database):
+        return _promoted(region, action, _await_own(region, action.database, deadline), point_at)
 
 
 def verify_promote_replica(action: PromoteReplica, ctx: Context) -> Progress:
@@ -75,10 +76,34 @@ def verify_promote_replica(action: PromoteReplica, ctx: Context) -> Progress:
     """
     region, deadline = region_of(ctx, action.site), deadline_of(ctx)
     for _ in region.settled():
-        seen = await_available(region, action.database, deadline)
+        seen = await_available(region, action.database, deadline, or_in=_SERVES_TOO)
         if not source_of(seen):
             return Progress(state="done", outcome=_promoted(region, action, seen, None))
     return Progress(state="not_done", why=f"{action.database} copies {source_of(seen)}")
+
+
+def _await_ready(region: Region, action: PromoteReplica, deadline: float) -> Shown:
+    """Wait while RDS is busy with the replica, for as long as clients may be without it."""
+    seen, pause_s = require_database(region, action.database), _POLL_S
+    _require_replica(seen, action)
+    until = min(deadline, time.monotonic() + action.ready_within_s)
+    while source_of(seen) and status_of(seen) in _BUSY:
+        refuse_late(action.database, f"is {status_of(seen)}", until)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_POLL_S)
+        seen = require_database(region, action.database)
+    return seen
+
+
+def _require_replica(seen: Shown, action: PromoteReplica) -> None:
+    source = source_of(seen)
+    if source != action.expect_source:
+        held = f"is a replica of {source}" if source else "is no replica"
+        raise AdapterError(
+            f"database {action.database} {held}, expected was one of {action.expect_source}; nothing was "
+            "changed",
+            hint="somebody promoted or made it anew meanwhile: plan anew",
+        )
 
 
 def _begin(region: Region, name: str) -> None:
@@ -87,24 +112,53 @@ def _begin(region: Region, name: str) -> None:
     try:
         region.change("rds.promote_read_replica", what, once=True, DBInstanceIdentifier=name)
     except AdapterError as exc:
-        looks = region.settled() if exc.unknown else iter((None,))
-        if not any(_has_begun(require_database(region, name)) for _ in looks):
-            raise
+        if not _has_begun(region, name, exc):
+            raise AdapterError(str(exc), unknown=exc.unknown, hint=exc.hint) from exc
 
 
-def _has_begun(database: Shown) -> bool:
-    return not source_of(database) or status_of(database) in _PROMOTING
+def _has_begun(region: Region, name: str, refused: AdapterError) -> bool:
+    """Look whether a promotion is on its way all the same."""
+    if was_never_judged(refused):
+        return False
+    with _perhaps_promoted(name):
+        looks = (require_database(region, name) for _ in (region.settled() if refused.unknown else (None,)))
+        return any(not source_of(one) or status_of(one) in _PROMOTING for one in looks)
 
 
 def _await_own(region: Region, name: str, deadline: float) -> Shown:
-    seen = await_available(region, name, deadline)
+    seen = await_available(region, name, deadline, or_in=_SERVES_TOO)
     pause_s = _POLL_S
     while source_of(seen):
         refuse_late(name, f"still copies {source_of(seen)}", deadline)
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_POLL_S)
-        seen = await_available(region, name, deadline)
+        seen = await_available(region, name, deadline, or_in=_SERVES_TOO)
     return seen
+
+
+@contextmanager
+def _not_asked_for(name: str) -> Iterator[None]:
+    """Say of every error that no promotion was asked for: what a move has stopped may serve again."""
+    try:
+        yield
+    except AdapterError as exc:
+        said = f"{_bare(exc)}; {name} was not asked to promote: nothing was changed"
+        raise AdapterError(said, hint=exc.hint) from exc
+
+
+@contextmanager
+def _perhaps_promoted(name: str) -> Iterator[None]:
+    """Say of every error that RDS was asked, and may have done it: what it is then is looked at first."""
+    try:
+        yield
+    except (AdapterError, OutcomeUnknown) as exc:
+        said = f"database {name} was asked to promote, and whether it is by now is not known: {_bare(exc)}"
+        raise AdapterError(said, unknown=True, hint=exc.hint) from exc
+
+
+def _bare(exc: Exception) -> str:
+    """Leave out what an error says of changes: that is another thing for the whole of a promotion."""
+    return str(exc).removesuffix(" by this call").removesuffix("; nothing was changed")
 
 
 def _promoted(region: Region, action: PromoteReplica, seen: Shown, point_at: datetime | None) -> Outcome:

@@ -1,6 +1,7 @@
 """The data disks of an EC2 instance: added and made larger; never detached, never made smaller."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from automation.adapters.aws.creating import DEFAULT_DISK, GIB
@@ -8,7 +9,9 @@ from automation.adapters.aws.instances import Doing, by_id, disk_of, done_once, 
 from automation.adapters.aws.marks import (
     DISK,
     DISKS,
+    LONGEST_TAG,
     Marks,
+    adopted_marks,
     as_tags,
     device,
     disk_names,
@@ -16,11 +19,12 @@ from automation.adapters.aws.marks import (
     specified,
     tags_of,
     token,
+    with_disk,
 )
 from automation.adapters.aws.session import Region, Shown
 from automation.model.actions import ChangeInstance
 from automation.model.errors import AdapterError
-from automation.model.servers import OWNER, Disk
+from automation.model.servers import OWNER, Disk, FoundDisk, name_disks
 
 _POLL_S, _LONGEST_POLL_S = 0.25, 5.0
 
@@ -97,12 +101,29 @@ def _add(
 
 
 def _name(region: Region, instance: Shown, at: str, disk: str, server: str) -> None:
-    """Write the disk's name on its server too, where its device is the next one of those listed there."""
-    listed = list(disk_names(tags_of(instance)).values())
-    if at == device(len(listed)):
+    """Write the disk's name on its server too, as long as EC2 takes one so long; it bears it itself."""
+    named_so = with_disk(tags_of(instance), disk, at)
+    if len(named_so) <= LONGEST_TAG:
         what = f"server {server}: its disk {disk} could not be named"
-        tags = as_tags({DISKS: ",".join([*listed, disk])})
+        tags = as_tags({DISKS: named_so})
         region.change("ec2.create_tags", what, Resources=[instance["InstanceId"]], Tags=tags)
+
+
+def name_adopted(region: Region, instance: Shown, declared: Sequence[Disk], server: str) -> dict[str, str]:
+    """Give the marks that say which of an instance's disks are the declared ones, without the system's."""
+    seen = sorted(volumes_of(region, instance, server), key=_attached_at)
+    devices = {one["VolumeId"]: _attached_at(one) for one in seen}
+    found = [
+        FoundDisk(id=one["VolumeId"], name="", size_bytes=one["Size"] * GIB, kind=one.get("VolumeType", ""))
+        for one in seen
+        if _attached_at(one) != instance.get("RootDeviceName")
+    ]
+    named_so = name_disks(declared, found)
+    return adopted_marks(server, {devices[volume]: name for name, volume in named_so.items()})
+
+
+def _attached_at(volume: Shown) -> str:
+    return next((str(one.get("Device", "")) for one in volume.get("Attachments", ())), "")
 
 
 def _loose(region: Region, server: str, disk: Disk) -> Shown | None:

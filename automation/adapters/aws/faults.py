@@ -84,6 +84,7 @@ _BY_CODE: dict[Kind, frozenset[str]] = {
     "state": frozenset({"IncorrectInstanceState", "IncorrectState", "IncorrectSpotRequestState"}),
     "protected": frozenset({"OperationNotPermitted"}),
 }
+_NEVER_JUDGED: frozenset[Kind] = frozenset({"denied", "login", "clock", "throttled", "unreachable"})
 _QUOTA_WORDS = ("LimitExceeded", "QuotaExceeded", "MaxIOPSLimitExceeded")
 _TRANSIENT: frozenset[Kind] = frozenset(
     {"throttled", "capacity", "unreachable", "lost", "internal", "in-use"}
@@ -131,6 +132,12 @@ def read_refusal(exc: BotoCoreError | ClientError) -> Refusal:
     if isinstance(exc, ProfileNotFound) or any(word in name for word in ("Credential", "Token", "SSO")):
         return Refusal("login", name, words)
     return Refusal("lost" if "HTTPClient" in name or "Parser" in name else "refused", name, words)
+
+
+def was_never_judged(exc: AdapterError) -> bool:
+    """Whether a call surely did nothing: it did not reach AWS, or was turned away before it was looked at."""
+    cause = exc.__cause__
+    return isinstance(cause, BotoCoreError | ClientError) and read_refusal(cause).kind in _NEVER_JUDGED
 
 
 def _of_answer(exc: ClientError) -> Refusal:

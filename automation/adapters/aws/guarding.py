@@ -1,11 +1,11 @@
 """Fences of EC2 instances: stopped, and in a security group that lets nothing through; both read back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from automation.adapters.aws.absent import absent
 from automation.adapters.aws.cut_off import GROUPS, groups_of, kept_groups, ports_of, taken_from
 from automation.adapters.aws.disks import volumes_of
 from automation.adapters.aws.instances import (
-    LIVING,
     await_state,
     deadline_of,
     done_once,
@@ -24,7 +24,6 @@ from automation.model.errors import AdapterError
 from automation.model.evidence import ServerState
 from automation.model.machine_evidence import ProviderChange
 from automation.model.records import Context, Outcome, Progress
-from automation.model.servers import OWNER
 
 FENCED = "fenced"  # name of the group, one of each VPC
 _PATIENCE_S = 5.0  # a fence does not wait for a guest to end by itself
@@ -36,7 +35,7 @@ _PATIENCE_S = 5.0  # a fence does not wait for a guest to end by itself
 def fence_instance(action: FenceInstance, ctx: Context) -> Outcome:
     """Stop a server of ours, by force if need be; EC2 starts nothing again by itself."""
     region, deadline = region_of(ctx, action.site), deadline_of(ctx)
-    if (gone := _gone(region, action, ctx)) is not None:
+    if (gone := absent(region, action, ctx)) is not None:
         return gone
     instance = require(region, action.host)
     changed = state_of(instance) != "stopped"
@@ -52,7 +51,7 @@ def fence_instance(action: FenceInstance, ctx: Context) -> Outcome:
 def verify_fence_instance(action: FenceInstance, ctx: Context) -> Progress:
     """Say whether it stands, or is gone where it may be."""
     region = region_of(ctx, action.site)
-    if (gone := _gone(region, action, ctx)) is not None:
+    if (gone := absent(region, action, ctx)) is not None:
         return Progress(state="done", outcome=gone)
     instance = require(region, action.host)
     if state_of(instance) != "stopped":
@@ -63,7 +62,7 @@ def verify_fence_instance(action: FenceInstance, ctx: Context) -> Progress:
 def block_instance(action: BlockInstance, ctx: Context) -> Outcome:
     """Put every port of a server of ours into the group that lets nothing through."""
     region = region_of(ctx, action.site)
-    if (gone := _gone(region, action, ctx)) is not None:
+    if (gone := absent(region, action, ctx)) is not None:
         return gone
     instance = require(region, action.host)
     group = fenced_group(region, instance["VpcId"], ctx)
@@ -133,38 +132,6 @@ def verify_remove_instance(action: RemoveInstance, ctx: Context) -> Progress:
     if find(region, action.host) is not None:
         return Progress(state="not_done", why=f"server {action.host} is there")
     return Progress(state="done", outcome=_removed(region, action, {}))
-
-
-def _gone(region: Region, action: FenceInstance | BlockInstance, ctx: Context) -> Outcome | None:
-    """Give the outcome for a server that may be gone, and is; one that only lost its mark is not.
-
-    Raises:
-        AdapterError: something there has its name or its address, and not our mark.
-    """
-    if not action.absent_is_off or find(region, action.host) is not None:
-        return None
-    region.require_account()  # in another one, nothing is there
-    for one in _like(region, action.host, ctx):
-        raise AdapterError(
-            f"server {action.host}: {one['InstanceId']} has its name or address at "
-            f"{region.provider.region}, and nobody's mark: it is not fenced; nothing was changed",
-            hint=f"./inv provision.adopt --env {region.environment}, if it is that server",
-        )
-    evidence = ServerState(
-        server=action.host, power="absent", autostart=False, network="blocked", source=region.source
-    )
-    summary = f"server {action.host} is not there: nothing at {region.provider.region} has its mark, name or"
-    return Outcome(changed=False, summary=f"{summary} address", evidence=evidence)
-
-
-def _like(region: Region, host: str, ctx: Context) -> Iterator[Shown]:
-    """Give what may run still, has the name or the declared address of a server, and nobody's mark."""
-    what, declared = f"server {host} could not be looked for", ctx.inventory.servers.get(host)
-    alive = named("instance-state-name", *LIVING)
-    for one in (("tag:Name", host), *((("private-ip-address", declared.address),) if declared else ())):
-        filters = [named(*one), alive]
-        for page in region.pages("ec2.describe_instances", "Reservations", what, Filters=filters):
-            yield from (seen for seen in page["Instances"] if not tags_of(seen).get(OWNER))
 
 
 # --- the group that lets nothing through -------------------------------------------------------------

@@ -14,7 +14,7 @@ DISK = "mainstay:disk"  # on a volume or snapshot: which disk of its server it i
 RETIRED = "mainstay:of"  # on a snapshot that is kept: the volume that it was taken of
 RESTARTS = "mainstay:restarts"  # on an instance that was stopped only to be changed
 _OURS = frozenset({OWNER, ROLE, RUN, DISKS, DISK, RETIRED, RESTARTS})
-_LONGEST_TAG = 256
+LONGEST_TAG = 256
 _FIRST_DEVICE, _MOST_DISKS = "f", 11  # /dev/sdf to /dev/sdp, which EC2 keeps for data
 
 Tagged = Mapping[str, Any]
@@ -93,16 +93,39 @@ def disk_marks(server: str, disks: Sequence[Disk]) -> dict[str, str]:
         AdapterError: there are more than EC2 has devices for, or their names are too long for a tag.
     """
     names = ",".join(disk.name for disk in disks)
-    if len(disks) > _MOST_DISKS or len(names) > _LONGEST_TAG:
+    if len(disks) > _MOST_DISKS or len(names) > LONGEST_TAG:
         raise AdapterError(
             f"server {server}: {len(disks)} disks with {len(names)} letters of names; EC2 takes "
-            f"{_MOST_DISKS} and {_LONGEST_TAG}; nothing was changed",
+            f"{_MOST_DISKS} and {LONGEST_TAG}; nothing was changed",
             hint="fewer disks, or shorter names, in server_disks",
         )
     return {DISKS: names} if names else {}
 
 
 def disk_names(tags: Mapping[str, str]) -> dict[str, str]:
-    """Give the disk of each device, as the tag of its server tells."""
+    """Give the disk of each device, as its server's tag tells: `data`, of an adopted one `data=/dev/sdb`."""
     listed = tags.get(DISKS, "")
-    return {device(place): name for place, name in enumerate(listed.split(",") if listed else ())}
+    entries = (one.partition("=") for one in (listed.split(",") if listed else ()))
+    return {at or device(place): name for place, (name, _, at) in enumerate(entries)}
+
+
+def with_disk(tags: Mapping[str, str], disk: str, at: str) -> str:
+    """Give the tag that names one disk more; its device is written out where it is not the next one."""
+    listed = tags.get(DISKS, "").split(",") if tags.get(DISKS) else []
+    return ",".join([*listed, disk if at == device(len(listed)) else f"{disk}={at}"])
+
+
+def adopted_marks(server: str, devices: Mapping[str, str]) -> dict[str, str]:
+    """Give the tag of a server that somebody else made: which disk each device is.
+
+    Raises:
+        AdapterError: it is longer than a tag may be.
+    """
+    told = ",".join(f"{name}={at}" for at, name in devices.items())
+    if len(told) > LONGEST_TAG:
+        raise AdapterError(
+            f"server {server}: the names of {len(devices)} disks take {len(told)} letters, and EC2 takes "
+            f"{LONGEST_TAG}; nothing was changed",
+            hint="shorter names in server_disks",
+        )
+    return {DISKS: told} if told else {}

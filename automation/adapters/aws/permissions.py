@@ -51,7 +51,8 @@ def actions_needing(addresses: Iterable[str]) -> dict[str, tuple[str, ...]]:
     Raises:
         AdapterError: an action is not of this adapter.
     """
-    names = {address.removeprefix("aws.") for address in addresses if address.startswith("aws.")} | {"look"}
+    names = {address.removeprefix("aws.") for address in addresses if address.startswith("aws.")}
+    names |= {"list_kept", "look"}
     unknown = sorted(names - CALLS.keys())
     if unknown:
         raise AdapterError(f"aws: no permissions are listed for {', '.join(unknown)}; nothing was changed")

@@ -9,6 +9,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "adopt_instance": (
         "ec2.create_tags",
         "ec2.describe_instances",
+        "ec2.describe_volumes",
         "sts.get_caller_identity",
     ),
     "await_replica": (
@@ -205,6 +206,10 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "rds.describe_db_instances",
         "rds.describe_db_snapshots",
         "rds.describe_db_subnet_groups",
+        "sts.get_caller_identity",
+    ),
+    "list_kept": (
+        "ec2.describe_snapshots",
         "sts.get_caller_identity",
     ),
     "list_points": (

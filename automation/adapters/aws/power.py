@@ -2,6 +2,7 @@
 
 import time
 
+from automation.adapters.aws.disks import name_adopted
 from automation.adapters.aws.instances import (
     await_state,
     by_id,
@@ -11,7 +12,7 @@ from automation.adapters.aws.instances import (
     state_of,
     told,
 )
-from automation.adapters.aws.marks import Marks, tags_of
+from automation.adapters.aws.marks import Marks, as_tags, tags_of
 from automation.adapters.aws.session import Region, Shown, region_of
 from automation.model.actions import AdoptInstance, StartInstance, StopInstance
 from automation.model.errors import AdapterError
@@ -97,19 +98,25 @@ def _powered(region: Region, instance: Shown, name: str, verb: str, *, changed: 
 
 
 def adopt_instance(action: AdoptInstance, ctx: Context) -> Outcome:
-    """Mark an instance, its disks and its ports as ours in one call; whoever's mark it bears keeps it."""
+    """Mark an instance, its disks and its ports as ours in one call; whoever's mark it bears keeps it.
+
+    The same call says which of its disks are the declared ones.
+    """
     region = region_of(ctx, action.site)
     instance = _adoptable(region, action)
     changed = not _is_adopted(instance, region, action)
     if changed:
         _require_free_name(region, action)
-        marks = Marks(region.environment, action.host, ctx.run_id)
+        spec = ctx.inventory.specs.get(action.host)
+        disks = name_adopted(region, instance, spec.disks if spec else (), action.host)
+        marks = Marks(region.environment, action.host, ctx.run_id).tags(disks)
         region.change(
             "ec2.create_tags",
             f"server {action.host} ({action.id}) could not be marked",
             Resources=_parts(instance),
-            Tags=[tag for tag in marks.tags() if tag["Key"] != "Name"],
+            Tags=[tag for tag in marks if tag["Key"] != "Name"],
         )
+        instance = {**instance, "Tags": as_tags(tags_of(instance) | disks)}
     return _adopted(region, instance, action, changed=changed)
 
 

@@ -1,7 +1,7 @@
 """RDS instances as they are: found, listed, waited for."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 
 from automation.adapters.aws.marks import tags_of
@@ -76,10 +76,10 @@ def require_database(region: Region, name: str) -> Shown:
     return seen
 
 
-def await_available(region: Region, name: str, deadline: float) -> Shown:
-    """Wait until a database is available; give how it is then."""
+def await_available(region: Region, name: str, deadline: float, *, or_in: Collection[str] = ()) -> Shown:
+    """Wait until a database is available, or in a state that will do as well; give how it is then."""
     seen, pause_s = require_database(region, name), _POLL_S
-    while status_of(seen) != "available":
+    while status_of(seen) not in ("available", *or_in):
         if status_of(seen) in _FAILED:
             raise OutcomeUnknown(
                 f"database {name} is {status_of(seen)}",

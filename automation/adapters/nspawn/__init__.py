@@ -20,6 +20,7 @@ from automation.adapters.nspawn.isolated import remove_server as remove_server
 from automation.adapters.nspawn.isolated import verify_create_isolated as verify_create_isolated
 from automation.adapters.nspawn.isolated import verify_remove_server as verify_remove_server
 from automation.adapters.nspawn.looking import look as look
+from automation.adapters.nspawn.resizing import resize_server as resize_server
 from automation.adapters.nspawn.retiring import destroy_server as destroy_server
 from automation.adapters.nspawn.retiring import verify_destroy_server as verify_destroy_server
 from automation.adapters.nspawn.simulators import start_simulator as start_simulator
@@ -137,6 +138,8 @@ def create_server(action: CreateServer, ctx: Context) -> Outcome:
         address=action.address,
         image=str(image.root_of(ctx.images, action.image)),
         files=files,
+        cpus=action.size.cpus,
+        memory_bytes=action.size.memory_bytes,
     )
     return _outcome(made, changed=True, did="created")
 

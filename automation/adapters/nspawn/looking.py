@@ -41,5 +41,6 @@ def _servers_at(
                 owner=owner,
                 power=server.power,
                 image=image.name_of(server.image),
+                size=status.size_of(server),
                 addresses=(server.address,),
             )

@@ -11,6 +11,7 @@ from automation.adapters.nspawn.supervisor import CONTROL_SITE
 from automation.model.base import Model
 from automation.model.errors import AdapterError
 from automation.model.observations import ObservedServer
+from automation.model.servers import Size
 
 
 class LabLink(Model):
@@ -41,6 +42,8 @@ class LabServer(Model):
     autostart: bool
     network: Literal["connected", "blocked"]
     boots: int = 0
+    cpus: int = 0
+    memory_bytes: int = 0
     isolated_to: tuple[str, ...] | None = None
 
 
@@ -116,9 +119,15 @@ def observed(status: LabStatus) -> dict[str, ObservedServer]:
             site=server.site,
             address=server.address,
             image=image.name_of(server.image),
+            size=size_of(server),
         )
         for name, server in status.servers.items()
     }
+
+
+def size_of(server: LabServer) -> Size:
+    """Give what a server may use of this machine; nothing: it has no bound of its own."""
+    return Size(cpus=server.cpus, memory=server.memory_bytes)
 
 
 def _site(shown: Mapping[str, object]) -> LabSite:
@@ -127,7 +136,8 @@ def _site(shown: Mapping[str, object]) -> LabSite:
 
 
 def _server(shown: Mapping[str, object]) -> LabServer:
-    return LabServer.model_validate({name: shown[name] for name in LabServer.model_fields})
+    known = {name: shown[name] for name in LabServer.model_fields if name in shown}
+    return LabServer.model_validate(known)
 
 
 def _simulator(shown: Mapping[str, object]) -> LabSimulator:
@@ -148,6 +158,8 @@ def _recorded(lab_id: str, path: Path) -> LabStatus:
             autostart=server["autostart"],
             network="blocked" if name in record["fences"] else "connected",
             isolated_to=server.get("reach"),
+            cpus=server.get("cpus", 0),
+            memory_bytes=server.get("memory_bytes", 0),
         )
         for name, server in record["servers"].items()
     }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 from automation.adapters.vsphere.devices import plan_cards, plan_disks
 from automation.adapters.vsphere.outcomes import changed_server, mark_of, remark, within
@@ -33,7 +33,12 @@ def change_vm(action: ChangeVm, ctx: Context) -> Outcome:
                     hint=f"./inv provision.apply --env {vcenter.environment} --restart {action.host}",
                 )
             vm = stop(vcenter, vm, patience_s=_PATIENCE_S, timeout_s=within(ctx))
-        vm = _reconfigured(vcenter, action, vm, within(ctx))
+        try:
+            vm = _reconfigured(vcenter, action, vm, within(ctx))
+        except (vmodl.MethodFault, vmodl.RuntimeFault):
+            if was_on and not vm.on:  # what was stopped for a change that is refused must not stay off
+                start(vcenter, vm, timeout_s=within(ctx))
+            raise
         if was_on and not vm.on:
             vm = start(vcenter, vm, timeout_s=within(ctx))
         return changed_server(vcenter, vm, "changed", changed=True)

@@ -1,8 +1,9 @@
 """What a vCenter refuses, in words: what was attempted, why it failed, and whether anything changed. Pure."""
 
 import ssl
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from pyVmomi import vim, vmodl
 
@@ -19,8 +20,22 @@ EXPIRED, WRONG_NAME, NOT_YET_VALID = 10, 62, 9  # of OpenSSL's X509_V_ERR_*
 FAULTS = (ssl.SSLCertVerificationError, AnswerLost, NotReached, vmodl.MethodFault, vmodl.RuntimeFault)
 
 
+class Asked(NamedTuple):
+    """The vCenter that was asked: its address, our environment, our login, and objects by their ids."""
+
+    address: str
+    environment: str
+    user: str = ""
+    names: Mapping[str, str] = MappingProxyType({})
+
+
 def in_words(
-    exc: BaseException, what: str, address: str, environment: str, *, sent: Sequence[str], lost: bool
+    exc: BaseException,
+    what: str,
+    at: Asked,
+    *,
+    sent: Sequence[str],
+    lost: bool,
 ) -> AdapterError:
     """Translate what a call raised.
 
@@ -31,11 +46,24 @@ def in_words(
     """
     changed = _changed(sent, lost)
     return AdapterError(
-        f"{what} at {address}: {reason(exc)}; {changed}",
+        f"{what} at {at.address}: {_reason_of(exc, at)}; {changed}",
         transient=isinstance(exc, AnswerLost | NotReached) or _comes_again(exc),
         unknown=lost,
-        hint=_hint(exc, environment),
+        hint=_hint(exc, at.environment),
     )
+
+
+def _reason_of(exc: BaseException, at: Asked) -> str:
+    """Say why a call failed; of a denied one, by which login, and on what by its name."""
+    if not _is_denied(exc):
+        return reason(exc)
+    moid = str(getattr(getattr(exc, "object", None), "_moId", ""))
+    named = f" ({at.names[moid]})" if moid in at.names else ""
+    return f"{reason(exc)}{named} to {at.user or 'nobody'}"
+
+
+def _is_denied(exc: BaseException) -> bool:
+    return isinstance(exc, vim.fault.NoPermission) and not isinstance(exc, vim.fault.NotAuthenticated)
 
 
 def _changed(sent: Sequence[str], lost: bool) -> str:
@@ -90,7 +118,7 @@ def _hint(exc: BaseException, environment: str) -> str | None:
         return "correct providers: address or ca in environment.yml, or renew the certificate"
     if isinstance(exc, vim.fault.InvalidLogin):
         return "correct the secret that providers: login in environment.yml names"
-    if isinstance(exc, vim.fault.NoPermission) and not isinstance(exc, vim.fault.NotAuthenticated):
+    if _is_denied(exc):
         return f"./inv provision.permissions --env {environment} prints the role that is needed"
     return None
 

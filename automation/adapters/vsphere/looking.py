@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pyVmomi import vim
 
 from automation.adapters.vsphere.devices import cards, found_disks, network_of
 from automation.adapters.vsphere.marks import PATH
-from automation.adapters.vsphere.permissions import ACTIONS, OF_BASELINES, place_of, privileges_for
+from automation.adapters.vsphere.permissions import OF_SERVERS, privileges_for
 from automation.adapters.vsphere.places import (
     Places,
     Vm,
@@ -47,6 +48,15 @@ _PATHS = (
     "runtime.powerState",
     "guest.ipAddress",
 )
+# By which privileges plans of servers act on what, and so are asked for there.
+_ASKED_ON: Mapping[str, tuple[str, ...]] = {
+    "root folder": ("Global.ManageCustomFields",),
+    "folder": ("VirtualMachine.", "Folder.", "Global.SetCustomField"),
+    "datastore": ("Datastore.",),
+    "resource pool": ("Resource.",),
+    "cluster": ("Host.",),
+    "network": ("Network.",),
+}
 _POWER: Mapping[str, Power] = {"poweredOn": "on", "poweredOff": "off"}
 
 
@@ -71,7 +81,8 @@ def look(
         used = Counter(network_of(card) for vm in vms for card in cards(vm.devices))
         names = frozenset(one.name for one in networks)
         found = found_networks(vcenter, places, names, used)
-        network_names = _names_of(places, names | {name for one in wanted for name in one.networks}, found)
+        wanted_names = {name for one in wanted for name in one.networks}
+        network_names = _names_of(places, names | wanted_names, found)
         return ProviderView(
             provider="vsphere",
             site=site,
@@ -80,7 +91,7 @@ def look(
             networks=found,
             images=_images(everything, wanted),
             quotas=_quotas(vcenter, places),
-            denied=_denied(vcenter, places),
+            denied=_denied(vcenter, places, names | wanted_names),
             clock_skew_s=(their_now - at).total_seconds(),
             round_trips=vcenter.round_trips - before,
             source=vcenter.source,
@@ -137,30 +148,35 @@ def _quotas(vcenter: Vcenter, places: Places) -> tuple[Quota, ...]:
     return (Quota(name="disk-bytes", limit=capacity, used=capacity - free),)
 
 
-def _denied(vcenter: Vcenter, places: Places) -> dict[str, str]:
-    """Ask which privileges of all that our actions on servers need are missing, each where it is needed."""
-    folder = our_folder(vcenter, places) or places.vm_folder
-    store = require(vcenter, places, vim.Datastore, vcenter.provider.datastore, "datastore").ref
-    entities = {
-        "datacenter": folder,
-        "datastore": store,
-        "resource pool": pool_of(vcenter, places),
-        "cluster": cluster_of(vcenter, places).ref,
-    }
-    needed = privileges_for(ACTIONS.keys() - OF_BASELINES)
+def _denied(vcenter: Vcenter, places: Places, networks: frozenset[str]) -> dict[str, str]:
+    """Ask which privileges of all that our plans of servers need are missing, each where it is needed."""
+    entities = _entities(vcenter, places, networks)
+    needed = privileges_for(OF_SERVERS)
     answer = vcenter.read(
         lambda content: content.authorizationManager.HasPrivilegeOnEntities(
-            list(entities.values()), vcenter.session_key, list(needed)
+            [content.rootFolder, *(ref for _, ref in entities)], vcenter.session_key, list(needed)
         )
     )
     granted = {
         one.entity._moId: {each.privId for each in one.privAvailability if each.isGranted} for one in answer
     }
+    entities.append(("root folder", answer[0].entity))
     denied = {}
-    for privilege in needed:
-        place = place_of(privilege)
-        # On networks and at the root folder it is not asked: a role may be given there or above, or below.
-        entity = entities.get(place)
-        if entity is not None and privilege not in granted.get(entity._moId, set()):
-            denied[privilege] = f"not granted on the {place}"
+    for place, ref in entities:
+        for privilege in needed:
+            if privilege.startswith(_ASKED_ON[place]) and privilege not in granted.get(ref._moId, set()):
+                on = vcenter.names.get(ref._moId, "")
+                denied[privilege] = f"{vcenter.user} does not hold it on {place} {on}".rstrip()
     return denied
+
+
+def _entities(vcenter: Vcenter, places: Places, networks: frozenset[str]) -> list[tuple[str, Any]]:
+    """Give where servers are made; of a network that is still to be made nobody can be asked."""
+    store = require(vcenter, places, vim.Datastore, vcenter.provider.datastore, "datastore").ref
+    return [
+        ("folder", our_folder(vcenter, places) or places.vm_folder),
+        ("datastore", store),
+        ("resource pool", pool_of(vcenter, places)),
+        ("cluster", cluster_of(vcenter, places).ref),
+        *(("network", one.ref) for one in places.of(vim.Network) if one.get("name") in networks),
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 from pyVmomi import vim
 
 from automation.adapters.vsphere.changing import set_size
-from automation.adapters.vsphere.devices import Port, disks, place, plan_cards, plan_disks
+from automation.adapters.vsphere.devices import Port, disks, found_disks, place, plan_cards, plan_disks
 from automation.adapters.vsphere.folders import make_folder
 from automation.adapters.vsphere.guestinfo import first_boot
 from automation.adapters.vsphere.marks import Mark, token
@@ -32,7 +32,7 @@ from automation.adapters.vsphere.settling import await_tasks, run_task, running_
 from automation.model.actions import AdoptVm, CreateVm
 from automation.model.errors import AdapterError
 from automation.model.records import Context, Outcome, Progress
-from automation.model.servers import ServerSpec
+from automation.model.servers import ServerSpec, name_disks
 
 # --- creating -------------------------------------------------------------------------------------
 
@@ -204,7 +204,9 @@ def _adopted(vcenter: Vcenter, action: AdoptVm) -> Vm:
 
 
 def _named_disks(action: AdoptVm, vm: Vm, ctx: Context) -> dict[str, str]:
-    """Take its disks after that of the system for the declared ones, in their order."""
+    """Say which of its disks after that of the system are the declared ones, and where they are."""
     spec = ctx.inventory.specs.get(action.host)
-    declared = () if spec is None else spec.disks
-    return {one.name: place(disk) for one, disk in zip(declared, disks(vm.devices)[1:], strict=False)}
+    others = disks(vm.devices)[1:]
+    places = {f"{vm.moid}/{place(one)}": place(one) for one in others}
+    named = name_disks(() if spec is None else spec.disks, found_disks(vm.moid, others, {}))
+    return {name: places[id_] for name, id_ in named.items()}

@@ -6,23 +6,14 @@ Source: the "Required Privileges" of each method in the vSphere Web Services API
 """
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 _BROWSE = ("Datastore.Browse",)
 _FILES = ("Datastore.FileManagement",)
-_HARDWARE = (
-    "VirtualMachine.Config.AddNewDisk",
-    "VirtualMachine.Config.AddRemoveDevice",
-    "VirtualMachine.Config.AdvancedConfig",
-    "VirtualMachine.Config.Annotation",
-    "VirtualMachine.Config.CPUCount",
-    "VirtualMachine.Config.DiskExtend",
-    "VirtualMachine.Config.EditDevice",
-    "VirtualMachine.Config.Memory",
-    "VirtualMachine.Config.RemoveDisk",
-    "VirtualMachine.Config.Settings",
-    "Datastore.AllocateSpace",
-    "Network.Assign",
-)
+_NEW_DISK = ("VirtualMachine.Config.AddNewDisk", "Datastore.AllocateSpace")
+_ADAPTERS = ("VirtualMachine.Config.EditDevice", "VirtualMachine.Config.AddRemoveDevice", "Network.Assign")
+_SIZE = ("VirtualMachine.Config.CPUCount", "VirtualMachine.Config.Memory")
+_CONNECTION = ("VirtualMachine.Interact.DeviceConnection", "VirtualMachine.Config.EditDevice")
 
 READS: Mapping[str, tuple[str, ...]] = {
     "RetrieveServiceContent": (),
@@ -43,9 +34,14 @@ CHANGES: Mapping[str, tuple[str, ...]] = {
         "VirtualMachine.Provisioning.DeployTemplate",
         "VirtualMachine.Inventory.CreateFromExisting",
         "Resource.AssignVMToPool",
-        *_HARDWARE,
+        "VirtualMachine.Config.AdvancedConfig",
+        "VirtualMachine.Config.Annotation",
+        "VirtualMachine.Config.Settings",
+        *_NEW_DISK,
+        *_ADAPTERS,
+        *_SIZE,
     ),
-    "ReconfigVM_Task": _HARDWARE,
+    "ReconfigVM_Task": ("VirtualMachine.Config.AdvancedConfig",),  # our mark; what else a call sets: SETTINGS
     "PowerOnVM_Task": ("VirtualMachine.Interact.PowerOn",),
     "PowerOffVM_Task": ("VirtualMachine.Interact.PowerOff",),
     "ShutdownGuest": ("VirtualMachine.Interact.PowerOff",),
@@ -132,8 +128,50 @@ ACTIONS: Mapping[str, frozenset[str]] = {
     "vsphere.enforce_calls": _HARDENED,
     "vsphere.undo_calls": _HARDENED,
 }
-# What a login for VMs alone may lack.
-OF_BASELINES = frozenset({"vsphere.collect_facts", "vsphere.enforce_calls", "vsphere.undo_calls"})
+# What the settings need that an action changes of a VM beside its mark.
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "vsphere.change_vm": (*_NEW_DISK, *_ADAPTERS, *_SIZE, "VirtualMachine.Config.DiskExtend"),
+    "vsphere.destroy_vm": ("VirtualMachine.Config.RemoveDisk",),
+    "vsphere.block_vm": _CONNECTION,
+    "vsphere.release_vm": _CONNECTION,
+    "vsphere.register_replica": ("VirtualMachine.Config.EditDevice", "Network.Assign"),  # it is off
+    "vsphere.copy_replica": ("VirtualMachine.Config.EditDevice", "Network.Assign"),
+}
+# What plans of servers and networks do: a login for them alone may lack the rest.
+OF_SERVERS = frozenset(
+    {
+        "vsphere.create_vm",
+        "vsphere.change_vm",
+        "vsphere.power_on_vm",
+        "vsphere.shut_down_vm",
+        "vsphere.adopt_vm",
+        "vsphere.destroy_vm",
+        "vsphere.create_network",
+        "vsphere.change_network",
+        "vsphere.delete_network",
+    }
+)
+
+
+class Grant(NamedTuple):
+    """What one role holds, where in a vCenter it is given, and whether all below has it, too."""
+
+    place: str
+    propagate: bool
+    privileges: tuple[str, ...]
+
+
+# A role on an object counts there instead of what is given above it, so each holds all that is needed there;
+# a VM alone has what its folder and what its resource pool hand down.
+_PLACES: Mapping[str, tuple[bool, tuple[str, ...]]] = {
+    "root folder": (False, ("Global.ManageCustomFields",)),
+    "datacenter": (
+        True,
+        ("VirtualMachine.", "Folder.", "Network.", "DVPortgroup.", "Global.SetCustomField", *_BROWSE),
+    ),
+    "cluster": (True, ("Host.", "Resource.", "Global.Settings")),
+    "datastores": (False, ("Datastore.",)),
+}
 
 
 def privileges_of(methods: Iterable[str]) -> tuple[str, ...]:
@@ -143,18 +181,20 @@ def privileges_of(methods: Iterable[str]) -> tuple[str, ...]:
 
 def privileges_for(addresses: Iterable[str]) -> tuple[str, ...]:
     """Give the privileges that actions need; an address of another adapter needs none here."""
-    methods = {method for address in addresses for method in ACTIONS.get(address, ())}
-    return privileges_of(methods)
+    known = [address for address in addresses if address in ACTIONS]
+    methods = {method for address in known for method in ACTIONS[address]}
+    of_settings = {privilege for address in known for privilege in SETTINGS.get(address, ())}
+    return tuple(sorted({*privileges_of(methods), *of_settings}))
 
 
-def place_of(privilege: str) -> str:
-    """Say on what a privilege is to be granted, in the words of a vCenter's inventory."""
-    group = privilege.partition(".")[0]
-    return {
-        "Datastore": "datastore",
-        "Network": "networks",
-        "DVPortgroup": "networks",
-        "Resource": "resource pool",
-        "Host": "cluster",
-        "Global": "root folder",
-    }.get(group, "datacenter")
+def grants_for(addresses: Iterable[str]) -> tuple[Grant, ...]:
+    """Give the roles by which actions succeed; that on the root folder may be for reading alone.
+
+    Source: vSphere Security, "Hierarchical Inheritance of Permissions" and "Multiple Permission Settings".
+    """
+    needed = privileges_for(addresses)
+    grants = (
+        Grant(place, below, tuple(one for one in needed if one.startswith(kinds)))
+        for place, (below, kinds) in _PLACES.items()
+    )
+    return tuple(one for one in grants if one.privileges or one.place in ("root folder", "datacenter"))

@@ -67,6 +67,8 @@ def _collected(vcenter: Vcenter, objects: Sequence[Any], paths: Paths) -> Iterat
     while answer is not None:
         for found in answer.objects:
             values = {one.name: one.val for one in found.propSet}
+            if "name" in values:
+                vcenter.names[found.obj._moId] = values["name"]
             yield Seen(found.obj, values, {one.path: one.fault for one in found.missingSet})
         if not answer.token:
             return

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pyVmomi import vim
 
-from automation.adapters.vsphere.errors import FAULTS, in_words
+from automation.adapters.vsphere.errors import FAULTS, Asked, in_words
 from automation.adapters.vsphere.stub import AnswerLost, NotReached, Stub
 from automation.model.environment import Environment
 from automation.model.errors import AdapterError
@@ -51,6 +51,7 @@ class Vcenter:
         at = provider.connect_to or ("" if simulator is None else simulator.address)
         self._stub = Stub(provider.address, provider.port, at=at, trust=_trust(provider, state))
         self._login, self._newest = login, newest
+        self.names: dict[str, str] = {}  # of what was read, by its id: for people
         self._instance = vim.ServiceInstance("ServiceInstance", self._stub)
         self._content: Any = None
         self._session = 0  # counts logins, so that threads that lose one together open one
@@ -121,9 +122,8 @@ class Vcenter:
             exc.evidence = exc.evidence or sent.evidence
             raise
         except FAULTS as exc:
-            error = in_words(
-                exc, what, self.provider.address, self.environment, sent=sent.methods, lost=sent.lost
-            )
+            asked = Asked(self.provider.address, self.environment, self.user, self.names)
+            error = in_words(exc, what, asked, sent=sent.methods, lost=sent.lost)
             error.evidence = sent.evidence
             raise error from exc
 
@@ -154,6 +154,11 @@ class Vcenter:
         return dict(self._stub.calls)
 
     @property
+    def user(self) -> str:
+        """The name of the login, without its secret."""
+        return self._login.get("VSPHERE_USER", "")
+
+    @property
     def session_key(self) -> str:
         return self._key
 
@@ -179,6 +184,7 @@ class Vcenter:
                 if ended:
                     self._forget_session()
                 self._content = self._content or self._instance.RetrieveServiceContent()
+                self.names[self._content.rootFolder._moId] = "the root folder"
                 if self._newest:
                     self._stub.speak(self._content.about.apiVersion or "")
                 opened = self._content.sessionManager.Login(

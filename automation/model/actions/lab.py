@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from automation.model.actions.base import BaseAction, Effect
+from automation.model.servers import Size
 
 
 class MakeKeys(BaseAction):
@@ -58,6 +59,17 @@ class CreateServer(BaseAction):
     site: str
     address: str
     image: str
+    size: Size = Field(default=Size(), description="what it may use of this machine; nothing: no bound")
+
+
+class ResizeServer(BaseAction):
+    """Bound what a host may use of this machine: at once, or with a restart where it is left less memory."""
+
+    do: Literal["nspawn.resize_server"] = "nspawn.resize_server"
+    effect: ClassVar[Effect] = "change"
+    host: str
+    size: Size = Field(description="what is not named stays as it is")
+    restart: bool = Field(default=False, description="a person lets it be shut down and booted for it")
 
 
 class StartServer(BaseAction):
@@ -215,6 +227,7 @@ LabAction = (
     | BuildImage
     | StartLab
     | CreateServer
+    | ResizeServer
     | StartServer
     | StartSimulator
     | PowerOffServer

@@ -84,6 +84,9 @@ class PromoteReplica(_OnDatabase):
     do: Literal["aws.promote_replica"] = "aws.promote_replica"
     irreversible: ClassVar[bool] = True
     expect_source: str = Field(min_length=1, description="the database that it copies; any other is refused")
+    ready_within_s: float = Field(
+        default=3600.0, gt=0, description="how long RDS may back it up or change it before it is asked"
+    )
 
 
 class RestoreDatabase(_OnDatabase):

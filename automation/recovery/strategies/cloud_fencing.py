@@ -49,18 +49,15 @@ def vms(scope: Scope, names: Sequence[str]) -> tuple[Machine, ...]:
 def instances(scope: Scope, names: Sequence[str], database: str) -> tuple[Machine, ...]:
     """Give the instances of a lost region, and its database if there is one.
 
-    A managed database is blocked, not stopped; who writes to it are the instances, which are both. Of those
-    that are made by a failover alone, not all that are declared need be there.
+    A managed database is blocked, not stopped; who writes to it are the instances, which are both. One that
+    only a failover makes need not be there, nor one that was seen to be gone when this was planned.
     """
-    site = scope.service.primary
-    found = [
-        Machine(
-            name,
-            FenceInstance(host=name, site=site, absent_is_off=True),
-            BlockInstance(host=name, site=site, absent_is_off=True),
-        )
-        for name in names
-    ]
+    site, found = scope.service.primary, list[Machine]()
+    for name in names:
+        server = scope.inventory.servers.get(name)
+        gone = name in scope.cloud.absent or (server is not None and server.on_demand)
+        power = FenceInstance(host=name, site=site, absent_is_off=gone)
+        found.append(Machine(name, power, BlockInstance(host=name, site=site, absent_is_off=gone)))
     if database:
         found.append(Machine(database, None, BlockDatabase(site=site, database=database)))
     return tuple(found)

@@ -38,6 +38,7 @@ class Scope(NamedTuple):
     restorables: Mapping[str, Restorable] = MappingProxyType({})
     secrets: Mapping[str, SecretRef] = MappingProxyType({})
     cloud: Cloud = Cloud()
+    pause_s: float = 3600.0  # of a move: the longest that clients were told of
 
     @property
     def old_host(self) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from .bounds import find_controllers
 from .lab import Lab
 from .server import serve
 from .system import MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID, LabError, mount, unmount
@@ -55,7 +56,7 @@ def supervise(lab_id: str, folder: Path) -> None:
     if topology.lab_id != lab_id:
         raise LabError(f"{folder} belongs to lab {topology.lab_id}, not to {lab_id}")
     cgroup = make_private_mounts()
-    lab = Lab(topology, folder, cgroup)
+    lab = Lab(topology, folder, cgroup, find_controllers(cgroup, Path("/proc/self/cgroup").read_text()))
     lab.start()
     serve(lab, folder, lambda: print(f"labd: lab {lab_id} is up", file=sys.stderr, flush=True))
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from .bounds import NO_CONTROLLERS, Bounds, Controllers, in_force, require
 from .console import run_inside
 from .disks import SavedDisks, Seed, kept_in, plant, remove
 from .machines import Disk, Machine
@@ -22,8 +23,10 @@ Links = dict[str, dict[str, object]]
 class Lab:
     """Sites, servers and faults; each public method named in requests.py is one request."""
 
-    def __init__(self, topology: Topology, folder: Path, cgroup: Path) -> None:
-        self.topology, self.folder, self.cgroup = topology, folder, cgroup
+    def __init__(
+        self, topology: Topology, folder: Path, cgroup: Path, controllers: Controllers = NO_CONTROLLERS
+    ) -> None:
+        self.topology, self.folder, self.cgroup, self.controllers = topology, folder, cgroup, controllers
         self.store = Store(folder / "state.json")
         self.events = EventLog(folder / "events.jsonl")
         self.saved = SavedDisks(folder / "saved")
@@ -73,7 +76,7 @@ class Lab:
 
     def server_state(self, server: str) -> Answer:
         """Power, fence and autostart of one server, as its site's management tells them."""
-        self._managed(server)
+        self.managed(server)
         return self._state_of(server)
 
     def _state_of(self, server: str) -> Answer:
@@ -94,6 +97,7 @@ class Lab:
             "isolated_to": self._isolated_to(server, known),
             "prohibited_at": prohibited,
             "boots": machine.boots,
+            **self.bounds_of(server)._asdict(),
         }
 
     # --- servers ---------------------------------------------------------------------------
@@ -106,6 +110,8 @@ class Lab:
         image: str,
         files: Sequence[Mapping[str, object]] = (),
         reach: Sequence[str] | None = None,
+        cpus: int = 0,
+        memory_bytes: int = 0,
     ) -> Answer:
         """Make a server's disk with its first files, record it, and boot it.
 
@@ -114,6 +120,7 @@ class Lab:
         """
         self.topology.check_server(server, site, address)
         self.simulators.refuse_name(server, address)
+        require(self.controllers, Bounds(cpus, memory_bytes))
         if reach is not None:
             self.topology.check_reach(server, address, reach)
         with self.making:
@@ -128,7 +135,9 @@ class Lab:
             plant(disk.root, [Seed(**seed) for seed in files])  # type: ignore[arg-type]
             with self.store.change() as draft:
                 allowed = None if reach is None else sorted({*reach, str(self.topology.control_address)})
-                draft.servers[server] = Server(site=site, address=address, image=image, reach=allowed)
+                draft.servers[server] = Server(
+                    site, address, image, reach=allowed, cpus=cpus, memory_bytes=memory_bytes
+                )
         self.events.write("server_created", server=server, reach=allowed)
         if self.record.boots_by_itself(server):
             self.boot(server)
@@ -139,7 +148,7 @@ class Lab:
 
         One of the city's goes only while it is kept off, and its disk stays, in `kept/<keep_in>`.
         """
-        known = self._managed(server)
+        known = self.managed(server)
         if known.reach is None:
             self._require_kept_off(server, known, keep_in)
         return self.discard(server, keep_in)
@@ -177,7 +186,7 @@ class Lab:
 
         `autostart: true` lifts a lasting power-off; only `unblock_server` lifts a network fence.
         """
-        known = self._managed(server)
+        known = self.managed(server)
         if server in self.record.fences:
             raise LabError(f"server {server} is fenced; it stays off", hint="unblock_server")
         if known.site in self.record.failed_sites:
@@ -195,7 +204,7 @@ class Lab:
 
     def start_fenced(self, server: str) -> Answer:
         """Power a server on behind its network fence; the fence stays, and returning power boots it not."""
-        known = self._managed(server)
+        known = self.managed(server)
         if server not in self.record.fences:
             raise LabError(f"server {server} is not blocked on the network; nothing was changed")
         if known.site in self.record.failed_sites:
@@ -210,14 +219,14 @@ class Lab:
         self, server: str, argv: Sequence[str], stdin: str = "", timeout_s: float = 60.0
     ) -> Answer:
         """Run a program inside a running server that its network fence cuts off; management must answer."""
-        self._managed(server)
+        self.managed(server)
         if server not in self.record.fences:
             raise LabError(f"server {server} is not blocked: its console is for servers that are")
         return {"server": server, **run_inside(self.machine(server).cgroup, argv, stdin, timeout_s)}
 
     def power_off_server(self, server: str, autostart: bool | None = None) -> Answer:
         """Cut a server's power; `autostart: false` keeps it off when power returns or the lab restarts."""
-        self._managed(server)
+        self.managed(server)
         began = Moment()
         with self.store.change() as draft:
             draft.servers[server].power = "off"
@@ -229,7 +238,7 @@ class Lab:
 
     def block_server(self, server: str) -> Answer:
         """Fence a server off the network; lasts until it is unblocked, whatever else happens."""
-        known = self._managed(server)
+        known = self.managed(server)
         if known.reach is not None:
             raise LabError(f"server {server} is isolated already; nothing was changed", hint="remove_server")
         began = Moment()
@@ -243,7 +252,7 @@ class Lab:
 
     def unblock_server(self, server: str) -> Answer:
         """Lift the network fence of a server."""
-        known = self._managed(server)
+        known = self.managed(server)
         began = Moment()
         with self.machine(server).port:
             with self.store.change() as draft:
@@ -331,7 +340,7 @@ class Lab:
             raise LabError(f"lab {self.topology.lab_id} has no server {server!r}; nothing was changed")
         return self.record.servers[server]
 
-    def _managed(self, server: str) -> Server:
+    def managed(self, server: str) -> Server:
         """Give a server whose site's management answers: without it nobody can act on its power or port."""
         known = self.known(server)
         if known.site in self.record.dark_sites:
@@ -343,7 +352,14 @@ class Lab:
 
     def machine(self, server: str) -> Machine:
         disk = Disk(self.folder / "hosts" / server, self.topology.lab_id)
-        return self.machines.setdefault(server, Machine(server, disk, self.cgroup / f"host-{server}"))
+        made = Machine(server, disk, self.cgroup / f"host-{server}", self.controllers)
+        return self.machines.setdefault(server, made)
+
+    def bounds_of(self, server: str) -> Bounds:
+        """What a server is held to, read back while it is on; else what it boots with."""
+        if self.machine(server).is_on():
+            return in_force(self.controllers, server)
+        return self.known(server).bounds
 
     def disks(self) -> dict[str, Disk]:
         return {name: self.machine(name).disk for name in self.record.servers}
@@ -365,7 +381,7 @@ class Lab:
             def unplug() -> None:
                 self.network.detach(name, site)
 
-            machine.boot(known, lambda: self._plug_in(name), unplug)
+            machine.boot(self.known(name), lambda: self._plug_in(name), unplug)
             return True
 
     def _plug_in(self, name: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from .bounds import Bounds, Controllers, move_in, put_in_force, remove_groups
 from .records import Server
 from .system import MNT_DETACH, LabError, mount, unmount
 
@@ -48,8 +49,9 @@ class Disk:
 class Machine:
     """One server's container; `stopped` is set while nothing of it runs."""
 
-    def __init__(self, name: str, disk: Disk, cgroup: Path) -> None:
-        self.name, self.disk, self.cgroup = name, disk, cgroup
+    def __init__(self, name: str, disk: Disk, cgroup: Path, controllers: Controllers) -> None:
+        self.name, self.disk, self.cgroup, self.controllers = name, disk, cgroup, controllers
+        self.bounds = Bounds()  # those that it boots and reboots with
         self.lock = threading.Lock()  # one power change at a time
         self.port = threading.Lock()  # one change of its port and fence at a time; never held while it dies
         self.stopped = threading.Event()
@@ -64,10 +66,16 @@ class Machine:
         `plug_in` gives a fresh network namespace, `unplug` silences it before the last process dies.
         """
         self._ending.clear()
+        self.bounds = server.bounds
         self.disk.attach(server.image)
         container = self._start(plug_in())
         self.stopped.clear()
         threading.Thread(target=self._watch, args=(container, plug_in, unplug), daemon=True).start()
+
+    def hold_to(self, bounds: Bounds) -> None:
+        """Hold a container that runs to other bounds from now on; 0: as it is. Nothing of it is restarted."""
+        self.bounds = bounds.over(self.bounds)
+        move_in(self.cgroup, put_in_force(self.controllers, self.name, bounds))
 
     def is_on(self) -> bool:
         """Read back from the kernel whether any process of the container lives."""
@@ -103,9 +111,12 @@ class Machine:
         console = self.disk.folder / "console.log"
         mode = "ab" if console.exists() and console.stat().st_size < CONSOLE_BYTES else "wb"
         lab_id = self.disk.source.split("-")[1]
+        command = container_command(self.name, lab_id, str(self.disk.root), namespace)
+        for group in (*put_in_force(self.controllers, self.name, self.bounds), self.cgroup):
+            command = in_cgroup(group, command)
         with console.open(mode) as output:
             self._container = subprocess.Popen(
-                in_cgroup(self.cgroup, container_command(self.name, lab_id, str(self.disk.root), namespace)),
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -141,6 +152,7 @@ class Machine:
                 kill(self.cgroup)
                 await_empty(self.cgroup)
                 remove_cgroup(self.cgroup)
+            remove_groups(self.controllers, self.name)
 
 
 def container_command(server: str, lab_id: str, root: str, namespace: str) -> list[str]:

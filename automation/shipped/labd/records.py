@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .bounds import Bounds
+
 
 @dataclass
 class Server:
@@ -23,6 +25,13 @@ class Server:
     reach: list[str] | None = None  # all it may exchange packets with, for good; None: it stands at its site
     machine: str = ""  # simulator/machine that powers it; empty: a server by itself
     ran_at: float = 0.0  # when that machine last powered it on where it belongs, by the clock of the wall
+    cpus: int = 0  # what it may use of this machine; 0: no bound of its own
+    memory_bytes: int = 0
+
+    @property
+    def bounds(self) -> Bounds:
+        """What it may use of this machine."""
+        return Bounds(self.cpus, self.memory_bytes)
 
 
 @dataclass

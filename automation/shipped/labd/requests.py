@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from .keeping import inspect_disk, restore_disks, save_disks
 from .lab import Answer, Lab
 from .powering import power_machine
+from .resizing import resize_server
 
 
 def start_simulator(lab: Lab, **arguments: object) -> Answer:
@@ -27,6 +28,7 @@ REQUESTS: Mapping[str, Callable[..., Answer]] = {
         Lab.block_server, Lab.unblock_server,
         Lab.fail_site, Lab.heal_site, Lab.isolate_site, Lab.restore_management, Lab.rejoin_site,
         Lab.cut_link, Lab.heal_link,
+        resize_server,
         start_simulator, power_machine,
         save_disks, restore_disks, inspect_disk,
     )

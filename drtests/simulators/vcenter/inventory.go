@@ -47,7 +47,7 @@ func build(told settings) (*vcenter, error) {
 	if err != nil {
 		return nil, err
 	}
-	center := &vcenter{settings: told, service: model.Service, plans: newPlans(), asked: &askedFor{needs: map[string][]string{}}}
+	center := &vcenter{settings: told, service: model.Service, plans: newPlans(), asked: &askedFor{}}
 	center.records = newRecords(center)
 	center.service.Listen = &url.URL{Host: told.Address, User: url.User("told")}
 	root := center.service.Context

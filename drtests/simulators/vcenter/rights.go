@@ -19,27 +19,27 @@ type need struct {
 	on        types.ManagedObjectReference
 }
 
-// Which privileges the calls of limited logins needed, and on what, for tests to ask.
+// Which privileges the calls of limited logins needed, in their order, for tests to ask.
 type askedFor struct {
-	lock  sync.Mutex
-	needs map[string][]string
+	lock       sync.Mutex
+	privileges []string
 }
 
-func (all *askedFor) note(one need) {
+func (all *askedFor) note(privilege string) {
 	all.lock.Lock()
 	defer all.lock.Unlock()
-	if !slices.Contains(all.needs[one.privilege], one.on.Value) {
-		all.needs[one.privilege] = append(all.needs[one.privilege], one.on.Value)
+	if !slices.Contains(all.privileges, privilege) {
+		all.privileges = append(all.privileges, privilege)
 	}
 }
 
 // Gives what was noted since it was asked last.
-func (all *askedFor) take() map[string][]string {
+func (all *askedFor) take() []string {
 	all.lock.Lock()
 	defer all.lock.Unlock()
-	taken := all.needs
-	all.needs = map[string][]string{}
-	return taken
+	taken := all.privileges
+	all.privileges = nil
+	return append([]string{}, taken...)
 }
 
 // Refuses a call for which a limited login lacks a privilege, as a vCenter does: the first that is missing.
@@ -55,7 +55,7 @@ func (center *vcenter) refuseUnentitled(ctx *simulator.Context, method *simulato
 		return &types.NoPermission{Object: &method.This} // for whoever may do all
 	}
 	for _, one := range needs {
-		center.asked.note(one)
+		center.asked.note(one.privilege)
 		if !slices.Contains(center.heldOn(ctx, user, one.on), one.privilege) {
 			return &types.NoPermission{Object: &one.on, PrivilegeId: one.privilege}
 		}

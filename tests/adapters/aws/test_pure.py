@@ -6,7 +6,17 @@ import pytest
 
 from automation.adapters.aws.hostkeys import read_key
 from automation.adapters.aws.looking import fit
-from automation.adapters.aws.marks import Marks, disk_marks, disk_names, others, tags_of, token
+from automation.adapters.aws.marks import (
+    DISKS,
+    Marks,
+    adopted_marks,
+    disk_marks,
+    disk_names,
+    others,
+    tags_of,
+    token,
+    with_disk,
+)
 from automation.adapters.aws.session import parse_login, skew_s
 from automation.adapters.aws.vpcs import around
 from automation.model.errors import AdapterError
@@ -46,6 +56,16 @@ def test_disks_are_named_by_their_devices() -> None:
     disks = [Disk(name=name, size_bytes=2**30) for name in ("data", "wal")]
     assert disk_names(disk_marks("db-1", disks)) == {"/dev/sdf": "data", "/dev/sdg": "wal"}
     assert disk_names({}) == {}
+
+
+def test_disks_of_an_adopted_server_are_named_with_their_devices_and_further_ones_follow() -> None:
+    tags = adopted_marks("db-1", {"/dev/sdb": "data", "/dev/xvdc": "wal"})
+    assert disk_names(tags) == {"/dev/sdb": "data", "/dev/xvdc": "wal"}
+    more = {DISKS: with_disk(tags, "more", "/dev/sdf")}
+    assert disk_names(more) == {**disk_names(tags), "/dev/sdf": "more"}
+    assert with_disk({DISKS: "data"}, "wal", "/dev/sdg") == "data,wal"
+    with pytest.raises(AdapterError, match="nothing was changed"):
+        adopted_marks("db-1", {f"/dev/sd{letter}": letter * 60 for letter in "bcdef"})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from pyVmomi import VmomiSupport, vim, vmodl
 
 from automation.adapters.vsphere import devices, marks, permissions
-from automation.adapters.vsphere.errors import in_words
+from automation.adapters.vsphere.errors import Asked, in_words
 from automation.adapters.vsphere.files import folder_of, store_of
 from automation.adapters.vsphere.looking import found_server
 from automation.adapters.vsphere.marks import PATH, Mark
@@ -143,6 +143,35 @@ def test_what_actions_may_call_is_listed_with_its_privileges() -> None:
     )
 
 
+def test_a_method_is_listed_with_every_privilege_that_its_definition_names() -> None:
+    for method in _methods():
+        named = {method.info.privId, *(one.privId for one in method.info.params)}
+        wanted = {one for one in named if one and not one.startswith("System.")}
+        assert wanted <= {*permissions.METHODS.get(method.info.wsdlName, wanted)}, method.info.wsdlName
+
+
+def test_a_role_holds_all_that_is_needed_where_it_is_given() -> None:
+    actions = ("vsphere.create_network", "vsphere.create_vm", "vsphere.list_all")
+    grants = {one.place: one for one in permissions.grants_for(actions)}
+    assert grants["root folder"] == permissions.Grant("root folder", False, ("Global.ManageCustomFields",))
+    assert grants["datastores"].privileges == ("Datastore.AllocateSpace", "Datastore.Browse")
+    assert {"Datastore.Browse", "Global.SetCustomField", "Network.Assign"} <= {
+        *grants["datacenter"].privileges
+    }
+    assert grants["cluster"].privileges == ("Host.Config.Network", "Resource.AssignVMToPool")
+    given = {privilege for one in grants.values() for privilege in one.privileges}
+    assert given == {*permissions.privileges_for(actions)}
+    assert [one.place for one in permissions.grants_for(["vsphere.power_on_vm"])] == [
+        "root folder",
+        "datacenter",
+    ]
+
+
+def test_every_privilege_of_every_action_is_given_somewhere() -> None:
+    given = {privilege for one in permissions.grants_for(permissions.ACTIONS) for privilege in one.privileges}
+    assert given == {*permissions.privileges_for(permissions.ACTIONS)}
+
+
 def test_every_method_that_the_code_calls_is_listed() -> None:
     known = {method.info.wsdlName for method in _methods()}
     called = {
@@ -218,7 +247,8 @@ def test_a_device_of_a_kind_that_is_not_known_stays() -> None:
 
 
 def words(exc: BaseException, *sent: str, lost: bool = False) -> AdapterError:
-    return in_words(exc, "VM gis-1 could not be made", "vcenter.example", "city", sent=sent, lost=lost)
+    at = Asked("vcenter.example", "city", "mainstay@city.lab", {"group-v7": "servers"})
+    return in_words(exc, "VM gis-1 could not be made", at, sent=sent, lost=lost)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +269,14 @@ def test_a_refusal_is_told_in_words(exc: BaseException, reason: str, transient: 
     assert reason in str(told)
     assert str(told).endswith("nothing was changed")
     assert told.transient is transient
+
+
+def test_a_denial_names_privilege_object_and_login() -> None:
+    denied = vim.fault.NoPermission(privilegeId="Folder.Create", object=vim.Folder("group-v7"))
+    assert "denies the privilege Folder.Create on Folder group-v7 (servers) to mainstay@city.lab" in str(
+        words(denied)
+    )
+    assert "provision.permissions" in str(words(denied).hint)
 
 
 def test_a_refusal_says_what_was_done_before_it_and_what_is_not_known() -> None:
