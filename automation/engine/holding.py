@@ -4,6 +4,7 @@ Invariant: what is about to take over waits until all that must hold at its mome
 What a service needs once it has taken over (names, routes, checks) waits for nothing that is done again.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -213,6 +214,9 @@ def _waits(
     fences of its own service too, but for those that its service's takeover stood on.
     """
     services = {name: seen.plan.step(name).service for name in {*held, *waiting, *seen.once}}
+    own = defaultdict[str | None, set[str]](set)
+    for name in seen.once:
+        own[services[name]].add(name)
     spared = {name: _spared(seen, begun, name) for name in {*waiting} - held.keys()}
     found = {name: set(held.get(name, ())) for name in waiting}
     for point, must in held.items():
@@ -220,8 +224,7 @@ def _waits(
             if services[name] in (None, services[point]):
                 found[name] |= must - spared[name]
     for name, past in spared.items():
-        own = {fence for fence in seen.once if services[name] and services[fence] == services[name]}
-        found[name] |= own - past
+        found[name] |= (own[services[name]] if services[name] else set()) - past
         found[name] |= frozenset[str]().union(*(held[one] for one in begun if one in seen.under(name)))
     return found
 
