@@ -1,6 +1,6 @@
 """What becomes of one host of a lab, and the steps that it takes. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from automation.model.actions import AwaitReady, CreateServer, StartServer
 from automation.model.actions.lab import ResizeServer
@@ -9,7 +9,7 @@ from automation.model.observations import ObservedServer
 from automation.model.plan import Step
 from automation.model.servers import FoundServer, ServerSpec, Size
 from automation.provisioning.compiling import Allowed, remove_steps
-from automation.provisioning.decisions import Decision, Declared, Reach, decide_found
+from automation.provisioning.decisions import Decision, Declared, decide_found
 
 CHANGE_TIMEOUT_S = 120.0  # with a restart in it
 
@@ -82,10 +82,13 @@ def _alter(
     """
     is_off = decision.verdict == "start"
     stands = is_off or spec.name in allowed.restart
-    size = _differing(spec, decision, ("change", "restart") if stands else ("change",))
+    reaches = ("change", "restart") if stands else ("change",)
+    differing = [one for one in decision.differences if one.reach in reaches]
+    size = _size_of(spec, {one.key for one in differing})
     restart = stands and decision.verdict == "restart"
     run = ResizeServer(host=spec.name, size=size, restart=restart)
-    change = Step(id=f"change/{spec.name}", run=run, why=decision.why, timeout_s=CHANGE_TIMEOUT_S)
+    why = "; ".join(f"{one.key}: {one.found} is to be {one.declared}" for one in differing)
+    change = Step(id=f"change/{spec.name}", run=run, why=why, timeout_s=CHANGE_TIMEOUT_S)
     why = "declared and not running"
     start = Step(id=f"start/{spec.name}", run=StartServer(host=spec.name), why=why)
     changes = (change,) if size != Size() else ()
@@ -97,8 +100,8 @@ def _alter(
         yield _ready(spec, needs[0])
 
 
-def _differing(spec: ServerSpec, decision: Decision, reaches: tuple[Reach, ...]) -> Size:
-    keys = {one.key for one in decision.differences if one.reach in reaches}
+def _size_of(spec: ServerSpec, keys: Collection[str]) -> Size:
+    """Give what of a declared size differs."""
     return Size(
         cpus=spec.size.cpus if "size:cpus" in keys else 0,
         memory=spec.size.memory_bytes if "size:memory" in keys else 0,

@@ -151,6 +151,8 @@ def test_a_host_is_bounded_in_place_as_far_as_that_takes_no_memory_from_it(
     planned = plan_servers(lab, sized, seen(size=size(**found)))
     assert [one.verdict for one in planned.decisions] == ([verdict] if verdict else [])
     assert [step.run for step in planned.plan.steps] == ([resize(alone)] if alone else [])
+    assert all(f"size:{key}: " in step.why for step in planned.plan.steps for key in alone)
+    assert all("size:memory" not in step.why for step in planned.plan.steps if "memory" not in alone)
     allowed = Allowed(restart=frozenset(NAMES))
     steps = plan_servers(lab, sized, seen(size=size(**found)), allowed=allowed).plan.steps
     restart = verdict == "restart"
