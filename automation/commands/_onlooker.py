@@ -38,6 +38,7 @@ Ask = Callable[[Step], GateAnswered | None]
 
 
 RUNNING = "Ctrl-C: what runs ends, nothing new starts; goes on: {resume}"
+TOLD = "Ctrl-C: what runs ends, nothing new starts."  # who tells the story says what is left then
 WATCHING = "Ctrl-C ends the watching; the run goes on."
 # Of a run that is drawn or told as a story, these lines are told as well.
 TROUBLE = frozenset({"FAIL", "look", "wait", "undo"})
@@ -133,7 +134,7 @@ def _live(
     live, reader = live_of(plan, environment), ProbeReader(folder)
     for event in past:
         live.add(event)
-    words = words_of(plan, environment, folder)
+    words = words_of(plan, environment, folder, RUNNING if story is None else TOLD)
     screen = LiveScreen(live, words, stays=story is None or story.view_stays)
     screen.before = lambda: live.see(reader.new())
     tell = _each(*_told(screen.say, story))

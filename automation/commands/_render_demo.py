@@ -13,8 +13,8 @@ from automation.commands._render import _console, _word
 COLUMNS = {"Service": 13, "RTO": 5, "RTA": 10, "RPO": 6, "RPA": 9, "Measured by": 15, "Verdict": 7}
 NUMBERS = ("RTO", "RTA", "RPO", "RPA")
 KEY = (
-    "RTA by client: a witness outside asks as people do; by provider: from its own times.",
-    "RPA by writes: numbered ones that a client was told are done; by age: of the copy, at the loss.",
+    "RTA by client: a witness outside asks as people do; by provider: its own times.",
+    "RPA by writes: those that a client was told are done; by age: of the copy.",
     "* simulated: what says so stands for VMware or AWS.",
 )
 

@@ -153,7 +153,7 @@ def next_acts(env: str, run_id: str, scene: Scene, *, kept: bool) -> list[Act]:
     standing = [one for one in scene.lost.values() if isinstance(one.strategy, PostgresqlStandby)]
     hosts = [host for one in standing for host in one.hosts_at(one.primary)]
     return [
-        Act(f"./inv dr.status {here}", "where everything runs now: it is all at home again"),
+        Act(f"./inv dr.status {here}", "where databases and payments run: they are at home again"),
         Act(f"./inv lab.ssh {here} --host {hosts[0]}", "a shell on the server that has the database now"),
         Act(f"./inv dr.drill {here} --drill {scene.drill.name}", "the data centre is lost once more"),
         Act(f"./inv lab.down {here}", "removes the city"),

@@ -143,7 +143,7 @@ def _set_scene(session: "Session") -> "Scene":
     from automation.commands._story import opening
 
     scene = _scene(session, MAIN)
-    _head("Mainstay: a city loses its data centre, then a region of its cloud, and comes home")
+    _head("Mainstay: a city loses its data centre and a cloud region, and comes home")
     _tell(opening(scene))
     return scene
 
@@ -152,10 +152,7 @@ def _play(session: "Session", took: dict[str, float]) -> list["Report"]:
     from automation.commands._demo_acts import play_act, quietly
     from automation.commands._servers import bring_up, converge_servers
 
-    _head(
-        f"1 of {ACTS}: the city is built, as containers with a system of their own, and what stands for its "
-        "cloud"
-    )
+    _head(f"1 of {ACTS}: the city is built, of containers, with what stands for its cloud")
     with _timed(took, "boot"):
         bring_up(session, story=quietly())
     _head(f"2 of {ACTS}: its servers get their roles, by Ansible, and the portal its first backup")
@@ -194,7 +191,7 @@ def _end(session: "Session", scene: "Scene", result: "DemoResult", *, json: bool
         NotMet: a drill missed an objective, or could not measure it.
     """
     from automation.commands._render_demo import print_demo
-    from automation.commands._story import meaning
+    from automation.commands._story import Said, meaning
 
     _head(f"What it means: {result.verdict}")
     if json:
@@ -205,7 +202,8 @@ def _end(session: "Session", scene: "Scene", result: "DemoResult", *, json: bool
     _tell(meaning(result.reports))
     _go_on(session, scene, result.reports, kept=kept)
     words = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.took_s.items())
-    progress(f"\ntook {sum(result.took_s.values()):.0f} s: {words}")
+    progress("")
+    _tell([Said("Took", f"{sum(result.took_s.values()):.0f} s: {words}.")])
     if result.verdict != "met":
         bad = [one for one in result.reports if one.verdict != "met"]
         told = "; ".join(f"{one.name}: {one.headline}" for one in bad)
@@ -218,10 +216,11 @@ def _go_on(session: "Session", scene: "Scene", reports: Sequence["Report"], *, k
     from automation.commands._story import next_acts
 
     _head("Go on")
-    progress("  The reports: one page each, for a browser, that asks nothing of a network")
+    progress("Reports, one page each, for a browser, that ask nothing of a network:")
     for report in reports:
-        progress(f"      {session.state / 'runs' / report.run_id / 'report.html'}  ({report.name})")
+        progress(f"  {report.name}\n      {session.state / 'runs' / report.run_id / 'report.html'}")
     main = next(one for one in reports if one.name == MAIN)
+    progress("Commands:")
     for act, gives in next_acts(ENVIRONMENT, main.run_id, scene, kept=kept):
         progress(f"  {act}\n      {gives}")
 
