@@ -154,11 +154,19 @@ def run_drill(
         NotMet: an objective or a check was not met.
         StepFailed: the run stopped part-way; the report says how far it came.
     """
+    prepared, finished = play_drill(session, name, story=story)
+    return finish_drill(session, prepared, finished, json=json)
+
+
+def play_drill(
+    session: Session, name: str, *, story: Callable[[Plan], Story] | None = None
+) -> tuple[Prepared, Finished]:
+    """Run a drill to its end, whatever that is; nothing is judged yet."""
     prepared = prepare_drill(session, name)
     expected = foretell(session, prepared.drill, prepared.services, prepared.plan)
     told = story(prepared.plan) if story else None
     finished = session.run(prepared.plan, subject=keep(about(prepared), expected), story=told)
-    return finish_drill(session, prepared, finished, json=json)
+    return prepared, finished
 
 
 def finish_drill(session: Session, prepared: Prepared, finished: Finished, *, json: bool = False) -> Report:

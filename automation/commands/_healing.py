@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from automation.commands._onlooker import Story
 from automation.commands._session import Session
 from automation.engine.journal import read_journal
 from automation.model.actions import (
@@ -40,11 +41,11 @@ class Broken(NamedTuple):
     failed: frozenset[str]
 
 
-def heal(session: Session, fault: str, sites: tuple[str, ...]) -> int:
-    """Take a fault back, say what was changed, and give the exit code."""
+def heal(session: Session, fault: str, sites: tuple[str, ...], *, story: Story | None = None) -> int:
+    """Take a fault back, say what was changed, and give the exit code; `story`: told instead of steps."""
     steps = plan_heal(fault, sites, look_at_lab(session))
     plan = Plan(name="lab-heal", environment=session.environment.name, mode="apply", steps=steps)
-    finished = session.run(plan)
+    finished = session.run(plan, story=story)
     finished.raise_for_status()
     for event in read_journal(finished.folder / "journal.jsonl"):
         outcome = event.body.outcome if isinstance(event.body, StepEnded) else None

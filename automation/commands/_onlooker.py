@@ -38,16 +38,21 @@ Ask = Callable[[Step], GateAnswered | None]
 
 
 RUNNING = "Ctrl-C: what runs ends, nothing new starts; goes on: {resume}"
+TOLD = "Ctrl-C: what runs ends, nothing new starts."  # who tells the story says what is left then
 WATCHING = "Ctrl-C ends the watching; the run goes on."
 # Of a run that is drawn or told as a story, these lines are told as well.
 TROUBLE = frozenset({"FAIL", "look", "wait", "undo"})
 
 
 class Story(NamedTuple):
-    """What a run is told as: lines for those of its events that mean something to a newcomer."""
+    """What a run is told as: lines for those of its events that mean something to a newcomer.
+
+    `answers`: takes the place of the person who answers gates; for a story in a lab of its own alone.
+    """
 
     tell: Callable[[Event], Sequence[str]]
     view_stays: bool = True
+    answers: Ask | None = None
 
     def by(self, say: Callable[[str], None]) -> Callable[[Event], None]:
         """Give what tells each event's lines by `say`."""
@@ -87,6 +92,7 @@ def looking_on(
     from automation.adapters.witness import follow
 
     feed = ProbeFeed(plan, folder, remote, follow)
+    ask = story.answers if story is not None and story.answers is not None else ask
     past = _past(folder)
     feed.catch_up(fold(past))
     try:
@@ -128,7 +134,7 @@ def _live(
     live, reader = live_of(plan, environment), ProbeReader(folder)
     for event in past:
         live.add(event)
-    words = words_of(plan, environment, folder)
+    words = words_of(plan, environment, folder, RUNNING if story is None else TOLD)
     screen = LiveScreen(live, words, stays=story is None or story.view_stays)
     screen.before = lambda: live.see(reader.new())
     tell = _each(*_told(screen.say, story))

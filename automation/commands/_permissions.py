@@ -33,7 +33,7 @@ LONGEST_POLICY = 6144  # characters of a managed policy without white space: quo
 
 
 def permissions_of(environment: Environment, provider: str, areas: str) -> str:
-    """Write an IAM policy, or a vSphere role with the places where its privileges are granted, as JSON.
+    """Write an IAM policy, or vSphere roles with what each is given on, as JSON.
 
     Raises:
         ConfigError: there is no such provider or area.

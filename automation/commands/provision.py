@@ -230,7 +230,7 @@ def converge(
     }
 )
 def permissions(context: Context, env: str, provider: str, area: str = "") -> None:
-    """Print what a login must be allowed at a provider: an IAM policy, or a vSphere role; changes nothing.
+    """Print what a login must be allowed at a provider: an IAM policy, or vSphere roles; changes nothing.
 
     Made from the actions that plans may take there. Exit codes: 0 printed, 2 faulty files or flags.
     """

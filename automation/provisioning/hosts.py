@@ -1,6 +1,6 @@
 """What becomes of one host of a lab, and the steps that it takes. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from automation.model.actions import AwaitReady, CreateServer, StartServer
 from automation.model.actions.lab import ResizeServer
@@ -9,9 +9,9 @@ from automation.model.observations import ObservedServer
 from automation.model.plan import Step
 from automation.model.servers import FoundServer, ServerSpec, Size
 from automation.provisioning.compiling import Allowed, remove_steps
-from automation.provisioning.decisions import Decision, Declared, Reach, decide_found
+from automation.provisioning.decisions import Decision, Declared, decide_found
 
-RESIZE_TIMEOUT_S = 120.0  # with a restart in it
+CHANGE_TIMEOUT_S = 120.0  # with a restart in it
 
 
 def spec_of(server: Server, inventory: Inventory) -> ServerSpec:
@@ -20,8 +20,14 @@ def spec_of(server: Server, inventory: Inventory) -> ServerSpec:
     return inventory.specs.get(server.name, plain).model_copy(update={"address": server.address})
 
 
-def decide_host(environment: Environment, spec: ServerSpec, known: ObservedServer | None) -> Decision:
-    """Decide on a host as on a server of any provider; fences and retirements are not looked at."""
+def decide_host(
+    environment: Environment, spec: ServerSpec, known: ObservedServer | None, *, running: bool
+) -> Decision:
+    """Decide on a host as on a server of any provider; fences and retirements are not looked at.
+
+    Args:
+        running: the lab does; else it boots the host as it was, before anything of this can be done.
+    """
     declared = Declared(environment=environment.name, servers={spec.name: spec})
     if known is None:
         return Decision(
@@ -38,7 +44,7 @@ def decide_host(environment: Environment, spec: ServerSpec, known: ObservedServe
         provider="nspawn",
         site=spec.site,
         owner=environment.name,
-        power=known.power,
+        power=known.power if running else "on",
         image=known.image,
         size=known.size,
         addresses=(known.address,) if known.address else (),
@@ -47,21 +53,18 @@ def decide_host(environment: Environment, spec: ServerSpec, known: ObservedServe
 
 
 def host_steps(
-    spec: ServerSpec, decision: Decision, allowed: Allowed, needs: tuple[str, ...]
+    spec: ServerSpec, decision: Decision, allowed: Allowed, needs: tuple[str, ...], *, running: bool
 ) -> Iterator[Step]:
     """Give the steps that carry a decision out, as far as they are allowed."""
-    match decision.verdict:
-        case "create":
-            yield from _make(spec, decision, needs)
-        case "replace" if allowed.takes(decision):
-            ask = f"Replace {spec.name}? {decision.why}"
-            stop, delete = remove_steps(decision, keep_snapshot=True, ask=ask)
-            yield from (stop.model_copy(update={"needs": needs}), delete)
-            yield from _make(spec, decision, (delete.id,))
-        case "change" | "restart":
-            yield from _change(spec, decision, needs, stands=spec.name in allowed.restart)
-        case "start" | "nothing":  # nothing: it ran when the lab last did
-            yield from _start(spec, decision, needs)
+    if decision.verdict == "create":
+        yield from _make(spec, decision, needs)
+    elif decision.verdict != "replace":
+        yield from _alter(spec, decision, allowed, needs, running=running)
+    elif allowed.takes(decision):
+        ask = f"Replace {spec.name}? {decision.why}"
+        stop, delete = remove_steps(decision, keep_snapshot=True, ask=ask)
+        yield from (stop.model_copy(update={"needs": needs}), delete)
+        yield from _make(spec, decision, (delete.id,))
 
 
 def _make(spec: ServerSpec, decision: Decision, needs: tuple[str, ...]) -> Iterator[Step]:
@@ -70,32 +73,35 @@ def _make(spec: ServerSpec, decision: Decision, needs: tuple[str, ...]) -> Itera
     yield _ready(spec, f"create/{spec.name}")
 
 
-def _change(spec: ServerSpec, decision: Decision, needs: tuple[str, ...], *, stands: bool) -> Iterator[Step]:
-    """Bound a host: what it takes no restart for, and the rest where a person lets it be restarted."""
-    size = _differing(spec, decision, ("change", "restart") if stands else ("change",))
-    if size == Size():
-        return
+def _alter(
+    spec: ServerSpec, decision: Decision, allowed: Allowed, needs: tuple[str, ...], *, running: bool
+) -> Iterator[Step]:
+    """Bound a host, as far as that takes no restart that nobody allowed, and start one that is off.
+
+    One that is off is bounded first, as that takes no restart then; one that boots with the lab, afterwards.
+    """
+    is_off = decision.verdict == "start"
+    stands = is_off or spec.name in allowed.restart
+    reaches = ("change", "restart") if stands else ("change",)
+    differing = [one for one in decision.differences if one.reach in reaches]
+    size = _size_of(spec, {one.key for one in differing})
     restart = stands and decision.verdict == "restart"
     run = ResizeServer(host=spec.name, size=size, restart=restart)
-    yield Step(id=f"change/{spec.name}", run=run, why=decision.why, needs=needs, timeout_s=RESIZE_TIMEOUT_S)
-    if restart:
-        yield _ready(spec, f"change/{spec.name}")
+    why = "; ".join(f"{one.key}: {one.found} is to be {one.declared}" for one in differing)
+    change = Step(id=f"change/{spec.name}", run=run, why=why, timeout_s=CHANGE_TIMEOUT_S)
+    why = "declared and not running"
+    start = Step(id=f"start/{spec.name}", run=StartServer(host=spec.name), why=why)
+    changes = (change,) if size != Size() else ()
+    starts = (start,) if is_off or not running else ()
+    for step in (*changes, *starts) if is_off else (*starts, *changes):
+        yield step.model_copy(update={"needs": needs})
+        needs = (step.id,)
+    if restart or starts:
+        yield _ready(spec, needs[0])
 
 
-def _start(spec: ServerSpec, decision: Decision, needs: tuple[str, ...]) -> Iterator[Step]:
-    """Start a host that is off; what it may use is told before, as that takes no restart then."""
-    size = _differing(spec, decision, ("change", "restart"))
-    if size != Size():
-        run = ResizeServer(host=spec.name, size=size)
-        yield Step(id=f"change/{spec.name}", run=run, why=decision.why, needs=needs)
-        needs = (f"change/{spec.name}",)
-    start = StartServer(host=spec.name)
-    yield Step(id=f"start/{spec.name}", run=start, why="declared and not running", needs=needs)
-    yield _ready(spec, f"start/{spec.name}")
-
-
-def _differing(spec: ServerSpec, decision: Decision, reaches: tuple[Reach, ...]) -> Size:
-    keys = {one.key for one in decision.differences if one.reach in reaches}
+def _size_of(spec: ServerSpec, keys: Collection[str]) -> Size:
+    """Give what of a declared size differs."""
     return Size(
         cpus=spec.size.cpus if "size:cpus" in keys else 0,
         memory=spec.size.memory_bytes if "size:memory" in keys else 0,

@@ -95,7 +95,7 @@ def plan_servers(
     decisions: list[Decision] = []
     for server in servers:
         known, spec = seen.servers.get(server.name), spec_of(server, inventory)
-        decision = decide_host(environment, spec, known)
+        decision = decide_host(environment, spec, known, running=seen.running)
         if why := _why_left(environment, server, known, seen, retiring or {}):
             left_alone[server.name] = why
         elif decision.verdict == "nothing" and seen.running:
@@ -104,7 +104,7 @@ def plan_servers(
             left_alone[server.name] = f"the management of site {server.site} is silent: lab.heal returns it"
         else:
             decisions += [decision] if decision.differences else []
-            taken = tuple(host_steps(spec, decision, allowed, needs))
+            taken = tuple(host_steps(spec, decision, allowed, needs, running=seen.running))
             unseen = tuple(step for step in taken if not isinstance(step.run, AwaitReady))
             if server.site in seen.cut_sites and taken != unseen:
                 left_alone[server.name] = f"site {server.site} is cut off: it is started and cannot be seen"

@@ -9,7 +9,8 @@ import pytest
 
 from automation.commands._onlooker import Story as Telling
 from automation.commands._onlooker import looking_on
-from automation.commands._story import Said, Scene, Teller, meaning, next_acts, opening, set_lines
+from automation.commands._story import Said, Scene, meaning, next_acts, opening, set_lines
+from automation.commands._teller import Teller
 from automation.model.actions import ProveRefused
 from automation.model.errors import AdapterError
 from automation.model.plan import Plan
@@ -46,7 +47,7 @@ def place(said: Sequence[Said], word: str) -> int:
 
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_no_line_is_wider_than_its_terminal(scene: Scene, width: int) -> None:
-    said = [*opening(scene), *lines(scene, told()), *meaning(fold_report(told()))]
+    said = [*opening(scene), *lines(scene, told()), *meaning([fold_report(told())])]
     assert max(len(line) for one in said for line in set_lines(one, width)) <= width
 
 
@@ -90,15 +91,20 @@ def test_what_failed_is_not_told_as_done(scene: Scene) -> None:
     assert not any("becomes the database" in one.text for one in said)
 
 
-def test_the_end_says_what_the_report_says(scene: Scene) -> None:
+def test_the_end_says_what_the_report_says() -> None:
     report = fold_report(told(Story(lost=3)))
-    lost = next(one.text for one in meaning(report) if one.label == "Lost")
-    assert lost.startswith(next(a.text for a in report.answers if a.question == "What was lost?"))
+    lost = next(one.text for one in meaning([report]) if one.label == "Lost")
+    answer = next(a.text for a in report.answers if a.question == "What was lost?")
+    assert lost.startswith(f"{report.title}: {answer}")
     assert "may be lost (RPO)" in lost
 
 
-def test_what_was_not_measured_is_not_told_as_a_time() -> None:
-    assert not any(one.label == "Measured" for one in meaning(fold_report(told(Story(witness=False)))))
+def test_the_end_speaks_of_losses_alone_and_says_once_what_was_not_shown() -> None:
+    report = fold_report(told())
+    nothing_broken = report.model_copy(update={"faults": (), "title": "a way home"})
+    said = meaning([report, nothing_broken])
+    assert not any("a way home" in one.text for one in said)
+    assert [one.label for one in said].count("Not shown") == 1
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 BEHIND = "behind.sock"
-# drop: the supervisor never hears of it; applied-then-drop: its answer is lost.
+# drop: the supervisor never hears of it; applied-then-drop: its answer is lost. A third, applied-then-hang,
+# gives the answer to nobody, for whoever asked is to be killed.
 MODES = ("drop", "applied-then-drop")
 
 
@@ -19,6 +20,7 @@ class LabDoor:
 
     def __init__(self, folder: Path) -> None:
         self.calls: Counter[str] = Counter()
+        self._closing = threading.Event()
         self._rules: list[Mapping[str, object]] = []
         self._changing = threading.Lock()
         self._folder_fd = os.open(folder, os.O_PATH)  # a socket address holds 108 bytes, a path may be longer
@@ -43,6 +45,7 @@ class LabDoor:
             self._rules.clear()
 
     def close(self) -> None:
+        self._closing.set()
         self._listening.close()
         os.close(self._folder_fd)
 
@@ -62,6 +65,8 @@ class LabDoor:
             if mode == "drop":
                 return
             answer = self._ask(line)
+            if mode == "applied-then-hang":
+                self._closing.wait()
             if mode != "applied-then-drop":
                 asked.sendall(answer)
 

@@ -15,6 +15,7 @@ from automation.commands._drill import restore_disks
 from automation.commands._past import read_past
 from automation.commands._session import Session
 from automation.commands._subject import read_subject
+from automation.commands.demo import DRILLS
 from automation.commands.lab import take_down
 from automation.engine.journal import read_journal
 from automation.model.environment import state_root
@@ -258,19 +259,28 @@ def test_a_controller_killed_during_lab_down_can_be_followed_by_another(before: 
 def test_the_demo_tells_what_it_measures_and_leaves_nothing(before: list[str]) -> None:
     done = inv("demo", "--json")
     assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    assert report["verdict"] == "met"
+    result = json.loads(done.stdout)
+    reports = {report["name"]: report for report in result["reports"]}
+    assert list(reports) == list(DRILLS)
+    assert result["verdict"] == "met"
+    assert {report["verdict"] for report in reports.values()} == {"met"}
     told = [
         "Promised",
+        "is removed",
         "Nobody can pay.",
         "is refused",
         "Only now",
+        "Here a person is asked",
+        "leads home",
+        "AWS us-east-2 is without power",
+        "has caught up",
         "What it means: met",
-        "Measured",
+        "Lost",
         "Go on",
     ]
     places = [done.stderr.find(word) for word in told]
     assert -1 not in places, done.stderr
     assert places == sorted(places)
-    assert f"/runs/{report['run_id']}/report.html" in done.stderr
+    for report in reports.values():
+        assert f"/runs/{report['run_id']}/report.html" in done.stderr
     assert (machine(), processes()) == (before, [])

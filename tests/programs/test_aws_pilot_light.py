@@ -260,6 +260,21 @@ def test_a_promotion_whose_answer_was_lost_is_found_done(databases: AwsSimulated
     assert databases.calls()["rds.PromoteReadReplica"] == 1
 
 
+@pytest.mark.parametrize(("after", "asked", "state"), [(0, 0, "not_done"), (1, 1, "done")])
+def test_a_look_that_is_denied_calls_nothing_failed_that_was_asked_for(
+    after: int, asked: int, state: str, databases: AwsSimulated
+) -> None:
+    databases.forget_calls()
+    call = {"service": "rds", "action": "DescribeDBInstances", "region": WEST}
+    databases.faults({"mode": "denied", **call, "after": after, "times": 1})
+    action = PromoteReplica(site=OTHER_SITE, database="portal-db-west", expect_source="portal-db")
+    with pytest.raises(AdapterError, match="asked to promote") as caught:
+        adapter.promote_replica(action, step_of(databases))
+    assert (caught.value.unknown, databases.calls().get("rds.PromoteReadReplica", 0)) == (asked == 1, asked)
+    assert ("nothing was changed" in str(caught.value)) is (asked == 0)
+    assert adapter.verify_promote_replica(action, step_of(databases)).state == state
+
+
 def test_a_snapshot_is_restored_once_in_the_groups_of_our_network(databases: AwsSimulated) -> None:
     mode = {"mode": "applied-then-500", "service": "rds", "times": 1}
     databases.faults({**mode, "action": "RestoreDBInstanceFromDBSnapshot"})

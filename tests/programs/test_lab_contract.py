@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from automation.commands._retiring import RetireFlags, retire
 from automation.model.actions.lab import DestroyServer, ResizeServer
 from automation.model.errors import AdapterError, AutomationError, ConfigError, PreflightError
 from automation.model.machine_evidence import ProviderChange
+from automation.model.records import StepEnded
 from automation.model.servers import Size
 from automation.provisioning.compiling import Allowed
 from tests.contracts.lab_door import MODES
 from tests.contracts.labs import LAB, NET, OTHER, SMALL, LabCity, bound_by_hand, lab_city, life_of, size_of
 from tests.contracts.providers import Census
+from tests.lab.small import until
 from tests.programs.clouds import folder
 
 NOT_OF_A_LAB = {
@@ -131,6 +134,27 @@ def test_a_host_without_bounds_is_bounded_at_a_restart_alone(city: LabCity) -> N
     assert size_of(f"{LAB}-{city.one}") == Size(cpus=1, memory=200 << 20)
 
 
+def test_a_change_whose_controller_was_killed_is_found_done_by_the_next(city: LabCity) -> None:
+    city.declare(city.one, size=SMALL)
+    city.apply()
+    city.declare(city.one, size=OTHER)
+    plan = city.plan(Allowed(restart=frozenset({city.one}))).plan
+    city.cloud.faults({"request": "resize_server", "mode": "applied-then-hang"})
+    controller = get_context("fork").Process(target=city.session().run, args=(plan,))
+    controller.start()
+    until(lambda: city.cloud.calls().get("resize_server"), "the supervisor was asked")
+    controller.kill()
+    controller.join()
+    run = city.runs()[-1]
+    ended = [event.body.step for event in city.events() if isinstance(event.body, StepEnded)]
+    assert f"change/{city.one}" not in ended
+    city.session().resume(run).raise_for_status()
+    assert size_of(f"{LAB}-{city.one}") == Size.model_validate(OTHER)
+    assert find_drift(city.look()).rows == ()
+    assert city.recorded() == city.census()
+    assert city.console(city.one).count("Trying to halt container") == 1, "it was restarted once"
+
+
 # --- whose a host is ---------------------------------------------------------------------------------
 
 
@@ -179,9 +203,8 @@ def test_a_removal_that_was_cut_short_is_ended_by_the_next_and_its_disk_is_found
 
 # --- each fault at each call -------------------------------------------------------------------------
 
-ACTS = ("make", "change", "shrink", "start", "stop", "delete")
-MORE = {"cpus": 2, "memory": "640 MiB"}
-HELD_TO = {"make": SMALL, "change": MORE, "shrink": OTHER, "start": OTHER}
+ACTS = ("make", "change", "start", "stop", "delete")
+HELD_TO = {"make": SMALL, "change": OTHER, "start": OTHER}
 TRIES = 8
 LIVES = 2
 
@@ -217,8 +240,8 @@ def _prepare(city: LabCity, host: str, act: str) -> None:
     if act == "make":
         city.hosts.clear()
         city.declare(host, size=SMALL)
-    elif act in ("change", "shrink"):
-        city.declare(host, size=HELD_TO[act])
+    elif act == "change":
+        city.declare(host, size=OTHER)
     elif act == "start":
         city.cloud.stop(city.census().servers[0])
 
@@ -235,7 +258,7 @@ def _do(city: LabCity, host: str, act: str) -> None:
 
 
 def _try(city: LabCity, host: str, act: str) -> bool:
-    if act in ("make", "change", "shrink", "start"):
+    if act in HELD_TO:
         wanted = city.plan(Allowed(restart=frozenset({host})))
         if wanted.plan.steps:
             city.run_patiently(wanted.plan)

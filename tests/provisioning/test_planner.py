@@ -151,6 +151,8 @@ def test_a_host_is_bounded_in_place_as_far_as_that_takes_no_memory_from_it(
     planned = plan_servers(lab, sized, seen(size=size(**found)))
     assert [one.verdict for one in planned.decisions] == ([verdict] if verdict else [])
     assert [step.run for step in planned.plan.steps] == ([resize(alone)] if alone else [])
+    assert all(f"size:{key}: " in step.why for step in planned.plan.steps for key in alone)
+    assert all("size:memory" not in step.why for step in planned.plan.steps if "memory" not in alone)
     allowed = Allowed(restart=frozenset(NAMES))
     steps = plan_servers(lab, sized, seen(size=size(**found)), allowed=allowed).plan.steps
     restart = verdict == "restart"
@@ -164,6 +166,18 @@ def test_a_host_that_is_off_is_bounded_before_it_is_started(lab: Environment) ->
     assert [step.id for step in plan.steps] == ["change/pg-a", "start/pg-a", "ready/pg-a"]
     assert plan.step("change/pg-a").run == resize({"cpus": 1, "memory": 256})
     assert plan.step("start/pg-a").needs == ("change/pg-a",)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_host_that_boots_with_its_lab_is_bounded_after_that(lab: Environment, named: bool) -> None:
+    sized = with_size(inventory(), size(cpus=2, memory=256))
+    ended = seen(running=False, power="off", size=size(cpus=1, memory=512))
+    planned = plan_servers(lab, sized, ended, allowed=Allowed(restart=frozenset({"pg-a"} if named else ())))
+    own = [step for step in planned.plan.steps if getattr(step.run, "host", "") == "pg-a"]
+    assert [step.id for step in own] == ["start/pg-a", "change/pg-a", "ready/pg-a"]
+    whole, half = {"cpus": 2, "memory": 256}, {"cpus": 2}
+    assert own[1].run == resize(whole if named else half, restart=named)
+    assert [one.verdict for one in planned.decisions] == ["restart"]
 
 
 def test_a_new_host_is_made_with_its_bounds(lab: Environment) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from automation.adapters.aws.cut_off import is_cut_off
+from automation.adapters.aws.cut_off import stays_cut_off
 from automation.adapters.aws.images import image_of
 from automation.adapters.aws.instances import (
     LIVING,
@@ -37,7 +37,7 @@ def create_instance(action: CreateInstance, ctx: Context) -> Outcome:
     instance = find(region, action.host)
     if instance is None:
         instance = _make(action, ctx, region)
-    elif is_cut_off(region, instance):
+    elif stays_cut_off(region, lambda: find(region, action.host)):
         raise AdapterError(
             f"server {action.host} ({instance['InstanceId']}) is there, cut off by a fence of ours; "
             "nothing was changed",

@@ -1,21 +1,51 @@
 """Which ports of an instance a block of ours has cut off, and the groups that it took from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from automation.adapters.aws.marks import named
 from automation.adapters.aws.session import Region, Shown
+from automation.model.errors import AdapterError
 
+FENCED = "fenced"  # name of the group that lets nothing through, one of each VPC
 GROUPS = "mainstay:groups"  # on a port or database: the groups that its block took from it
 
 
-def is_cut_off(region: Region, instance: Shown) -> bool:
-    """Whether a block took groups from any port of a server, and has not given them back."""
-    return bool(taken_from(region, instance))
+def is_cut_off(port: Shown) -> bool:
+    """Whether a port is in groups alone that let nothing through; its tag tells that later than they do."""
+    names = [str(one.get("GroupName", "")) for one in port.get("Groups", ())]
+    return bool(names) and all(name.endswith(f":{FENCED}") for name in names)
+
+
+def stays_cut_off(region: Region, look: Callable[[], Shown | None]) -> bool:
+    """Whether a block holds any port of a server still when a release of just now is certain to be shown."""
+    for _ in region.settled():
+        instance = look()
+        if instance is None or not any(map(is_cut_off, ports_of(instance))):
+            return False
+    return True
 
 
 def taken_from(region: Region, instance: Shown) -> list[tuple[Shown, list[str]]]:
-    """Give the blocked ports of a server, each with the groups that its block took."""
-    return [(port, groups) for port in ports_of(instance) if (groups := kept_groups(region, port))]
+    """Give the blocked ports of a server, each with the groups that its block took.
+
+    Raises:
+        AdapterError: a port is cut off, and what it had is written nowhere.
+    """
+    return [(port, groups) for port in ports_of(instance) if (groups := _taken(region, port, instance))]
+
+
+def _taken(region: Region, port: Shown, instance: Shown) -> list[str]:
+    groups = kept_groups(region, port)
+    if groups or not is_cut_off(port):
+        return groups
+    for _ in region.settled():  # a tag of just now may not be shown yet
+        if groups := kept_groups(region, port):
+            return groups
+    raise AdapterError(
+        f"server {instance['InstanceId']}: {port['NetworkInterfaceId']} is cut off, and no tag {GROUPS} says "
+        "which groups it had; nothing was changed",
+        hint="give the port its groups back at AWS",
+    )
 
 
 def kept_groups(region: Region, port: Shown) -> list[str]:

@@ -88,7 +88,11 @@ def _await_ready(region: Region, action: PromoteReplica, deadline: float) -> Sho
     _require_replica(seen, action)
     until = min(deadline, time.monotonic() + action.ready_within_s)
     while source_of(seen) and status_of(seen) in _BUSY:
-        refuse_late(action.database, f"is {status_of(seen)}", until)
+        if time.monotonic() > until:
+            raise AdapterError(
+                f"database {action.database} is {status_of(seen)} for too long",
+                hint="RDS promotes none that it backs up or changes: see how far it is, then again",
+            )
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_POLL_S)
         seen = require_database(region, action.database)

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from automation.adapters.aws.absent import absent
-from automation.adapters.aws.cut_off import GROUPS, groups_of, kept_groups, ports_of, taken_from
+from automation.adapters.aws.cut_off import (
+    FENCED,
+    GROUPS,
+    groups_of,
+    is_cut_off,
+    kept_groups,
+    ports_of,
+    taken_from,
+)
 from automation.adapters.aws.disks import volumes_of
 from automation.adapters.aws.instances import (
     await_state,
@@ -25,7 +33,6 @@ from automation.model.evidence import ServerState
 from automation.model.machine_evidence import ProviderChange
 from automation.model.records import Context, Outcome, Progress
 
-FENCED = "fenced"  # name of the group, one of each VPC
 _PATIENCE_S = 5.0  # a fence does not wait for a guest to end by itself
 
 
@@ -201,7 +208,7 @@ def _move(region: Region, port: Shown, groups: Sequence[str], host: str, *, keep
 
 def _state(region: Region, instance: Shown, host: str, group: str = "") -> ServerState:
     ports = list(ports_of(instance))
-    blocked = bool(ports) and all(_is_blocked(port, group) for port in ports)
+    blocked = bool(ports) and all(groups_of(port) == [group] or is_cut_off(port) for port in ports)
     off = state_of(instance) in ("stopped", "stopping")
     return ServerState(
         server=host,
@@ -210,11 +217,6 @@ def _state(region: Region, instance: Shown, host: str, group: str = "") -> Serve
         network="blocked" if blocked else "connected",
         source=region.source,
     )
-
-
-def _is_blocked(port: Shown, group: str) -> bool:
-    names = [one.get("GroupName", "") for one in port.get("Groups", ())]
-    return groups_of(port) == [group] or (bool(names) and all(name.endswith(f":{FENCED}") for name in names))
 
 
 def _require_own(instance: Shown, action: RemoveInstance, ctx: Context) -> None:

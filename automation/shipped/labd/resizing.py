@@ -15,7 +15,7 @@ def resize_server(
 
     A server that is off is bounded when it boots; one that has its bounds is left as it is.
     """
-    known = lab.managed(server)
+    lab.managed(server)
     if server in lab.record.fences:
         raise LabError(f"server {server} is fenced; nothing was changed on it", hint="unblock_server")
     began, machine = Moment(), lab.machine(server)
@@ -26,7 +26,8 @@ def resize_server(
         if restarted and not restart:
             raise LabError(f"server {server} has more memory until it is restarted; nothing was changed")
         with lab.store.change() as draft:
-            draft.servers[server].cpus, draft.servers[server].memory_bytes = wanted.over(known.bounds)
+            known = draft.servers[server]
+            known.cpus, known.memory_bytes = wanted.over(known.bounds)
         if restarted:
             machine.shut_down(SHUT_DOWN_S)
         elif machine.is_on():
