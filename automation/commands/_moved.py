@@ -186,7 +186,8 @@ def _take_back(ending: Ending) -> None:
 def _refuse_done(ending: Ending, back: Finished, told: str) -> None:
     """Call nothing taken back where the look before it found a promotion done that was told as failed."""
     after = fold(read_journal(back.folder / "journal.jsonl"))
-    done = [step.id for step in ending.plan.steps if step.run.irreversible and step.id in after.succeeded]
+    lasting = {step.id for step in ending.plan.steps if step.run.irreversible}
+    done = [name for name in ending.folded.failed if name in lasting & after.succeeded.keys()]
     if done:
         env, run_id = ending.plan.environment, back.folder.name
         raise StepFailed(

@@ -123,7 +123,8 @@ def _primaries(
         try:
             seen = looks(session.environment, site, session.state, (), ())
         except AdapterError as exc:
-            session.say(f"{site} does not answer, so it fences nothing: {exc}")
+            if every:
+                session.say(f"{site} does not answer, so it fences nothing: {exc}")
             silent[site] = None
             continue
         if isinstance(strategy, AwsPilotLight):
