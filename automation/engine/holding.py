@@ -180,9 +180,9 @@ def _joined(plan: Plan, running: Iterable[str]) -> set[str]:
 
 
 def _unproven(seen: _Seen) -> set[str]:
-    """Name what has taken over while a fence of its service, made again, failed: what follows waits still.
+    """Name what was restored while a fence of its service, made again, failed: what follows waits still.
 
-    A promotion is not among them: it begins only when they all hold, and is over in a moment.
+    All else that takes over is over in a moment, and has begun when they all held.
     """
     fences = (seen.plan.step(name) for name in seen.once - seen.good)
     lapsed = {(step.id, step.service) for step in fences if not step.run.guards}
@@ -190,7 +190,7 @@ def _unproven(seen: _Seen) -> set[str]:
     return {
         step.id
         for step in done
-        if takes_over(seen.plan, step) and not _for_good(step)
+        if isinstance(step.run, RestoreCluster | RestoreDatabase) and takes_over(seen.plan, step)
         if any(service == step.service and name in seen.under(step.id) for name, service in lapsed)
     }
 
@@ -225,7 +225,8 @@ def _waits(
                 found[name] |= must - spared[name]
     for name, past in spared.items():
         found[name] |= (own[services[name]] if services[name] else set()) - past
-        found[name] |= frozenset[str]().union(*(held[one] for one in begun if one in seen.under(name)))
+    for name, before in found.items():
+        before |= frozenset[str]().union(*(held[one] for one in begun if one in seen.under(name)))
     return found
 
 

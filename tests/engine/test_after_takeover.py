@@ -32,7 +32,8 @@ from automation.model.errors import AdapterError
 from automation.model.plan import Plan, Step
 from automation.model.records import Failure, Outcome, Progress, StepEnded, StepStarted
 from automation.recovery.failover import compile_failover
-from tests.engine.test_fences_again import EAST, HALL, Doing, of, of_vm, two_pilots
+from automation.recovery.migration import compile_migration
+from tests.engine.test_fences_again import EAST, HALL, SWITCH, Doing, of, of_vm, two_pilots
 from tests.fakes.lives import Fate, live, read_fold
 from tests.recovery.cloud_city import PLAN, make_cloud_city, make_pilot
 
@@ -218,6 +219,26 @@ def test_what_follows_a_restore_waits_while_its_fences_fail(tmp_path: Path) -> N
     live(plan, tmp_path, Refusing(BlockDatabase))
     assert not of(plan, "portal", SwapAddress, SwapRecord) & read_fold(tmp_path).succeeded.keys()
     live(plan, tmp_path, Doing())
+    assert status(tmp_path) == "succeeded"
+
+
+def test_names_of_vms_that_all_run_wait_for_no_fence_that_failed_meanwhile(tmp_path: Path) -> None:
+    plan = lost_hall(gis_needs=())
+    fences, first = sorted(of(plan, "gis", BlockVm)), of_vm(plan, "gis-db-a", PowerOnVm)
+    write(tmp_path / "half", plan, [first], fences)
+    live(plan, tmp_path / "half", Refusing(BlockVm))
+    assert of(plan, "gis", PowerOnVm) & read_fold(tmp_path / "half").succeeded.keys() == {first}
+    write(tmp_path / "all", plan, of(plan, "gis", PowerOnVm), fences)
+    live(plan, tmp_path / "all", Refusing(BlockVm))
+    assert of(plan, "gis", SwapAddress) <= read_fold(tmp_path / "all").succeeded.keys()
+
+
+def test_a_move_whose_first_vm_is_on_comes_to_its_end_whatever_fence_failed_before(tmp_path: Path) -> None:
+    city = make_cloud_city("gis")
+    switch = SWITCH.model_copy(update={"site": "city-hall"})
+    plan = compile_migration(switch, PLAN, city, city.catalog.services)
+    write(tmp_path, plan, [of_vm(plan, "gis-db-a", PowerOnVm)], sorted(of(plan, "gis", BlockVm)))
+    live(plan, tmp_path, Refusing(BlockVm))
     assert status(tmp_path) == "succeeded"
 
 
