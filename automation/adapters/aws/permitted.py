@@ -114,7 +114,6 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "ec2.describe_instances",
         "ec2.describe_security_groups",
         "ec2.describe_subnets",
-        "ec2.describe_tags",
         "ec2.run_instances",
         "ec2.start_instances",
         "ec2.stop_instances",
