@@ -55,7 +55,6 @@ MAKING = {
 # What is needed where an answer was lost, somebody changed something, or a host tells its key.
 NOT_MET = {
     "ec2:DeleteRoute",
-    "ec2:DescribeTags",
     "ec2:GetConsoleOutput",
     "ec2:ReplaceRouteTableAssociation",
 }
