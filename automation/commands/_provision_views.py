@@ -85,6 +85,13 @@ def list_servers(around: Around, *, every: bool) -> ServersShown:
 
 def with_kept(session: Session, around: Around, shown: ServersShown) -> ServersShown:
     """Add the snapshots that AWS keeps of servers that went; a region that does not tell is a note."""
+    kept, notes = look_at_kept(session, around)
+    found = {"kept": kept, "notes": (*shown.notes, *notes), "unseen": shown.unseen or bool(notes)}
+    return shown.model_copy(update=found)
+
+
+def look_at_kept(session: Session, around: Around) -> tuple[tuple[KeptSnapshot, ...], tuple[str, ...]]:
+    """List the snapshots that AWS keeps of servers that went, and say which regions did not tell."""
     sites = [one.site for one in session.environment.providers.values() if one.kind == "aws"]
     kept: list[KeptSnapshot] = []
     notes: list[str] = []
@@ -95,8 +102,7 @@ def with_kept(session: Session, around: Around, shown: ServersShown) -> ServersS
             kept += _list_kept(session, site)
         except AdapterError as exc:
             notes.append(f"what is kept of retired servers is not known: aws at {site}: {exc}")
-    found = {"kept": tuple(kept), "notes": (*shown.notes, *notes), "unseen": shown.unseen or bool(notes)}
-    return shown.model_copy(update=found)
+    return tuple(kept), tuple(notes)
 
 
 def _list_kept(session: Session, site: str) -> tuple[KeptSnapshot, ...]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
 
 from rich import box
 from rich.console import Console
@@ -86,19 +87,31 @@ def print_servers(shown: ServersShown) -> None:
             ", ".join(server.addresses),
         )
     console.print(table if shown.servers else Text("no servers"))
+    today = datetime.now(UTC).date()
     for kept in shown.kept:
-        console.print(Text(f"kept: {kept_in_words(kept)}"))
+        console.print(Text(f"kept: {kept_in_words(kept, today)}"))
+    if ended := sorted({kept.server for kept in shown.kept if kept.is_over(today)}):
+        command = f"./inv provision.retire --env {shown.environment} --kept --host"
+        console.print(Text(f"{command} {ended[0]} asks, and deletes what is over of {', '.join(ended)}"))
     for line in shown.notes:
         console.print(Text(line))
 
 
-def kept_in_words(kept: KeptSnapshot) -> str:
-    """Say what was kept of a disk, since when, and by which run."""
+def kept_in_words(kept: KeptSnapshot, today: date) -> str:
+    """Say what was kept of a disk, since when, by which run, and until when."""
     size = format_size(kept.size_bytes)
     return (
         f"{kept.id} at {kept.site}, disk {kept.disk} of {kept.server} ({size}), since {kept.at:%Y-%m-%d} "
-        f"(run {kept.run_id}); a person may remove it"
+        f"(run {kept.run_id}); {_end_in_words(kept, today)}"
     )
+
+
+def _end_in_words(kept: KeptSnapshot, today: date) -> str:
+    if kept.until is None:
+        return "kept for good: its tag mainstay:until tells no day"
+    if kept.is_over(today):
+        return f"over since {kept.until + timedelta(days=1)}"
+    return f"kept until {kept.until}"
 
 
 def size_in_words(size: Size) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from automation.backups.proof_age import demanded_at_will, is_proven
 from automation.commands._providers import Around, guards_of, kept_on, resources_of
+from automation.commands._retiring_kept import end_kept, is_kept
 from automation.commands._session import Session
 from automation.model.actions import DeletePortGroup, DeleteSubnet
 from automation.model.catalog import find_catalog
@@ -37,23 +38,27 @@ class RetireFlags(NamedTuple):
     grace_days: int = GRACE_DAYS
     unsaved: bool = False
     back: bool = False
+    kept: bool = False
 
 
 def retire(session: Session, around: Around, flags: RetireFlags) -> None:
     """Stop a server, or delete one whose time of grace is over; or take its retirement back.
+
+    Of a server that is gone, what was kept of its disks is deleted, once its days are over.
 
     Args:
         around: what was seen a moment ago; the steps look again before they change anything.
 
     Raises:
         ConfigError: the flags have faults.
-        PreflightError: something needs it, its last backup is unproven, or grace is not over.
+        PreflightError: something needs it, its last backup is unproven, or its days are not over.
     """
-    if bool(flags.host) == bool(flags.network) or flags.grace_days < 0:
-        what = "give --host or --network, one of both" if flags.grace_days >= 0 else "--grace is below 0"
-        raise ConfigError(f"{what}; nothing was touched")
+    _refuse_flags(flags)
     if flags.network:
         _retire_network(session, around, flags.network)
+        return
+    if flags.kept or (not flags.back and is_kept(session, around, flags.host)):
+        end_kept(session, around, flags.host)
         return
     decision = _find(session, around, flags.host)
     leave = around.past.leaves.get(flags.host)
@@ -75,6 +80,17 @@ def retire(session: Session, around: Around, flags: RetireFlags) -> None:
     session.say(f"{flags.host} ({decision.id}) is deleted; {what_stays(decision.provider)}")
     if flags.host in session.inventory.servers:
         session.say(f"{flags.host} stands in the inventory still: provision.apply would make it anew")
+
+
+def _refuse_flags(flags: RetireFlags) -> None:
+    wrong = {
+        "give --host or --network, one of both": bool(flags.host) == bool(flags.network),
+        "--grace is below 0": flags.grace_days < 0,
+        "--kept goes with --host alone": flags.kept and bool(flags.network or flags.back),
+    }
+    if any(wrong.values()):
+        what = "; ".join(said for said, is_so in wrong.items() if is_so)
+        raise ConfigError(f"{what}; nothing was touched")
 
 
 def _take_back(session: Session, decision: Decision, leave: Leave | None) -> None:

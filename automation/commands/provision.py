@@ -90,7 +90,7 @@ def apply(
 def show(context: Context, env: str, all: bool = False, json: bool = False) -> int:
     """Show the servers that are at AWS, vSphere and in the lab now; changes nothing.
 
-    At AWS also the snapshots that were kept of servers which went: they stay until a person removes them.
+    At AWS also the snapshots that were kept of servers which went, with the day that each is kept until.
 
     Exit codes: 0 shown, 2 faulty files, 3 shown, but a provider could not be looked at.
     """
@@ -162,8 +162,9 @@ def adopt(context: Context, env: str, host: str, id: str) -> None:
         "grace": "Days between the stop and the deletion.",
         "unsaved": "It keeps nothing: retire it though nothing of it is saved.",
         "back": "Start it again, and retire it no more.",
+        "kept": "Delete what is kept of it, not the server that bears its name again.",
     },
-    leaves="the server stopped, or its snapshots taken; run it again to go on",
+    leaves="the server stopped, its snapshots taken, or some deleted; run it again to go on",
 )
 def retire(
     context: Context,
@@ -173,6 +174,7 @@ def retire(
     grace: int = 14,
     unsaved: bool = False,
     back: bool = False,
+    kept: bool = False,
 ) -> None:
     """Stop a server; called again after the days of grace, delete it and keep what its disks hold.
 
@@ -181,6 +183,9 @@ def retire(
 
     Refused while a service of services.yml stands on it, or while its last backup is unproven. A person says
     yes to the deletion.
+
+    Called once more when the server is gone and keep_disks of environment.yml is over (90 d), it asks again
+    and deletes the snapshots that were kept at AWS. What is kept of a VM a person removes.
 
     Exit codes: 0 done, 2 faulty files, 4 refused, 5 stopped part-way or the question was not answered,
     7 another run holds the host.
@@ -191,7 +196,7 @@ def retire(
     from automation.commands._session import open_session
 
     with open_session(env) as session:
-        take_out(session, look(session), RetireFlags(host, network, grace, unsaved, back))
+        take_out(session, look(session), RetireFlags(host, network, grace, unsaved, back, kept))
 
 
 @command(

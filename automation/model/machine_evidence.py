@@ -18,7 +18,7 @@ class ProviderChange(Model):
     kind: Literal["provider-change"] = "provider-change"
     provider: ProviderKind
     site: str
-    what: Literal["server", "network"]
+    what: Literal["server", "network", "snapshots"]
     name: str
     verb: Literal[
         "found",

@@ -8,6 +8,8 @@ from pydantic import Field
 from automation.model.base import DurationS, Model
 from automation.model.secrets import SecretRef
 
+_DAY_S = 86400.0
+
 
 class Limits(Model):
     """How much of a provider is used at once."""
@@ -33,6 +35,13 @@ class AwsProvider(Model):
     ca: Path | None = Field(default=None, description="certificates it is trusted by, below the state folder")
     availability_zone: str = Field(default="", description="us-east-1a; empty: AWS chooses")
     instance_profile: str = Field(default="", description="IAM instance profile of servers")
+    keep_disks_s: DurationS = Field(
+        default=90 * _DAY_S,
+        alias="keep_disks",
+        ge=_DAY_S,
+        le=36_500 * _DAY_S,
+        description="how long snapshots of the disks of a server that goes are kept: 90 d; at least 1 d",
+    )
     limits: Limits = Field(default=Limits(), description="how much of it is used at once")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
@@ -119,6 +119,13 @@ class KeptSnapshot(Model):
     size_bytes: int = Field(description="of the disk")
     at: AwareDatetime
     run_id: str = Field(description="that retired or replaced the server")
+    until: date | None = Field(
+        default=None, description="last day of UTC that it is kept; none: its tag tells no day"
+    )
+
+    def is_over(self, today: date) -> bool:
+        """Whether its days are over, so that a person may let it be deleted."""
+        return self.until is not None and self.until < today
 
 
 def name_disks(declared: Sequence[Disk], found: Sequence[FoundDisk]) -> dict[str, str]:

@@ -1,13 +1,16 @@
 """Taking a server out of service: stopped at first, and deleted after a time of grace. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
+from automation.model.actions import DeleteKept
 from automation.model.base import Model
 from automation.model.catalog import Catalog
-from automation.model.plan import Plan, Step
+from automation.model.plan import Gate, Plan, Step
+from automation.model.servers import KeptSnapshot
 from automation.model.services import Service
 from automation.provisioning.compiling import (
+    CHANGE_TIMEOUT_S,
     POWER_TIMEOUT_S,
     RETRIES,
     remove_steps,
@@ -18,7 +21,7 @@ from automation.provisioning.compiling import (
 from automation.provisioning.decisions import Decision
 
 # Names of plans, by which a later command finds in the journals how far a retirement is.
-STOPPED, DELETED, TAKEN_BACK = "retire-stop", "retire-delete", "retire-back"
+STOPPED, DELETED, TAKEN_BACK, ENDED = "retire-stop", "retire-delete", "retire-back", "retire-kept"
 
 
 class Leave(Model):
@@ -81,3 +84,31 @@ def plan_delete(environment: str, decision: Decision, leave: Leave) -> Plan:
     )
     steps = tuple(remove_steps(decision, keep_snapshot=True, ask=ask))
     return Plan(name=DELETED, environment=environment, mode="apply", steps=steps)
+
+
+def plan_end(environment: str, host: str, over: Sequence[KeptSnapshot], copies: str) -> Plan:
+    """Delete what was kept of a server's disks and is kept no more, by its ids; a step for each site.
+
+    Args:
+        over: snapshots of that server whose days are over.
+        copies: what else is there of the server, as a sentence for who says yes.
+    """
+    sites = sorted({one.site for one in over})
+    steps = (_end_step(host, [one for one in over if one.site == site], copies) for site in sites)
+    return Plan(name=ENDED, environment=environment, mode="apply", steps=tuple(steps))
+
+
+def _end_step(host: str, over: Sequence[KeptSnapshot], copies: str) -> Step:
+    site, last = over[0].site, max(one.until for one in over if one.until is not None)
+    named = ", ".join(f"{one.id} (disk {one.disk}, of {one.at:%Y-%m-%d})" for one in over)
+    return Step(
+        id=f"delete-kept/{host}/{site}",
+        run=DeleteKept(host=host, site=site, snapshots=tuple(over)),
+        why=f"kept until {last}, and that is over",
+        gate=Gate(
+            role="sysadmin",
+            ask=f"Delete what was kept of {host} at {site} until {last}, for good: {named}? {copies}",
+        ),
+        timeout_s=CHANGE_TIMEOUT_S,
+        retries=RETRIES,
+    )

@@ -1,18 +1,22 @@
 """What a server may not be retired for, and what a refusal tells a person to do."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from automation.commands import _retiring
+from automation.commands import _retiring, _retiring_kept
 from automation.commands._providers import saved_hosts
-from automation.commands._retiring import refuse_needed, refuse_unproven
+from automation.commands._render_servers import kept_in_words
+from automation.commands._retiring import RetireFlags, refuse_needed, refuse_unproven, retire
+from automation.commands._retiring_kept import copies_of
+from automation.model.actions import DeleteKept
 from automation.model.environment import Inventory, Server, load_environment
-from automation.model.errors import PreflightError
-from automation.provisioning.retiring import Leave
+from automation.model.errors import AdapterError, ConfigError, PreflightError
+from automation.model.servers import KeptSnapshot
+from automation.provisioning.retiring import Leave, plan_end
 from tests.conftest import ROOT
 
 LAB = ROOT / "inventories/lab"
@@ -123,3 +127,76 @@ def test_a_host_that_stands_is_proven_first_and_saved_anew_only_once_it_runs(
     )
     assert 0 <= running[2] < running[0]
     assert 0 <= standing[0] < standing[1] < standing[2]
+
+
+# --- what was kept -----------------------------------------------------------------------------------
+
+
+def kept(id_: str, site: str = "east", until: date | None = date(2027, 2, 20)) -> KeptSnapshot:
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    return KeptSnapshot(
+        id=id_, site=site, server="files-a", disk="data", size_bytes=2**30, at=at, run_id="r", until=until
+    )
+
+
+def test_what_is_over_goes_by_ids_at_each_site_and_behind_a_question_of_its_own() -> None:
+    over = (kept("snap-1"), kept("snap-2", "west"), kept("snap-3"))
+    steps = plan_end("city", "files-a", over, "This is the last copy.").steps
+    assert [step.id for step in steps] == ["delete-kept/files-a/east", "delete-kept/files-a/west"]
+    runs = [step.run for step in steps if isinstance(step.run, DeleteKept)]
+    assert [[one.id for one in run.snapshots] for run in runs] == [["snap-1", "snap-3"], ["snap-2"]]
+    asked = [step.gate.ask if step.gate else "" for step in steps]
+    assert "snap-1 (disk data, of 2026-11-22), snap-3" in asked[0]
+    assert all(ask.endswith("? This is the last copy.") for ask in asked)
+
+
+@pytest.mark.parametrize(
+    ("today", "until", "said"),
+    [
+        (date(2027, 2, 20), date(2027, 2, 20), "kept until 2027-02-20"),
+        (date(2027, 3, 1), date(2027, 2, 20), "over since 2027-02-21"),
+        (date(2027, 3, 1), None, "kept for good: its tag mainstay:until tells no day"),
+    ],
+    ids=["its last day", "over", "no day"],
+)
+def test_what_is_kept_is_shown_with_its_end(today: date, until: date | None, said: str) -> None:
+    assert kept_in_words(kept("snap-1", until=until), today).endswith(f"(run r); {said}")
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (
+            {"city-share": datetime(2026, 12, 1, tzinfo=UTC)},
+            "Its newest good backups: city-share of 2026-12-01.",
+        ),
+        ({"city-share": None}, "the last copy of files-a that is known of: no good point of city-share was"),
+        ({}, "could not be looked at (nas is silent): take this for the last copy of files-a."),
+    ],
+    ids=["saved", "no good point", "not seen"],
+)
+def test_who_is_asked_is_told_whether_it_is_the_last_copy(
+    city: Any, monkeypatch: pytest.MonkeyPatch, seen: dict[str, Any], said: str
+) -> None:
+    def last_good(session: Any, resource: str) -> Any:
+        if resource not in seen:
+            raise AdapterError("nas is silent")
+        return seen[resource]
+
+    monkeypatch.setattr(_retiring_kept, "_last_good", last_good)
+    monkeypatch.setattr(_retiring_kept, "resources_of", lambda session, host: ("city-share",))
+    assert said in copies_of(city, "files-a")
+
+
+def test_a_host_that_nothing_saves_is_told_to_be_the_last_copy(city: Any) -> None:
+    assert "of nas that is known of: no resource of backups.yml saves it." in copies_of(city, "nas")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [RetireFlags("files-a", back=True, kept=True), RetireFlags(network="app", kept=True)],
+    ids=["back", "network"],
+)
+def test_what_is_kept_goes_neither_back_nor_with_a_network(city: Any, flags: RetireFlags) -> None:
+    with pytest.raises(ConfigError, match="--kept goes with --host alone; nothing was touched"):
+        retire(city, SimpleNamespace(), flags)  # type: ignore[arg-type]

@@ -237,7 +237,11 @@ class City:
             evidence = outcome.evidence if outcome else None
             if isinstance(evidence, ProviderChange):
                 kept = servers if evidence.what == "server" else networks
-                snapshots |= {id_ for part, id_ in evidence.ids.items() if part.startswith("snapshot:")}
+                told = {id_ for part, id_ in evidence.ids.items() if part.startswith("snapshot:")}
+                if evidence.what == "snapshots":
+                    snapshots -= told
+                    continue
+                snapshots |= told
                 if evidence.verb == "deleted":
                     kept.pop(evidence.name, None)
                 else:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from automation.adapters import aws as adapter
+from automation.adapters.aws import list_kept
 from automation.adapters.aws.session import forget_sessions
 from automation.engine import dispatch
 from automation.model.actions import (
@@ -29,6 +30,7 @@ from automation.model.actions import (
     ChangeSubnet,
     CreateInstance,
     CreateSubnet,
+    DeleteKept,
     DeleteSubnet,
     LearnInstanceKey,
     StartInstance,
@@ -591,6 +593,7 @@ def test_looking_asks_for_each_kind_once_a_page(city: AwsSimulated) -> None:
 def accounted(changes: Sequence[ProviderChange]) -> dict[str, set[str]]:
     """What must be there by what the steps told: all they made or found, less what went with its name."""
     there: dict[tuple[str, str], dict[str, set[str]]] = {}
+    ended = {id_ for told in changes if told.what == "snapshots" for id_ in told.ids.values()}
     for told in changes:
         of = there.setdefault((told.what, told.name), {})
         if told.verb == "deleted":
@@ -599,7 +602,7 @@ def accounted(changes: Sequence[ProviderChange]) -> dict[str, set[str]]:
             if told.verb != "deleted" or part.startswith("snapshot"):
                 of.setdefault(part.partition(":")[0], set()).add(id_)
     kinds = {kind for of in there.values() for kind in of}
-    return {kind: set().union(*(of.get(kind, set()) for of in there.values())) for kind in kinds}
+    return {kind: set().union(*(of.get(kind, set()) for of in there.values())) - ended for kind in kinds}
 
 
 class Unlucky:
@@ -653,6 +656,16 @@ class Unlucky:
         return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+def end_kept(aws: AwsSimulated, name: str) -> Action:
+    """Let the days of two snapshots that were kept be over, and decide to delete them."""
+    environment = environment_of(aws)
+    first = [one.id for one in list_kept(environment, SITE, aws.state) if one.server == name][:2]
+    tag = {"Key": "mainstay:until", "Value": "2026-01-31"}
+    aws.client("ec2").create_tags(Resources=first, Tags=[tag])
+    over = (one for one in list_kept(environment, SITE, aws.state) if one.id in first)
+    return DeleteKept(host=name, site=SITE, snapshots=tuple(over))
+
+
 def lives_of_a_city(aws: AwsSimulated) -> Iterator[Callable[[], Action]]:
     """The acts of a small city, each decided when its turn comes."""
     one = server("web-1", disks=(DISK,))
@@ -666,6 +679,7 @@ def lives_of_a_city(aws: AwsSimulated) -> Iterator[Callable[[], Action]]:
     yield lambda: change(larger, "size", "disks", "tags", restart=True)
     yield lambda: StopInstance(host="web-1", site=SITE)
     yield lambda: TerminateInstance(host="web-1", site=SITE, id=found(aws, "web-1").id)
+    yield lambda: end_kept(aws, "web-1")
     yield lambda: DeleteSubnet(
         name="drill", site=SITE, id=next(one.id for one in look(aws).networks if one.name == "drill")
     )
@@ -685,7 +699,7 @@ def test_after_faults_and_kills_at_random_all_that_is_there_was_told(city: AwsSi
     assert {kind: len(ids) for kind, ids in there.items()} == {
         "server": 2,
         "disk": 3,
-        "snapshot": 3,
+        "snapshot": 1,
         "address": 2,
         "vpc": 1,
         "subnet": 1,

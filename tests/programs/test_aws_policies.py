@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from automation.adapters.aws import look
+from automation.adapters.aws import list_kept, look
 from automation.adapters.aws.session import forget_sessions
 from automation.commands._permissions import permissions_of
 from automation.engine import dispatch
@@ -18,6 +18,7 @@ from automation.model.actions import (
     ChangeSubnet,
     CreateInstance,
     CreateSubnet,
+    DeleteKept,
     DeleteSubnet,
     StopInstance,
     TerminateInstance,
@@ -126,12 +127,23 @@ def live(aws: AwsSimulated) -> None:
     perform(aws, change.model_copy(update={"spec": less}))
     perform(aws, StopInstance(host="web-1", site=SITE))
     perform(aws, TerminateInstance(host="web-1", site=SITE, id=id_of(web), keep_snapshot=True))
+    end_one_kept(aws)
     stranger = make_stranger(aws)
     perform(aws, AdoptInstance(host="old", site=SITE, id=stranger))
     perform(aws, StopInstance(host="old", site=SITE))
     perform(aws, TerminateInstance(host="old", site=SITE, id=stranger, keep_snapshot=False))
     for name in reversed(made):
         perform(aws, DeleteSubnet(name=name, site=SITE, id=id_of(made[name], "subnet")))
+
+
+def end_one_kept(aws: AwsSimulated) -> None:
+    """Let the days of one snapshot be over, and delete it; there is a launch template to be looked at."""
+    ec2, environment = aws.client("ec2"), environment_of(aws, **LOGIN)
+    ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData={"ImageId": aws.image()})
+    first = list_kept(environment, SITE, aws.state)[0]
+    ec2.create_tags(Resources=[first.id], Tags=[{"Key": "mainstay:until", "Value": "2026-01-31"}])
+    over = [one for one in list_kept(environment, SITE, aws.state) if one.id == first.id]
+    perform(aws, DeleteKept(host="web-1", site=SITE, snapshots=tuple(over)))
 
 
 def make_stranger(aws: AwsSimulated) -> str:

@@ -36,6 +36,8 @@ from automation.adapters.aws.keeping import verify_release_database as verify_re
 from automation.adapters.aws.keeping import verify_rename_database as verify_rename_database
 from automation.adapters.aws.keeping import verify_save_database as verify_save_database
 from automation.adapters.aws.kept import list_kept as list_kept
+from automation.adapters.aws.kept_ending import delete_kept as delete_kept
+from automation.adapters.aws.kept_ending import verify_delete_kept as verify_delete_kept
 from automation.adapters.aws.looking import look as look
 from automation.adapters.aws.names import look_at_record as look_at_record
 from automation.adapters.aws.names import swap_record as swap_record

@@ -12,8 +12,9 @@ from automation.model.servers import OWNER, ROLE, RUN, Disk
 DISKS = "mainstay:disks"
 DISK = "mainstay:disk"  # on a volume or snapshot: which disk of its server it is
 RETIRED = "mainstay:of"  # on a snapshot that is kept: the volume that it was taken of
+UNTIL = "mainstay:until"  # on a snapshot that is kept: the last day on which nothing of ours deletes it
 RESTARTS = "mainstay:restarts"  # on an instance that was stopped only to be changed
-_OURS = frozenset({OWNER, ROLE, RUN, DISKS, DISK, RETIRED, RESTARTS})
+_OURS = frozenset({OWNER, ROLE, RUN, DISKS, DISK, RETIRED, UNTIL, RESTARTS})
 LONGEST_TAG = 256
 _FIRST_DEVICE, _MOST_DISKS = "f", 11  # /dev/sdf to /dev/sdp, which EC2 keeps for data
 

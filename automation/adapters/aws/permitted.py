@@ -170,6 +170,15 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "ec2.disassociate_route_table",
         "sts.get_caller_identity",
     ),
+    "delete_kept": (
+        "ec2.delete_snapshot",
+        "ec2.describe_images",
+        "ec2.describe_launch_template_versions",
+        "ec2.describe_launch_templates",
+        "ec2.describe_locked_snapshots",
+        "ec2.describe_snapshots",
+        "sts.get_caller_identity",
+    ),
     "delete_points": (
         "autoscaling.describe_auto_scaling_groups",
         "autoscaling.describe_launch_configurations",

@@ -28,7 +28,7 @@ _STATES: Mapping[str, Status] = {
     "creating": "running",
     "copying": "running",
 }
-_HELD = ("governance", "compliance", "compliance-cooloff")
+HELD = ("governance", "compliance", "compliance-cooloff")
 
 
 class Part(NamedTuple):
@@ -222,7 +222,7 @@ def _locks(region: Region, parts: Sequence[Part]) -> Mapping[str, datetime]:
     pages = region.pages("ec2.describe_locked_snapshots", "Snapshots", what) if owners else ()
     for one in pages:
         until, point = one.get("LockExpiresOn"), owners.get(one["SnapshotId"])
-        if until is not None and point and one.get("LockState") in _HELD:
+        if until is not None and point and one.get("LockState") in HELD:
             found[point] = max(until.astimezone(UTC), found.get(point, until.astimezone(UTC)))
     return found
 

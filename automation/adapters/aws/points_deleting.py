@@ -114,11 +114,11 @@ def _delete(region: Region, part: Part) -> None:
             name = part.id.rpartition(":")[2]
             region.change("rds.delete_db_snapshot", what, DBSnapshotIdentifier=name)
     except AdapterError as exc:
-        if not _is_gone(exc):
+        if not is_gone(exc):
             raise
 
 
-def _is_gone(exc: AdapterError) -> bool:
+def is_gone(exc: AdapterError) -> bool:
     """Whether a refusal only says that it is there no more: a call whose answer was lost did it."""
     cause = exc.__cause__
     if not isinstance(cause, ClientError):

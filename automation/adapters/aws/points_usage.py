@@ -30,7 +30,23 @@ def _instances(region: Region) -> Iterator[tuple[str, str]]:
             yield one.get("ImageId", ""), f"instance {one['InstanceId']}"
 
 
+def templates_with(region: Region, snapshots: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+    """Say of each snapshot which versions of launch templates make a disk of it."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for launch, by in _versions(region):
+        for disk in launch.get("BlockDeviceMappings", ()):
+            if (id_ := disk.get("Ebs", {}).get("SnapshotId", "")) in snapshots:
+                found[id_][by] = None
+    return {id_: tuple(by) for id_, by in found.items()}
+
+
 def _templates(region: Region) -> Iterator[tuple[str, str]]:
+    for launch, by in _versions(region):
+        yield launch.get("ImageId", ""), by
+
+
+def _versions(region: Region) -> Iterator[tuple[Shown, str]]:
+    """Give what every version of every launch template launches, and its name in words."""
     what = f"launch templates of {region.provider.site} could not be listed"
     for one in region.pages("ec2.describe_launch_templates", "LaunchTemplates", what, page=_TEMPLATES):
         name = one["LaunchTemplateName"]
@@ -42,8 +58,8 @@ def _templates(region: Region) -> Iterator[tuple[str, str]]:
             LaunchTemplateId=one["LaunchTemplateId"],
             ResolveAlias=True,
         ):
-            image = version.get("LaunchTemplateData", {}).get("ImageId", "")
-            yield image, f"launch template {name} version {version['VersionNumber']}"
+            launch = version.get("LaunchTemplateData", {})
+            yield launch, f"launch template {name} version {version['VersionNumber']}"
 
 
 def _groups(region: Region) -> Iterator[tuple[str, str]]:

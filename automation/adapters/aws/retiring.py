@@ -1,6 +1,7 @@
 """Terminating an EC2 instance of ours: the right one, stopped, its disks kept as snapshots."""
 
 import time
+from datetime import UTC, datetime
 
 from automation.adapters.aws.disks import volumes_of
 from automation.adapters.aws.instances import (
@@ -16,7 +17,8 @@ from automation.adapters.aws.instances import (
     state_of,
     told,
 )
-from automation.adapters.aws.marks import DISK, RETIRED, Marks, named, specified, tags_of
+from automation.adapters.aws.kept import last_day
+from automation.adapters.aws.marks import DISK, RETIRED, UNTIL, Marks, named, specified, tags_of
 from automation.adapters.aws.session import Region, Shown, region_of
 from automation.model.actions import TerminateInstance
 from automation.model.errors import AdapterError
@@ -112,7 +114,8 @@ def _snapshot(
     region: Region, instance: Shown, volume: Shown, action: TerminateInstance, doing: Doing
 ) -> Shown:
     name, volume_id = action.host, volume["VolumeId"]
-    tags = {RETIRED: volume_id, DISK: _disk_name(volume, instance)}
+    until = last_day(datetime.now(UTC), region.provider)
+    tags = {RETIRED: volume_id, DISK: _disk_name(volume, instance), UNTIL: until.isoformat()}
     what = f"server {name}: no snapshot of {volume_id} could be taken"
 
     def make() -> Shown:
@@ -181,13 +184,12 @@ def _gone(
     address = str((instance or {}).get("PrivateIpAddress") or "")
     another = find(region, action.host)  # of that name, made since
     unpinned = "" if another else _unpin(ctx, {action.host, address} - {""})
-    kept = tuple(
-        (f"snapshot:{tags_of(one).get(DISK) or tags_of(one)[RETIRED]}", one["SnapshotId"])
-        for one in _kept(region, action, Doing.of(ctx))
-    )
+    tags = {one["SnapshotId"]: tags_of(one) for one in _kept(region, action, Doing.of(ctx))}
+    kept = tuple((f"snapshot:{one.get(DISK) or one[RETIRED]}", id_) for id_, one in tags.items())
+    until = min((one.get(UNTIL, "") for one in tags.values()), default="")
     evidence = _evidence(region, instance, action, kept)
-    said = f"terminated; {len(kept)} snapshots are kept" if kept else "terminated; nothing of it is kept"
-    summary = f"server {action.host} ({action.id}) {said}{unpinned}"
+    stays = f"{len(kept)} snapshots are kept until {until}" if kept else "nothing of it is kept"
+    summary = f"server {action.host} ({action.id}) terminated; {stays}{unpinned}"
     return Outcome(changed=True, summary=summary, evidence=evidence)
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from automation.model.actions.base import BaseAction, Effect
-from automation.model.servers import NetworkSpec, ServerSpec
+from automation.model.servers import KeptSnapshot, NetworkSpec, ServerSpec
 
 
 class _OnServer(BaseAction):
@@ -125,6 +125,17 @@ class TerminateInstance(_Delete):
     do: Literal["aws.terminate_instance"] = "aws.terminate_instance"
 
 
+class DeleteKept(_OnServer):
+    """Delete snapshots that were kept of the disks of an EC2 instance that went."""
+
+    do: Literal["aws.delete_kept"] = "aws.delete_kept"
+    effect: ClassVar[Effect] = "destroy"
+    irreversible: ClassVar[bool] = True
+    snapshots: tuple[KeptSnapshot, ...] = Field(
+        min_length=1, description="as the plan saw them; none goes that is not so any more"
+    )
+
+
 class LearnInstanceKey(_LearnKey):
     """Read an EC2 instance's host key from its console output."""
 
@@ -231,6 +242,7 @@ ServerAction = (
     | StopInstance
     | AdoptInstance
     | TerminateInstance
+    | DeleteKept
     | LearnInstanceKey
     | CreateSubnet
     | ChangeSubnet
