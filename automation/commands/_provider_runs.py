@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from automation.engine.journal import read_journal
 from automation.model.errors import AutomationError
+from automation.model.machine_evidence import ProviderChange
 from automation.model.plan import Plan, Step
-from automation.model.records import StepEnded
+from automation.model.records import Outcome, StepEnded
+from automation.model.servers import KeptDisk
 from automation.provisioning.retiring import STOPPED, Leave
 
 # Of a lab's own hosts only what makes one, or takes it out of service.
@@ -23,15 +25,20 @@ _FREED = (
 )
 _STOPS = ("stop_instance", "shut_down_vm")
 _LAB_STOPS = ("power_off_server",)
+_KEPT = "snapshot:"  # what an outcome calls what is kept of a disk
 
 Place = tuple[str, str]
 
 
 class Past(NamedTuple):
-    """What is still so: servers that a recovery holds off, by name and site, with its run; those on leave."""
+    """What is still so: servers that a recovery holds off, by name and site, with its run; those on leave.
+
+    And the disks of VMs that were moved aside.
+    """
 
     fenced: Mapping[Place, str]
     leaves: Mapping[str, Leave]
+    kept: tuple[KeptDisk, ...] = ()  # where they lay then; a person may have removed them
 
 
 class _Done(NamedTuple):
@@ -39,11 +46,12 @@ class _Done(NamedTuple):
     run_id: str
     plan: Plan
     step: Step
+    outcome: Outcome | None = None
 
 
 def read_past(state: Path) -> Past:
     """Fold every run that did something at a provider, oldest first."""
-    fenced, leaves = dict[Place, str](), dict[str, Leave]()
+    fenced, leaves, kept = dict[Place, str](), dict[str, Leave](), list[KeptDisk]()
     for done in sorted(_list_done(state / "runs"), key=lambda one: one.at):
         run = done.step.run
         host, site = getattr(run, "host", ""), getattr(run, "site", "")
@@ -53,9 +61,22 @@ def read_past(state: Path) -> Past:
         elif verb in _FREED:
             fenced.pop((host, site), None)
             leaves.pop(host, None)
+            kept += _kept_by(done)
         elif verb in (*_STOPS, *_LAB_STOPS) and done.plan.name == STOPPED:
             leaves[host] = Leave(name=host, site=site, since=done.at, run_id=done.run_id)
-    return Past(fenced, leaves)
+    return Past(fenced, leaves, tuple(kept))
+
+
+def _kept_by(done: _Done) -> Iterator[KeptDisk]:
+    """Give the disks that a step moved aside before it destroyed their VM."""
+    told = done.outcome.evidence if done.outcome else None
+    if isinstance(told, ProviderChange) and told.provider == "vsphere" and told.verb == "deleted":
+        for part, file in told.ids.items():
+            if part.startswith(_KEPT):
+                disk = part.removeprefix(_KEPT)
+                yield KeptDisk(
+                    file=file, site=told.site, server=told.name, disk=disk, at=done.at, run_id=done.run_id
+                )
 
 
 def _list_done(runs: Path) -> Iterator[_Done]:
@@ -85,4 +106,4 @@ def _done_in(folder: Path, plan: Plan) -> Iterator[_Done]:
     for event in events:
         body = event.body
         if isinstance(body, StepEnded) and body.status == "succeeded" and body.step in plan.by_id:
-            yield _Done(event.at, folder.name, plan, plan.step(body.step))
+            yield _Done(event.at, folder.name, plan, plan.step(body.step), body.outcome)

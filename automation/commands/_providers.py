@@ -45,7 +45,7 @@ def look_around(session: Session, lab: ObservedLab | None) -> Around:
     networks = load_networks(environment) if specs or environment.providers else {}
     declared = declare(environment, session.inventory, networks)
     if not (specs or declared.networks or environment.lab):
-        return Around(declared, Seen(), Past({}, {}))
+        return Around(declared, Seen(), read_past(session.state))
     require_servers(environment, session.inventory.specs, networks)
     past = read_past(session.state)
     declared = replace(

@@ -1,12 +1,14 @@
 """What is at an environment's providers, and how it differs from what is declared; changes nothing."""
 
+from collections.abc import Sequence
+
 from automation.commands._lab_hosts import with_lab
 from automation.commands._providers import Around, look_around
 from automation.commands._servers import look_at_lab
 from automation.commands._session import Session
 from automation.model.base import Model
 from automation.model.errors import EXIT_PARTIAL, AdapterError, NotMet
-from automation.model.servers import FoundNetwork, FoundServer, KeptSnapshot
+from automation.model.servers import FoundNetwork, FoundServer, KeptDisk, KeptSnapshot
 from automation.provisioning.decisions import Decision, Verdict, decide
 
 # Decisions that say that what is there is as it should be, or nobody's business here.
@@ -20,6 +22,7 @@ class ServersShown(Model):
     servers: tuple[FoundServer, ...]
     networks: tuple[FoundNetwork, ...]
     kept: tuple[KeptSnapshot, ...] = ()
+    kept_disks: tuple[KeptDisk, ...] = ()
     notes: tuple[str, ...] = ()
     unseen: bool = False
 
@@ -84,10 +87,12 @@ def list_servers(around: Around, *, every: bool) -> ServersShown:
 
 
 def with_kept(session: Session, around: Around, shown: ServersShown) -> ServersShown:
-    """Add the snapshots that AWS keeps of servers that went; a region that does not tell is a note."""
-    kept, notes = look_at_kept(session, around)
-    found = {"kept": kept, "notes": (*shown.notes, *notes), "unseen": shown.unseen or bool(notes)}
-    return shown.model_copy(update=found)
+    """Add what is kept of servers that went, at AWS and at vCenters; one that does not tell is a note."""
+    kept, silent = look_at_kept(session, around)
+    disks, more = _look_at_disks(session, around)
+    notes = (*silent, *more)
+    found = {"kept": kept, "kept_disks": disks, "notes": (*shown.notes, *notes)}
+    return shown.model_copy(update={**found, "unseen": shown.unseen or bool(notes)})
 
 
 def look_at_kept(session: Session, around: Around) -> tuple[tuple[KeptSnapshot, ...], tuple[str, ...]]:
@@ -96,13 +101,39 @@ def look_at_kept(session: Session, around: Around) -> tuple[tuple[KeptSnapshot, 
     kept: list[KeptSnapshot] = []
     notes: list[str] = []
     for site in sites:  # also where nothing is declared any more
-        if ("aws", site) in around.seen.assumed or f"aws at {site}" in around.seen.unseen:
+        if _is_silent(around, "aws", site):
             continue
         try:
             kept += _list_kept(session, site)
         except AdapterError as exc:
             notes.append(f"what is kept of retired servers is not known: aws at {site}: {exc}")
     return tuple(kept), tuple(notes)
+
+
+def _look_at_disks(session: Session, around: Around) -> tuple[tuple[KeptDisk, ...], tuple[str, ...]]:
+    """List the disks that were moved aside, by the journals, and are there still; say who did not tell."""
+    there, notes = set[tuple[str, str]](), list[str]()
+    for one in session.environment.providers.values():
+        files = [disk.file for disk in around.past.kept if disk.site == one.site]
+        if one.kind != "vsphere" or not files or _is_silent(around, "vsphere", one.site):
+            continue
+        try:
+            there |= {(one.site, file) for file in _still_kept(session, one.site, files)}
+        except AdapterError as exc:
+            notes.append(f"what is kept of retired VMs is not known: vsphere at {one.site}: {exc}")
+    disks = {(disk.site, disk.file): disk for disk in around.past.kept}
+    return tuple(disk for place, disk in disks.items() if place in there), tuple(notes)
+
+
+def _is_silent(around: Around, kind: str, site: str) -> bool:
+    """Whether a provider is known not to answer: a note says so already, or it does not run yet."""
+    return (kind, site) in around.seen.assumed or f"{kind} at {site}" in around.seen.unseen
+
+
+def _still_kept(session: Session, site: str, files: Sequence[str]) -> frozenset[str]:
+    from automation.adapters import vsphere
+
+    return vsphere.still_kept(session.environment, site, session.state, files)
 
 
 def _list_kept(session: Session, site: str) -> tuple[KeptSnapshot, ...]:

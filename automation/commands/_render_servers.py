@@ -12,7 +12,7 @@ from rich.text import Text
 from automation.commands._provision_views import DriftShown, ServersShown
 from automation.commands._render import print_plan
 from automation.model.base import format_size
-from automation.model.servers import FoundServer, KeptSnapshot, Size
+from automation.model.servers import FoundServer, KeptDisk, KeptSnapshot, Size
 from automation.provisioning.composing import Wanted
 from automation.provisioning.decisions import Decision
 
@@ -93,6 +93,8 @@ def print_servers(shown: ServersShown) -> None:
     if ended := sorted({kept.server for kept in shown.kept if kept.is_over(today)}):
         command = f"./inv provision.retire --env {shown.environment} --kept --host"
         console.print(Text(f"{command} {ended[0]} asks, and deletes what is over of {', '.join(ended)}"))
+    for disk in shown.kept_disks:
+        console.print(Text(f"kept: {disk_in_words(disk)}"))
     for line in shown.notes:
         console.print(Text(line))
 
@@ -103,6 +105,14 @@ def kept_in_words(kept: KeptSnapshot, today: date) -> str:
     return (
         f"{kept.id} at {kept.site}, disk {kept.disk} of {kept.server} ({size}), since {kept.at:%Y-%m-%d} "
         f"(run {kept.run_id}); {_end_in_words(kept, today)}"
+    )
+
+
+def disk_in_words(kept: KeptDisk) -> str:
+    """Say what was moved aside of a VM, since when, and by which run."""
+    return (
+        f"{kept.file} at {kept.site}, disk {kept.disk} of {kept.server}, since {kept.at:%Y-%m-%d} (run "
+        f"{kept.run_id}); a person removes it"
     )
 
 

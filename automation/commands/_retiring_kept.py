@@ -11,7 +11,7 @@ from automation.provisioning.retiring import plan_end
 
 
 def is_kept(session: Session, around: Around, host: str) -> bool:
-    """Whether a server is certainly gone, and something is kept of its disks."""
+    """Whether no server of that name was seen, by any provider, and snapshots of its disks are kept."""
     there = any(server.name == host for view in around.seen.views for server in view.servers)
     if there or around.seen.unseen:
         return False
@@ -44,7 +44,11 @@ def _sorted_out(
     for note in notes:
         session.say(note)
     if not mine:
-        raise PreflightError(f"no snapshot of a disk of {host} is kept at AWS; nothing was changed")
+        raise PreflightError(
+            f"no snapshot of a disk of {host} is kept at AWS; nothing was changed",
+            hint=f"./inv provision.show --env {session.environment.name} lists what is kept; disks of a VM a "
+            "person removes in the vSphere client",
+        )
     if not over:
         raise PreflightError(
             f"{len(later)} snapshots of disks of {host} are kept until {_days(later)}, and may be deleted "

@@ -90,7 +90,8 @@ def apply(
 def show(context: Context, env: str, all: bool = False, json: bool = False) -> int:
     """Show the servers that are at AWS, vSphere and in the lab now; changes nothing.
 
-    At AWS also the snapshots that were kept of servers which went, with the day that each is kept until.
+    Also what is kept of servers that went: at AWS snapshots, with the day that each is kept until; at vSphere
+    disks that were moved aside, as far as journals of runs tell of them.
 
     Exit codes: 0 shown, 2 faulty files, 3 shown, but a provider could not be looked at.
     """

@@ -128,6 +128,17 @@ class KeptSnapshot(Model):
         return self.until is not None and self.until < today
 
 
+class KeptDisk(Model):
+    """A disk of a VM that was moved aside when it went; a person removes it."""
+
+    file: str = Field(description="[local] mainstay-kept/gis-1-vm-42/data.vmdk")
+    site: str
+    server: str
+    disk: str
+    at: AwareDatetime
+    run_id: str = Field(description="that retired or replaced the VM")
+
+
 def name_disks(declared: Sequence[Disk], found: Sequence[FoundDisk]) -> dict[str, str]:
     """Say which disks of a server that nobody of ours made are the declared ones: declared name to id.
 

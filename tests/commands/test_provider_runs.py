@@ -10,6 +10,7 @@ from automation.engine.journal import Journal
 from automation.model.actions import (
     Action,
     CreateServer,
+    DestroyVm,
     FenceInstance,
     PowerOffServer,
     ReleaseServer,
@@ -18,16 +19,33 @@ from automation.model.actions import (
     StopInstance,
 )
 from automation.model.actions.lab import DestroyServer
+from automation.model.machine_evidence import ProviderChange
 from automation.model.plan import Mode, Plan, Step
 from automation.model.records import Outcome, StepEnded, StepStarted
 from automation.provisioning.retiring import DELETED, STOPPED, TAKEN_BACK
 
 EAST = {"host": "web-1", "site": "east"}
 DONE = Outcome(changed=True, summary="done")
+FILE = "[local] mainstay-kept/gis-1-vm-42/data.vmdk"
+GONE = ProviderChange(
+    provider="vsphere",
+    site="hall",
+    what="server",
+    name="gis-1",
+    verb="deleted",
+    ids={"server": "vm-42", "snapshot:data": FILE},
+)
 
 
 def run(
-    state: Path, number: int, name: str, mode: Mode, actions: Sequence[Action], *, ends: bool = True
+    state: Path,
+    number: int,
+    name: str,
+    mode: Mode,
+    actions: Sequence[Action],
+    *,
+    ends: bool = True,
+    done: Outcome = DONE,
 ) -> None:
     folder = state / "runs" / f"2026112{number}-120000-aaaa"
     folder.mkdir(parents=True)
@@ -38,7 +56,7 @@ def run(
     for step in steps:
         journal.append(StepStarted(step=step.id))
         if ends:
-            journal.append(StepEnded(step=step.id, status="succeeded", outcome=DONE))
+            journal.append(StepEnded(step=step.id, status="succeeded", outcome=done))
     journal.close()
 
 
@@ -95,3 +113,13 @@ def test_a_fence_counts_though_the_journal_of_its_run_cannot_be_believed(tmp_pat
     journal = tmp_path / "runs/20261122-120000-aaaa/journal.jsonl"
     journal.write_bytes(journal.read_bytes().replace(b"done", b"dome"))
     assert set(read_past(tmp_path).fenced) == {("web-1", "east")}
+
+
+def test_disks_of_a_vm_that_were_moved_aside_are_known_by_the_run_that_did_it(tmp_path: Path) -> None:
+    destroy = DestroyVm(host="gis-1", site="hall", id="vm-42")
+    run(tmp_path, 1, DELETED, "apply", [destroy], done=DONE.model_copy(update={"evidence": GONE}))
+    (kept,) = read_past(tmp_path).kept
+    assert (kept.file, kept.site, kept.server, kept.disk) == (FILE, "hall", "gis-1", "data")
+    assert kept.run_id == "20261121-120000-aaaa"
+    run(tmp_path, 2, DELETED, "apply", [destroy], ends=False)
+    assert read_past(tmp_path).kept == (kept,)

@@ -21,6 +21,7 @@ from automation.adapters import vsphere
 from automation.adapters.vsphere.marks import KEY
 from automation.adapters.vsphere.places import find_vm, require_vm
 from automation.adapters.vsphere.powering import start_by_itself, starts_by_itself
+from automation.adapters.vsphere.removing import still_kept
 from automation.adapters.vsphere.sessions import at
 from automation.adapters.vsphere.settling import run_task
 from automation.adapters.vsphere.snapshots import list_chains, remove_snapshot, take_snapshot
@@ -218,6 +219,8 @@ def test_only_the_vm_that_was_seen_is_destroyed_and_its_disks_are_kept(sites: Si
     for file in kept.values():
         assert (sites.hall.folder / "datastores/local" / file.removeprefix("[local] ")).exists()
     assert "doomed" not in names(sites)
+    files = [*kept.values(), "[local] mainstay-kept/never-vm-1/data.vmdk"]
+    assert still_kept(sites.environment, "hall", sites.state, files) == set(kept.values())
     again = sites.do(destroy)
     assert (again.changed, changed(again).ids) == (False, changed(gone).ids)
     looked = sites.verify(destroy).outcome

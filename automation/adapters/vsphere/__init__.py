@@ -39,6 +39,7 @@ from automation.adapters.vsphere.powering import verify_fence_vm as verify_fence
 from automation.adapters.vsphere.powering import verify_power_on_vm as verify_power_on_vm
 from automation.adapters.vsphere.powering import verify_shut_down_vm as verify_shut_down_vm
 from automation.adapters.vsphere.removing import destroy_vm as destroy_vm
+from automation.adapters.vsphere.removing import still_kept as still_kept
 from automation.adapters.vsphere.removing import unregister_vm as unregister_vm
 from automation.adapters.vsphere.removing import verify_destroy_vm as verify_destroy_vm
 from automation.adapters.vsphere.replicas import look_at_replicas as look_at_replicas

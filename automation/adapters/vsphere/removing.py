@@ -1,18 +1,20 @@
 """Destroying VMs of ours: the one that the plan saw, powered off; its disks may outlive it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from pyVmomi import vim
 
 from automation.adapters.vsphere.devices import disks, place
-from automation.adapters.vsphere.files import list_files, make_directory, move_disk, store_of
+from automation.adapters.vsphere.files import folder_of, list_files, make_directory, move_disk, store_of
 from automation.adapters.vsphere.outcomes import changed_server, mark_of, remark, within
 from automation.adapters.vsphere.places import Vm, find_vm, read_vm
-from automation.adapters.vsphere.sessions import Vcenter, at
+from automation.adapters.vsphere.sessions import Vcenter, at, seen
 from automation.adapters.vsphere.settling import run_task, settle
 from automation.adapters.vsphere.snapshots import read_chain
 from automation.model.actions import DestroyVm, UnregisterVm
+from automation.model.environment import Environment
 from automation.model.errors import AdapterError
 from automation.model.machine_evidence import ProviderChange
 from automation.model.records import Context, Outcome, Progress
@@ -54,6 +56,19 @@ def verify_destroy_vm(action: DestroyVm, ctx: Context) -> Progress:
             return Progress(state="not_done", why=f"{action.id} is there")
         kept = _kept_files(vcenter, action)
         return Progress(state="done", outcome=_gone(vcenter, action, kept, changed=True))
+
+
+def still_kept(environment: Environment, site: str, state: Path, files: Collection[str]) -> frozenset[str]:
+    """Give those of some files that were moved aside which are there now; changes nothing.
+
+    Raises:
+        AdapterError: the vCenter does not answer, or does not let us look.
+    """
+    with seen(environment, site, state).telling(f"disks kept at {site} could not be looked at") as vcenter:
+        folders = {folder_of(file) for file in files}
+        listed = {folder: list_files(vcenter, folder, ("*.vmdk",)) or () for folder in folders}
+        there = {f"{folder}/{one.name}" for folder, some in listed.items() for one in some}
+    return frozenset(there.intersection(files))
 
 
 def unregister_vm(action: UnregisterVm, ctx: Context) -> Outcome:
