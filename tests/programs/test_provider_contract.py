@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from automation.commands._adopting import adopt
-from automation.commands._provision_views import find_drift, list_servers, refuse_drift
+from automation.commands._provision_views import find_drift, list_servers, refuse_drift, with_kept
 from automation.commands._retiring import RetireFlags, retire
 from automation.model.errors import NotMet, PreflightError, StepFailed
 from automation.provisioning.compiling import Allowed
@@ -189,6 +189,11 @@ def test_what_is_retired_can_be_taken_back_or_deleted_once_a_person_says_yes(cit
     assert (left.servers, left.disks) == ((), 0)
     assert left.snapshots >= 1
     assert city.recorded() == left
+    if city.cloud.kind != "nspawn":  # what a lab keeps stands in its state folder
+        around = city.look()
+        shown = with_kept(city.session(), around, list_servers(around, every=False))
+        assert [one.server for one in (*shown.kept, *shown.kept_disks)] == [city.one] * left.snapshots
+        assert not shown.unseen
     assert city.plan().plan.step(f"create/{city.one}"), "it is declared still"
     city.apply()
     assert verdicts(city)[city.one] == "nothing", "what was retired is not held against what is new"

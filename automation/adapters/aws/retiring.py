@@ -188,7 +188,8 @@ def _gone(
     kept = tuple((f"snapshot:{one.get(DISK) or one[RETIRED]}", id_) for id_, one in tags.items())
     until = min((one.get(UNTIL, "") for one in tags.values()), default="")
     evidence = _evidence(region, instance, action, kept)
-    stays = f"{len(kept)} snapshots are kept until {until}" if kept else "nothing of it is kept"
+    days = f" until {until}" if until else ""  # none on those of an older version, in a run that it began
+    stays = f"{len(kept)} snapshots are kept{days}" if kept else "nothing of it is kept"
     summary = f"server {action.host} ({action.id}) terminated; {stays}{unpinned}"
     return Outcome(changed=True, summary=summary, evidence=evidence)
 
