@@ -26,7 +26,7 @@ def end_kept(session: Session, around: Around, host: str) -> None:
         PreflightError: nothing is kept, or its days are not over.
     """
     over, later = _sorted_out(session, around, host)
-    plan = plan_end(session.environment.name, host, over, copies_of(session, host))
+    plan = plan_end(session.environment.name, host, over, copies_of(session, host, later))
     session.run(plan).raise_for_status()
     session.say(f"{len(over)} snapshots that were kept of {host} are deleted")
     if later:
@@ -41,11 +41,11 @@ def _sorted_out(
     mine, today = [one for one in kept if one.server == host], datetime.now(UTC).date()
     over = tuple(one for one in mine if one.is_over(today))
     later = tuple(one for one in mine if not one.is_over(today))
-    for note in notes:
+    for note in (*notes, *(f"not looked at: {one}: {why}" for one, why in around.seen.unseen.items())):
         session.say(note)
     if not mine:
         raise PreflightError(
-            f"no snapshot of a disk of {host} is kept at AWS; nothing was changed",
+            f"no snapshot of a disk of {host} is seen at AWS; nothing was changed",
             hint=f"./inv provision.show --env {session.environment.name} lists what is kept; disks of a VM a "
             "person removes in the vSphere client",
         )
@@ -63,8 +63,14 @@ def _days(kept: tuple[KeptSnapshot, ...]) -> str:
     return ", ".join("a day that their tag must tell" if one == date.max else str(one) for one in days)
 
 
-def copies_of(session: Session, host: str) -> str:
-    """Say whether a server is saved elsewhere, or what was kept of its disks is the last copy."""
+def copies_of(session: Session, host: str, later: tuple[KeptSnapshot, ...]) -> str:
+    """Say whether a server is saved elsewhere, or what was kept of its disks is the last copy.
+
+    Args:
+        later: snapshots of its disks that stay.
+    """
+    if later:
+        return f"{len(later)} other snapshots of its disks stay until {_days(later)}."
     last = f"This is the last copy of {host} that is known of"
     try:
         named = resources_of(session, host)

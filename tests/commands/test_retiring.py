@@ -185,11 +185,16 @@ def test_who_is_asked_is_told_whether_it_is_the_last_copy(
 
     monkeypatch.setattr(_retiring_kept, "_last_good", last_good)
     monkeypatch.setattr(_retiring_kept, "resources_of", lambda session, host: ("city-share",))
-    assert said in copies_of(city, "files-a")
+    assert said in copies_of(city, "files-a", ())
+
+
+def test_what_stays_of_its_disks_is_no_last_copy(city: Any) -> None:
+    said = copies_of(city, "nas", (kept("snap-9", until=date(2027, 5, 1)),))
+    assert said == "1 other snapshots of its disks stay until 2027-05-01."
 
 
 def test_a_host_that_nothing_saves_is_told_to_be_the_last_copy(city: Any) -> None:
-    assert "of nas that is known of: no resource of backups.yml saves it." in copies_of(city, "nas")
+    assert "of nas that is known of: no resource of backups.yml saves it." in copies_of(city, "nas", ())
 
 
 @pytest.mark.parametrize(
