@@ -165,7 +165,7 @@ def test_another_account_gets_copies_and_keeps_no_right_to_the_originals(
 
 
 DAYS = 20
-FIRST = NOW.replace(hour=1, minute=0, second=0, microsecond=0)
+FIRST = (NOW - timedelta(hours=1)).replace(hour=1, minute=0, second=0, microsecond=0)  # never to come
 PREFIXES = {"disks": "pt-d", "images": "pt-i"}
 
 
