@@ -68,6 +68,11 @@ def is_grave(plan: Plan, step: Step) -> bool:
     return step.run.effect == "destroy" or takes_over(plan, step)
 
 
+def is_renewed(step: Step) -> bool:
+    """Whether it is done again before each step that needs it: a city's own fence, and what guards a step."""
+    return (isinstance(step.run, RunPlaybook) and step.run.fence) or step.run.guards
+
+
 def pauses(plan: Plan, folded: Folded, step: Step) -> bool:
     """Whether a step that fails as it is done again holds back what stands on it, and nothing else.
 
@@ -91,7 +96,7 @@ def plan_again(plan: Plan, folded: Folded, *, waiting: Collection[str], running:
     begun = {*_joined(plan, running), *_unproven(seen)}
     points = {*begun, *(step.id for step in steps if is_grave(plan, step))}
     held = {name: _must_hold(seen, plan.step(name)) for name in points}
-    guards = {name for step in steps for name in step.needs if _fences(plan.step(name))} & seen.once
+    guards = {name for step in steps for name in step.needs if is_renewed(plan.step(name))} & seen.once
     under = frozenset[str]().union(*held.values())
     wanted = guards | {name for name in under if not plan.step(name).run.guards}
     again = frozenset(wanted & {*seen.good, *waiting})
@@ -129,7 +134,7 @@ class _Seen:
     def once(self) -> frozenset[str]:
         """What must hold and has held once, whatever became of it since: only this is done again."""
         ended = (self.plan.step(name) for name in {*self.folded.once, *self.good} & self.plan.by_id.keys())
-        return frozenset(step.id for step in ended if step.run.holds or _fences(step))
+        return frozenset(step.id for step in ended if step.run.holds or is_renewed(step))
 
     @cached_property
     def home(self) -> frozenset[tuple[str, str]]:
@@ -166,11 +171,6 @@ class _Seen:
     @cached_property
     def _begun(self) -> frozenset[str]:
         return frozenset({*self.folded.succeeded, *self.folded.started, *self.folded.failed})
-
-
-def _fences(step: Step) -> bool:
-    """Whether it is done again before each step that needs it: a city's own fence, and what guards a step."""
-    return (isinstance(step.run, RunPlaybook) and step.run.fence) or step.run.guards
 
 
 def _joined(plan: Plan, running: Iterable[str]) -> set[str]:
