@@ -20,6 +20,7 @@ from automation.model.actions import (
     RestoreDatabase,
     RunPlaybook,
     StartInstance,
+    StartUnit,
 )
 from automation.model.plan import Plan, Step
 
@@ -29,6 +30,8 @@ MOVES = ("planned-migration", "failback")
 SERVING = ("exercise", "failover", *MOVES)
 # What becomes the one that serves, beside what cannot be taken back: a promotion.
 TAKING = RestoreCluster | RestoreDatabase | RegisterReplica | PowerOnVm | CreateInstance
+# What has come up by these serves, though nothing takes over by it.
+UP = RunPlaybook | StartInstance | StartUnit
 
 
 class Again(NamedTuple):
@@ -103,7 +106,12 @@ def plan_again(plan: Plan, folded: Folded, *, waiting: Collection[str], running:
     if plan.mode not in SERVING:  # nothing takes over: whatever stands on what is done again waits for it
         rest = {name: {*plan.step(name).needs, *(seen.under(name) & wanted)} for name in {*waiting, *again}}
         return Again(again, rest, frozenset())
+    shared = _shared(seen, steps)
+    wanted |= frozenset[str]().union(*shared.values())
+    again = frozenset(wanted & {*seen.good, *waiting})
     waits = _waits(seen, held, begun, waiting)
+    for name, before in shared.items():
+        waits[name] |= before
     needs = {name: set(plan.step(name).needs) - seen.once for name in {*waiting, *again}}
     for name, before in needs.items():
         before |= seen.under(name) & wanted & (wanted if name in again else guards | waits[name])
@@ -169,6 +177,15 @@ class _Seen:
         return frozenset(step.service for step in taking if step.service and step.service not in open_)
 
     @cached_property
+    def up(self) -> frozenset[str]:
+        """Services of which something serves elsewhere by now, or something that they depend on."""
+        good = [step for step in self.plan.steps if step.id in self.folded.succeeded]
+        taken = {step.id for step in good if takes_over(self.plan, step)}
+        own = {step.service for step in good if isinstance(step.run, UP) and not is_renewed(step)}
+        above = {step.service for step in self.plan.steps if taken & {step.id, *self.under(step.id)}}
+        return frozenset(name for name in own | above if name)
+
+    @cached_property
     def _begun(self) -> frozenset[str]:
         return frozenset({*self.folded.succeeded, *self.folded.started, *self.folded.failed})
 
@@ -228,6 +245,19 @@ def _waits(
     for name, before in found.items():
         before |= frozenset[str]().union(*(held[one] for one in begun if one in seen.under(name)))
     return found
+
+
+def _shared(seen: _Seen, steps: Iterable[Step]) -> Mapping[str, Collection[str]]:
+    """Give what steps of a failover wait for on behalf of all services: the declaration.
+
+    Also where nothing is to come that takes over by itself: a city's own playbooks, an application. A service
+    goes on without it once it has taken over, or one that it depends on.
+    """
+    if seen.plan.mode in MOVES:
+        return {}
+    shared = {name for name in seen.once if seen.plan.step(name).service is None}
+    closed = (step for step in steps if step.service and step.service not in seen.up)
+    return {step.id: shared & seen.under(step.id) for step in closed}
 
 
 def _spared(seen: _Seen, begun: Collection[str], name: str) -> set[str]:

@@ -238,6 +238,12 @@ def test_a_city_s_recovery_that_was_cut_off_runs_again_behind_its_fence(tmp_path
     assert "notices/fence" in doing.steps[: doing.steps.index(recover)]
 
 
+def test_a_city_s_recovery_alone_waits_for_its_declaration_made_again(tmp_path: Path) -> None:
+    plan = notices()
+    assert resumed(plan, tmp_path / "waits", ["declaration"])[0] == "declaration"
+    assert "declaration" not in resumed(plan, tmp_path / "up", ["notices/recover"])
+
+
 @pytest.mark.parametrize("service", ["gis", "portal"])
 def test_a_test_on_copies_does_nothing_again_but_what_guards_it(service: str, tmp_path: Path) -> None:
     plan = copied(service)
