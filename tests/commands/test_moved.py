@@ -19,6 +19,7 @@ from automation.engine.run import read_plan
 from automation.model.actions import PromoteReplica
 from automation.model.environment import Inventory
 from automation.model.errors import AdapterError, StepFailed
+from automation.model.evidence import ServerState
 from automation.model.plan import Plan, Step
 from automation.model.records import (
     AbortStarted,
@@ -182,6 +183,16 @@ def test_a_vm_that_may_have_been_powered_on_is_taken_back_by_a_person_alone(tmp_
     with pytest.raises(StepFailed, match="whether gis-db-a runs where it moved to is not known") as caught:
         conclude_move(session, ended)
     assert "--undo --reason '...' takes it back only if it is off" in str(caught.value)
+    assert session.asked == 0
+
+
+def test_a_vm_that_failed_while_it_was_on_is_not_taken_back(tmp_path: Path) -> None:
+    on = ServerState(server="gis-db-a", power="on", autostart=False, network="connected")
+    silent = Failure(error="AdapterError", message="no address", transient=True, evidence=on)
+    ended = stopped(tmp_path / "run", of_vms(), "gis/power-on-gis-db-a", silent)
+    session: Any = Giving(tmp_path / "run")
+    with pytest.raises(StepFailed, match="gis-db-a runs where it moved to and clients may have written"):
+        conclude_move(session, ended)
     assert session.asked == 0
 
 
