@@ -99,13 +99,12 @@ def _unsure(plan: Plan, folded: Folded) -> tuple[Step, ...]:
 
 
 def _open(plan: Plan, folded: Folded) -> list[Step]:
-    """What holds an abort up: it may be done, or it is a point of no return that is tried again."""
-    failed = folded.failed
-    return [
-        step
-        for step in in_doubt(plan, folded)
-        if step.id not in failed or not failed[step.id].known or _is_point(plan, step)
-    ]
+    """What holds an abort up: whether it is done is not known, or it may come to be and cannot be taken back.
+
+    A VM that is on and whose tools stay silent holds none up: what it stands on is kept.
+    """
+    known = {name for name, failure in folded.failed.items() if failure.known}
+    return [step for step in in_doubt(plan, folded) if step.id not in known or step.run.irreversible]
 
 
 def _undoable(plan: Plan, folded: Folded) -> list[Step]:
