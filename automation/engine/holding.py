@@ -110,8 +110,8 @@ def plan_again(plan: Plan, folded: Folded, *, waiting: Collection[str], running:
     wanted |= frozenset[str]().union(*shared.values())
     again = frozenset(wanted & {*seen.good, *waiting})
     waits = _waits(seen, held, begun, waiting)
-    for name, before in shared.items():
-        waits[name] |= before
+    for name, declared in shared.items():
+        waits[name] |= declared
     needs = {name: set(plan.step(name).needs) - seen.once for name in {*waiting, *again}}
     for name, before in needs.items():
         before |= seen.under(name) & wanted & (wanted if name in again else guards | waits[name])
@@ -180,7 +180,8 @@ class _Seen:
     def up(self) -> frozenset[str]:
         """Services of which something serves elsewhere by now, or something that they depend on."""
         good = [step for step in self.plan.steps if step.id in self.folded.succeeded]
-        taken = {step.id for step in good if takes_over(self.plan, step)}
+        serving = (step for step in good if not isinstance(step.run, RegisterReplica))
+        taken = {step.id for step in serving if takes_over(self.plan, step)}
         own = {step.service for step in good if isinstance(step.run, UP) and not is_renewed(step)}
         above = {step.service for step in self.plan.steps if taken & {step.id, *self.under(step.id)}}
         return frozenset(name for name in own | above if name)
@@ -247,7 +248,7 @@ def _waits(
     return found
 
 
-def _shared(seen: _Seen, steps: Iterable[Step]) -> Mapping[str, Collection[str]]:
+def _shared(seen: _Seen, steps: Iterable[Step]) -> Mapping[str, frozenset[str]]:
     """Give what steps of a failover wait for on behalf of all services: the declaration.
 
     Also where nothing is to come that takes over by itself: a city's own playbooks, an application. A service
@@ -257,7 +258,7 @@ def _shared(seen: _Seen, steps: Iterable[Step]) -> Mapping[str, Collection[str]]
         return {}
     shared = {name for name in seen.once if seen.plan.step(name).service is None}
     closed = (step for step in steps if step.service and step.service not in seen.up)
-    return {step.id: shared & seen.under(step.id) for step in closed}
+    return {step.id: seen.under(step.id) & shared for step in closed}
 
 
 def _spared(seen: _Seen, begun: Collection[str], name: str) -> set[str]:

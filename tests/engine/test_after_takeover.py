@@ -162,13 +162,12 @@ def test_a_move_that_is_before_every_promotion_stops_when_it_cannot_be_fenced_ag
     assert status(tmp_path) == "halted"
 
 
-def playbooks_and_more() -> Plan:
-    """A failover of VMs, of a city's own playbooks, and of an application, that do not need each other."""
+def playbooks_and_more(notices_need: tuple[str, ...] = ()) -> Plan:
+    """A failover of VMs, of a city's own playbooks that may stand on them, and of an application."""
     city = make_cloud_city()
     own = {**city.catalog.services, "notices": NOTICES}
-    services = {
-        name: own[name].model_copy(update={"depends_on": ()}) for name in ("gis", "notices", "payments")
-    }
+    needs = {"gis": (), "notices": notices_need, "payments": ()}
+    services = {name: own[name].model_copy(update={"depends_on": on}) for name, on in needs.items()}
     catalog = city.catalog.model_copy(update={"services": services})
     return compile_failover(HALL, PLAN, city._replace(catalog=catalog))
 
@@ -204,6 +203,14 @@ def test_an_application_is_started_once_its_database_is_promoted_with_any_declar
     live(plan, tmp_path, Refusing(CiteDeclaration))
     wanted = of(plan, "payments", StartUnit, SwapAddress)
     assert wanted <= read_fold(tmp_path).succeeded.keys()
+
+
+def test_what_stands_on_vms_that_are_registered_alone_waits_for_the_declaration(tmp_path: Path) -> None:
+    plan = playbooks_and_more(("gis",))
+    write(tmp_path, plan, registered(plan))
+    doing = Refusing(CiteDeclaration)
+    live(plan, tmp_path, doing)
+    assert not {name for name in doing.steps if plan.step(name).service}
 
 
 # --- what is to take over --------------------------------------------------------------------------
