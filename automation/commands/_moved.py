@@ -69,8 +69,8 @@ class Ending(NamedTuple):
 
     @property
     def powered_on(self) -> tuple[str, ...]:
-        """VMs that were powered on at the other site: clients may have written there."""
-        return self._powered(self.folded.succeeded)
+        """VMs that were powered on at the other site, or seen to be on: clients may have written there."""
+        return self._powered({*self.folded.succeeded, *self.folded.ran})
 
     @property
     def perhaps_powered_on(self) -> tuple[str, ...]:

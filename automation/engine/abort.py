@@ -2,8 +2,9 @@
 
 Invariant: nothing is taken back that an irreversible step which has succeeded, or may have, stands on: to
 lift the fence of an old primary after a promotion would make two. In a move the same holds for a VM that was
-powered on where it goes to: clients may have written to it, also if it is off by now. One thing at a time,
-each journalled before and after, so that an abort that was cut off or failed is simply run again.
+powered on where it goes to, or failed while it was seen to be on: clients may have written to it, also if it
+is off by now. One thing at a time, each journalled before and after, so that an abort that was cut off or
+failed is simply run again.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def abort(
     if stopped:
         return RunClosed(status="interrupted", not_started=kept)
     dirty = [step for step in _dirty(plan, folded) if step.on_failure != "continue"]
-    left = folded.undo_failed or in_doubt(plan, folded) or dirty
+    left = folded.undo_failed or _open(plan, folded) or dirty
     return RunClosed(status="paused" if left else "aborted", not_started=kept)
 
 
@@ -97,6 +98,15 @@ def _unsure(plan: Plan, folded: Folded) -> tuple[Step, ...]:
     return tuple(step for step in plan.steps if step.id in unsure)
 
 
+def _open(plan: Plan, folded: Folded) -> list[Step]:
+    """What holds an abort up: whether it is done is not known, or it may come to be and cannot be taken back.
+
+    A VM that is on and whose tools stay silent holds none up: what it stands on is kept.
+    """
+    known = {name for name, failure in folded.failed.items() if failure.known}
+    return [step for step in in_doubt(plan, folded) if step.id not in known or step.run.irreversible]
+
+
 def _undoable(plan: Plan, folded: Folded) -> list[Step]:
     """What can be taken back, last first; also what failed or is in doubt, because an undo looks first."""
     kept = _stood_on(plan, folded)
@@ -122,7 +132,7 @@ def _dirty(plan: Plan, folded: Folded) -> tuple[Step, ...]:
 
 def _stood_on(plan: Plan, folded: Folded) -> set[str]:
     """Ids of everything that a step of no return, done or perhaps done, needs, directly or not."""
-    begun = [*folded.succeeded, *(step.id for step in in_doubt(plan, folded))]
+    begun = [*folded.succeeded, *folded.ran, *(step.id for step in in_doubt(plan, folded))]
     steps = [plan.step(name) for name in begun]
     open_ = [step.id for step in steps if _is_point(plan, step)]
     found: set[str] = set()

@@ -20,7 +20,7 @@ from typing import Literal
 from automation.engine.attempt import Message, Work, attempt
 from automation.engine.context import RunContext
 from automation.engine.fold import Folded, fold
-from automation.engine.holding import MOVES, Again, is_grave, pauses, plan_again
+from automation.engine.holding import MOVES, Again, is_grave, is_renewed, pauses, plan_again
 from automation.engine.hooks import Hooks
 from automation.engine.journal import Journal
 from automation.engine.schedule import Schedule
@@ -170,7 +170,8 @@ class _Execution:
     def _stands_on_looks(self, step: Step) -> bool:
         """Whether it is begun again only when all is looked at: what a move needed may be over by then."""
         may_be_over = step.run.holds and (self.plan.mode in MOVES or step.run.effect == "read")
-        return is_grave(self.plan, step) or may_be_over or bool(self._guards(step))
+        behind_fence = any(is_renewed(self.plan.step(name)) for name in step.needs)
+        return is_grave(self.plan, step) or may_be_over or behind_fence
 
     def _guards(self, step: Step) -> set[str]:
         return {name for name in step.needs if self.plan.step(name).run.guards}

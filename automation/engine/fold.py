@@ -7,6 +7,7 @@ that has succeeded begins it again: it counts as done when its new end is there.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from automation.model.evidence import ServerState
 from automation.model.records import (
     AbortStarted,
     AuthorisationRecorded,
@@ -36,7 +37,8 @@ class Folded:
     `started` keeps the steps that have a start and no end, with the retries they had; `succeeded` is in the
     order of the ends; `attempts` counts failures that were written down with a known state; `unseen` has the
     steps whose last look, since they were started, could not say whether they are done; `once` keeps those
-    that have succeeded at any time, also if they were begun again since.
+    that have succeeded at any time, also if they were begun again since; `ran` those that failed at any time
+    while their server was seen to be on.
     """
 
     opened: RunOpened | None = None
@@ -50,6 +52,7 @@ class Folded:
     attempts: dict[str, int] = field(default_factory=dict)
     unseen: set[str] = field(default_factory=set)
     once: set[str] = field(default_factory=set)
+    ran: set[str] = field(default_factory=set)
     gates: dict[str, GateAnswered] = field(default_factory=dict)
     overrides: dict[str, OverrideRecorded] = field(default_factory=dict)
     undoing: set[str] = field(default_factory=set)
@@ -115,6 +118,8 @@ def _fold_step(state: Folded, body: StepStarted | StepRetried | StepEnded | Step
     step = body.step
     if step in state.succeeded and not isinstance(body, StepStarted):
         return
+    if isinstance(body, StepRetried | StepEnded) and _was_on(body.failure):
+        state.ran.add(step)
     if isinstance(body, StepStarted):
         state.succeeded.pop(step, None)
         state.failed.pop(step, None)
@@ -132,6 +137,11 @@ def _fold_step(state: Folded, body: StepStarted | StepRetried | StepEnded | Step
             state.attempts[step] = state.attempts.get(step, 0) + 1
         state.started.pop(step, None)
         state.failed[step] = body.failure
+
+
+def _was_on(failure: Failure | None) -> bool:
+    seen = failure.evidence if failure is not None else None
+    return isinstance(seen, ServerState) and seen.power == "on"
 
 
 def _settle(state: Folded, body: StepSettled) -> None:

@@ -20,6 +20,7 @@ from automation.model.actions import (
     RestoreDatabase,
     RunPlaybook,
     StartInstance,
+    StartUnit,
 )
 from automation.model.plan import Plan, Step
 
@@ -29,6 +30,8 @@ MOVES = ("planned-migration", "failback")
 SERVING = ("exercise", "failover", *MOVES)
 # What becomes the one that serves, beside what cannot be taken back: a promotion.
 TAKING = RestoreCluster | RestoreDatabase | RegisterReplica | PowerOnVm | CreateInstance
+# What has come up by these serves, though nothing takes over by it.
+UP = RunPlaybook | StartInstance | StartUnit
 
 
 class Again(NamedTuple):
@@ -68,6 +71,11 @@ def is_grave(plan: Plan, step: Step) -> bool:
     return step.run.effect == "destroy" or takes_over(plan, step)
 
 
+def is_renewed(step: Step) -> bool:
+    """Whether it is done again before each step that needs it: a city's own fence, and what guards a step."""
+    return (isinstance(step.run, RunPlaybook) and step.run.fence) or step.run.guards
+
+
 def pauses(plan: Plan, folded: Folded, step: Step) -> bool:
     """Whether a step that fails as it is done again holds back what stands on it, and nothing else.
 
@@ -91,14 +99,19 @@ def plan_again(plan: Plan, folded: Folded, *, waiting: Collection[str], running:
     begun = {*_joined(plan, running), *_unproven(seen)}
     points = {*begun, *(step.id for step in steps if is_grave(plan, step))}
     held = {name: _must_hold(seen, plan.step(name)) for name in points}
-    guards = {name for step in steps for name in step.needs if _fences(plan.step(name))} & seen.once
+    guards = {name for step in steps for name in step.needs if is_renewed(plan.step(name))} & seen.once
     under = frozenset[str]().union(*held.values())
     wanted = guards | {name for name in under if not plan.step(name).run.guards}
     again = frozenset(wanted & {*seen.good, *waiting})
     if plan.mode not in SERVING:  # nothing takes over: whatever stands on what is done again waits for it
         rest = {name: {*plan.step(name).needs, *(seen.under(name) & wanted)} for name in {*waiting, *again}}
         return Again(again, rest, frozenset())
+    shared = _shared(seen, steps)
+    wanted |= frozenset[str]().union(*shared.values())
+    again = frozenset(wanted & {*seen.good, *waiting})
     waits = _waits(seen, held, begun, waiting)
+    for name, declared in shared.items():
+        waits[name] |= declared
     needs = {name: set(plan.step(name).needs) - seen.once for name in {*waiting, *again}}
     for name, before in needs.items():
         before |= seen.under(name) & wanted & (wanted if name in again else guards | waits[name])
@@ -129,7 +142,7 @@ class _Seen:
     def once(self) -> frozenset[str]:
         """What must hold and has held once, whatever became of it since: only this is done again."""
         ended = (self.plan.step(name) for name in {*self.folded.once, *self.good} & self.plan.by_id.keys())
-        return frozenset(step.id for step in ended if step.run.holds or _fences(step))
+        return frozenset(step.id for step in ended if step.run.holds or is_renewed(step))
 
     @cached_property
     def home(self) -> frozenset[tuple[str, str]]:
@@ -164,13 +177,18 @@ class _Seen:
         return frozenset(step.service for step in taking if step.service and step.service not in open_)
 
     @cached_property
+    def up(self) -> frozenset[str]:
+        """Services of which something serves elsewhere by now, or something that they depend on."""
+        good = [step for step in self.plan.steps if step.id in self.folded.succeeded]
+        serving = (step for step in good if not isinstance(step.run, RegisterReplica))
+        taken = {step.id for step in serving if takes_over(self.plan, step)}
+        own = {step.service for step in good if isinstance(step.run, UP) and not is_renewed(step)}
+        above = {step.service for step in self.plan.steps if taken & {step.id, *self.under(step.id)}}
+        return frozenset(name for name in own | above if name)
+
+    @cached_property
     def _begun(self) -> frozenset[str]:
         return frozenset({*self.folded.succeeded, *self.folded.started, *self.folded.failed})
-
-
-def _fences(step: Step) -> bool:
-    """Whether it is done again before each step that needs it: a city's own fence, and what guards a step."""
-    return (isinstance(step.run, RunPlaybook) and step.run.fence) or step.run.guards
 
 
 def _joined(plan: Plan, running: Iterable[str]) -> set[str]:
@@ -228,6 +246,19 @@ def _waits(
     for name, before in found.items():
         before |= frozenset[str]().union(*(held[one] for one in begun if one in seen.under(name)))
     return found
+
+
+def _shared(seen: _Seen, steps: Iterable[Step]) -> Mapping[str, frozenset[str]]:
+    """Give what steps of a failover wait for on behalf of all services: the declaration.
+
+    Also where nothing is to come that takes over by itself: a city's own playbooks, an application. A service
+    goes on without it once it has taken over, or one that it depends on.
+    """
+    if seen.plan.mode in MOVES:
+        return {}
+    shared = {name for name in seen.once if seen.plan.step(name).service is None}
+    closed = (step for step in steps if step.service and step.service not in seen.up)
+    return {step.id: seen.under(step.id) & shared for step in closed}
 
 
 def _spared(seen: _Seen, begun: Collection[str], name: str) -> set[str]:

@@ -89,9 +89,10 @@ def _overtook(folder: Path, since: datetime, stopped: Plan) -> Iterator[str]:
         if event.at > since and isinstance(event.body, StepStarted | StepEnded):
             late.add(event.body.step)
     done = {*folded.succeeded, *(step.id for step in in_doubt(plan, folded))} - folded.undone
+    since_done = late & done
     services = {step.service for step in stopped.steps if step.service}
     fenced = {getattr(step.run, "host", None) for step in stopped.steps if _fences(step)}
-    for step in (one for one in plan.steps if one.id in late & done):
+    for step in (one for one in plan.steps if one.id in since_done):
         if step.service in services and _takes_over(plan, step):
             yield f"taken {step.service} over"
         if isinstance(step.run, LIFTS) and step.run.host in fenced:

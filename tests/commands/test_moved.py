@@ -1,22 +1,32 @@
 """How a planned move is said to have ended: what is over is not taken back, and nothing is called so."""
 
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+from automation.adapters.aws import databases
+from automation.adapters.aws.databases import verify_promote_replica
 from automation.commands._moved import Ending, conclude_move
+from automation.engine.abort import abort
+from automation.engine.attempt import Work
+from automation.engine.context import RunContext
 from automation.engine.finished import Finished, finished
 from automation.engine.fold import fold
 from automation.engine.journal import Journal
 from automation.engine.run import read_plan
+from automation.model.actions import PromoteReplica
 from automation.model.environment import Inventory
-from automation.model.errors import StepFailed
-from automation.model.plan import Plan
+from automation.model.errors import AdapterError, StepFailed
+from automation.model.evidence import ServerState
+from automation.model.plan import Plan, Step
 from automation.model.records import (
     AbortStarted,
+    Body,
     Failure,
     Outcome,
+    Progress,
     RunClosed,
     RunOpened,
     RunResumed,
@@ -26,6 +36,7 @@ from automation.model.records import (
     UndoStarted,
 )
 from automation.recovery.migration import compile_migration
+from tests.adapters.aws.test_promotion import Rds
 from tests.recovery.cloud_city import PLAN, PORTAL, make_cloud_city
 from tests.recovery.test_pilot_moves import EAST, city_of, going, switch
 
@@ -175,11 +186,67 @@ def test_a_vm_that_may_have_been_powered_on_is_taken_back_by_a_person_alone(tmp_
     assert session.asked == 0
 
 
+def test_a_vm_that_failed_while_it_was_on_is_not_taken_back(tmp_path: Path) -> None:
+    on = ServerState(server="gis-db-a", power="on", autostart=False, network="connected")
+    silent = Failure(error="AdapterError", message="no address", transient=True, evidence=on)
+    ended = stopped(tmp_path / "run", of_vms(), "gis/power-on-gis-db-a", silent)
+    session: Any = Giving(tmp_path / "run")
+    with pytest.raises(StepFailed, match="gis-db-a runs where it moved to and clients may have written"):
+        conclude_move(session, ended)
+    assert session.asked == 0
+
+
 def test_a_promotion_that_a_look_finds_done_is_not_called_taken_back(tmp_path: Path) -> None:
     ended = stopped(tmp_path / "run", going(), "portal/promote")
     session: Any = Giving(tmp_path / "run", found_done="portal/promote")
     with pytest.raises(StepFailed, match="but portal/promote is done: what it stands on was not taken back"):
         conclude_move(session, ended)
+
+
+class GivingUp:
+    """A session that gives a run up as the engine does, and looks at its promotion as the adapter does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def abort(self, run_id: str, *, reason: str, undo: bool) -> Finished:
+        def work(step: Step, ctx: RunContext) -> Outcome:
+            return DONE
+
+        def look(step: Step, ctx: RunContext) -> Progress:
+            assert isinstance(step.run, PromoteReplica)
+            return verify_promote_replica(step.run, ctx)
+
+        folder, journal = self.folder, Journal(self.folder / "journal.jsonl")
+        ctx = RunContext("r", None, None, folder, folder, folder, None, lambda s, t: None)  # type: ignore[arg-type]
+        folded = fold(journal.events)
+
+        def append(body: Body) -> None:
+            folded.add(journal.append(body))
+
+        append(RunResumed(actor="a", node="n", version="1"))
+        append(AbortStarted(actor="a", reason=reason, undo=undo))
+        doing = Work(perform=work, undo=work, verify=look)
+        append(abort(read_plan(folder), ctx, folded, append, doing, SimpleQueue()))
+        journal.close()
+        return finished(folder)
+
+
+@pytest.mark.parametrize("state", ["backing-up replicating", "failed"])
+def test_a_move_is_taken_back_at_once_when_its_promotion_was_never_asked_for(
+    state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region = Rds((state, "portal-db"))
+    monkeypatch.setattr(databases, "region_of", lambda ctx, site: region)
+    waits = AdapterError("it waits", unknown=True)
+    monkeypatch.setattr("time.sleep", lambda seconds: (_ for _ in ()).throw(waits))
+    said = "portal-db-west was not asked to promote: nothing was changed"
+    failed = Failure(error="AdapterError", message=said)
+    ended = stopped(tmp_path / "run", going(), "portal/promote", failed)
+    session: Any = GivingUp(tmp_path / "run")
+    with pytest.raises(StepFailed, match="failed before the promotion and was taken back"):
+        conclude_move(session, ended)
+    assert region.promotions == []
 
 
 def test_a_move_without_a_database_is_said_to_serve_by_its_services(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from automation.engine.journal import read_journal
 from automation.engine.run import abort_run, make_run_folder, resume_run, run_plan
 from automation.model.actions import BlockServer, PowerOnVm, Promote, UnblockServer, Wait
 from automation.model.errors import AdapterError, PreflightError
+from automation.model.evidence import ServerState
 from automation.model.plan import Mode, Plan, Step
 from automation.model.records import Outcome, Progress, ProgressState, StepUndone
 from tests.engine.conftest import in_folder
@@ -247,5 +248,47 @@ def test_a_test_s_vm_is_taken_back_though_it_was_powered_on(ctx: RunContext) -> 
     notes = Notes("looked")
     plan = make_plan(step("register", undo=UNDO), step("on", "register", run=POWER_ON), step("looked", "on"))
     run(plan.model_copy(update={"mode": "test-failover"}), ctx, notes)
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == ["undo register"]
+
+
+ON = ServerState(server="gis-db-a", power="on", autostart=False, network="connected")
+
+
+def silent(ctx: RunContext, mode: Mode) -> Notes:
+    """Give a run whose VM was powered on and whose tools do not answer."""
+    notes, noted = Notes(), Notes().work
+
+    def perform(step: Step, ctx: RunContext) -> Outcome:
+        if isinstance(step.run, PowerOnVm):
+            raise AdapterError("it gave no address", transient=True, evidence=ON)
+        return noted.perform(step, ctx)
+
+    look = Progress(state="in_progress", why="its tools are silent")
+    notes.work = replace(notes.work, perform=perform, verify=lambda step, ctx: look)
+    plan = make_plan(step("register", undo=UNDO), step("on", "register", run=POWER_ON))
+    run(plan.model_copy(update={"mode": mode}), ctx, notes)
+    return notes
+
+
+@pytest.mark.parametrize("mode", ["planned-migration", "failback"])
+@pytest.mark.parametrize("undo", [True, False])
+def test_a_vm_that_is_on_and_silent_is_kept_by_a_move_that_is_given_up(
+    undo: bool, mode: Mode, ctx: RunContext
+) -> None:
+    notes = silent(ctx, mode)
+    assert abort(ctx, notes, undo=undo) == "aborted"
+    assert notes.said == []
+
+
+def test_a_vm_that_is_off_at_the_first_look_is_kept_too(ctx: RunContext) -> None:
+    notes = silent(ctx, "planned-migration")
+    notes.work = replace(notes.work, verify=lambda step, ctx: Progress(state="not_done"))
+    assert abort(ctx, notes) == "aborted"
+    assert notes.said == []
+
+
+def test_a_test_whose_vm_stays_silent_can_be_given_up(ctx: RunContext) -> None:
+    notes = silent(ctx, "test-failover")
     assert abort(ctx, notes) == "aborted"
     assert notes.said == ["undo register"]

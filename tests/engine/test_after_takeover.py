@@ -36,6 +36,7 @@ from automation.recovery.migration import compile_migration
 from tests.engine.test_fences_again import EAST, HALL, SWITCH, Doing, of, of_vm, two_pilots
 from tests.fakes.lives import Fate, live, read_fold
 from tests.recovery.cloud_city import PLAN, make_cloud_city, make_pilot
+from tests.recovery.mixed import NOTICES
 
 DB = "payments-db"
 DONE = Outcome(changed=True, summary="done")
@@ -159,6 +160,57 @@ def test_a_move_that_is_before_every_promotion_stops_when_it_cannot_be_fenced_ag
     write(tmp_path, plan, [*plan.stands_on("portal/promote"), *plan.stands_on("permits/promote")])
     live(plan, tmp_path, Refusing(BlockDatabase))
     assert status(tmp_path) == "halted"
+
+
+def playbooks_and_more(notices_need: tuple[str, ...] = ()) -> Plan:
+    """A failover of VMs, of a city's own playbooks that may stand on them, and of an application."""
+    city = make_cloud_city()
+    own = {**city.catalog.services, "notices": NOTICES}
+    needs = {"gis": (), "notices": notices_need, "payments": ()}
+    services = {name: own[name].model_copy(update={"depends_on": on}) for name, on in needs.items()}
+    catalog = city.catalog.model_copy(update={"services": services})
+    return compile_failover(HALL, PLAN, city._replace(catalog=catalog))
+
+
+@pytest.mark.parametrize("fenced", [[], ["notices/fence"]], ids=["never fenced", "fenced once"])
+@pytest.mark.parametrize("vms", [True, False])
+def test_nothing_of_a_service_that_has_not_come_up_is_done_when_the_declaration_is_too_old(
+    vms: bool, fenced: list[str], tmp_path: Path
+) -> None:
+    plan = playbooks_and_more()
+    write(tmp_path, plan, [*(registered(plan) if vms else ["declaration"]), *fenced])
+    for _ in range(2):
+        doing = Refusing(CiteDeclaration)
+        live(plan, tmp_path, doing)
+        assert not {name for name in doing.steps if plan.step(name).service}
+        assert status(tmp_path) == "paused"
+    live(plan, tmp_path, Doing())
+    assert status(tmp_path) == "succeeded"
+
+
+def test_names_of_what_has_come_up_move_though_the_declaration_is_too_old(tmp_path: Path) -> None:
+    plan = playbooks_and_more()
+    write(tmp_path, plan, ["notices/recover", "payments/start"])
+    live(plan, tmp_path, Refusing(CiteDeclaration))
+    names = of(plan, "notices", SwapAddress) | of(plan, "payments", SwapAddress)
+    assert names <= read_fold(tmp_path).succeeded.keys()
+    assert not of(plan, "gis", RegisterReplica) & read_fold(tmp_path).succeeded.keys()
+
+
+def test_an_application_is_started_once_its_database_is_promoted_with_any_declaration(tmp_path: Path) -> None:
+    plan = lost_hall()
+    write(tmp_path, plan, [one(plan, DB, Promote)])
+    live(plan, tmp_path, Refusing(CiteDeclaration))
+    wanted = of(plan, "payments", StartUnit, SwapAddress)
+    assert wanted <= read_fold(tmp_path).succeeded.keys()
+
+
+def test_what_stands_on_vms_that_are_registered_alone_waits_for_the_declaration(tmp_path: Path) -> None:
+    plan = playbooks_and_more(("gis",))
+    write(tmp_path, plan, registered(plan))
+    doing = Refusing(CiteDeclaration)
+    live(plan, tmp_path, doing)
+    assert not {name for name in doing.steps if plan.step(name).service}
 
 
 # --- what is to take over --------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from automation.recovery.spec import Failover, Switch
 from automation.recovery.turning import turn
 from tests.fakes.lives import Fate, live
 from tests.recovery.cloud_city import GIS, PLAN, PORTAL, make_cloud_city, make_pilot
+from tests.recovery.mixed import NOTICES
 from tests.recovery.test_copied import copied
 
 HOME = {"site": "aws-east", "replica": None, "standing": "portal-db"}
@@ -219,6 +220,28 @@ def test_instances_without_a_database_are_launched_behind_fences_made_again(tmp_
     assert fences <= set(steps[: steps.index("portal/launch-web-w1")])
     steps = resumed(plan, tmp_path / "second", ["portal/launch-web-w1"])
     assert not fences & set(steps)
+
+
+def notices() -> Plan:
+    """A failover of a service that a city's own playbooks fence and recover."""
+    city = make_cloud_city()
+    alone = {"notices": NOTICES.model_copy(update={"depends_on": ()})}
+    catalog = city.catalog.model_copy(update={"services": alone})
+    return compile_failover(HALL, PLAN, city._replace(catalog=catalog))
+
+
+def test_a_city_s_recovery_that_was_cut_off_runs_again_behind_its_fence(tmp_path: Path) -> None:
+    plan, recover = notices(), "notices/recover"
+    live(plan, tmp_path, Doing(), until=lambda e: isinstance(e.body, StepStarted) and e.body.step == recover)
+    doing = Doing()
+    live(plan, tmp_path, doing)
+    assert "notices/fence" in doing.steps[: doing.steps.index(recover)]
+
+
+def test_a_city_s_recovery_alone_waits_for_its_declaration_made_again(tmp_path: Path) -> None:
+    plan = notices()
+    assert resumed(plan, tmp_path / "waits", ["declaration"])[0] == "declaration"
+    assert "declaration" not in resumed(plan, tmp_path / "up", ["notices/recover"])
 
 
 @pytest.mark.parametrize("service", ["gis", "portal"])

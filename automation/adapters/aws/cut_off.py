@@ -25,24 +25,27 @@ def stays_cut_off(region: Region, look: Callable[[], Shown | None]) -> bool:
     return True
 
 
-def taken_from(region: Region, instance: Shown) -> list[tuple[Shown, list[str]]]:
+def taken_from(region: Region, look: Callable[[], Shown]) -> list[tuple[Shown, list[str]]]:
     """Give the blocked ports of a server, each with the groups that its block took.
 
     Raises:
         AdapterError: a port is cut off, and what it had is written nowhere.
     """
-    return [(port, groups) for port in ports_of(instance) if (groups := _taken(region, port, instance))]
+    return [(port, groups) for port in ports_of(look()) if (groups := _taken(region, port, look))]
 
 
-def _taken(region: Region, port: Shown, instance: Shown) -> list[str]:
+def _taken(region: Region, port: Shown, look: Callable[[], Shown]) -> list[str]:
     groups = kept_groups(region, port)
     if groups or not is_cut_off(port):
         return groups
     for _ in region.settled():  # a tag of just now may not be shown yet
         if groups := kept_groups(region, port):
             return groups
+    instance, port_id = look(), port["NetworkInterfaceId"]
+    if not any(is_cut_off(one) for one in ports_of(instance) if one["NetworkInterfaceId"] == port_id):
+        return []  # given back a moment ago: its tag was gone before its groups were shown
     raise AdapterError(
-        f"server {instance['InstanceId']}: {port['NetworkInterfaceId']} is cut off, and no tag {GROUPS} says "
+        f"server {instance['InstanceId']}: {port_id} is cut off, and no tag {GROUPS} says "
         "which groups it had; nothing was changed",
         hint="give the port its groups back at AWS",
     )

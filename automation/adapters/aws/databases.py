@@ -27,6 +27,7 @@ from automation.adapters.aws.rds import (
     holds_all_up_to,
     rds_tags,
     refuse_late,
+    replicates,
     require_database,
     source_of,
     status_of,
@@ -71,15 +72,33 @@ def promote_replica(action: PromoteReplica, ctx: Context) -> Outcome:
 def verify_promote_replica(action: PromoteReplica, ctx: Context) -> Progress:
     """Say whether it copies nobody any more, when that is certain to be shown.
 
-    One that is being changed may be on the way there and is waited for: to begin again beside a promotion
-    that shows only then would find a replica no more.
+    One that may be on the way there is waited for: to begin again beside a promotion that shows only then
+    would find a replica no more. One that surely is not holds nothing up: clients may wait for a take-back.
     """
     region, deadline = region_of(ctx, action.site), deadline_of(ctx)
     for _ in region.settled():
-        seen = await_available(region, action.database, deadline, or_in=_SERVES_TOO)
+        seen = _await_judged(region, action.database, deadline)
         if not source_of(seen):
+            seen = await_available(region, action.database, deadline, or_in=_SERVES_TOO)
             return Progress(state="done", outcome=_promoted(region, action, seen, None))
-    return Progress(state="not_done", why=f"{action.database} copies {source_of(seen)}")
+    how = f"copies {source_of(seen)}, and is {status_of(seen)}"
+    return Progress(state="not_done", why=f"{action.database} {how}")
+
+
+def _await_judged(region: Region, name: str, deadline: float) -> Shown:
+    """Wait while a replica may be on its way to be a database of its own."""
+    seen, pause_s = require_database(region, name), _POLL_S
+    while source_of(seen) and _may_be_promoted_now(seen):
+        refuse_late(name, f"is {status_of(seen)} and still copies {source_of(seen)}", deadline)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_POLL_S)
+        seen = require_database(region, name)
+    return seen
+
+
+def _may_be_promoted_now(seen: Shown) -> bool:
+    """RDS may back one up as it promotes it; it does not copy its source any more by then."""
+    return status_of(seen) in _PROMOTING or (status_of(seen) == "backing-up" and not replicates(seen))
 
 
 def _await_ready(region: Region, action: PromoteReplica, deadline: float) -> Shown:

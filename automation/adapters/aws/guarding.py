@@ -99,7 +99,7 @@ def release_instance(action: ReleaseInstance, ctx: Context) -> Outcome:
     region = region_of(ctx, action.site)
     if action.absent_is_free and find(region, action.host) is None:
         return Outcome(changed=False, summary=f"server {action.host} is not there: nothing cuts it off")
-    taken = taken_from(region, require(region, action.host))
+    taken = taken_from(region, lambda: require(region, action.host))
     for port, groups in taken:
         _move(region, port, groups, action.host, keep=False)
     return Outcome(

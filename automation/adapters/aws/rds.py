@@ -139,6 +139,11 @@ def source_of(database: Shown) -> str:
     return str(database.get("ReadReplicaSourceDBInstanceIdentifier") or "").rpartition(":")[2]
 
 
+def replicates(database: Shown) -> bool:
+    """Whether RDS says of a replica that it copies its source now."""
+    return any(one.get("Status") == "replicating" for one in database.get("StatusInfos", ()))
+
+
 def holds_all_up_to(region: Region, name: str) -> datetime | None:
     """Give the moment up to which a replica holds all: its newest measurement less the lag that it shows.
 

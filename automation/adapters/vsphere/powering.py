@@ -31,10 +31,12 @@ def power_on_vm(action: PowerOnVm, ctx: Context) -> Outcome:
 
 
 def verify_power_on_vm(action: PowerOnVm, ctx: Context) -> Progress:
-    """See whether it runs with its tools."""
+    """See whether it runs with its tools; one that is on serves perhaps, whatever they say."""
     with at(ctx, action.site, f"VM {action.host} could not be looked at") as vcenter:
         vm = require_vm(vcenter, action.host)
-        if not _answers(vm.seen):
+        if vm.on and not _answers(vm.seen):
+            return Progress(state="in_progress", why=f"{vm.moid} is powered on, its tools are silent")
+        if not vm.on:
             return Progress(state="not_done", why=f"{vm.moid} is {vm.seen.get('runtime.powerState')}")
         return Progress(state="done", outcome=changed_server(vcenter, vm, "started", changed=True))
 
@@ -153,6 +155,7 @@ def _await_guest(vcenter: Vcenter, vm: Vm, *, timeout_s: float) -> Vm:
             f"VM {mark_of(vm).name} at {vcenter.provider.address} is powered on, but gave no address within "
             f"{timeout_s:.0f} s (its tools: {tools})",
             transient=True,
+            evidence=fence_state(vcenter, mark_of(vm).name) if after is not None and after.on else None,
             hint="see at its console whether open-vm-tools run and its network gives addresses",
         )
     return after

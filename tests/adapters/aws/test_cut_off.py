@@ -84,6 +84,12 @@ def test_what_a_block_took_a_moment_ago_is_given_back(monkeypatch: pytest.Monkey
     assert region.changes == ["modify_network_interface_attribute ['sg-own']", "delete_tags"]
 
 
+def test_one_that_was_given_back_a_moment_ago_is_not_called_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    region = at(Ec2((FENCED, OWN), ("",)), monkeypatch)
+    assert not guarding.release_instance(RELEASE, CTX).changed
+    assert region.changes == []
+
+
 def test_one_whose_groups_nobody_knows_is_not_called_released(monkeypatch: pytest.MonkeyPatch) -> None:
     region = at(Ec2((FENCED,), ("",)), monkeypatch)
     with pytest.raises(AdapterError, match="says which groups it had; nothing was changed"):

@@ -19,7 +19,10 @@ OWN = ("available", "")
 
 
 class Rds:
-    """One region that shows a replica as it is told to, look by look; the last look stays."""
+    """One region that shows a replica as it is told to, look by look; the last look stays.
+
+    A look is a state, with what RDS says of its replication behind a space, and the source.
+    """
 
     environment, source, clock_skew_s = "city", "simulated", 0.0
     provider = SimpleNamespace(region="us-west-2", site="aws-west")
@@ -44,7 +47,10 @@ class Rds:
         if self.promotions and self.dark is not None:
             raise self.dark
         status, of = self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+        status, _, infos = status.partition(" ")
         shown = {"DBInstanceIdentifier": "portal-db-west", "DBInstanceStatus": status}
+        if infos:
+            shown["StatusInfos"] = [{"StatusType": "read replication", "Status": infos}]  # type: ignore[assignment]
         return {"DBInstances": [{**shown, "ReadReplicaSourceDBInstanceIdentifier": of}]}
 
     def change(self, call: str, what: str, **parameters: object) -> dict[str, Any]:
@@ -83,6 +89,22 @@ def test_a_promotion_that_was_taken_is_found_done(
 def test_a_replica_that_stays_one_is_not_promoted_yet(rds: Callable[[Rds], Rds]) -> None:
     rds(Rds(("modifying", "portal-db"), REPLICA))
     assert databases.verify_promote_replica(ACTION, CTX).state == "not_done"
+
+
+@pytest.mark.parametrize(
+    "state", ["backing-up replicating", "failed", "incompatible-network", "storage-full"]
+)
+def test_one_that_is_surely_not_on_its_way_is_not_waited_for(
+    state: str, rds: Callable[[Rds], Rds], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rds(Rds((state, "portal-db")))
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("it waits"))
+    assert databases.verify_promote_replica(ACTION, CTX).state == "not_done"
+
+
+def test_one_that_is_backed_up_as_it_is_promoted_is_waited_for(rds: Callable[[Rds], Rds]) -> None:
+    rds(Rds(("modifying", "portal-db"), ("backing-up terminated", "portal-db"), OWN))
+    assert databases.verify_promote_replica(ACTION, CTX).state == "done"
 
 
 def test_a_replica_that_is_backed_up_is_promoted_when_that_is_over(rds: Callable[[Rds], Rds]) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import ssl
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any, get_args
 import pytest
 from pyVmomi import VmomiSupport, vim, vmodl
 
-from automation.adapters.vsphere import devices, marks, permissions
+from automation.adapters.vsphere import devices, marks, permissions, powering
 from automation.adapters.vsphere.errors import Asked, in_words
 from automation.adapters.vsphere.files import folder_of, store_of
 from automation.adapters.vsphere.looking import found_server
@@ -21,8 +22,9 @@ from automation.adapters.vsphere.sessions import parse_login
 from automation.adapters.vsphere.snapshots import chain_of
 from automation.adapters.vsphere.stub import AnswerLost, NotReached, Stub, newest_version
 from automation.adapters.vsphere.trimming import trim
-from automation.model.actions import Action
+from automation.model.actions import Action, PowerOnVm
 from automation.model.errors import AdapterError
+from automation.model.evidence import ServerState
 from automation.model.servers import Disk
 
 ADAPTER = Path(permissions.__file__).parent
@@ -53,6 +55,42 @@ def wanted(name: str, gib: int) -> Disk:
 
 def port(name: str) -> devices.Port:
     return devices.Port(name, vim.Network(f"network-{name}"))
+
+
+# --- power ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("power", "tools", "state"),
+    [
+        ("poweredOn", "guestToolsNotRunning", "in_progress"),
+        ("poweredOff", "guestToolsNotRunning", "not_done"),
+        ("suspended", "guestToolsNotRunning", "not_done"),
+    ],
+)
+def test_a_vm_that_is_on_is_never_called_off(
+    power: str, tools: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {"runtime.powerState": power, "guest.toolsRunningStatus": tools}
+    vm = SimpleNamespace(seen=seen, on=power == "poweredOn", moid="vm-1")
+    monkeypatch.setattr(powering, "at", lambda *args: nullcontext())
+    monkeypatch.setattr(powering, "require_vm", lambda vcenter, host: vm)
+    ctx: Any = None
+    assert powering.verify_power_on_vm(PowerOnVm(host="gis-1", site="hall"), ctx).state == state
+
+
+def test_a_power_on_whose_tools_stay_silent_says_that_the_vm_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    vm: Any = SimpleNamespace(seen={}, on=True, ref=None, mark=MARK)
+    on = ServerState(server="gis-1", power="on", autostart=False, network="connected")
+    vcenter: Any = SimpleNamespace(provider=SimpleNamespace(address="hall"))
+    silent = SimpleNamespace(until=lambda *args, **more: None)
+    monkeypatch.setattr(powering, "watch", lambda vcenter: silent)
+    monkeypatch.setattr(powering, "read_vm", lambda vcenter, ref: vm)
+    monkeypatch.setattr(powering, "mark_of", lambda vm: MARK)
+    monkeypatch.setattr(powering, "fence_state", lambda vcenter, host: on)
+    with pytest.raises(AdapterError) as caught:
+        powering._await_guest(vcenter, vm, timeout_s=0)
+    assert caught.value.evidence == on
 
 
 # --- marks ----------------------------------------------------------------------------------------
