@@ -10,7 +10,8 @@ anew, as a person would. Afterwards what bears the city's mark is counted by oth
 and held against what the journals say: servers by id, disks, networks, snapshots. The first difference ends
 it, with its seed. Every few runs go to bench/results/provider-faults.json, and it goes on from there.
 
-With --each nothing is drawn, and every fault meets every call: bench/provider_each.py.
+With --each nothing is drawn, and every fault meets every call: bench/provider_each.py. With --provider nspawn
+the servers are hosts of labs on this machine, and programs are killed beside: bench/provider_labs.py.
 """
 
 import argparse
@@ -40,6 +41,7 @@ MODES = {
     "aws": ("throttle", "500", "503", "drop", "applied-then-500", "applied-then-drop"),
     "vsphere": ("503", "not-authenticated", "drop", "applied-then-drop"),
 }
+LAB = "nspawn"  # real containers, as root: only by its name
 # Of the control of the simulators and of sessions themselves; a fault there is a fault of every call.
 NOT_DRAWN = ("sts.", "servicequotas.", "Login", "Logout", "RetrieveServiceContent")
 TRIES = 8
@@ -52,24 +54,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Hold journals against providers under random faults.")
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--provider", choices=sorted(MODES), action="append")
+    parser.add_argument("--provider", choices=[*sorted(MODES), LAB], action="append")
+    parser.add_argument("--labs", type=int, default=1, help="so many labs side by side, up to 4")
     parser.add_argument("--anew", action="store_true", help="do not go on from what is kept")
     parser.add_argument("--each", action="store_true", help="every fault at every call, instead of some")
     args = parser.parse_args()
     if args.each:
         from bench.provider_each import each_fault
 
+        if LAB in (args.provider or ()):
+            parser.error(
+                "--each knows the simulated providers; a lab meets each fault in its contract's tests"
+            )
         each_fault(args.provider or sorted(MODES), anew=args.anew)
         return
     for kind in args.provider or sorted(MODES):
         known = {} if args.anew else load_kept().get(kind, {})
         if known.get("seed") != args.seed:
             known = {"seed": args.seed, "runs": 0}
-        for found in campaign(kind, args.runs, args.seed, Counter(known)):
+        for found in _campaign_of(kind, args, Counter(known)):
             RESULT.write_text(
                 json.dumps(load_kept() | {kind: found, "machine": describe_machine()}, indent=1) + "\n"
             )
             print(json.dumps({kind: found}), flush=True)
+
+
+def _campaign_of(kind: str, args: argparse.Namespace, told: Counter[str]) -> Iterator[dict[str, int]]:
+    if kind != LAB:
+        return campaign(kind, args.runs, args.seed, told)
+    from bench.provider_labs import campaign as campaign_of_labs
+
+    return campaign_of_labs(args.runs, args.seed, told, args.labs)
 
 
 def load_kept() -> dict[str, dict[str, Any]]:
