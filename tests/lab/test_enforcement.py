@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -344,6 +345,8 @@ def reboot(lab: Changing, host: str, run_id: str, start: str) -> Ending:
             lab.city.ask("start_server", server=host, autostart=True)
 
     lab.sh(host, SSHD_STARTS[start])
+    with suppress(AdapterError):  # a kept login may have ended with the last boot, and nobody was told
+        lab.connections.remote(host).run(["true"])
     return lab.enforce(host, run_id, LOCKING.get(start, KEPT), LONG_SWITCH_S, cut)
 
 
